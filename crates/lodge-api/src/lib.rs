@@ -1,0 +1,1 @@
+//! The REST API's documents as Rust types, shared by server and client. Pure.

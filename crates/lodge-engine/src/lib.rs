@@ -1,0 +1,1 @@
+//! Use cases: who may, what is decided, which resource does it.

@@ -1,0 +1,1 @@
+//! What happens inside a guest: seeds, agent, readiness.

@@ -1,0 +1,1 @@
+//! What this host can do: CPU, KVM proven by running code, QEMU, cgroups, firewall.

@@ -1,0 +1,1 @@
+//! The derive macro that makes one annotated struct into an XML parser and writer.

@@ -1,0 +1,1 @@
+//! libvirt's documents as Rust types, ids, units and the lifecycle's rules. Pure.

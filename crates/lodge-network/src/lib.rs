@@ -1,0 +1,1 @@
+//! Virtual networks: bridges, leases, names, firewall, and netd.

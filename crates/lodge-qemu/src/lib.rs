@@ -1,0 +1,1 @@
+//! QEMU: capabilities, command line, monitor, process.

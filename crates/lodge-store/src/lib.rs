@@ -1,0 +1,1 @@
+//! Durable things: libvirt's XML files, the SQLite database, the saga log.

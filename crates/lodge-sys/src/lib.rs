@@ -1,0 +1,12 @@
+//! The kernel as functions: the only crate with `unsafe`, and the only one that starts processes.
+//!
+//! One function per call, no policy, no logging. What to do with an answer is the caller's matter.
+
+pub mod cgroup;
+pub mod fs;
+pub mod kvm;
+pub mod packet;
+pub mod process;
+pub mod sandbox;
+pub mod spawn;
+pub mod tap;

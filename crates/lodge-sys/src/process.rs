@@ -1,0 +1,1 @@
+//! Processes that are not our children: pid and start time, pidfds, signals.

@@ -1,0 +1,1 @@
+//! Giving up privileges before hostile bytes are read.
