@@ -1,0 +1,200 @@
+//! Debian packages that the product, its demonstration and its tests need.
+//!
+//! One trap is known: a machine may carry `qemu-utils` from backports, which then holds back the
+//! `qemu-system-x86` of the plain suite. So if the plain install fails, the backports suite of the
+//! mirror that is already configured is added and the newer version taken.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{exists, output, run};
+
+/// A package, and the file that shows it is there.
+#[derive(Clone, Copy)]
+pub struct Package {
+    name: &'static str,
+    proof: &'static str,
+}
+
+const fn package(name: &'static str, proof: &'static str) -> Package {
+    Package { name, proof }
+}
+
+/// What `cargo xtask run` needs.
+pub const RUN: &[Package] = &[
+    package("gcc", "/usr/bin/cc"),
+    package("libc6-dev", "/usr/include/stdio.h"),
+    package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    package("qemu-utils", "/usr/bin/qemu-img"),
+    package("nftables", "/usr/sbin/nft"),
+    package("iproute2", "/usr/bin/ip"),
+    package("openssh-client", "/usr/bin/ssh-keygen"),
+    package("mmdebstrap", "/usr/bin/mmdebstrap"),
+    package("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    package("e2fsprogs", "/sbin/mke2fs"),
+    package("dosfstools", "/sbin/mkfs.fat"),
+    package("mtools", "/usr/bin/mcopy"),
+    package("grub-common", "/usr/bin/grub-mkimage"),
+    package("grub-pc-bin", "/usr/lib/grub/i386-pc/boot.img"),
+    package("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/kernel.img"),
+    package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
+];
+
+/// What the tests need beside that.
+pub const TEST: &[Package] = &[
+    package("busybox-static", "/bin/busybox"),
+    package("udhcpc", "/usr/sbin/udhcpc"),
+    package("bind9-dnsutils", "/usr/bin/dig"),
+    package("genisoimage", "/usr/bin/isoinfo"),
+    package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+    package("gdisk", "/sbin/sgdisk"),
+];
+
+/// The programs Lodge is measured against, installed on request only.
+pub const PEERS: &[Package] = &[
+    package("libvirt-daemon-system", "/usr/sbin/libvirtd"),
+    package("libvirt-clients", "/usr/bin/virsh"),
+    package("python3-libvirt", "/usr/lib/python3/dist-packages/libvirt.py"),
+    package("dnsmasq-base", "/usr/sbin/dnsmasq"),
+];
+
+/// What running and testing need.
+pub const ALL: &[&[Package]] = &[RUN, TEST];
+
+/// Installs what is missing of `sets`; does nothing, quickly, when all is there.
+pub fn install(sets: &[&[Package]]) -> Result<()> {
+    let missing: Vec<&str> = sets
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|package| !there(package.proof))
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !exists("apt-get") {
+        bail!(
+            "these Debian packages are missing, and this is no Debian: {}\ninstall their like and run this again",
+            missing.join(" ")
+        );
+    }
+    if !is_root() {
+        bail!(
+            "these Debian packages are missing: {0}\nrun this as root, or: apt-get install {0}",
+            missing.join(" ")
+        );
+    }
+    println!("installing Debian packages: {}", missing.join(" "));
+    run(Command::new("apt-get").args(["-q", "update"]).stdout(std::process::Stdio::null()))?;
+    if let Err(plain) = apt_install(&missing, None) {
+        let suite = add_backports().context("the plain install failed, and backports could not be added")?;
+        println!("the plain suite did not do ({plain:#}); taking {suite}");
+        apt_install(&missing, Some(&suite))?;
+    }
+    // SPICE is a package of its own on newer Debians and not there at all on older ones; Lodge falls back to VNC.
+    if missing.contains(&"qemu-system-x86") && apt_install(&["qemu-system-modules-spice"], None).is_err() {
+        println!("this QEMU has no SPICE module to install; guests that ask for SPICE get VNC");
+    }
+    let still: Vec<&str> = sets
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|package| !there(package.proof))
+        .map(|package| package.name)
+        .collect();
+    if still.is_empty() { Ok(()) } else { bail!("installed, yet not found: {}", still.join(" ")) }
+}
+
+/// Whether we may do what only root may.
+pub fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+}
+
+/// Debian merged `/bin` into `/usr/bin` some releases ago; either place counts.
+fn there(proof: &str) -> bool {
+    let alternatives = [proof.to_owned(), format!("/usr{proof}"), proof.replace("/usr/sbin/", "/usr/bin/")];
+    alternatives.iter().any(|path| fs::metadata(path).is_ok())
+}
+
+fn apt_install(packages: &[&str], suite: Option<&str>) -> Result<()> {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "--no-install-recommends"]);
+    if let Some(suite) = suite {
+        apt.args(["-t", suite]);
+    }
+    output(apt.arg("install").args(packages)).map(drop)
+}
+
+/// Adds the backports suite beside the Debian suite that is configured, from the same mirror.
+fn add_backports() -> Result<String> {
+    let os_release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    let codename = os_release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+        .context("/etc/os-release names no VERSION_CODENAME")?;
+    let suite = format!("{codename}-backports");
+    let sources = configured_sources();
+    if sources.iter().any(|(_, suites)| suites.split_whitespace().any(|known| known == suite)) {
+        return Ok(suite);
+    }
+    let (uri, _) = sources
+        .iter()
+        .find(|(_, suites)| suites.split_whitespace().any(|known| known == codename))
+        .with_context(|| format!("no apt source for {codename} was found under /etc/apt"))?;
+    let entry = format!(
+        "# Added by `cargo xtask` of Lodge: QEMU from backports.\nTypes: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    );
+    fs::write("/etc/apt/sources.list.d/lodge-backports.sources", entry)
+        .context("cannot write /etc/apt/sources.list.d/lodge-backports.sources")?;
+    run(Command::new("apt-get").args(["-q", "update"]).stdout(std::process::Stdio::null()))?;
+    Ok(suite)
+}
+
+/// Every (URI, suites) pair of apt's configuration, in both of its formats.
+fn configured_sources() -> Vec<(String, String)> {
+    let mut files = vec!["/etc/apt/sources.list".into()];
+    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    let mut found = Vec::new();
+    for text in files.iter().filter_map(|file| fs::read_to_string(file).ok()) {
+        found.extend(text.lines().filter_map(one_line_source));
+        found.extend(text.split("\n\n").filter_map(deb822_source));
+    }
+    found
+}
+
+fn one_line_source(line: &str) -> Option<(String, String)> {
+    let rest = line.trim().strip_prefix("deb ")?;
+    let rest = if rest.trim_start().starts_with('[') { rest.split_once(']')?.1 } else { rest };
+    let mut words = rest.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
+
+fn deb822_source(stanza: &str) -> Option<(String, String)> {
+    let field = |name: &str| {
+        stanza.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
+    };
+    Some((field("URIs:")?.split_whitespace().next()?.to_owned(), field("Suites:")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_of_apt_sources_are_read() {
+        assert_eq!(
+            one_line_source("deb [signed-by=/k.gpg] http://mirror/debian bookworm main"),
+            Some(("http://mirror/debian".into(), "bookworm".into()))
+        );
+        assert_eq!(one_line_source("# deb http://mirror/debian bookworm main"), None);
+        assert_eq!(
+            deb822_source("Types: deb\nURIs: http://mirror/debian\nSuites: bookworm bookworm-updates\n"),
+            Some(("http://mirror/debian".into(), "bookworm bookworm-updates".into()))
+        );
+    }
+}

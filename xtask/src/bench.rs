@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: every path a user waits for, as a ratio against the bare floor or a peer in the same run.
+//!
+//! The measuring programs are examples of the crates they measure; this only builds and runs them.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    apt,
+    command::{cargo, run as run_command},
+};
+
+/// Name, package, example, and what it compares.
+const BENCHES: &[(&str, &str, &str, &str)] = &[
+    ("define", "lodge-store", "define_bench", "durable defines beside bare write+fsync+rename"),
+    ("start", "lodge-domain", "start_bench", "start and destroy beside bare QEMU"),
+    ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
+    ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
+];
+
+/// Runs the named bench, or all.
+pub fn run(args: &[String]) -> Result<()> {
+    let peers = args.iter().any(|arg| arg == "--peers");
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let known = |name: &str| BENCHES.iter().any(|(bench, ..)| *bench == name);
+    if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
+        let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).collect();
+        bail!("there is no bench `{unknown}`; there are: {}", names.join(", "));
+    }
+    apt::install(apt::ALL)?;
+    if peers {
+        apt::install(&[apt::PEERS])?;
+    }
+    run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge"]))?;
+    for (name, package, example, what) in BENCHES {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        println!("── {name}: {what}");
+        let mut bench = cargo();
+        bench.args(["run", "--quiet", "--release", "-p", package, "--example", example, "--"]);
+        run_command(bench.args(peers.then_some("--peers")))?;
+    }
+    Ok(())
+}
