@@ -1,0 +1,50 @@
+//! What a test may leave on a host: links, firewall tables, mounts, and processes of ours.
+
+use std::{fs, process::Command};
+
+use anyhow::{Result, ensure};
+
+/// The host as it was at one moment.
+pub struct Trace {
+    facts: Vec<String>,
+}
+
+impl Trace {
+    /// Looks at links, nft tables, mounts, and the processes whose command line names `root`.
+    pub fn look(root: &std::path::Path) -> Self {
+        let mut facts = Vec::new();
+        let text = |program: &str, args: &[&str]| {
+            let output = Command::new(program).args(args).output();
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        };
+        let links = text("ip", &["-o", "-br", "link"]);
+        facts.extend(
+            links.lines().filter_map(|line| Some(format!("link {}", line.split_whitespace().next()?))),
+        );
+        facts.extend(text("nft", &["list", "tables"]).lines().map(|line| format!("nft {line}")));
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        facts.extend(mounts.lines().filter_map(|line| Some(format!("mount {}", line.split(' ').nth(1)?))));
+        facts.extend(processes_of(root).into_iter().map(|command| format!("process {command}")));
+        Self { facts }
+    }
+
+    /// Fails, naming it, if the host has more now.
+    pub fn is_unchanged(&self, root: &std::path::Path) -> Result<()> {
+        let now = Self::look(root);
+        let more: Vec<&String> = now.facts.iter().filter(|fact| !self.facts.contains(fact)).collect();
+        ensure!(more.is_empty(), "left behind: {more:#?}");
+        Ok(())
+    }
+}
+
+/// Command lines that name `root`: its guests, netds and daemons.
+pub fn processes_of(root: &std::path::Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let root = root.to_string_lossy().into_owned();
+    let commands = entries.filter_map(Result::ok).filter_map(|entry| {
+        let bytes = fs::read(entry.path().join("cmdline")).ok()?;
+        let command = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        command.contains(&root).then_some(command)
+    });
+    commands.collect()
+}
