@@ -1,1 +1,47 @@
-//! The REST API's documents as Rust types, shared by server and client. Pure.
+//! The REST API's documents as Rust types, shared by the server and every client of it.
+//!
+//! One file per resource; [`route`] has every path once, and says which document goes in and out of it.
+//! Times are Unix times in milliseconds (`…_ms`), memory is KiB as in libvirt (`…_kib`), sizes of files
+//! and disks are bytes (`…_bytes`). Requests refuse fields they do not know, so that a slip of the pen
+//! is told; answers may grow fields, so clients skip what they do not know.
+//!
+//! Pure: no I/O, no clock. Deliberately absent: libvirt's documents (`lodge_model`), which travel as
+//! `application/xml`, and how anything is done.
+
+pub mod domain;
+pub mod error;
+pub mod event;
+pub mod host;
+pub mod image;
+pub mod instance;
+pub mod job;
+pub mod network;
+pub mod options;
+pub mod readiness;
+pub mod route;
+pub mod seed;
+
+pub use domain::{
+    Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
+    UndefinedFile,
+};
+pub use error::{ErrorBody, ErrorKind};
+pub use event::{Event, EventsQuery};
+pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
+pub use image::{ImageBuild, ImageView};
+pub use instance::{InstanceRemoval, InstanceSpec};
+pub use job::{Job, JobState, JobWait};
+pub use network::{Lease, NetworkOptions, NetworkView};
+pub use options::{
+    AddressSource, AddressesQuery, Autostart, ConsoleQuery, DefineOptions, DestroyOptions, DomainFilter,
+    LogKind, LogQuery, ManagedSaveOptions, PowerMode, PowerOptions, RestoreOptions, SaveOptions,
+    StartOptions, UndefineOptions, WaitFor, WaitQuery, XmlOptions,
+};
+pub use readiness::{Phase, PhaseTime, Readiness, ReadinessFailure};
+pub use seed::{SeedSpec, SeedView};
+
+/// For `skip_serializing_if`: leaves out what is off.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+pub(crate) fn is_off(flag: &bool) -> bool {
+    !flag
+}

@@ -1,0 +1,49 @@
+//! Images: the disks instances are cloned from.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::is_off;
+
+/// An image in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImageView {
+    /// Its name.
+    #[schema(example = "debian-12")]
+    pub name: String,
+    /// Its file on the host.
+    pub path: String,
+    /// The file's format.
+    #[schema(example = "qcow2")]
+    pub format: String,
+    /// The disk's size as a guest sees it.
+    pub virtual_bytes: u64,
+    /// Bytes the file takes on the host.
+    pub size_bytes: u64,
+    /// The file's SHA-256 in hex, as it was when it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Where it came from: `built`, or the file it was imported from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Packages in it, where it was built here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<u32>,
+    /// When it was made. Unix time in ms.
+    pub created_ms: u64,
+    /// Domains whose disks stand on it; while there are any it cannot be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<String>,
+}
+
+/// What to build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageBuild {
+    /// The recipe's name, which becomes the image's.
+    #[schema(example = "debian-12")]
+    pub name: String,
+    /// Build it anew although it is there.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub force: bool,
+}

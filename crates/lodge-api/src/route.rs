@@ -1,0 +1,161 @@
+//! Every path of the API, once, for the server's router and the client alike.
+//!
+//! `{dom}` is a domain's name, UUID or number, `{net}` a network's name or UUID. In the table `→` names the
+//! answer's document; documents in `xml` are libvirt's. Errors are [`crate::ErrorBody`] everywhere.
+//!
+//! | method, path | takes → gives |
+//! | --- | --- |
+//! | GET [`VERSION`] · [`HOST`] · [`HOST_CHECK`] | → `Version` · `HostView` · `HostReport` |
+//! | GET [`DOMAINS`] | `DomainFilter` → `[DomainView]` |
+//! | POST [`DOMAINS`] | `DefineOptions`, xml → `DomainView` |
+//! | GET [`DOMAIN`] · [`DOMAIN_XML`] | → `DomainView` · `XmlOptions` → xml |
+//! | DELETE [`DOMAIN`] | `UndefineOptions` → `UndefineReport` |
+//! | POST [`DOMAIN_START`] | `StartOptions` → `DomainView` |
+//! | POST [`DOMAIN_DESTROY`] | `DestroyOptions` → `DomainView` |
+//! | POST [`DOMAIN_SHUTDOWN`] · [`DOMAIN_REBOOT`] | `PowerOptions` → `DomainView` (asked, not yet done) |
+//! | POST [`DOMAIN_SUSPEND`] · [`DOMAIN_RESUME`] · [`DOMAIN_RESET`] | → `DomainView` |
+//! | POST [`DOMAIN_SAVE`] | `SaveOptions` → `DomainView` |
+//! | POST [`RESTORE`] | `RestoreOptions` → `DomainView` |
+//! | POST, DELETE [`DOMAIN_MANAGED_SAVE`] | `ManagedSaveOptions` → `DomainView` |
+//! | PUT [`DOMAIN_AUTOSTART`] | `Autostart` → `DomainView` |
+//! | GET [`DOMAIN_INTERFACES`] | `AddressesQuery` → `[InterfaceAddresses]` |
+//! | GET [`DOMAIN_BLOCKS`] · [`DOMAIN_NICS`] | → `[BlockView]` · `[NicView]` |
+//! | PUT, GET, DELETE [`DOMAIN_SEED`] | `SeedSpec` → `SeedView`; DELETE gives nothing |
+//! | GET [`DOMAIN_READINESS`] | → `Readiness` |
+//! | GET [`DOMAIN_WAIT`] | `WaitQuery` → `Readiness`, when it is so |
+//! | GET [`DOMAIN_CONSOLE`] | `ConsoleQuery` → WebSocket, binary frames |
+//! | GET [`DOMAIN_LOG`] | `LogQuery` → text |
+//! | GET [`NETWORKS`] | → `[NetworkView]` |
+//! | POST [`NETWORKS`] | `NetworkOptions`, xml → `NetworkView` |
+//! | GET, DELETE [`NETWORK`] · GET [`NETWORK_XML`] | → `NetworkView`, nothing · `XmlOptions` → xml |
+//! | POST [`NETWORK_START`] · [`NETWORK_DESTROY`] | → `NetworkView` |
+//! | PUT [`NETWORK_AUTOSTART`] | `Autostart` → `NetworkView` |
+//! | GET [`NETWORK_LEASES`] | → `[Lease]` |
+//! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
+//! | DELETE [`IMAGE`] | nothing |
+//! | POST [`IMAGE_BUILD`] | `ImageBuild` → 202 `Job` of an `ImageView` |
+//! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
+//! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
+//! | GET [`JOBS`] · [`JOB`] | → `[Job]` · `JobWait` → `Job` |
+//! | DELETE [`JOB`] | → `Job` (asked to stop, not yet stopped) |
+//! | GET [`EVENTS`] | `EventsQuery` → server-sent `Event`s |
+//! | GET [`OPENAPI`] | → the API's OpenAPI document |
+
+/// Which daemon this is.
+pub const VERSION: &str = "/v1/version";
+/// The host.
+pub const HOST: &str = "/v1/host";
+/// The host check.
+pub const HOST_CHECK: &str = "/v1/host/check";
+/// All domains.
+pub const DOMAINS: &str = "/v1/domains";
+/// Restores a saved domain.
+pub const RESTORE: &str = "/v1/domains/restore";
+/// One domain.
+pub const DOMAIN: &str = "/v1/domains/{dom}";
+/// A domain's document.
+pub const DOMAIN_XML: &str = "/v1/domains/{dom}/xml";
+/// Starts a domain.
+pub const DOMAIN_START: &str = "/v1/domains/{dom}/start";
+/// Stops a domain at once.
+pub const DOMAIN_DESTROY: &str = "/v1/domains/{dom}/destroy";
+/// Asks the guest to shut down.
+pub const DOMAIN_SHUTDOWN: &str = "/v1/domains/{dom}/shutdown";
+/// Asks the guest to reboot.
+pub const DOMAIN_REBOOT: &str = "/v1/domains/{dom}/reboot";
+/// Holds a domain's processors.
+pub const DOMAIN_SUSPEND: &str = "/v1/domains/{dom}/suspend";
+/// Lets them run again.
+pub const DOMAIN_RESUME: &str = "/v1/domains/{dom}/resume";
+/// Presses the reset button.
+pub const DOMAIN_RESET: &str = "/v1/domains/{dom}/reset";
+/// Saves a domain's memory to a file.
+pub const DOMAIN_SAVE: &str = "/v1/domains/{dom}/save";
+/// Saves it where the next start finds it.
+pub const DOMAIN_MANAGED_SAVE: &str = "/v1/domains/{dom}/managedsave";
+/// Whether it starts with the daemon.
+pub const DOMAIN_AUTOSTART: &str = "/v1/domains/{dom}/autostart";
+/// Live addresses.
+pub const DOMAIN_INTERFACES: &str = "/v1/domains/{dom}/interfaces";
+/// Disks.
+pub const DOMAIN_BLOCKS: &str = "/v1/domains/{dom}/blocks";
+/// Network cards.
+pub const DOMAIN_NICS: &str = "/v1/domains/{dom}/nics";
+/// The seed.
+pub const DOMAIN_SEED: &str = "/v1/domains/{dom}/seed";
+/// How far the guest is.
+pub const DOMAIN_READINESS: &str = "/v1/domains/{dom}/readiness";
+/// Waits until the guest is so far.
+pub const DOMAIN_WAIT: &str = "/v1/domains/{dom}/wait";
+/// The serial console.
+pub const DOMAIN_CONSOLE: &str = "/v1/domains/{dom}/console";
+/// Logs.
+pub const DOMAIN_LOG: &str = "/v1/domains/{dom}/log";
+/// All networks.
+pub const NETWORKS: &str = "/v1/networks";
+/// One network.
+pub const NETWORK: &str = "/v1/networks/{net}";
+/// A network's document.
+pub const NETWORK_XML: &str = "/v1/networks/{net}/xml";
+/// Brings a network up.
+pub const NETWORK_START: &str = "/v1/networks/{net}/start";
+/// Takes it down.
+pub const NETWORK_DESTROY: &str = "/v1/networks/{net}/destroy";
+/// Whether it starts with the daemon.
+pub const NETWORK_AUTOSTART: &str = "/v1/networks/{net}/autostart";
+/// Its DHCP leases.
+pub const NETWORK_LEASES: &str = "/v1/networks/{net}/leases";
+/// All images.
+pub const IMAGES: &str = "/v1/images";
+/// Builds an image.
+pub const IMAGE_BUILD: &str = "/v1/images/build";
+/// One image.
+pub const IMAGE: &str = "/v1/images/{image}";
+/// Runs an instance.
+pub const INSTANCES: &str = "/v1/instances";
+/// One instance.
+pub const INSTANCE: &str = "/v1/instances/{dom}";
+/// All jobs.
+pub const JOBS: &str = "/v1/jobs";
+/// One job.
+pub const JOB: &str = "/v1/jobs/{job}";
+/// Events.
+pub const EVENTS: &str = "/v1/events";
+/// The OpenAPI document.
+pub const OPENAPI: &str = "/v1/openapi.json";
+
+/// `template` with its one `{…}` replaced by `value`, percent-encoded: names may have spaces and worse.
+pub fn of(template: &str, value: &str) -> String {
+    let Some((before, rest)) = template.split_once('{') else { return template.to_owned() };
+    let after = rest.split_once('}').map_or("", |(_, after)| after);
+    format!("{before}{}{after}", encode(value))
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn encode(value: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => {
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOMAIN, DOMAIN_XML, VERSION, of};
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_path() {
+        assert_eq!(of(DOMAIN, "web1"), "/v1/domains/web1");
+        assert_eq!(of(DOMAIN_XML, "../a b?c#é"), "/v1/domains/..%2Fa%20b%3Fc%23%C3%A9/xml");
+        assert_eq!(of(VERSION, "x"), "/v1/version");
+    }
+}
