@@ -1,1 +1,37 @@
 //! What this host can do: CPU, KVM proven by running code, QEMU, cgroups, firewall.
+//!
+//! ```text
+//!  gather::facts (reads the host) ──▶ Facts ──▶ judge (pure) ──▶ HostReport
+//!  lodge_sys::kvm::prove (a child) ──▶ KvmVerdict ──┘
+//! ```
+//!
+//! [`check`] is `lodge host check`; [`kvm_verdict`] is what a start of a guest asks. Nothing here changes the host,
+//! and nothing here fails: what cannot be found out is itself a finding.
+//!
+//! Deliberately absent: repairs. Each finding says the next step; the person takes it.
+
+mod facts;
+mod gather;
+mod judge;
+mod kvm;
+mod report;
+
+pub use facts::{
+    Cgroups, Cpu, Disk, Facts, Firewall, Hypervisor, Memory, Module, Modules, OtherManagers, Passthrough,
+    Qemu, System,
+};
+pub use judge::judge;
+pub use kvm::{KvmVerdict, kvm_verdict, probe_main};
+pub use report::{Accelerator, Check, HostReport, Status};
+
+use std::path::Path;
+
+/// Looks at the whole host. `state` is a directory on the file system that holds the guests' disks.
+pub async fn check(state: &Path) -> HostReport {
+    let state = state.to_owned();
+    let work = tokio::task::spawn_blocking(move || {
+        let facts = gather::facts(&state);
+        judge(facts, kvm::verdict_now())
+    });
+    work.await.expect("gathering facts does not panic")
+}
