@@ -1,1 +1,255 @@
-//! Where a guest's process is counted: its own cgroup, on v1, hybrid and v2 hosts.
+//! Where a guest's process is counted: its own cgroup, on v2, hybrid and v1 hosts.
+//!
+//! Only directories below a first component that begins with `lodge` are ever made, and only those are removed.
+//! Nothing is mounted, moved or switched on: on a host where we may not make a directory the answer is
+//! [`Outcome::Unavailable`] with the reason, and guests run without. Deliberately absent: limits (they come with the
+//! elements that ask for them), and moving processes that are not ours.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// The v1 controllers whose figures a guest needs.
+const V1_WANTED: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+
+/// Which hierarchies this host has mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Where cgroup v2 is mounted.
+    pub v2: Option<PathBuf>,
+    /// Controllers of v1 and where each is mounted.
+    pub v1: Vec<(String, PathBuf)>,
+}
+
+impl Layout {
+    /// Reads `/proc/self/mountinfo`.
+    pub fn read() -> io::Result<Self> {
+        Ok(Self::parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
+    }
+
+    /// `v2`, `hybrid`, `v1` or `none`.
+    pub fn name(&self) -> &'static str {
+        match (&self.v2, self.v1.is_empty()) {
+            (Some(_), true) => "v2",
+            (Some(_), false) => "hybrid",
+            (None, false) => "v1",
+            (None, true) => "none",
+        }
+    }
+
+    fn parse(mountinfo: &str) -> Self {
+        let mut layout = Self::default();
+        for line in mountinfo.lines() {
+            // proc_pid_mountinfo(5): fields, a lone hyphen, then type, source, options of the super block.
+            let Some((left, right)) = line.split_once(" - ") else { continue };
+            let Some(point) = left.split(' ').nth(4).map(unescape) else { continue };
+            let mut right = right.split(' ');
+            match (right.next(), right.nth(1)) {
+                (Some("cgroup2"), _) => layout.v2 = layout.v2.or(Some(point)),
+                (Some("cgroup"), Some(options)) => layout.v1.extend(
+                    options
+                        .split(',')
+                        .filter(|option| V1_WANTED.contains(option))
+                        .map(|option| (option.to_owned(), point.clone())),
+                ),
+                _ => {}
+            }
+        }
+        layout
+    }
+}
+
+/// The octal escapes of mountinfo (`\040` for a blank).
+fn unescape(field: &str) -> PathBuf {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(field.to_owned(), |text, (from, to)| text.replace(from, to))
+        .into()
+}
+
+/// What came of wanting a cgroup.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is there.
+    Made(Cgroup),
+    /// This host or user cannot have one; guests run without.
+    Unavailable(String),
+}
+
+/// One guest's directory in each hierarchy that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cgroup {
+    relative: PathBuf,
+    v2: Option<PathBuf>,
+    v1: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    /// Makes `relative` (such as `lodge/3f2a/guests/UUID`) in every hierarchy; fine if it is there already.
+    pub fn create(relative: &Path) -> io::Result<Outcome> {
+        Self::create_in(&Layout::read()?, relative)
+    }
+
+    fn create_in(layout: &Layout, relative: &Path) -> io::Result<Outcome> {
+        check(relative)?;
+        let mut reason = match layout.name() {
+            "none" => "no cgroup hierarchy is mounted".to_owned(),
+            _ => String::new(),
+        };
+        let mut make = |mount: &Path| {
+            let path = mount.join(relative);
+            // Twice: whoever removes an emptied parent may do so between our making it and its child.
+            let made = std::fs::create_dir_all(&path).or_else(|_| std::fs::create_dir_all(&path));
+            made.map_err(|error| reason = format!("cannot make `{}`: {error}", path.display()))
+                .ok()
+                .map(|()| path)
+        };
+        let v2 = layout.v2.as_deref().and_then(&mut make);
+        let mut v1: Vec<PathBuf> = layout.v1.iter().filter_map(|(_, mount)| make(mount)).collect();
+        v1.dedup();
+        if v2.is_none() && v1.is_empty() {
+            return Ok(Outcome::Unavailable(reason));
+        }
+        Ok(Outcome::Made(Self { relative: relative.to_owned(), v2, v1 }))
+    }
+
+    /// The cgroup `relative` as far as it exists, for adopting and for clearing away. `None`: nowhere.
+    pub fn find(relative: &Path) -> io::Result<Option<Self>> {
+        check(relative)?;
+        let layout = Layout::read()?;
+        let there = |mount: &Path| Some(mount.join(relative)).filter(|path| path.is_dir());
+        let v2 = layout.v2.as_deref().and_then(there);
+        let mut v1: Vec<PathBuf> = layout.v1.iter().filter_map(|(_, mount)| there(mount)).collect();
+        v1.dedup();
+        let found = Self { relative: relative.to_owned(), v2, v1 };
+        Ok((found.v2.is_some() || !found.v1.is_empty()).then_some(found))
+    }
+
+    /// The directory in the v2 hierarchy.
+    pub fn v2(&self) -> Option<&Path> {
+        self.v2.as_deref()
+    }
+
+    /// The path below each mount point.
+    pub fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    /// Counts `pid`, all its threads, in the v1 controllers. May take the kernel milliseconds: not for async code.
+    pub fn join_v1(&self, pid: u32) -> io::Result<()> {
+        let mut first = Ok(());
+        for directory in &self.v1 {
+            let joined = std::fs::write(directory.join("cgroup.procs"), pid.to_string());
+            first = first.and(joined);
+        }
+        first
+    }
+
+    /// The processes inside, of all hierarchies.
+    pub fn processes(&self) -> Vec<u32> {
+        let read = |path: &PathBuf| std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        let mut pids: Vec<u32> = self
+            .v2
+            .iter()
+            .chain(&self.v1)
+            .flat_map(|path| read(path).lines().flat_map(str::parse).collect::<Vec<_>>())
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Removes the directories, then parents of ours that are empty by it. Fine if they are gone. Refused by the
+    /// kernel (EBUSY) while a process is inside.
+    pub fn remove(&self) -> io::Result<()> {
+        let mut first = Ok(());
+        let depth = self.relative.components().count();
+        for path in self.v2.iter().chain(&self.v1) {
+            let removed = match std::fs::remove_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            };
+            if removed.is_ok() {
+                for parent in path.ancestors().skip(1).take(depth.saturating_sub(1)) {
+                    if std::fs::remove_dir(parent).is_err() {
+                        break;
+                    }
+                }
+            }
+            first = first.and(removed);
+        }
+        first
+    }
+}
+
+/// Nothing outside our own corner: plain names only, the first beginning with `lodge`.
+fn check(relative: &Path) -> io::Result<()> {
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    let ours = relative.to_str().is_some_and(|text| text.starts_with("lodge"));
+    if plain && ours {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("`{}` is not a cgroup of ours", relative.display()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Ending;
+    use crate::spawn::Command;
+
+    #[test]
+    fn layouts_are_told_apart() {
+        let hybrid = "30 25 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                      31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:1 - cgroup cgroup rw,cpu,cpuacct\n\
+                      32 25 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
+        let layout = Layout::parse(hybrid);
+        assert_eq!(layout.name(), "hybrid");
+        assert_eq!(layout.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(layout.v1.len(), 2);
+        assert_eq!(Layout::parse("30 25 0:26 / /a\\040b rw - cgroup2 x rw").v2, Some("/a b".into()));
+        assert_eq!(Layout::parse("").name(), "none");
+    }
+
+    #[test]
+    fn only_our_own_corner_is_touched() {
+        for bad in ["", "/lodge", "system.slice", "lodge/../x", "../lodge", "./lodge/x"] {
+            assert!(Cgroup::create(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_forbids_it_says_why() {
+        let none = Cgroup::create_in(&Layout::default(), Path::new("lodge/x")).unwrap();
+        assert!(matches!(none, Outcome::Unavailable(why) if why.contains("no cgroup hierarchy")));
+        let layout = Layout { v2: Some("/proc/self/nothing".into()), v1: Vec::new() };
+        let none = Cgroup::create_in(&layout, Path::new("lodge/x")).unwrap();
+        assert!(matches!(none, Outcome::Unavailable(why) if why.contains("/proc/self/nothing/lodge/x")));
+    }
+
+    #[tokio::test]
+    async fn a_process_is_born_inside_and_the_directories_go() {
+        let relative = format!("lodge-test-{}/guests/one", std::process::id());
+        let made = match Cgroup::create(Path::new(&relative)).unwrap() {
+            Outcome::Made(cgroup) => cgroup,
+            Outcome::Unavailable(why) => return eprintln!("skipped: {why}"),
+        };
+        let mut command = Command::new("/bin/sleep");
+        command.arg("60").cgroup(&made);
+        let process = command.spawn().unwrap();
+        let pid = process.identity().pid;
+        if made.v2().is_some() {
+            assert_eq!(made.processes(), [pid]);
+        }
+        made.join_v1(pid).unwrap();
+        assert_eq!(made.processes(), [pid]);
+        assert!(made.remove().is_err(), "a cgroup with a process in it stays");
+        process.kill().unwrap();
+        assert!(matches!(process.ended().await.unwrap(), Ending::Status(_)));
+        made.remove().unwrap();
+        made.remove().unwrap();
+        assert_eq!(Cgroup::find(Path::new(&relative)).unwrap(), None);
+    }
+}

@@ -1,1 +1,543 @@
-//! Starting a process in its own session and cgroup, with descriptors instead of paths.
+#![expect(unsafe_code, reason = "UNSAFETY: clone3(2) with a pidfd and a cgroup has no safe binding")]
+//! Starting a process that outlives us: own session, own cgroup, descriptors instead of paths.
+//!
+//! One clone3(2) gives the child its cgroup and us its pidfd, with no moment between in which it is elsewhere or
+//! could be mistaken. A multi-threaded daemon may call this: everything is laid out before the clone, and between
+//! clone and exec the child makes plain system calls only (no allocation, no lock; see signal-safety(7)).
+//!
+//! Rules: the environment starts empty, stdin is `/dev/null`, every descriptor but those given is closed, and a
+//! descriptor given keeps **the number it has here**, so a caller can name it in an argument beforehand.
+//! Deliberately absent: a parent-death signal (the process is not ours to take along), and waiting (see `process`).
+
+use std::ffi::{CString, OsStr, c_char, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::cgroup::Cgroup;
+use crate::process::{Identity, Process};
+
+/// Why a program did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A NUL byte in an argument, variable or path.
+    #[error("`{}` has a NUL byte in its command line", program.display())]
+    NulByte {
+        /// What was to be started.
+        program: PathBuf,
+    },
+    /// Something on this side of the clone: `/dev/null`, a pipe, a cgroup's directory.
+    #[error("cannot prepare to start `{}`", program.display())]
+    Prepare {
+        /// What was to be started.
+        program: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// No new process was made.
+    #[error("cannot make a process for `{}`", program.display())]
+    Clone {
+        /// What was to be started.
+        program: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The new process could not become what it should.
+    #[error("cannot {step} for `{}`", program.display())]
+    Become {
+        /// What was to be started.
+        program: PathBuf,
+        /// Which step failed, as a verb phrase: `change its user`, `run the program`.
+        step: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+impl SpawnError {
+    /// The system's error beneath, if it is one.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::NulByte { .. } => None,
+            Self::Prepare { source, .. } | Self::Clone { source, .. } | Self::Become { source, .. } => {
+                Some(source)
+            }
+        }
+    }
+}
+
+/// Whom the process runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Further groups; all others are dropped.
+    pub groups: Vec<u32>,
+}
+
+/// A process to be started.
+#[derive(Debug)]
+pub struct Command {
+    program: PathBuf,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    has_nul: bool,
+    kept: Vec<OwnedFd>,
+    output: Option<OwnedFd>,
+    session: bool,
+    no_new_privs: bool,
+    credentials: Option<Credentials>,
+    cgroup: Option<PathBuf>,
+    directory: CString,
+}
+
+impl Command {
+    /// Will run `program`, an absolute path: there is no search along PATH.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        let program = program.into();
+        let mut command = Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            has_nul: false,
+            kept: Vec::new(),
+            output: None,
+            session: true,
+            no_new_privs: true,
+            credentials: None,
+            cgroup: None,
+            directory: c"/".to_owned(),
+            program,
+        };
+        let argv0 = command.program.clone();
+        command.arg(argv0);
+        command
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        let arg = self.c_string(arg.as_ref());
+        self.args.push(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item: AsRef<OsStr>>) -> &mut Self {
+        args.into_iter().for_each(|arg| {
+            self.arg(arg);
+        });
+        self
+    }
+
+    /// Sets a variable of the otherwise empty environment.
+    pub fn env(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        let mut text = std::ffi::OsString::from(name);
+        text.push("=");
+        text.push(value);
+        let text = self.c_string(&text);
+        self.env.push(text);
+        self
+    }
+
+    /// Hands `fd` over; it keeps the number it has here, which is returned.
+    pub fn fd(&mut self, fd: OwnedFd) -> RawFd {
+        let number = fd.as_raw_fd();
+        self.kept.push(fd);
+        number
+    }
+
+    /// Where stdout and stderr go; without it to `/dev/null`.
+    pub fn output(&mut self, fd: OwnedFd) -> &mut Self {
+        self.output = Some(fd);
+        self
+    }
+
+    /// Whether the process leads a session of its own (it does, unless told otherwise).
+    pub fn session(&mut self, own: bool) -> &mut Self {
+        self.session = own;
+        self
+    }
+
+    /// Whether exec can never again give privileges, see prctl(2) (it cannot, unless told otherwise).
+    pub fn no_new_privs(&mut self, on: bool) -> &mut Self {
+        self.no_new_privs = on;
+        self
+    }
+
+    /// Whom to run as.
+    pub fn credentials(&mut self, credentials: Credentials) -> &mut Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// The working directory; `/` otherwise.
+    pub fn directory(&mut self, path: &Path) -> &mut Self {
+        self.directory = self.c_string(path.as_os_str());
+        self
+    }
+
+    /// Born in `cgroup`'s v2 directory, where there is one. The v1 controllers are joined after the start with
+    /// [`Cgroup::join_v1`]: the kernel may take 15 ms for it, and the process need not wait.
+    pub fn cgroup(&mut self, cgroup: &Cgroup) -> &mut Self {
+        self.cgroup = cgroup.v2().map(Path::to_path_buf);
+        self
+    }
+
+    fn c_string(&mut self, text: &OsStr) -> CString {
+        CString::new(text.as_bytes()).unwrap_or_else(|_| {
+            self.has_nul = true;
+            CString::default()
+        })
+    }
+
+    /// Starts it. When this returns `Ok`, the program itself runs (exec has happened).
+    pub fn spawn(self) -> Result<Process, SpawnError> {
+        let program = &self.program;
+        if self.has_nul {
+            return Err(SpawnError::NulByte { program: program.clone() });
+        }
+        let prepare = |source: io::Error| SpawnError::Prepare { program: program.clone(), source };
+        let plan = Plan::lay_out(&self).map_err(prepare)?;
+        let (pid, pidfd) =
+            plan.clone3().map_err(|source| SpawnError::Clone { program: program.clone(), source })?;
+        // The other end closes by exec or exit; until then nothing of `self` or `plan` may go.
+        let report = plan.outcome().map_err(prepare)?;
+        if let Some((step, source)) = report {
+            reap(&pidfd);
+            return Err(SpawnError::Become { program: program.clone(), step: step.phrase(), source });
+        }
+        // Not reaped yet, so the number is still this process's. A zombie has a start time too.
+        let start_time = Identity::of(pid).map_err(prepare)?.map_or(0, |identity| identity.start_time);
+        Ok(Process::from_pidfd(Identity { pid, start_time }, pidfd))
+    }
+}
+
+fn reap(pidfd: &OwnedFd) {
+    use std::os::fd::AsFd;
+
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+}
+
+/// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The steps between clone and exec which can fail.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Step {
+    Session = 1,
+    Descriptors,
+    Directory,
+    Groups,
+    Group,
+    User,
+    Privileges,
+    Exec,
+}
+
+impl Step {
+    const ALL: [Self; 8] = [
+        Self::Session,
+        Self::Descriptors,
+        Self::Directory,
+        Self::Groups,
+        Self::Group,
+        Self::User,
+        Self::Privileges,
+        Self::Exec,
+    ];
+
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Session => "open a session",
+            Self::Descriptors => "place the descriptors",
+            Self::Directory => "enter the working directory",
+            Self::Groups => "set the groups",
+            Self::Group => "change the group",
+            Self::User => "change the user",
+            Self::Privileges => "give up privileges",
+            Self::Exec => "run the program",
+        }
+    }
+}
+
+/// All that the child needs, laid out in memory before there is a child.
+struct Plan<'a> {
+    command: &'a Command,
+    program: CString,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    null: OwnedFd,
+    cgroup: Option<OwnedFd>,
+    kept: Vec<RawFd>,
+    read: OwnedFd,
+    write: std::cell::RefCell<Option<OwnedFd>>,
+    report: RawFd,
+}
+
+impl<'a> Plan<'a> {
+    fn lay_out(command: &'a Command) -> io::Result<Self> {
+        use rustix::fs::{Mode, OFlags, open};
+        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let cgroup = command.cgroup.as_ref().map(|path| open(path, directory, Mode::empty())).transpose()?;
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let ended = |strings: &[CString]| {
+            strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            program: CString::new(command.program.as_os_str().as_bytes())?,
+            argv: ended(&command.args),
+            envp: ended(&command.env),
+            null,
+            cgroup,
+            kept: command.kept.iter().map(AsRawFd::as_raw_fd).collect(),
+            report: write.as_raw_fd(),
+            read,
+            write: Some(write).into(),
+            command,
+        })
+    }
+
+    /// Makes the process; in the child this does not return.
+    fn clone3(&self) -> io::Result<(u32, OwnedFd)> {
+        let mut pidfd: c_int = -1;
+        // SAFETY: `clone_args` and `sigset_t` are plain numbers, for which all zero is a value.
+        let (mut args, mut all, mut old): (libc::clone_args, libc::sigset_t, libc::sigset_t) =
+            unsafe { std::mem::zeroed() };
+        args.flags = libc::CLONE_PIDFD as u64;
+        args.pidfd = (&raw mut pidfd) as u64;
+        args.exit_signal = libc::SIGCHLD as u64;
+        if let Some(cgroup) = &self.cgroup {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+        }
+        // Signals are held meanwhile: the child must not run the daemon's handlers.
+        // SAFETY: both sets are live and of the right type for the whole call.
+        unsafe {
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+        }
+        // SAFETY: `args` is initialised and its size goes with it. Without CLONE_VM the child has its own copy of
+        // this memory and goes on in it on a copy of this stack, as after fork(2).
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+        let error = io::Error::last_os_error();
+        if pid == 0 {
+            // SAFETY: this is the fresh child with one thread; `self` is laid out in full.
+            unsafe { self.become_it() }
+        }
+        // SAFETY: `old` was filled by the first call.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
+        match u32::try_from(pid) {
+            // SAFETY: on success the kernel put a fresh descriptor there, which nobody else knows of.
+            Ok(pid) => Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// What the child said before exec. `None`: nothing, so exec has happened.
+    fn outcome(&self) -> io::Result<Option<(Step, io::Error)>> {
+        drop(self.write.borrow_mut().take());
+        let mut report = [0u8; 5];
+        let size = loop {
+            match rustix::io::read(&self.read, &mut report) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result?,
+            }
+        };
+        if size < report.len() {
+            return Ok(None);
+        }
+        let [step, a, b, c, d] = report;
+        let step = Step::ALL.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Exec);
+        Ok(Some((step, io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d])))))
+    }
+
+    /// The child's way from clone to exec. Plain system calls only.
+    ///
+    /// # Safety
+    /// To be called once, in a fresh child whose only thread this is.
+    unsafe fn become_it(&self) -> ! {
+        // SAFETY: every pointer below points into `self`, which is whole and lives until exec or _exit; the numbers
+        // are descriptors that `self` or its command own. The raw calls bypass glibc's cross-thread set*id.
+        unsafe {
+            let check = |result: libc::c_long, step: Step| {
+                if result < 0 {
+                    self.fail(step);
+                }
+            };
+            let out = self.command.output.as_ref().unwrap_or(&self.null).as_raw_fd();
+            for (from, to) in [(self.null.as_raw_fd(), 0), (out, 1), (out, 2)] {
+                check(libc::c_long::from(libc::dup2(from, to)), Step::Descriptors);
+            }
+            if self.command.session {
+                check(libc::syscall(libc::SYS_setsid), Step::Session);
+            }
+            check(libc::c_long::from(libc::chdir(self.command.directory.as_ptr())), Step::Directory);
+            if let Some(who) = &self.command.credentials {
+                let (gid, uid) = (who.gid, who.uid);
+                check(
+                    libc::syscall(libc::SYS_setgroups, who.groups.len(), who.groups.as_ptr()),
+                    Step::Groups,
+                );
+                check(libc::syscall(libc::SYS_setresgid, gid, gid, gid), Step::Group);
+                check(libc::syscall(libc::SYS_setresuid, uid, uid, uid), Step::User);
+            }
+            if self.command.no_new_privs {
+                check(
+                    libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+                    Step::Privileges,
+                );
+            }
+            // Marked, not closed: the report's pipe has to last until exec. Where the kernel is too old for it, all
+            // descriptors of a Rust program are close-on-exec anyway.
+            libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            for &fd in &self.kept {
+                check(libc::c_long::from(libc::fcntl(fd, libc::F_SETFD, 0)), Step::Descriptors);
+            }
+            // The Rust runtime ignores SIGPIPE, and that would be inherited; so would the held signals.
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::execve(self.program.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr());
+            self.fail(Step::Exec)
+        }
+    }
+
+    /// Reports the step and errno, and ends the child.
+    unsafe fn fail(&self, step: Step) -> ! {
+        // SAFETY: `errno` is this thread's own; the buffer is live; `_exit` runs no destructor and no handler.
+        unsafe {
+            let [a, b, c, d] = (*libc::__errno_location()).to_ne_bytes();
+            let report = [step as u8, a, b, c, d];
+            libc::write(self.report, report.as_ptr().cast(), report.len());
+            libc::_exit(127)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+    use crate::process::Ending;
+
+    async fn run(command: Command) -> i32 {
+        match command.spawn().unwrap().ended().await.unwrap() {
+            Ending::Status(status) => status.code().unwrap(),
+            Ending::Unknown => panic!("our own child has a status"),
+        }
+    }
+
+    fn shell(script: &str) -> (Command, File) {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).output(write);
+        (command, File::from(read))
+    }
+
+    fn said(mut pipe: File) -> String {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn output_and_exit_status_come_back() {
+        let (command, pipe) = shell("echo out; echo err >&2; exit 7");
+        assert_eq!(run(command).await, 7);
+        assert_eq!(said(pipe), "out\nerr\n");
+    }
+
+    #[tokio::test]
+    async fn only_given_descriptors_arrive_under_their_numbers() {
+        let leaked = File::open("/etc/hostname").unwrap();
+        rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+        let given = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut &given, b"hello").unwrap();
+        let (mut command, pipe) = shell("");
+        let number = command.fd(given.into());
+        command.args = Vec::new();
+        command.args(["sh", "-c", "cd /proc/self/fd; echo *; cat < /proc/self/fd/$0", &number.to_string()]);
+        assert_eq!(run(command).await, 0);
+        let said = said(pipe);
+        let (fds, content) = said.split_once('\n').unwrap();
+        // `*` is expanded by the shell, which holds the directory open by one more descriptor meanwhile.
+        let mut fds: Vec<i32> = fds.split(' ').map(|fd| fd.parse().unwrap()).collect();
+        fds.sort_unstable();
+        assert!(fds.starts_with(&[0, 1, 2]) && fds.contains(&number) && fds.len() <= 5, "{fds:?}");
+        assert_eq!(content, "hello");
+    }
+
+    #[tokio::test]
+    async fn environment_is_empty_but_for_what_was_set() {
+        let (mut command, pipe) = shell("");
+        command.program = "/usr/bin/env".into();
+        command.args.truncate(1);
+        command.env("LC_ALL", "C.UTF-8");
+        assert_eq!(run(command).await, 0);
+        assert_eq!(said(pipe), "LC_ALL=C.UTF-8\n");
+    }
+
+    #[tokio::test]
+    async fn the_process_leads_its_own_session() {
+        let (command, pipe) =
+            shell("read -r pid _ < /proc/self/stat; cut -d' ' -f1,6 /proc/$$/stat; echo $$");
+        assert_eq!(run(command).await, 0);
+        let said = said(pipe);
+        let (fields, pid) = said.trim().split_once('\n').unwrap();
+        assert_eq!(fields, format!("{pid} {pid}"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_told_with_the_step() {
+        let error = Command::new("/nonexistent/qemu").spawn().unwrap_err();
+        assert_eq!(error.to_string(), "cannot run the program for `/nonexistent/qemu`");
+        assert_eq!(error.io().unwrap().kind(), io::ErrorKind::NotFound);
+        let mut command = Command::new("/bin/true");
+        command.directory(Path::new("/nonexistent"));
+        assert!(matches!(
+            command.spawn(),
+            Err(SpawnError::Become { step: "enter the working directory", .. })
+        ));
+        let mut command = Command::new("/bin/true");
+        command.arg("a\0b");
+        assert!(matches!(command.spawn(), Err(SpawnError::NulByte { .. })));
+    }
+
+    #[tokio::test]
+    async fn another_user_without_groups_and_new_privileges() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root to become another user");
+            return;
+        }
+        let (mut command, pipe) = shell("id -u; id -g; grep NoNewPrivs /proc/self/status; id -G");
+        command.credentials(Credentials { uid: 4242, gid: 4243, groups: vec![4244] });
+        assert_eq!(run(command).await, 0);
+        assert_eq!(said(pipe), "4242\n4243\nNoNewPrivs:\t1\n4243 4244\n");
+    }
+
+    #[tokio::test]
+    async fn many_at_once_from_many_threads() {
+        let tasks: Vec<_> = (0..32)
+            .map(|_| {
+                tokio::task::spawn_blocking(|| {
+                    let (command, pipe) = shell("exit 3");
+                    (command.spawn().unwrap(), pipe)
+                })
+            })
+            .collect();
+        for task in tasks {
+            let (process, pipe) = task.await.unwrap();
+            let (a, b) = tokio::join!(process.ended(), process.ended());
+            assert_eq!(a.unwrap(), b.unwrap());
+            assert_eq!(said(pipe), "");
+        }
+    }
+}
