@@ -47,3 +47,30 @@ pub struct ImageBuild {
     #[serde(default, skip_serializing_if = "is_off")]
     pub force: bool,
 }
+
+/// What to clone an image into.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageClone {
+    /// The new volume's name in the default pool.
+    #[schema(example = "web1")]
+    pub name: String,
+    /// The new disk's size as a guest sees it; none given: the image's. Never less than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+/// A volume made of an image: a linked clone, which needs the image's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClonedVolume {
+    /// Its file on the host.
+    #[schema(example = "/var/lib/libvirt/images/web1.qcow2")]
+    pub path: String,
+    /// The file's format.
+    #[schema(example = "qcow2")]
+    pub format: String,
+    /// The disk's size as a guest sees it.
+    pub virtual_bytes: u64,
+    /// The image it stands on.
+    pub image: String,
+}

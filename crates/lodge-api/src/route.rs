@@ -34,6 +34,7 @@
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
 //! | DELETE [`IMAGE`] | nothing |
 //! | POST [`IMAGE_BUILD`] | `ImageBuild` → 202 `Job` of an `ImageView` |
+//! | POST [`IMAGE_CLONE`] | `ImageClone` → `ClonedVolume` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
 //! | GET [`JOBS`] · [`JOB`] | → `[Job]` · `JobWait` → `Job` |
@@ -111,6 +112,8 @@ pub const IMAGES: &str = "/v1/images";
 pub const IMAGE_BUILD: &str = "/v1/images/build";
 /// One image.
 pub const IMAGE: &str = "/v1/images/{image}";
+/// A linked clone of one image.
+pub const IMAGE_CLONE: &str = "/v1/images/{image}/clone";
 /// Runs an instance.
 pub const INSTANCES: &str = "/v1/instances";
 /// One instance.
