@@ -48,6 +48,21 @@ pub struct ImageBuild {
     pub force: bool,
 }
 
+/// A file to take in as an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageImport {
+    /// The image's name.
+    #[schema(example = "debian-12")]
+    pub name: String,
+    /// The file on the daemon's host; an absolute path. It is copied, and stays as it is.
+    #[schema(example = "/srv/debian-12.qcow2")]
+    pub path: String,
+    /// The file's format, `qcow2` or `raw`; it is never guessed.
+    #[schema(example = "qcow2")]
+    pub format: String,
+}
+
 /// What to clone an image into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -28,7 +28,7 @@ pub use domain::{
 pub use error::{ErrorBody, ErrorKind};
 pub use event::{Event, EventsQuery};
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
-pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageView};
+pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use instance::{InstanceRemoval, InstanceSpec};
 pub use job::{Job, JobState, JobWait};
 pub use network::{Lease, NetworkOptions, NetworkView};

@@ -32,6 +32,7 @@
 //! | PUT [`NETWORK_AUTOSTART`] | `Autostart` → `NetworkView` |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
+//! | POST [`IMAGES`] | `ImageImport` → 202 `Job` of an `ImageView` |
 //! | DELETE [`IMAGE`] | nothing |
 //! | POST [`IMAGE_BUILD`] | `ImageBuild` → 202 `Job` of an `ImageView` |
 //! | POST [`IMAGE_CLONE`] | `ImageClone` → `ClonedVolume` |
