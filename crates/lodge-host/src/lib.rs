@@ -22,7 +22,7 @@ pub use facts::{
 };
 pub use judge::judge;
 pub use kvm::{KvmVerdict, kvm_verdict, probe_main};
-pub use report::{Accelerator, Check, HostReport, Status};
+pub use report::{Check, HostReport, Status, Verdict};
 
 use std::path::Path;
 
