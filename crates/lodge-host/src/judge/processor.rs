@@ -21,14 +21,12 @@ fn flags(facts: &Facts, kvm: &KvmVerdict) -> Check {
         (_, true) => Some("svm (AMD-V)"),
         _ => None,
     };
-    match flag {
-        Some(flag) => check("cpu.flags", title, Status::Ok, format!("{flag}, by `{SEEN}`"), None),
-        None => {
-            let found = format!("neither vmx nor svm on this {}, by `{SEEN}`", processor(cpu));
-            let status = if kvm.is_usable() { Status::Info } else { Status::Warn };
-            check("cpu.flags", title, status, found, (!kvm.is_usable()).then(|| switch_on(facts)))
-        }
+    if let Some(flag) = flag {
+        return check("cpu.flags", title, Status::Ok, format!("{flag}, by `{SEEN}`"), None);
     }
+    let found = format!("neither vmx nor svm on this {}, by `{SEEN}`", processor(cpu));
+    let status = if kvm.is_usable() { Status::Info } else { Status::Warn };
+    check("cpu.flags", title, status, found, (!kvm.is_usable()).then(|| switch_on(facts)))
 }
 
 fn processor(cpu: &Cpu) -> &str {
@@ -203,11 +201,11 @@ fn absent_step(facts: &Facts) -> Option<String> {
 }
 
 fn nested(modules: &Modules) -> Option<Check> {
-    let found = match modules.nested? {
-        true => "guests may be hypervisors themselves (parameter nested is on)".to_owned(),
-        false => "guests cannot be hypervisors themselves; `options kvm_intel nested=1` (or kvm_amd) in \
-                  /etc/modprobe.d/kvm.conf would allow it"
-            .to_owned(),
+    let found = if modules.nested? {
+        "guests may be hypervisors themselves (parameter nested is on)"
+    } else {
+        "guests cannot be hypervisors themselves; `options kvm_intel nested=1` (or kvm_amd) in \
+         /etc/modprobe.d/kvm.conf would allow it"
     };
     Some(check("kvm.nested", "nested virtualization", Status::Info, found, None))
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+use std::fmt::Write;
+
 use expect_test::{Expect, expect};
 
 use super::judge;
@@ -62,11 +64,11 @@ fn sound() -> Facts {
 }
 
 /// The verdict, and every finding that is not plainly good, with its step.
-fn shows(report: &HostReport, expected: Expect) {
+fn shows(report: &HostReport, expected: &Expect) {
     let mut lines = format!("{:?}: {}\n{}\n", report.verdict, report.summary, report.hypervisor);
     for check in report.checks.iter().filter(|check| matches!(check.status, Status::Warn | Status::Miss)) {
-        lines += &format!("{:?} {}: {}\n", check.status, check.id, check.found);
-        lines += &format!("  -> {}\n", check.next_step.as_deref().unwrap_or("(said elsewhere)"));
+        writeln!(lines, "{:?} {}: {}", check.status, check.id, check.found).unwrap();
+        writeln!(lines, "  -> {}", check.next_step.as_deref().unwrap_or("(said elsewhere)")).unwrap();
     }
     expected.assert_eq(&lines);
 }
@@ -75,7 +77,7 @@ fn shows(report: &HostReport, expected: Expect) {
 fn a_sound_host_has_nothing_to_mend() {
     shows(
         &judge(sound(), USABLE),
-        expect![[r#"
+        &expect![[r#"
         Ready: guests run with the processor's help (KVM)
         type 1 and type 2 at once: KVM makes this Linux kernel itself the hypervisor, right on the processor (type 1), and each guest is a QEMU process of an ordinary operating system (type 2).
     "#]],
@@ -89,7 +91,7 @@ fn intel_with_vt_off_in_the_bios() {
     facts.modules.kvm_intel = Module::Absent;
     shows(
         &judge(facts, KvmVerdict::Absent),
-        expect![[r#"
+        &expect![[r#"
         Slow: guests run by emulation (QEMU's TCG), 10 to 30 times slower: there is no /dev/kvm
         type 2: without a usable KVM each guest is an ordinary program (QEMU) of this operating system, which translates the guest's code (TCG).
         Warn cpu.flags: neither vmx nor svm on this Intel(R) Core(TM) i7-8700, by `grep -E -o -w 'vmx|svm' /proc/cpuinfo | sort -u`
@@ -113,7 +115,7 @@ fn amd_with_the_module_not_loaded() {
     facts.modules = Modules { loadable: true, on_disk: true, ..Modules::default() };
     shows(
         &judge(facts, KvmVerdict::Absent),
-        expect![[r#"
+        &expect![[r#"
         Slow: guests run by emulation (QEMU's TCG), 10 to 30 times slower: there is no /dev/kvm
         type 2: without a usable KVM each guest is an ordinary program (QEMU) of this operating system, which translates the guest's code (TCG).
         Warn kvm.modules: kvm absent, kvm_intel absent, kvm_amd absent, by `lsmod | grep -i kvm`
@@ -133,7 +135,7 @@ fn a_guest_of_vmware_without_nested() {
     facts.modules.kvm_intel = Module::Absent;
     shows(
         &judge(facts, KvmVerdict::Absent),
-        expect![[r#"
+        &expect![[r#"
             Slow: guests run by emulation (QEMU's TCG), 10 to 30 times slower: there is no /dev/kvm
             type 2: without a usable KVM each guest is an ordinary program (QEMU) of this operating system, which translates the guest's code (TCG). This host is itself a guest of VMware.
             Warn cpu.flags: neither vmx nor svm on this Intel(R) Core(TM) i7-8700, by `grep -E -o -w 'vmx|svm' /proc/cpuinfo | sort -u`
@@ -152,7 +154,7 @@ fn a_nested_host_that_works() {
     let nested = KvmVerdict::Usable { guest_ns: 0.3, slowdown: 1.2, exit_ns: 25_000.0 };
     shows(
         &judge(facts, nested),
-        expect![[r#"
+        &expect![[r#"
         Ready: guests run with the processor's help (KVM)
         type 1 and type 2 at once: KVM makes this Linux kernel itself the hypervisor, right on the processor (type 1), and each guest is a QEMU process of an ordinary operating system (type 2). This host is itself a guest of KVM.
     "#]],
@@ -179,7 +181,7 @@ fn kvm_pvm_in_a_firecracker_guest() {
     let emulated = KvmVerdict::Emulated { guest_ns: 730.0, slowdown: 4680.0, exit_ns: 12_000.0 };
     shows(
         &judge(facts, emulated),
-        expect![[r#"
+        &expect![[r#"
             Slow: guests run by emulation (QEMU's TCG), 10 to 30 times slower: /dev/kvm is there but emulates guest code (730 ns per instruction, 4680 times slower than the processor)
             type 2: without a usable KVM each guest is an ordinary program (QEMU) of this operating system, which translates the guest's code (TCG). This host is itself a guest of KVM.
             Warn cpu.flags: neither vmx nor svm on this AMD EPYC, by `grep -E -o -w 'vmx|svm' /proc/cpuinfo | sort -u`
@@ -202,7 +204,7 @@ fn a_bare_machine_without_qemu_beside_docker_and_libvirtd() {
     };
     shows(
         &judge(facts, USABLE),
-        expect![[r#"
+        &expect![[r#"
         Missing: guests cannot run yet; mend first: QEMU, qemu-img, SeaBIOS
         type 1 and type 2 at once: KVM makes this Linux kernel itself the hypervisor, right on the processor (type 1), and each guest is a QEMU process of an ordinary operating system (type 2).
         Miss qemu: there is no qemu-system-x86_64
@@ -231,7 +233,7 @@ fn a_user_who_may_not_open_kvm() {
     let denied = KvmVerdict::Denied { error: "Permission denied (os error 13)".into() };
     shows(
         &judge(facts, denied),
-        expect![[r#"
+        &expect![[r#"
         Slow: guests run by emulation (QEMU's TCG), 10 to 30 times slower: /dev/kvm may not be opened (Permission denied (os error 13))
         type 2: without a usable KVM each guest is an ordinary program (QEMU) of this operating system, which translates the guest's code (TCG).
         Warn kvm.run: no permission: Permission denied (os error 13)
