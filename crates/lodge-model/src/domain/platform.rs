@@ -1,0 +1,57 @@
+//! What [`super::Domain::complete`] must know about the host's QEMU. Plain data: `lodge-qemu` fills it in.
+
+use super::graphics::VideoKind;
+
+/// A machine type of QEMU's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Machine {
+    /// QEMU's name, `pc-q35-10.0`.
+    pub name: String,
+    /// Its short name, `q35`; replaced by the name at the definition.
+    pub alias: Option<String>,
+    /// Whether it is what QEMU takes when nothing is said.
+    pub is_default: bool,
+}
+
+/// What the host's QEMU offers to a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// Architecture of a document that says none.
+    pub arch: String,
+    /// The QEMU binary of a document that names none.
+    pub emulator: String,
+    /// Its machine types.
+    pub machines: Vec<Machine>,
+    /// Video device of a document that has a screen but no `<video>`.
+    pub video: VideoKind,
+}
+
+impl Default for Platform {
+    /// A QEMU 10.0 for x86-64, as Debian 13 has it: for tests and where no QEMU is found yet.
+    fn default() -> Self {
+        let machine = |name: &str, alias: &str, is_default| Machine {
+            name: name.to_owned(),
+            alias: Some(alias.to_owned()),
+            is_default,
+        };
+        Self {
+            arch: "x86_64".to_owned(),
+            emulator: "/usr/bin/qemu-system-x86_64".to_owned(),
+            machines: vec![machine("pc-i440fx-10.0", "pc", true), machine("pc-q35-10.0", "q35", false)],
+            video: VideoKind::Cirrus,
+        }
+    }
+}
+
+impl Platform {
+    /// QEMU's own name of machine type `name`; the same text if QEMU knows no such short name.
+    pub fn canonical_machine<'a>(&'a self, name: &'a str) -> &'a str {
+        let aliased = self.machines.iter().find(|machine| machine.alias.as_deref() == Some(name));
+        aliased.map_or(name, |machine| machine.name.as_str())
+    }
+
+    /// The machine type taken when nothing is said.
+    pub fn default_machine(&self) -> Option<&str> {
+        self.machines.iter().find(|machine| machine.is_default).map(|machine| machine.name.as_str())
+    }
+}
