@@ -1,1 +1,26 @@
 //! Durable things: libvirt's XML files, the SQLite database, the saga log.
+//!
+//! Place: ground. Resources and the engine call it; it knows neither. What it promises them: after `Ok` the
+//! change survives a crash of the daemon and of the host; after an error or a crash everything is as before
+//! or as asked, never between.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | which path is what | [`Root`] |
+//! | definitions, in libvirt's layout | [`Definitions`] |
+//! | jobs, events, leases, images, keys, small values | [`Db`] |
+//! | acts of many steps that survive a crash | [`saga`] |
+//! | all of it, opened and locked | [`Store`] |
+//!
+//! Deliberately absent: parsing of documents (the caller's), and caches of them. SQL is in this crate only.
+
+pub mod db;
+pub mod definitions;
+pub mod root;
+pub mod saga;
+mod store;
+
+pub use db::{Db, DbError};
+pub use definitions::{Collection, DefinitionError, Definitions};
+pub use root::{Root, RootError};
+pub use store::{Store, StoreError};

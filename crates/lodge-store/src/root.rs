@@ -1,0 +1,429 @@
+//! Where everything is: each path of the daemon's tree has one method here and is written nowhere else.
+//!
+//! Three kinds of root: the host's (`/`), a directory of one's own (`--root DIR`, for tests and trials, as
+//! many as one likes on a machine), and a user's session (the XDG directories, as libvirt's session).
+//! Making a [`Root`] reads nothing but the arguments, except [`Root::new`], which also looks at the user id
+//! and the environment. The methods are pure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lodge_model::Kind;
+use lodge_sys::fs::{Lock, LockError};
+use uuid::Uuid;
+
+/// The daemon's tree of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    scope: Scope,
+    /// The canonical directory that the tag is made of.
+    identity: PathBuf,
+    etc_libvirt: PathBuf,
+    lib_libvirt: PathBuf,
+    lib_lodge: PathBuf,
+    cache_lodge: PathBuf,
+    run_libvirt: PathBuf,
+    run_lodge: PathBuf,
+    log_lodge: PathBuf,
+}
+
+/// Whose tree it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The host's, under `/`.
+    System,
+    /// A directory of its own.
+    Directory,
+    /// An ordinary user's session.
+    User,
+}
+
+/// A user's base directories; see the XDG Base Directory Specification.
+#[derive(Debug, Clone)]
+pub struct Xdg {
+    /// `$XDG_CONFIG_HOME`, else `~/.config`.
+    pub config: PathBuf,
+    /// `$XDG_DATA_HOME`, else `~/.local/share`.
+    pub data: PathBuf,
+    /// `$XDG_CACHE_HOME`, else `~/.cache`.
+    pub cache: PathBuf,
+    /// `$XDG_STATE_HOME`, else `~/.local/state`.
+    pub state: PathBuf,
+    /// `$XDG_RUNTIME_DIR`, else a directory under the cache, as libvirt does.
+    pub runtime: PathBuf,
+}
+
+/// Why a root cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// Neither `$HOME` nor the XDG variables say where a user's files are.
+    #[error("the home directory is not known")]
+    NoHome,
+    /// The path could not be made absolute.
+    #[error("cannot resolve the root `{}`", path.display())]
+    Resolve {
+        /// The path as given.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A directory of the tree could not be made.
+    #[error("cannot create the directory `{}`", path.display())]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another daemon uses the root, or its lock is out of reach.
+    #[error("cannot use the root `{}`", root.display())]
+    Lock {
+        /// The root's directory.
+        root: PathBuf,
+        /// Who holds it, or why it could not be tried.
+        source: LockError,
+    },
+}
+
+impl RootError {
+    /// Sorts the error for those who did not cause it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoHome => Kind::InvalidInput,
+            Self::Lock { source: LockError::Held { .. }, .. } => Kind::Busy,
+            Self::Resolve { source, .. }
+            | Self::Create { source, .. }
+            | Self::Lock { source: LockError::Io { source, .. }, .. } => crate::store::io_kind(source),
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoHome => "set HOME, or give --root DIR".to_owned(),
+            Self::Resolve { .. } => "give --root a directory whose parent can be reached".to_owned(),
+            Self::Create { path, .. } => {
+                format!("check the owner and the free space of `{}`", path.display())
+            }
+            Self::Lock { source: LockError::Held { pid, .. }, .. } => match pid {
+                Some(pid) => format!("stop that daemon (process {pid}), or give this one another --root DIR"),
+                None => "stop the daemon that uses it, or give this one another --root DIR".to_owned(),
+            },
+            Self::Lock { .. } => "run it as the user who owns the root".to_owned(),
+        })
+    }
+}
+
+impl Root {
+    /// The root that was asked for: `--root DIR`, else the host's for root, else the user's session.
+    pub fn new(dir: Option<PathBuf>) -> Result<Self, RootError> {
+        match dir {
+            Some(dir) => Self::at(&dir),
+            None if rustix::process::geteuid().is_root() => Ok(Self::system()),
+            None => Ok(Self::user(&Xdg::from_env()?)),
+        }
+    }
+
+    /// The host's.
+    pub fn system() -> Self {
+        Self::below(Scope::System, Path::new("/"))
+    }
+
+    /// One under `dir`, which need not exist yet. `/` is the host's.
+    pub fn at(dir: &Path) -> Result<Self, RootError> {
+        let failed = |source| RootError::Resolve { path: dir.to_owned(), source };
+        let dir = canonical(&std::path::absolute(dir).map_err(failed)?).map_err(failed)?;
+        let scope = if dir == Path::new("/") { Scope::System } else { Scope::Directory };
+        Ok(Self::below(scope, &dir))
+    }
+
+    /// A user's session: libvirt's session directories and ours beside them.
+    pub fn user(xdg: &Xdg) -> Self {
+        Self {
+            scope: Scope::User,
+            identity: xdg.config.join("libvirt"),
+            etc_libvirt: xdg.config.join("libvirt"),
+            lib_libvirt: xdg.data.join("libvirt"),
+            lib_lodge: xdg.data.join("lodge"),
+            cache_lodge: xdg.cache.join("lodge"),
+            run_libvirt: xdg.runtime.join("libvirt"),
+            run_lodge: xdg.runtime.join("lodge"),
+            log_lodge: xdg.state.join("lodge/log"),
+        }
+    }
+
+    fn below(scope: Scope, dir: &Path) -> Self {
+        Self {
+            scope,
+            identity: dir.to_owned(),
+            etc_libvirt: dir.join("etc/libvirt"),
+            lib_libvirt: dir.join("var/lib/libvirt"),
+            lib_lodge: dir.join("var/lib/lodge"),
+            cache_lodge: dir.join("var/cache/lodge"),
+            run_libvirt: dir.join("run/libvirt"),
+            run_lodge: dir.join("run/lodge"),
+            log_lodge: dir.join("var/log/lodge"),
+        }
+    }
+
+    /// Whose tree it is.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Is it the host's own?
+    pub fn is_system(&self) -> bool {
+        self.scope == Scope::System
+    }
+
+    /// The canonical directory that tells this root from others (a user's session: its `…/libvirt`).
+    pub fn dir(&self) -> &Path {
+        &self.identity
+    }
+
+    /// A short name of this root for nft tables, cgroups and marks on bridges: `system`, else eight
+    /// hexadecimal digits that depend on the canonical directory alone.
+    pub fn tag(&self) -> String {
+        if self.is_system() {
+            return "system".to_owned();
+        }
+        // FNV-1a, written out so that the tag never changes with a library.
+        let hash = self
+            .identity
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
+    }
+
+    /// `etc/libvirt/qemu`: domains' definitions.
+    pub fn domains(&self) -> PathBuf {
+        self.etc_libvirt.join("qemu")
+    }
+
+    /// `etc/libvirt/qemu/networks`: networks' definitions.
+    pub fn networks(&self) -> PathBuf {
+        self.etc_libvirt.join("qemu/networks")
+    }
+
+    /// `etc/libvirt/storage`: pools' definitions.
+    pub fn pools(&self) -> PathBuf {
+        self.etc_libvirt.join("storage")
+    }
+
+    /// `etc/libvirt/secrets`.
+    pub fn secrets(&self) -> PathBuf {
+        self.etc_libvirt.join("secrets")
+    }
+
+    /// `var/lib/libvirt/images`: the default pool.
+    pub fn default_pool(&self) -> PathBuf {
+        self.lib_libvirt.join("images")
+    }
+
+    /// `var/lib/libvirt/qemu/nvram`.
+    pub fn nvram(&self) -> PathBuf {
+        self.lib_libvirt.join("qemu/nvram")
+    }
+
+    /// `var/lib/libvirt/qemu/save`: managed saves, `NAME.save`.
+    pub fn managed_saves(&self) -> PathBuf {
+        self.lib_libvirt.join("qemu/save")
+    }
+
+    /// `var/lib/lodge`: what is ours alone.
+    pub fn state(&self) -> PathBuf {
+        self.lib_lodge.clone()
+    }
+
+    /// `var/lib/lodge/lodge.db`.
+    pub fn db(&self) -> PathBuf {
+        self.lib_lodge.join("lodge.db")
+    }
+
+    /// `var/lib/lodge/lodge.lock`: held by the daemon that uses this root.
+    pub fn lock_file(&self) -> PathBuf {
+        self.lib_lodge.join("lodge.lock")
+    }
+
+    /// `var/lib/lodge/images`: images that `lodge run` clones.
+    pub fn images(&self) -> PathBuf {
+        self.lib_lodge.join("images")
+    }
+
+    /// `var/lib/lodge/seeds`: `UUID.iso`, and what they are made of.
+    pub fn seeds(&self) -> PathBuf {
+        self.lib_lodge.join("seeds")
+    }
+
+    /// `var/lib/lodge/keys`: SSH key pairs made by us.
+    pub fn keys(&self) -> PathBuf {
+        self.lib_lodge.join("keys")
+    }
+
+    /// `var/lib/lodge/leases`: netd's journals.
+    pub fn leases(&self) -> PathBuf {
+        self.lib_lodge.join("leases")
+    }
+
+    /// `var/cache/lodge`: what can be made again.
+    pub fn cache(&self) -> PathBuf {
+        self.cache_lodge.clone()
+    }
+
+    /// `var/log/lodge`.
+    pub fn logs(&self) -> PathBuf {
+        self.log_lodge.clone()
+    }
+
+    /// `run/lodge`.
+    pub fn run(&self) -> PathBuf {
+        self.run_lodge.clone()
+    }
+
+    /// `run/lodge/lodge.sock`: the REST API.
+    pub fn rest_socket(&self) -> PathBuf {
+        self.run_lodge.join("lodge.sock")
+    }
+
+    /// `run/libvirt/NAME`: a socket of libvirt's, such as `libvirt-sock`.
+    pub fn libvirt_socket(&self, name: &str) -> PathBuf {
+        self.run_libvirt.join(name)
+    }
+
+    /// `run/lodge/guests`.
+    pub fn guests(&self) -> PathBuf {
+        self.run_lodge.join("guests")
+    }
+
+    /// `run/lodge/guests/UUID`: a running guest's sockets, process, console log.
+    pub fn guest(&self, id: Uuid) -> PathBuf {
+        self.run_lodge.join("guests").join(id.to_string())
+    }
+
+    /// `run/lodge/networks`: running networks' control sockets and processes.
+    pub fn running_networks(&self) -> PathBuf {
+        self.run_lodge.join("networks")
+    }
+
+    /// Makes the directories that are missing. Secrets, keys and guests' directories are their owner's only.
+    pub fn prepare(&self) -> Result<(), RootError> {
+        let private =
+            [self.etc_libvirt.join("qemu"), self.secrets(), self.seeds(), self.keys(), self.managed_saves()];
+        let open = [
+            self.networks(),
+            self.pools(),
+            self.default_pool(),
+            self.nvram(),
+            self.images(),
+            self.leases(),
+            self.cache(),
+            self.logs(),
+            self.run(),
+            self.run_libvirt.clone(),
+            self.guests(),
+            self.running_networks(),
+        ];
+        let parents = [self.etc_libvirt.clone(), self.lib_libvirt.clone(), self.lib_lodge.clone()];
+        let all = parents.iter().map(|dir| (dir, 0o755)).chain(private.iter().map(|dir| (dir, 0o700)));
+        for (path, mode) in all.chain(open.iter().map(|dir| (dir, 0o755))) {
+            lodge_sys::fs::create_dirs_durable(path, mode)
+                .map_err(|source| RootError::Create { path: path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the root for this process, or says whose it is.
+    pub fn lock(&self) -> Result<Lock, RootError> {
+        let dir = self.state();
+        lodge_sys::fs::create_dirs_durable(&dir, 0o755)
+            .map_err(|source| RootError::Create { path: dir, source })?;
+        lodge_sys::fs::lock_exclusive(&self.lock_file())
+            .map_err(|source| RootError::Lock { root: self.identity.clone(), source })
+    }
+}
+
+impl Xdg {
+    /// The directories the environment names. Relative paths are ignored, as the specification asks.
+    pub fn from_env() -> Result<Self, RootError> {
+        let var = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = var("HOME");
+        let of_home = |variable: &str, below: &str| {
+            var(variable).or_else(|| home.as_ref().map(|home| home.join(below))).ok_or(RootError::NoHome)
+        };
+        let cache = of_home("XDG_CACHE_HOME", ".cache")?;
+        Ok(Self {
+            config: of_home("XDG_CONFIG_HOME", ".config")?,
+            data: of_home("XDG_DATA_HOME", ".local/share")?,
+            state: of_home("XDG_STATE_HOME", ".local/state")?,
+            runtime: var("XDG_RUNTIME_DIR").unwrap_or_else(|| cache.join("lodge/run")),
+            cache,
+        })
+    }
+}
+
+/// The canonical form of a path whose last parts may be missing.
+fn canonical(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => Ok(canonical(parent)?.join(name)),
+            _ => Err(error),
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_root_is_libvirts_tree() {
+        let root = Root::system();
+        assert_eq!(root.domains(), Path::new("/etc/libvirt/qemu"));
+        assert_eq!(root.db(), Path::new("/var/lib/lodge/lodge.db"));
+        assert_eq!(root.rest_socket(), Path::new("/run/lodge/lodge.sock"));
+        assert_eq!(root.tag(), "system");
+        assert_eq!(Root::at(Path::new("/")).unwrap(), root);
+    }
+
+    #[test]
+    fn the_tag_follows_the_canonical_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let real = Root::at(&dir.path().join("real")).unwrap();
+        assert_eq!(Root::at(&link).unwrap().tag(), real.tag());
+        assert_eq!(real.tag().len(), 8);
+        assert_ne!(Root::at(&dir.path().join("other")).unwrap().tag(), real.tag());
+    }
+
+    #[test]
+    fn a_second_daemon_on_the_root_is_told_the_first_ones_pid() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path()).unwrap();
+        let _held = root.lock().unwrap();
+        let error = root.lock().unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        assert!(error.hint().unwrap().contains(&std::process::id().to_string()));
+    }
+
+    #[test]
+    fn a_users_session_is_under_its_directories() {
+        let xdg = Xdg {
+            config: "/h/.config".into(),
+            data: "/h/.local/share".into(),
+            cache: "/h/.cache".into(),
+            state: "/h/.local/state".into(),
+            runtime: "/run/user/7".into(),
+        };
+        let root = Root::user(&xdg);
+        assert_eq!(root.domains(), Path::new("/h/.config/libvirt/qemu"));
+        assert_eq!(root.default_pool(), Path::new("/h/.local/share/libvirt/images"));
+        assert_eq!(root.rest_socket(), Path::new("/run/user/7/lodge/lodge.sock"));
+    }
+}
