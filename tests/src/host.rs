@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One daemon with a root of its own.
 pub struct Host {
-    directory: tempfile::TempDir,
+    root: PathBuf,
+    /// Kept for its drop; none where the caller owns the directory.
+    _directory: Option<tempfile::TempDir>,
     daemon: Child,
     flags: Vec<String>,
 }
@@ -32,16 +34,30 @@ impl Host {
         let directory = tempfile::Builder::new().prefix("lodge-").tempdir_in("/var/tmp")?;
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(directory.path(), permissions)?;
+        Self::start_at(directory.path().to_owned(), Some(directory), flags)
+    }
+
+    /// Starts a daemon in a directory that is the caller's.
+    pub fn start_in(root: &Path) -> Result<Self> {
+        Self::start_at(root.to_owned(), None, &[])
+    }
+
+    fn start_at(root: PathBuf, directory: Option<tempfile::TempDir>, flags: &[&str]) -> Result<Self> {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        let daemon = spawn_daemon(directory.path(), &flags)?;
-        let mut host = Self { directory, daemon, flags };
+        let daemon = spawn_daemon(&root, &flags)?;
+        let mut host = Self { root, _directory: directory, daemon, flags };
         host.wait_until_it_answers()?;
         Ok(host)
     }
 
+    /// The daemon's process.
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// The daemon's root.
     pub fn root(&self) -> &Path {
-        self.directory.path()
+        &self.root
     }
 
     /// The REST socket.
@@ -56,9 +72,17 @@ impl Host {
         Ok(())
     }
 
+    /// The same while others still use this host: only the signal; [`Host::start_daemon`] reaps.
+    pub fn kill_daemon_now(&self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.daemon);
+        Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+    }
+
     /// Starts the daemon anew on the same root.
     pub fn start_daemon(&mut self) -> Result<()> {
-        self.daemon = spawn_daemon(self.root(), &self.flags)?;
+        self.daemon.kill()?;
+        self.daemon.wait()?;
+        self.daemon = spawn_daemon(&self.root, &self.flags)?;
         self.wait_until_it_answers()
     }
 
@@ -89,6 +113,7 @@ impl Host {
         Ok(path.to_string_lossy().into_owned())
     }
 
+    /// A socket file may be left of a daemon that was killed, so an answer counts, not the file.
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {

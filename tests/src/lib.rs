@@ -4,10 +4,13 @@
 //! What the host had before is compared by [`Trace`]: tests leave nothing behind and prove it.
 //! Deliberately absent: any knowledge of the product's inside. Tests see what a user sees.
 
+pub mod document;
 pub mod host;
+mod small_disk;
 pub mod trace;
 
 pub use host::{Done, Host};
+pub use small_disk::SmallDisk;
 pub use trace::Trace;
 
 /// Says why a test cannot run here, and counts as skipped: the caller returns.

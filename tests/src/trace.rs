@@ -24,7 +24,7 @@ impl Trace {
         facts.extend(text("nft", &["list", "tables"]).lines().map(|line| format!("nft {line}")));
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         facts.extend(mounts.lines().filter_map(|line| Some(format!("mount {}", line.split(' ').nth(1)?))));
-        facts.extend(processes_of(root).into_iter().map(|command| format!("process {command}")));
+        facts.extend(processes_of(root).into_iter().map(|(_, command)| format!("process {command}")));
         Self { facts }
     }
 
@@ -37,14 +37,15 @@ impl Trace {
     }
 }
 
-/// Command lines that name `root`: its guests, netds and daemons.
-pub fn processes_of(root: &std::path::Path) -> Vec<String> {
+/// Pids and command lines of the processes that name `root`: its guests, netds and daemons.
+pub fn processes_of(root: &std::path::Path) -> Vec<(i32, String)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let root = root.to_string_lossy().into_owned();
     let commands = entries.filter_map(Result::ok).filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
         let bytes = fs::read(entry.path().join("cmdline")).ok()?;
         let command = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        command.contains(&root).then_some(command)
+        command.contains(&root).then_some((pid, command))
     });
     commands.collect()
 }

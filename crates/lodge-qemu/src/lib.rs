@@ -1,1 +1,30 @@
 //! QEMU: capabilities, command line, monitor, process.
+//!
+//! A newcomer's path: [`Capabilities::probe`] (what this QEMU can do) → [`command_line()`] (the document as
+//! arguments, a pure function) → [`launch()`] (the process) → [`qmp::Monitor`] (talking to it) → [`adopt`] (finding it
+//! again after the daemon's own end).
+//!
+//! This is the only crate with QEMU's and x86's words. Deliberately absent: what a guest's life is (lodge-domain), and
+//! where disks and nets come from: they arrive here as descriptors ([`Claims`]).
+
+pub mod agent;
+mod capabilities;
+mod claims;
+mod command_line;
+mod launch;
+mod log;
+pub mod qmp;
+pub mod save_image;
+mod socket;
+pub mod speed;
+
+pub use capabilities::{Capabilities, ProbeError, debian_package_of};
+pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
+pub use command_line::{Argument, CommandLine, Refusals, Refused, Warning, command_line};
+pub use launch::{
+    AGENT_SOCKET, AdoptError, Credentials, LaunchError, LaunchSpec, MONITOR_SOCKET, Note, QEMU_LOG, Stop,
+    StopError, VMM_FILE, Vmm, adopt, forget, kill_noted, launch,
+};
+pub use log::last_words_in;
+pub use socket::listen;
+pub use speed::Speed;

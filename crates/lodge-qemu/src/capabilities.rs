@@ -1,0 +1,112 @@
+//! What one QEMU binary can do, found by asking it, once per binary.
+//!
+//! The question is a QEMU without a machine (`-M none`) and its monitor over a socket pair: 0.2 s. The answer is kept
+//! on disk by path, size and time of the binary and of its modules' directory. Decisions ask methods here
+//! (`has_device`, `machine`), never a version number where the thing itself can be seen.
+//! Deliberately absent: the host's own side (is KVM any good? see lodge-host).
+
+mod cache;
+mod probe;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::probe::ProbeError;
+use crate::qmp::{CpuModel, Machine, VersionNumber};
+
+/// The answers of one binary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The program.
+    pub binary: PathBuf,
+    /// Its version.
+    pub version: VersionNumber,
+    /// The packager's words about it.
+    pub package: String,
+    /// The machines it can be.
+    pub machines: Vec<Machine>,
+    /// The devices it has, modules included, by QEMU's type names.
+    pub devices: BTreeSet<String>,
+    /// Its character device back ends, without `chardev-`.
+    pub chardevs: BTreeSet<String>,
+    /// Its processor models, as its TCG sees them.
+    pub cpu_models: Vec<CpuModel>,
+    /// It was built with KVM. Whether this host's KVM is usable is another question.
+    pub kvm: bool,
+    /// Groups of command-line options it knows, such as `sandbox`, `vnc`.
+    pub options: BTreeSet<String>,
+    /// Properties of the machine option.
+    pub machine_properties: BTreeSet<String>,
+}
+
+impl Capabilities {
+    /// Asks the QEMU at `binary`, or takes the answer kept in `cache_dir` if the binary has not changed since.
+    pub async fn probe(binary: &Path, cache_dir: Option<&Path>) -> Result<Self, ProbeError> {
+        let key = cache::Key::of(binary)
+            .map_err(|source| ProbeError::NoBinary { binary: binary.to_owned(), source })?;
+        if let Some(known) = cache_dir.and_then(|dir| cache::load(dir, &key)) {
+            return Ok(known);
+        }
+        let found = probe::ask(binary).await?;
+        if let Some(dir) = cache_dir
+            && let Err(error) = cache::store(dir, &key, &found)
+        {
+            tracing::warn!(dir = %dir.display(), %error, "QEMU's capabilities not kept");
+        }
+        Ok(found)
+    }
+
+    /// Whether the device exists in this QEMU.
+    pub fn has_device(&self, name: &str) -> bool {
+        self.devices.contains(name)
+    }
+
+    /// Whether the character back end exists.
+    pub fn has_chardev(&self, name: &str) -> bool {
+        self.chardevs.contains(name)
+    }
+
+    /// Whether it can serve SPICE.
+    pub fn has_spice(&self) -> bool {
+        self.has_chardev("spicevmc")
+    }
+
+    /// Whether it can serve VNC.
+    pub fn has_vnc(&self) -> bool {
+        self.options.contains("vnc")
+    }
+
+    /// Whether it can shut its own way to system calls it does not need.
+    pub fn has_sandbox(&self) -> bool {
+        self.options.contains("sandbox")
+    }
+
+    /// The machine of this name or alias.
+    pub fn machine(&self, name: &str) -> Option<&Machine> {
+        self.machines.iter().find(|machine| machine.name == name || machine.alias.as_deref() == Some(name))
+    }
+
+    /// The newest machine of an alias' family: what `q35` and `pc` mean in this QEMU.
+    pub fn newest(&self, alias: &str) -> Option<&Machine> {
+        self.machines.iter().find(|machine| machine.alias.as_deref() == Some(alias))
+    }
+
+    /// The processor model of this name.
+    pub fn cpu_model(&self, name: &str) -> Option<&CpuModel> {
+        self.cpu_models.iter().find(|model| model.name == name)
+    }
+}
+
+/// The Debian package that brings a device or back end to a QEMU without it, as far as one is known.
+pub fn debian_package_of(device: &str) -> Option<&'static str> {
+    let spice = ["qxl", "qxl-vga", "spicevmc", "spiceport", "usb-redir", "ccid-card-passthru"];
+    let opengl = ["virtio-vga-gl", "virtio-gpu-gl", "virtio-gpu-gl-pci", "virtio-gpu-gl-device"];
+    match device {
+        _ if spice.contains(&device) => Some("qemu-system-modules-spice"),
+        _ if opengl.contains(&device) => Some("qemu-system-modules-opengl"),
+        "usb-host" => Some("qemu-system-x86"),
+        _ => None,
+    }
+}

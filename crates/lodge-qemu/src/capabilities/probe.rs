@@ -1,0 +1,174 @@
+//! Asking a binary: a QEMU without a machine, its monitor on a socket pair, nine questions, `quit`.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lodge_model::Kind;
+use lodge_sys::process::Process;
+use lodge_sys::spawn::{Command, SpawnError};
+use tokio::net::UnixStream;
+
+use super::Capabilities;
+use crate::qmp::{Monitor, MonitorError};
+
+/// A cold start from a slow disk may take seconds; a QEMU that hangs must not hang us.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a binary's capabilities are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// There is no such program.
+    #[error("cannot find the QEMU `{}`", binary.display())]
+    NoBinary {
+        /// The program.
+        binary: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// It could not be started.
+    #[error("cannot ask the QEMU `{}`", binary.display())]
+    Spawn {
+        /// The program.
+        binary: PathBuf,
+        /// Why not.
+        source: SpawnError,
+    },
+    /// A socket pair or a descriptor failed.
+    #[error("cannot open a way to ask the QEMU `{}`", binary.display())]
+    Channel {
+        /// The program.
+        binary: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// It started, and did not answer as a QEMU does.
+    #[error("the QEMU `{}` does not tell what it can do{}", binary.display(), said(last_words))]
+    Monitor {
+        /// The program.
+        binary: PathBuf,
+        /// What it printed.
+        last_words: String,
+        /// What went wrong with the question.
+        source: MonitorError,
+    },
+}
+
+fn said(last_words: &str) -> String {
+    if last_words.is_empty() { String::new() } else { format!(" (it said: {last_words})") }
+}
+
+impl ProbeError {
+    /// Sorts the error for those who did not cause it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoBinary { .. } => Kind::NotFound,
+            Self::Spawn { .. } | Self::Channel { .. } | Self::Monitor { .. } => Kind::Unavailable,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoBinary { .. } => {
+                Some("install QEMU (Debian: qemu-system-x86), or name another one in the domain's <emulator>")
+            }
+            Self::Spawn { .. } | Self::Channel { .. } => None,
+            Self::Monitor { .. } => Some("run it by hand with `-M none -nographic` to see what it says"),
+        }
+    }
+}
+
+/// A QEMU started for a question, killed when this goes, however it goes.
+pub(crate) struct Throwaway {
+    pub(crate) process: Process,
+    pub(crate) monitor: Monitor,
+    output: std::fs::File,
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let process = self.process.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { process.ended().await });
+        }
+    }
+}
+
+impl Throwaway {
+    /// Starts `binary` with `args` and a monitor on a socket pair.
+    pub(crate) async fn start(binary: &Path, args: &[&str]) -> Result<Self, ProbeError> {
+        let channel = |source: io::Error| ProbeError::Channel { binary: binary.to_owned(), source };
+        let (ours, theirs) = UnixStream::pair().map_err(channel)?;
+        // QEMU wants a blocking socket to begin with.
+        let theirs: OwnedFd =
+            theirs.into_std().and_then(|s| s.set_nonblocking(false).map(|()| s)).map_err(channel)?.into();
+        let output = std::fs::File::from(
+            rustix::fs::memfd_create("lodge-qemu-output", rustix::fs::MemfdFlags::CLOEXEC)
+                .map_err(|error| channel(error.into()))?,
+        );
+        let mut command = Command::new(binary);
+        let monitor = format!("socket,id=m,fd={}", theirs.as_raw_fd());
+        command.args(args).args(["-chardev", &monitor, "-mon", "chardev=m,mode=control"]);
+        command.fd(theirs);
+        command.output(output.try_clone().map_err(channel)?.into());
+        let process =
+            command.spawn().map_err(|source| ProbeError::Spawn { binary: binary.to_owned(), source })?;
+        match Monitor::over(ours, PATIENCE).await {
+            Ok(monitor) => Ok(Self { process, monitor, output }),
+            Err(source) => {
+                let _ = process.kill();
+                let _ = process.ended().await;
+                Err(failed(binary, &output, source))
+            }
+        }
+    }
+}
+
+fn failed(binary: &Path, mut output: &std::fs::File, source: MonitorError) -> ProbeError {
+    use std::io::{Read, Seek};
+    let mut text = String::new();
+    let _ = output.rewind().and_then(|()| output.take(2000).read_to_string(&mut text));
+    ProbeError::Monitor { binary: binary.to_owned(), last_words: crate::log::last_words(&text), source }
+}
+
+/// Asks `binary` everything.
+pub(super) async fn ask(binary: &Path) -> Result<Capabilities, ProbeError> {
+    let args = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg"];
+    let qemu = Throwaway::start(binary, &args).await?;
+    match questions(binary, &qemu.monitor).await {
+        Ok(capabilities) => {
+            let _ = qemu.monitor.quit().await;
+            Ok(capabilities)
+        }
+        Err(source) => Err(failed(binary, &qemu.output, source)),
+    }
+}
+
+async fn questions(binary: &Path, monitor: &Monitor) -> Result<Capabilities, MonitorError> {
+    let version = monitor.version().await?;
+    let options = monitor.command_line_options().await?;
+    let machine_properties = options
+        .iter()
+        .filter(|option| option.option == "machine")
+        .flat_map(|option| option.parameters.iter().map(|parameter| parameter.name.clone()))
+        .collect();
+    let chardevs = monitor.types("chardev").await?;
+    Ok(Capabilities {
+        binary: binary.to_owned(),
+        version: version.qemu,
+        package: version.package.trim_matches([' ', '(', ')']).to_owned(),
+        machines: monitor.machines().await?,
+        devices: monitor.types("device").await?.into_iter().map(|kind| kind.name).collect(),
+        chardevs: chardevs
+            .into_iter()
+            .filter_map(|kind| Some(kind.name.strip_prefix("chardev-")?.to_owned()))
+            .collect(),
+        cpu_models: monitor.cpu_models().await?,
+        kvm: monitor.kvm().await?.present,
+        options: options.into_iter().map(|option| option.option).collect(),
+        machine_properties,
+    })
+}

@@ -1,0 +1,151 @@
+//! What the host side has resolved for one start of a guest: descriptors, ports, the accelerator.
+//!
+//! The command line is a pure function of document, capabilities and these. The descriptors themselves travel beside
+//! it ([`Descriptors`]); here only their numbers stand, which stay the same from here through exec into QEMU.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// The number of a descriptor that QEMU will have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FdNumber(RawFd);
+
+impl FdNumber {
+    /// A number known beforehand; for tests and dry runs.
+    pub const fn fixed(number: RawFd) -> Self {
+        Self(number)
+    }
+}
+
+impl std::fmt::Display for FdNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The descriptors on their way into a QEMU. Dropping them takes back what was claimed.
+#[derive(Debug, Default)]
+pub struct Descriptors(pub(crate) Vec<OwnedFd>);
+
+impl Descriptors {
+    /// Takes `fd` along; its number is for the claims.
+    pub fn pass(&mut self, fd: impl Into<OwnedFd>) -> FdNumber {
+        let fd = fd.into();
+        let number = FdNumber(fd.as_raw_fd());
+        self.0.push(fd);
+        number
+    }
+}
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accelerator {
+    /// QEMU's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One image of a disk's chain, opened by the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Open for reading only if `read_only`, otherwise for both: QEMU insists on the very mode.
+    pub fd: FdNumber,
+    /// `qcow2`, `raw`: as known, never guessed by QEMU.
+    pub format: String,
+    /// Whether QEMU may write it.
+    pub read_only: bool,
+}
+
+/// A disk's images, from the one the guest writes down to the last backing file. Empty: a drive without a medium.
+pub type Chain = Vec<Link>;
+
+/// One interface's way out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NicClaim {
+    /// One per queue pair.
+    pub taps: Vec<FdNumber>,
+    /// As many of `/dev/vhost-net`, or none.
+    pub vhosts: Vec<FdNumber>,
+}
+
+/// Where a screen's server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScreenClaim {
+    /// The TCP port (VNC: from 5900 on), chosen and free; `None` if it listens on a socket only.
+    pub port: Option<u16>,
+    /// SPICE's TLS port.
+    pub tls_port: Option<u16>,
+    /// A unix socket's path instead of a port.
+    pub socket: Option<String>,
+}
+
+/// All that was resolved for one start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Which accelerator.
+    pub accelerator: Accelerator,
+    /// If it is not the one the document asks for: why, for people.
+    pub fallback_reason: Option<String>,
+    /// The monitor's listening socket.
+    pub monitor: FdNumber,
+    /// Chains by the disk's target name (`vda`).
+    pub disks: BTreeMap<String, Chain>,
+    /// One per `<interface>`, in the document's order.
+    pub nics: Vec<NicClaim>,
+    /// Listening sockets of unix character devices by alias: `channel0` (the agent's), `serial0` …
+    ///
+    /// A unix channel without a path and without an entry here is refused.
+    pub sockets: BTreeMap<String, FdNumber>,
+    /// Log files of character devices by alias: `serial0`. Opened for appending.
+    pub logs: BTreeMap<String, FdNumber>,
+    /// One per `<graphics>`, in the document's order.
+    pub screens: Vec<ScreenClaim>,
+    /// The cloud-init seed, an ISO image, read-only: becomes a disk of Lodge's own, after the document's.
+    pub seed: Option<FdNumber>,
+    /// UEFI: the firmware's code, read-only.
+    pub firmware: Option<Link>,
+    /// UEFI: the guest's variables.
+    pub nvram: Option<Link>,
+    /// `/dev/vhost-vsock`, with the CID that was chosen.
+    pub vsock: Option<(FdNumber, u32)>,
+    /// A saved memory will come over the monitor: start with `-incoming defer`.
+    pub incoming: bool,
+}
+
+impl Claims {
+    /// Claims of a guest without disks, nets and screens.
+    pub fn new(accelerator: Accelerator, monitor: FdNumber) -> Self {
+        Self {
+            accelerator,
+            fallback_reason: None,
+            monitor,
+            disks: BTreeMap::new(),
+            nics: Vec::new(),
+            sockets: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            screens: Vec::new(),
+            seed: None,
+            firmware: None,
+            nvram: None,
+            vsock: None,
+            incoming: false,
+        }
+    }
+}

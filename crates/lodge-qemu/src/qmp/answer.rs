@@ -1,0 +1,447 @@
+//! What monitor commands answer, as far as Lodge looks at it. Fields that are not named here are ignored, and a value
+//! that QEMU may add to an enumeration one day arrives as `Other`.
+
+use serde::{Deserialize, Serialize};
+
+/// An enumeration of QEMU's: the known words, and whatever else it may say.
+macro_rules! open_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)*
+            /// A word this code does not know.
+            Other(String),
+        }
+        impl $name {
+            /// QEMU's own word.
+            pub fn as_str(&self) -> &str {
+                match self { $(Self::$variant => $word,)* Self::Other(word) => word }
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = String::deserialize(deserializer)?;
+                Ok(match word.as_str() { $($word => Self::$variant,)* _ => Self::Other(word) })
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+    };
+}
+
+/// A QEMU's version. Ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VersionNumber {
+    /// 10 in 10.0.2.
+    pub major: u32,
+    /// 0 in 10.0.2.
+    pub minor: u32,
+    /// 2 in 10.0.2.
+    pub micro: u32,
+}
+
+impl VersionNumber {
+    /// Whether it is `major.minor` or later.
+    pub fn at_least(self, major: u32, minor: u32) -> bool {
+        (self.major, self.minor) >= (major, minor)
+    }
+}
+
+impl std::fmt::Display for VersionNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.micro)
+    }
+}
+
+/// Answer of `query-version`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Version {
+    /// The number.
+    pub qemu: VersionNumber,
+    /// The packager's addition, such as `Debian 1:10.0.2+ds-2`.
+    #[serde(default)]
+    pub package: String,
+}
+
+open_enum! {
+    /// What the virtual machine does now (`RunState`).
+    RunState {
+        /// The processors run.
+        Running = "running",
+        /// Held by a command.
+        Paused = "paused",
+        /// Not started yet (`-S`).
+        Prelaunch = "prelaunch",
+        /// Waits for an incoming migration or a saved memory.
+        InMigrate = "inmigrate",
+        /// Held, after its memory went elsewhere.
+        PostMigrate = "postmigrate",
+        /// Held for the last part of a migration.
+        FinishMigrate = "finish-migrate",
+        /// Being restored.
+        RestoreVm = "restore-vm",
+        /// Being saved.
+        SaveVm = "save-vm",
+        /// The guest has powered itself off, and `-no-shutdown` keeps the process.
+        Shutdown = "shutdown",
+        /// The guest sleeps (ACPI S3).
+        Suspended = "suspended",
+        /// Held by an error of a disk.
+        IoError = "io-error",
+        /// Held by an error inside QEMU or KVM.
+        InternalError = "internal-error",
+        /// Held by its watchdog.
+        Watchdog = "watchdog",
+        /// Its kernel has panicked and said so.
+        GuestPanicked = "guest-panicked",
+        /// Held by a debugger.
+        Debug = "debug",
+        /// Checkpointing (COLO).
+        Colo = "colo",
+    }
+}
+
+/// Answer of `query-status`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Status {
+    /// Whether the processors run.
+    pub running: bool,
+    /// What else.
+    pub status: RunState,
+}
+
+/// One of `query-cpus-fast`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Vcpu {
+    /// Number from 0.
+    pub cpu_index: u32,
+    /// Thread of the host. Under single-threaded TCG all processors share one.
+    pub thread_id: u32,
+    /// Path in QEMU's object tree.
+    #[serde(default)]
+    pub qom_path: String,
+}
+
+/// Answer of `query-kvm`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct KvmPresence {
+    /// KVM is in use.
+    pub enabled: bool,
+    /// This QEMU was built with it.
+    pub present: bool,
+}
+
+/// One of `query-machines`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Machine {
+    /// `pc-q35-10.0`.
+    pub name: String,
+    /// `q35`, on the newest of a family.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Taken when none is asked for.
+    #[serde(default)]
+    pub is_default: bool,
+    /// Most processors.
+    pub cpu_max: u32,
+    /// QEMU will drop it.
+    #[serde(default)]
+    pub deprecated: bool,
+    /// The processor model it has by default.
+    #[serde(default)]
+    pub default_cpu_type: Option<String>,
+    /// Whether memory can be added while it runs.
+    #[serde(default)]
+    pub hotpluggable_cpus: bool,
+}
+
+/// One of `query-cpu-definitions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CpuModel {
+    /// `Skylake-Client`.
+    pub name: String,
+    /// What the accelerator cannot give of it; empty: all of it works here. `None`: not known.
+    #[serde(default)]
+    pub unavailable_features: Option<Vec<String>>,
+    /// QEMU will drop it.
+    #[serde(default)]
+    pub deprecated: bool,
+    /// Another model which this is the name of.
+    #[serde(default)]
+    pub alias_of: Option<String>,
+}
+
+/// One of `qom-list-types`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TypeName {
+    /// `virtio-net-pci`.
+    pub name: String,
+}
+
+/// One of `device-list-properties`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DeviceProperty {
+    /// `bootindex`.
+    pub name: String,
+}
+
+/// One of `query-command-line-options`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CommandLineOption {
+    /// `sandbox`, without its hyphen.
+    pub option: String,
+    /// What may follow.
+    #[serde(default)]
+    pub parameters: Vec<OptionParameter>,
+}
+
+/// A parameter of a command-line option.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OptionParameter {
+    /// `elevateprivileges`.
+    pub name: String,
+}
+
+/// One of `query-chardev`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Chardev {
+    /// Its id.
+    pub label: String,
+    /// `pty:/dev/pts/3`, `disconnected:unix:…`.
+    pub filename: String,
+    /// Whether the guest has opened its side.
+    #[serde(default)]
+    pub frontend_open: bool,
+}
+
+impl Chardev {
+    /// The terminal, if it is one.
+    pub fn pty(&self) -> Option<&str> {
+        self.filename.strip_prefix("pty:").map(|rest| rest.split(',').next().unwrap_or(rest))
+    }
+}
+
+/// One of `query-block`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BlockDevice {
+    /// Legacy id; empty for devices made from `-blockdev`.
+    #[serde(default)]
+    pub device: String,
+    /// Where it is in QEMU's object tree.
+    #[serde(default)]
+    pub qdev: Option<String>,
+    /// Whether a medium can be taken out.
+    #[serde(default)]
+    pub removable: bool,
+    /// Whether the guest has locked the tray.
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether the tray is open.
+    #[serde(default)]
+    pub tray_open: Option<bool>,
+    /// The medium.
+    #[serde(default)]
+    pub inserted: Option<BlockNode>,
+}
+
+/// One of `query-named-block-nodes`, and the medium of a device.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BlockNode {
+    /// `libvirt-1-format`.
+    #[serde(default, rename = "node-name")]
+    pub node_name: String,
+    /// `qcow2`, `raw`, `file`.
+    pub drv: String,
+    /// What it was opened from.
+    #[serde(default)]
+    pub file: String,
+    /// Whether it is read-only.
+    #[serde(default)]
+    pub ro: bool,
+    /// Sizes.
+    #[serde(default)]
+    pub image: Option<BlockImage>,
+}
+
+/// The image behind a block node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BlockImage {
+    /// What the guest sees, in bytes.
+    pub virtual_size: u64,
+    /// What it takes on the host, in bytes.
+    #[serde(default)]
+    pub actual_size: Option<u64>,
+}
+
+open_enum! {
+    /// How a migration (also one to a file) is doing.
+    MigrationState {
+        /// None was asked for.
+        None = "none",
+        /// Being prepared.
+        Setup = "setup",
+        /// Memory is going over.
+        Active = "active",
+        /// The guest already runs over there.
+        PostcopyActive = "postcopy-active",
+        /// Waits before the guest is handed over.
+        PreSwitchover = "pre-switchover",
+        /// The state of the devices is going over.
+        Device = "device",
+        /// All is there.
+        Completed = "completed",
+        /// It did not work.
+        Failed = "failed",
+        /// Being called off.
+        Cancelling = "cancelling",
+        /// Called off.
+        Cancelled = "cancelled",
+    }
+}
+
+impl MigrationState {
+    /// Whether it has ended, well or not.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// Answer of `query-migrate`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Migration {
+    /// How it is doing.
+    #[serde(default = "no_migration")]
+    pub status: MigrationState,
+    /// How much has gone over.
+    #[serde(default)]
+    pub ram: Option<MigrationRam>,
+    /// Why it failed.
+    #[serde(default)]
+    pub error_desc: Option<String>,
+    /// How long the guest stood still, in ms.
+    #[serde(default)]
+    pub downtime: Option<u64>,
+    /// How long it has taken, in ms.
+    #[serde(default)]
+    pub total_time: Option<u64>,
+}
+
+fn no_migration() -> MigrationState {
+    MigrationState::None
+}
+
+/// The memory part of a migration, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct MigrationRam {
+    /// Gone over.
+    pub transferred: u64,
+    /// To go.
+    pub remaining: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// Answer of `query-balloon`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Balloon {
+    /// What the guest has now, in bytes.
+    pub actual: u64,
+}
+
+/// Answer of `query-spice`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Spice {
+    /// Whether it serves.
+    pub enabled: bool,
+    /// Address.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Plain port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// TLS port.
+    #[serde(default)]
+    pub tls_port: Option<u16>,
+}
+
+/// Answer of `query-vnc`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Vnc {
+    /// Whether it serves.
+    pub enabled: bool,
+    /// Address.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Port, or the path of a socket.
+    #[serde(default)]
+    pub service: Option<String>,
+}
+
+/// Answer of `add-fd`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AddedFd {
+    /// The set it went into: `/dev/fdset/N`.
+    pub fdset_id: u32,
+    /// Its number inside QEMU.
+    pub fd: i32,
+}
+
+/// One of `query-fdsets`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FdSet {
+    /// N of `/dev/fdset/N`.
+    pub fdset_id: u32,
+}
+
+/// Answer of `query-uuid`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct GuestUuid {
+    /// The machine's UUID.
+    #[serde(rename = "UUID")]
+    pub uuid: uuid::Uuid,
+}
+
+/// Answer of `query-name`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct GuestName {
+    /// What `-name guest=` said.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_later_qemu_are_kept() {
+        let status: Status =
+            serde_json::from_str(r#"{"running": false, "status": "teleporting", "new": 1}"#).unwrap();
+        assert_eq!(status.status, RunState::Other("teleporting".into()));
+        assert_eq!(status.status.to_string(), "teleporting");
+        let empty: Migration = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty.status, MigrationState::None);
+    }
+
+    #[test]
+    fn a_pty_is_told_from_its_file_name() {
+        let chardev = |filename: &str| Chardev {
+            label: "serial0".into(),
+            filename: filename.into(),
+            frontend_open: true,
+        };
+        assert_eq!(chardev("pty:/dev/pts/3").pty(), Some("/dev/pts/3"));
+        assert_eq!(chardev("unix:/x").pty(), None);
+    }
+}

@@ -1,0 +1,8 @@
+//! The whole product, driven as a user drives it: the real daemon, the real command line, real QEMU.
+
+mod e2e {
+    mod bad_input;
+    mod crash;
+    mod guest;
+    mod verbs;
+}

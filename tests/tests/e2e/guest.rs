@@ -1,0 +1,183 @@
+//! Real Debian guests under whatever accelerator this machine has: from an image to ready, seen from inside over ssh.
+//!
+//! The image is built once and kept beside the compiled tests; everything else is new each time.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Done, Host, Trace, document::nat_network, host::finish, root_or_skip};
+
+/// Long enough for a slow machine; readiness itself says sooner when something is wrong.
+const BOOT: Duration = Duration::from_mins(15);
+
+/// The image of this test run, built on first use.
+fn image() -> Result<PathBuf> {
+    static BUILT: std::sync::OnceLock<std::result::Result<PathBuf, String>> = std::sync::OnceLock::new();
+    let built = BUILT.get_or_init(|| build_image().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build_image() -> Result<PathBuf> {
+    // A day old is new enough; Debian's mirrors move, and an image that is too old upgrades for long.
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-12.qcow2");
+    let age = kept.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+    if age.is_some_and(|age| age < Duration::from_hours(24)) {
+        return Ok(kept);
+    }
+    let host = Host::start()?;
+    host.lodge_for(BOOT, &["image", "build", "debian-12"])?.ok()?;
+    let info = host.json(&["image", "info", "debian-12"])?;
+    let path = info["path"].as_str().context("the image has no path")?;
+    let part = kept.with_extension("part");
+    std::fs::copy(path, &part)?;
+    std::fs::rename(part, &kept)?;
+    Ok(kept)
+}
+
+/// A daemon that has the image.
+fn host_with_image() -> Result<Host> {
+    let image = image()?;
+    let host = Host::start()?;
+    host.lodge_for(BOOT, &["image", "import", "debian-12", &image.to_string_lossy()])?.ok()?;
+    Ok(host)
+}
+
+/// An SSH key pair under the host's root; gives the private key's path.
+fn ssh_key(host: &Host) -> Result<PathBuf> {
+    let key = host.root().join("key");
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
+    finish(&mut keygen, Duration::from_mins(1), "ssh-keygen")?.ok()?;
+    Ok(key)
+}
+
+/// Runs a command in the guest over plain ssh, as a stranger with the key would.
+fn ssh(host: &Host, key: &Path, address: &str, command: &str) -> Result<Done> {
+    let mut ssh = Command::new("ssh");
+    let known = format!("UserKnownHostsFile={}", host.root().join("known_hosts").display());
+    ssh.arg("-i").arg(key).args([
+        "-o",
+        &known,
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        "BatchMode=yes",
+    ]);
+    ssh.arg(format!("debian@{address}")).arg(command);
+    finish(&mut ssh, Duration::from_mins(2), &format!("ssh {command}"))?.ok()
+}
+
+#[test]
+fn the_documents_lodge_was_asked_for_with_run_as_written() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    if Path::new("/sys/class/net/virbr0").exists() {
+        lodge_tests::skip("virbr0 is somebody's already");
+        return Ok(());
+    }
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no checkout")?.join("examples");
+    let example = |name: &str| examples.join(name).to_string_lossy().into_owned();
+    let root;
+    let before = Trace::look(Path::new("/nonexistent"));
+    {
+        let host = host_with_image()?;
+        root = host.root().to_owned();
+        let key = ssh_key(&host)?;
+        host.lodge(&["net-define", &example("default.xml")])?.ok()?;
+        host.lodge(&["net-start", "default"])?.ok()?;
+        let clone = host.json(&["image", "clone", "debian-12", "rhel8.0"])?;
+        let disk = clone["path"].as_str().context("the clone has no path")?;
+        let document =
+            std::fs::read_to_string(example("rhel8.0.xml"))?.replace("/var/lib/libvirt/images/rhel8", disk);
+        let document = host.file("rhel8.0.xml", &document)?;
+        host.lodge(&["define", &document])?.ok()?;
+        let public = key.with_extension("pub").to_string_lossy().into_owned();
+        let user_data = example("test-system.yaml");
+        host.lodge(&["seed", "set", "rhel8.0", "--user-data", &user_data, "--ssh-key", &public])?.ok()?;
+        host.lodge(&["start", "rhel8.0"])?.ok()?;
+        host.lodge_for(BOOT, &["wait", "rhel8.0", "--for", "ready"])?.ok()?;
+
+        let address = host.lodge(&["ip", "rhel8.0"])?.ok()?.lines().first().cloned().context("no address")?;
+        ensure!(ssh(&host, &key, &address, "hostname")?.stdout.trim() == "test-system");
+        let zone = ssh(&host, &key, &address, "timedatectl show -p Timezone --value")?;
+        ensure!(zone.stdout.trim() == "Africa/Dar_es_Salaam", "{}", zone.stdout);
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-sS",
+            "--max-time",
+            "20",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            &format!("http://{address}/"),
+        ]);
+        let answer = finish(&mut curl, Duration::from_mins(1), "curl")?.ok()?;
+        ensure!(answer.stdout == "200", "nginx answered {}", answer.stdout);
+        let mut dig = Command::new("dig");
+        dig.args(["+short", "+timeout=5", "@192.168.122.1", "test-system"]);
+        let name = finish(&mut dig, Duration::from_mins(1), "dig")?.ok()?;
+        ensure!(
+            name.stdout.trim() == address,
+            "the guest's name gives {}, not {address}",
+            name.stdout.trim()
+        );
+        let hardware = ssh(&host, &key, &address, "ls /sys/bus/pci/devices")?;
+        for device in [
+            "0000:00:02.0",
+            "0000:00:02.6",
+            "0000:01:00.0",
+            "0000:02:00.0",
+            "0000:03:00.0",
+            "0000:04:00.0",
+            "0000:05:00.0",
+            "0000:06:00.0",
+            "0000:00:1b.0",
+            "0000:00:1f.2",
+        ] {
+            ensure!(
+                hardware.stdout.contains(device),
+                "the guest has no device at {device}:\n{}",
+                hardware.stdout
+            );
+        }
+    }
+    before.is_unchanged(&root)
+}
+
+#[test]
+fn a_failing_cloud_config_is_told_by_module_and_log_line() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let host = host_with_image()?;
+    let network = host.file("net.xml", &nat_network("default", "lgt-b4", 197))?;
+    host.lodge(&["net-define", &network])?.ok()?;
+    host.lodge(&["net-start", "default"])?.ok()?;
+    let user_data =
+        host.file("bad.yaml", "#cloud-config\nhostname: bad\npackages: [no-such-package-anywhere]\n")?;
+    let args = ["run", "debian-12", "--name", "bad", "--user-data", &user_data, "--wait"];
+    let done = host.lodge_for(BOOT, &args)?;
+    done.fails_saying(&["package", "no-such-package-anywhere"])?;
+    let readiness = host.json(&["readiness", "bad"])?;
+    ensure!(readiness["phase"] == "failed", "{readiness}");
+    ensure!(
+        readiness["failure"]["module"].as_str().is_some_and(|module| module.contains("package")),
+        "{readiness}"
+    );
+    ensure!(readiness["failure"]["log_line"].as_str().is_some_and(|line| !line.is_empty()), "{readiness}");
+
+    // Two guests find each other by name, over the network's own DNS.
+    host.lodge_for(BOOT, &["run", "debian-12", "--name", "other", "--wait"])?.ok()?;
+    let inside = host.lodge_for(BOOT, &["ssh", "other", "--", "getent", "hosts", "bad"])?.ok()?;
+    ensure!(inside.stdout.contains("192.168.197."), "{}", inside.stdout);
+    host.lodge_for(BOOT, &["rm", "--force", "bad"])?.ok()?;
+    host.lodge_for(BOOT, &["rm", "--force", "other"])?.ok()?;
+    ensure!(host.lodge(&["list", "--all", "--name"])?.ok()?.lines().is_empty());
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The verbs of virsh on guests without a disk, with virsh's words, columns and exit codes.
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, Trace, document::tiny, root_or_skip};
+
+#[test]
+fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let host = Host::start()?;
+    let document = host.file("web1.xml", &tiny("web1"))?;
+    let says = |args: &[&str], text: &str| -> Result<()> {
+        let done = host.lodge(args)?.ok()?;
+        ensure!(done.stdout.trim_end() == text, "`{}` said {:?}, not {text:?}", done.command, done.stdout);
+        Ok(())
+    };
+    says(&["define", &document], &format!("Domain 'web1' defined from {document}"))?;
+    says(&["list", "--all"], " Id   Name   State\n-----------------------\n -    web1   shut off")?;
+    says(&["domstate", "web1"], "shut off")?;
+    says(&["start", "web1"], "Domain 'web1' started")?;
+    says(&["domid", "web1"], "1")?;
+    says(&["list"], " Id   Name   State\n----------------------\n 1    web1   running")?;
+    says(&["suspend", "web1"], "Domain 'web1' suspended")?;
+    says(&["domstate", "web1", "--reason"], "paused (user)")?;
+    says(&["resume", "web1"], "Domain 'web1' resumed")?;
+    says(&["domname", "1"], "web1")?;
+    let uuid = host.lodge(&["domuuid", "web1"])?.ok()?.lines().first().cloned().context("no uuid")?;
+    says(&["domname", &uuid], "web1")?;
+    says(&["autostart", "web1"], "Domain 'web1' marked as autostarted")?;
+    let info = host.lodge(&["dominfo", "web1"])?.ok()?.stdout;
+    for line in [
+        "Name:           web1",
+        "State:          running",
+        "Max memory:     65536 KiB",
+        "Autostart:      enable",
+    ] {
+        ensure!(info.contains(line), "dominfo has no line {line:?}:\n{info}");
+    }
+    says(&["destroy", "web1"], "Domain 'web1' destroyed")?;
+    host.lodge(&["destroy", "web1"])?
+        .fails_saying(&["error: Failed to destroy domain 'web1'", "domain is not running"])?;
+    host.lodge(&["undefine", "web1", "--dry-run"])?.ok()?;
+    says(&["domstate", "web1", "--reason"], "shut off (destroyed)")?;
+    says(&["undefine", "web1"], "Domain 'web1' has been undefined")?;
+    host.lodge(&["domstate", "web1"])?.fails_saying(&["error: failed to get domain 'web1'"])?;
+    Ok(())
+}
+
+#[test]
+fn a_transient_guest_is_gone_when_it_stops() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let host = Host::start()?;
+    let document = host.file("fleeting.xml", &tiny("fleeting"))?;
+    host.lodge(&["create", &document, "--paused"])?.ok()?;
+    ensure!(host.lodge(&["domstate", "fleeting"])?.ok()?.stdout.trim() == "paused");
+    host.lodge(&["destroy", "fleeting"])?.ok()?;
+    host.lodge(&["dominfo", "fleeting"])?.fails_saying(&["fleeting"])?;
+    Ok(())
+}
+
+#[test]
+fn a_saved_guest_is_restored_as_it_was() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let host = Host::start()?;
+    let document = host.file("keep.xml", &tiny("keep"))?;
+    let file = host.root().join("keep.save").to_string_lossy().into_owned();
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", "keep"])?.ok()?;
+    host.lodge(&["save", "keep", &file])?.ok()?;
+    ensure!(host.lodge(&["domstate", "keep", "--reason"])?.ok()?.stdout.trim() == "shut off (saved)");
+    host.lodge(&["restore", &file])?.ok()?;
+    ensure!(host.lodge(&["domstate", "keep"])?.ok()?.stdout.trim() == "running");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_taken_down_leaves_nothing_behind() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let root;
+    let before;
+    {
+        let host = Host::start()?;
+        root = host.root().to_owned();
+        before = Trace::look(std::path::Path::new("/nonexistent"));
+        let document = host.file("brief.xml", &tiny("brief"))?;
+        host.lodge(&["create", &document])?.ok()?;
+    }
+    before.is_unchanged(&root)
+}
