@@ -1,0 +1,167 @@
+//! Why a network act failed: one variant per act, the subject in its fields.
+
+use std::io;
+use std::path::PathBuf;
+
+use lodge_model::Kind;
+
+/// Why something about a network was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No network has this name or UUID.
+    #[error("no network `{name}`")]
+    NotFound {
+        /// What was asked for.
+        name: String,
+    },
+    /// The document is no good; every fault found, with its place.
+    #[error("the network's document is not valid: {faults}")]
+    Document {
+        /// All faults, one per line.
+        faults: String,
+    },
+    /// The document asks for something Lodge does not do.
+    #[error("network `{network}`: {what} is not supported")]
+    Unsupported {
+        /// The network.
+        network: String,
+        /// What, in libvirt's words.
+        what: String,
+    },
+    /// Another network has the name, the UUID, the bridge or the subnet.
+    #[error("{what} is already used by network `{other}`")]
+    Taken {
+        /// What is taken, e.g. `bridge virbr0`.
+        what: String,
+        /// By which network.
+        other: String,
+    },
+    /// The host has the bridge or the subnet already, from somebody else.
+    #[error("{what} is already there: it belongs to {owner}")]
+    Conflict {
+        /// What is in the way, e.g. `bridge virbr0`.
+        what: String,
+        /// Whose it is, as far as can be told.
+        owner: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The act needs the network up.
+    #[error("network `{network}` is not active")]
+    Inactive {
+        /// The network.
+        network: String,
+    },
+    /// The act needs the network down.
+    #[error("network `{network}` is active")]
+    Active {
+        /// The network.
+        network: String,
+    },
+    /// This user cannot make bridges.
+    #[error("networks need root: {what} was refused by the kernel")]
+    NotPermitted {
+        /// Which act.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A change of the kernel's links, addresses or taps failed.
+    #[error("cannot {act} `{subject}`")]
+    Link {
+        /// The act, e.g. `create bridge`.
+        act: &'static str,
+        /// The interface.
+        subject: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// `nft` refused or is missing.
+    #[error("cannot load the firewall's rules with nft: {detail}")]
+    Firewall {
+        /// nft's own words.
+        detail: String,
+    },
+    /// netd did not come up.
+    #[error("netd of network `{network}` did not come up: {detail}")]
+    Netd {
+        /// The network.
+        network: String,
+        /// Last words or cause.
+        detail: String,
+    },
+    /// netd did not answer.
+    #[error("netd of network `{network}` gave no answer: {detail}")]
+    Silent {
+        /// The network.
+        network: String,
+        /// What was tried.
+        detail: String,
+    },
+    /// A file of the network's could not be read or written.
+    #[error("cannot {act} `{}`", path.display())]
+    File {
+        /// The act.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The definitions' store failed.
+    #[error("cannot keep the definition of network `{network}`: {detail}")]
+    Store {
+        /// The network.
+        network: String,
+        /// The store's words.
+        detail: String,
+    },
+    /// The owner task has ended: the daemon is going down.
+    #[error("networks are closed")]
+    Closed,
+}
+
+impl NetworkError {
+    /// Sorts the error for those who did not cause it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Document { .. } => Kind::InvalidInput,
+            Self::Unsupported { .. } => Kind::Unsupported,
+            Self::Taken { .. } => Kind::Exists,
+            Self::Conflict { .. } => Kind::Conflict,
+            Self::Inactive { .. } | Self::Active { .. } => Kind::InvalidState,
+            Self::NotPermitted { .. } => Kind::Denied,
+            Self::Link { .. }
+            | Self::Firewall { .. }
+            | Self::Netd { .. }
+            | Self::File { .. }
+            | Self::Store { .. } => Kind::Internal,
+            Self::Silent { .. } | Self::Closed => Kind::Unavailable,
+        }
+    }
+
+    /// The next step for the user, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } => Some("`lodge net-list --all` shows the networks there are".into()),
+            Self::Conflict { hint, .. } => Some(hint.clone()),
+            Self::Inactive { network } => Some(format!("start it with `lodge net-start {network}`")),
+            Self::Active { network } => Some(format!("stop it with `lodge net-destroy {network}`")),
+            Self::NotPermitted { .. } => Some("run the daemon as root, or use user-mode networking".into()),
+            Self::Taken { .. } => Some("choose another, or undefine that network first".into()),
+            Self::Firewall { .. } => {
+                Some("`lodge host check` tells whether nft and nf_tables are there".into())
+            }
+            Self::Netd { .. } | Self::Silent { .. } => {
+                Some("netd's log is in var/log/lodge under the root".into())
+            }
+            Self::Document { .. }
+            | Self::Unsupported { .. }
+            | Self::Link { .. }
+            | Self::File { .. }
+            | Self::Store { .. }
+            | Self::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What others see of networks: snapshots, leases and events. Plain values, no handles.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use lodge_model::{DomainId, MacAddr, NetworkId};
+use serde::{Deserialize, Serialize};
+
+/// One network as it was when the snapshot was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkView {
+    /// The network's UUID.
+    pub id: NetworkId,
+    /// Its name, as in the document.
+    pub name: String,
+    /// Whether its bridge is up and served.
+    pub active: bool,
+    /// Whether a definition is kept in a file.
+    pub persistent: bool,
+    /// Whether the daemon starts it when it starts itself.
+    pub autostart: bool,
+    /// libvirt's word for how it reaches the world: `nat`, `route`, `isolated`, `bridge`.
+    pub mode: String,
+    /// The bridge's name; empty while no name is chosen yet.
+    pub bridge: String,
+    /// The bridge's IPv4 addresses with prefix (`192.168.122.1/24`).
+    pub addresses: Vec<String>,
+    /// The DNS domain of the guests, if the document gives one.
+    pub domain: Option<String>,
+    /// Interfaces of guests attached now.
+    pub nics: Vec<Nic>,
+}
+
+/// A guest's interface on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// The tap's name on the host (`vnet0`).
+    pub ifname: String,
+    /// Whose it is.
+    pub domain: DomainId,
+    /// The domain's name.
+    pub domain_name: String,
+    /// The guest's side hardware address.
+    pub mac: MacAddr,
+}
+
+/// An address given to a guest by netd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The guest's hardware address.
+    pub mac: MacAddr,
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The network's prefix length, as `virsh net-dhcp-leases` shows it.
+    pub prefix: u8,
+    /// End of the lease, seconds since 1970; 0 = never ends.
+    pub expires: u64,
+    /// The name the guest is known by, if any.
+    pub hostname: Option<String>,
+    /// The DHCP client identifier in libvirt's spelling (`ff:…`), if the guest sent one.
+    pub client_id: Option<String>,
+}
+
+/// What starting a network changed beyond the network itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Started {
+    /// False: it was running already, nothing was done.
+    pub changed: bool,
+    /// Sentences for the user, e.g. that IPv4 forwarding was switched on.
+    pub notes: Vec<String>,
+}
+
+/// Something happened to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum NetworkEvent {
+    /// A definition was made or replaced.
+    Defined,
+    /// The definition is gone.
+    Undefined,
+    /// It is up.
+    Started,
+    /// It is down.
+    Stopped,
+    /// A guest got, kept or changed its address.
+    Lease {
+        /// The guest's hardware address.
+        mac: String,
+        /// The address.
+        ip: IpAddr,
+        /// Its name, if known.
+        hostname: Option<String>,
+    },
+    /// A lease ended: expired, released or declined.
+    LeaseEnded {
+        /// The guest's hardware address.
+        mac: String,
+        /// The address.
+        ip: IpAddr,
+    },
+    /// A guest asked for an address and none is left.
+    Exhausted {
+        /// The guest's hardware address.
+        mac: String,
+    },
+    /// netd ended unasked and was started again.
+    NetdRestarted,
+    /// Rules of ours were missing and were put back.
+    FirewallRepaired,
+}
