@@ -1,1 +1,53 @@
 //! The life of a guest: one owner task each; start, stop, save and the rest as sagas.
+//!
+//! ```text
+//!  engine ──▶ Domains ──▶ Handle ──▶ mailbox ──▶ Owner ──▶ sagas ──▶ lodge_qemu · ports (volumes, nics, seeds)
+//!                │            └──── snapshot, documents ◀──┘ └──▶ events
+//!                └──── list: pointer reads, no task is asked
+//! ```
+//!
+//! A newcomer's path: [`Domains`] (what there is) → [`Handle`] (what can be asked) → `owner.rs` (who does it) →
+//! `start.rs` (how a guest comes up) → `facts.rs` (what QEMU tells) → `recover.rs` (after the daemon's own end).
+//!
+//! Rules: one writer per domain, no lock around a domain's state, a stuck guest delays nobody else, whatever is
+//! begun ends whole or not at all. Deliberately absent: callers and their rights, jobs' records, and other
+//! resources: what a guest needs of them is in [`ports`], which the engine implements.
+
+#![allow(dead_code, clippy::all, clippy::pedantic)] // until the verbs are there: next landings
+
+mod console;
+mod define;
+mod display;
+mod domains;
+mod error;
+mod event;
+mod facts;
+mod handle;
+mod index;
+mod mailbox;
+mod options;
+mod owner;
+pub mod ports;
+mod power;
+mod record;
+mod recover;
+mod restore;
+mod save;
+mod snapshot;
+mod start;
+mod stop;
+mod undefine;
+mod vmm;
+
+pub use domains::{Accelerator, Domains, DomainsConfig};
+pub use error::{DomainError, chain};
+pub use event::{DomainEvent, EventKind, Lifecycle};
+pub use handle::Handle;
+pub use options::{
+    CreateOptions, DefineOptions, DestroyOptions, DoomedFile, KeptFile, PowerMode, PowerOptions, Progress,
+    RestoreOptions, Resumption, SaveOptions, StartOptions, Ticket, UndefineOptions, Undefined, XmlOptions,
+};
+pub use ports::{
+    AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds, Volumes,
+};
+pub use snapshot::{Display, RunningJob, Snapshot, Summary, VmmView};

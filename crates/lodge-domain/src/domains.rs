@@ -1,0 +1,242 @@
+//! All domains of one root: what a front or the engine holds.
+//!
+//! [`Domains::open`] takes up what an earlier daemon left (`recover.rs`) before it returns. From then on each
+//! domain has one owner task (`owner.rs`), and this is the table of contents: find, list, define, create.
+//! Deliberately absent: who may do what (the engine's), and jobs' records (the engine's).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use lodge_model::DomainId;
+use lodge_model::domain::{Domain, Machine, Platform};
+use lodge_qemu::{Capabilities, Speed};
+use lodge_store::Store;
+use lodge_sys::spawn::Credentials;
+use tokio::sync::broadcast;
+
+use crate::display;
+use crate::error::DomainError;
+use crate::event::{DomainEvent, EventKind};
+use crate::handle::Handle;
+use crate::index::{Documents, Entry, Index};
+use crate::mailbox;
+use crate::options::{CreateOptions, DefineOptions, RestoreOptions, Ticket};
+use crate::owner::Act;
+use crate::ports::Ports;
+use crate::snapshot::Snapshot;
+use crate::{recover, save};
+
+/// How many events may wait for a slow listener; beyond that it is told that it missed some.
+const EVENTS_KEPT: usize = 4096;
+
+/// How a guest's processors are to be run on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accelerator {
+    /// KVM was proven usable.
+    pub kvm: bool,
+    /// Why, or why not, as a sentence for a person.
+    pub reason: String,
+    /// A document with `type='kvm'` may run under TCG (with a warning) where KVM is not usable. A domain's own
+    /// `<lodge:accelerator fallback='…'/>` goes before this.
+    pub fallback: bool,
+}
+
+/// What [`Domains::open`] needs to know.
+#[derive(Debug, Clone)]
+pub struct DomainsConfig {
+    /// Definitions, database, paths.
+    pub store: Store,
+    /// What the host's QEMU can do.
+    pub capabilities: Arc<Capabilities>,
+    /// KVM or TCG.
+    pub accelerator: Accelerator,
+    /// How slow guests are here; every wait on a guest is this much longer.
+    pub speed: Speed,
+    /// Whom QEMU runs as; none: as this process.
+    pub user: Option<Credentials>,
+}
+
+/// All domains. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Domains {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all owners share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub config: DomainsConfig,
+    pub platform: Platform,
+    pub ports: Ports,
+    pub index: Index,
+    pub events: broadcast::Sender<DomainEvent>,
+    pub displays: display::Ports,
+    pub runtime: tokio::runtime::Handle,
+    /// libvirt's number that the next start gets, at least.
+    pub next_domid: AtomicU32,
+}
+
+impl Shared {
+    /// A number no running guest has. They grow by one per start while the daemon or any guest lives.
+    pub fn new_domid(&self) -> u32 {
+        self.next_domid.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sees to it that later guests get greater numbers than `domid`.
+    pub fn domid_in_use(&self, domid: u32) {
+        self.next_domid.fetch_max(domid.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Tells all listeners.
+    pub fn publish(&self, entry: &Entry, kind: EventKind) {
+        // No listener is no error.
+        let _ = self.events.send(DomainEvent { domain: entry.id, name: entry.name(), kind });
+    }
+}
+
+impl Domains {
+    /// Loads all definitions, finishes or undoes what a crash left half done, and takes running guests over.
+    /// A guest that does not answer is taken over later, by its own task; it delays nobody.
+    pub async fn open(config: DomainsConfig, ports: Ports) -> Result<Self, DomainError> {
+        let begun = Instant::now();
+        let shared = Arc::new(Shared {
+            platform: platform_of(&config.capabilities),
+            config,
+            ports,
+            index: Index::default(),
+            events: broadcast::channel(EVENTS_KEPT).0,
+            displays: display::Ports::default(),
+            runtime: tokio::runtime::Handle::current(),
+            next_domid: AtomicU32::new(1),
+        });
+        let found = recover::recover(&shared).await?;
+        tracing::info!(
+            definitions = found.definitions,
+            running = found.running,
+            sagas = found.sagas,
+            invalid = found.invalid,
+            took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "domains opened"
+        );
+        Ok(Self { shared })
+    }
+
+    /// Every domain's snapshot, by name.
+    pub fn list(&self) -> Vec<Arc<Snapshot>> {
+        self.shared.index.snapshots()
+    }
+
+    /// A domain by UUID.
+    pub fn get(&self, id: DomainId) -> Result<Handle, DomainError> {
+        let entry = self.shared.index.by_id(id).filter(|entry| entry.snapshot.load().exists());
+        entry
+            .map(|entry| Handle::new(&self.shared, entry))
+            .ok_or_else(|| DomainError::NoSuchDomain { wanted: id.to_string() })
+    }
+
+    /// A domain by what a person typed: libvirt's number, UUID or name, tried in virsh's order.
+    pub fn find(&self, wanted: &str) -> Result<Handle, DomainError> {
+        let by_domid = || {
+            let domid: u32 = wanted.parse().ok()?;
+            let all = self.shared.index.all();
+            all.into_iter().find(|entry| entry.snapshot.load().domid() == Some(domid))
+        };
+        let by_id = || wanted.parse().ok().and_then(|id| self.shared.index.by_id(id));
+        by_domid()
+            .or_else(by_id)
+            .or_else(|| self.shared.index.by_name(wanted))
+            .filter(|entry| entry.snapshot.load().exists())
+            .map(|entry| Handle::new(&self.shared, entry))
+            .ok_or_else(|| DomainError::NoSuchDomain { wanted: wanted.to_owned() })
+    }
+
+    /// Events from now on. A listener that lags is told so, and reads [`Domains::list`].
+    pub fn subscribe(&self) -> broadcast::Receiver<DomainEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// `virsh define`: new, or the next boot's document of a known domain. Durable when it returns.
+    pub async fn define(&self, xml: &str, options: DefineOptions) -> Result<Handle, DomainError> {
+        let domain = crate::define::judge(&self.shared, xml, options.validate)?;
+        self.with_entry(domain, |domain| Act::Define { domain }, Ticket::default()).await
+    }
+
+    /// `virsh create`: starts a guest without a definition (or a known one with this document for this run).
+    pub async fn create(
+        &self,
+        xml: &str,
+        options: CreateOptions,
+        ticket: Ticket,
+    ) -> Result<Handle, DomainError> {
+        let domain = crate::define::judge(&self.shared, xml, options.validate)?;
+        self.with_entry(domain, |domain| Act::Create { domain, options }, ticket).await
+    }
+
+    /// `virsh restore`: goes on from a file that [`Handle::save`] (or libvirt) wrote.
+    pub async fn restore(
+        &self,
+        file: &Path,
+        options: RestoreOptions,
+        ticket: Ticket,
+    ) -> Result<Handle, DomainError> {
+        let (domain, options) = save::read_for_restore(&self.shared, file, options).await?;
+        let file = file.to_owned();
+        self.with_entry(
+            domain,
+            move |domain| Act::Restore { domain, file: file.clone(), options: options.clone() },
+            ticket,
+        )
+        .await
+    }
+
+    /// Starts every domain with an autostart mark that does not run yet; says of each that failed why.
+    pub async fn autostart(&self) -> Vec<(Arc<str>, DomainError)> {
+        let marked = self.list().into_iter().filter(|view| view.autostart && !view.is_active());
+        let mut failed = Vec::new();
+        for view in marked {
+            let Ok(handle) = self.get(view.id) else { continue };
+            if let Err(error) = handle.start(Default::default(), Ticket::default()).await {
+                tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
+                failed.push((Arc::clone(&view.name), error));
+            }
+        }
+        failed
+    }
+
+    /// Gives `act` to the domain that the document names, making a place for it if there is none.
+    async fn with_entry(
+        &self,
+        domain: Domain,
+        act: impl Fn(Arc<Domain>) -> Act,
+        ticket: Ticket,
+    ) -> Result<Handle, DomainError> {
+        let domain = Arc::new(domain);
+        let (id, name) = (crate::define::id_of(&domain), domain.name.clone());
+        loop {
+            let fresh = || Entry::new(Snapshot::embryo(id, &name), Documents::default());
+            let (entry, _) = self.shared.index.claim(id, &name, fresh)?;
+            match mailbox::ask(&self.shared, &entry, act(Arc::clone(&domain)), ticket.clone()).await {
+                // Somebody undefined it between our look and our request: it is a new domain then.
+                Err(DomainError::Vanished { .. }) => tokio::task::yield_now().await,
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(Handle::new(&self.shared, entry)),
+            }
+        }
+    }
+}
+
+/// What completing a document must know of this host's QEMU.
+fn platform_of(capabilities: &Capabilities) -> Platform {
+    let machine = |machine: &lodge_qemu::qmp::Machine| Machine {
+        name: machine.name.clone(),
+        alias: machine.alias.clone(),
+        is_default: machine.is_default,
+    };
+    Platform {
+        emulator: capabilities.binary.display().to_string(),
+        machines: capabilities.machines.iter().map(machine).collect(),
+        ..Platform::default()
+    }
+}

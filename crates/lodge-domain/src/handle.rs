@@ -1,0 +1,159 @@
+//! One domain, as the engine holds it: the verbs, and what can be read without asking anybody.
+//!
+//! Each verb is a message to the domain's owner and its answer; what it does is in the file of its name.
+//! Reading ([`Handle::snapshot`], [`Handle::xml`]) asks no task and no guest.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_qemu::qmp::Monitor;
+
+use crate::define;
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::index::Entry;
+use crate::mailbox;
+use crate::options::{
+    DestroyOptions, PowerOptions, SaveOptions, StartOptions, Ticket, UndefineOptions, Undefined, XmlOptions,
+};
+use crate::owner::{Act, Reply};
+use crate::snapshot::Snapshot;
+
+/// A hold on one domain. It stays valid when the domain goes; its verbs then answer `NoSuchDomain`.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: &Arc<Shared>, entry: Arc<Entry>) -> Self {
+        Self { shared: Arc::clone(shared), entry }
+    }
+
+    /// Its UUID.
+    pub fn id(&self) -> DomainId {
+        self.entry.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Arc<str> {
+        self.entry.name()
+    }
+
+    /// How it stands.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.entry.snapshot.load_full()
+    }
+
+    /// `virsh dumpxml`. A hand edit of the file is taken in first.
+    pub async fn xml(&self, options: XmlOptions) -> Result<String, DomainError> {
+        // The live document has no file that others edit.
+        if options.inactive || !self.snapshot().is_active() {
+            self.refresh().await?;
+        }
+        define::render(&self.entry, options)
+    }
+
+    /// The document that counts now: the live one where the guest runs, else the definition.
+    pub fn document(&self) -> Result<Domain, DomainError> {
+        define::parse_current(&self.entry)
+    }
+
+    /// The definition; none for a transient guest.
+    pub fn definition(&self) -> Result<Option<Domain>, DomainError> {
+        define::parse_inactive(&self.entry)
+    }
+
+    /// The monitor of the running QEMU, for reading figures. Changing anything through it behind the owner's
+    /// back is a fault of the caller.
+    pub fn monitor(&self) -> Option<Arc<Monitor>> {
+        self.entry.monitor.load_full()
+    }
+
+    /// `virsh start`.
+    pub async fn start(&self, options: StartOptions, ticket: Ticket) -> Result<(), DomainError> {
+        self.ask(Act::Start(options), ticket).await
+    }
+
+    /// `virsh destroy`.
+    pub async fn destroy(&self, options: DestroyOptions) -> Result<(), DomainError> {
+        self.ask(Act::Destroy(options), Ticket::default()).await
+    }
+
+    /// `virsh shutdown`: asks the guest; returns when it was asked, not when it is down.
+    pub async fn shutdown(&self, options: PowerOptions) -> Result<(), DomainError> {
+        self.ask(Act::Shutdown(options), Ticket::default()).await
+    }
+
+    /// `virsh reboot`: asks the guest; returns when it was asked.
+    pub async fn reboot(&self, options: PowerOptions) -> Result<(), DomainError> {
+        self.ask(Act::Reboot(options), Ticket::default()).await
+    }
+
+    /// `virsh reset`: the reset button.
+    pub async fn reset(&self) -> Result<(), DomainError> {
+        self.ask(Act::Reset, Ticket::default()).await
+    }
+
+    /// `virsh suspend`.
+    pub async fn suspend(&self) -> Result<(), DomainError> {
+        self.ask(Act::Suspend, Ticket::default()).await
+    }
+
+    /// `virsh resume`.
+    pub async fn resume(&self) -> Result<(), DomainError> {
+        self.ask(Act::Resume, Ticket::default()).await
+    }
+
+    /// `virsh save`: memory to `file`, then the guest stops.
+    pub async fn save(&self, file: PathBuf, options: SaveOptions, ticket: Ticket) -> Result<(), DomainError> {
+        self.ask(Act::Save { file, options }, ticket).await
+    }
+
+    /// `virsh managedsave`: the next start goes on from there.
+    pub async fn managed_save(&self, options: SaveOptions, ticket: Ticket) -> Result<(), DomainError> {
+        self.ask(Act::ManagedSave(options), ticket).await
+    }
+
+    /// `virsh managedsave-remove`. Fine if there is none.
+    pub async fn remove_managed_save(&self) -> Result<(), DomainError> {
+        self.ask(Act::RemoveManagedSave, Ticket::default()).await
+    }
+
+    /// `virsh undefine`. A running guest goes on and becomes transient.
+    pub async fn undefine(&self, options: UndefineOptions) -> Result<Undefined, DomainError> {
+        match mailbox::ask(&self.shared, &self.entry, Act::Undefine(options), Ticket::default()).await {
+            Ok(Reply::Undefined(report)) => Ok(report),
+            Ok(Reply::Done) => Ok(Undefined::default()),
+            Err(error) => Err(self.gone(error)),
+        }
+    }
+
+    /// `virsh autostart`.
+    pub async fn set_autostart(&self, enabled: bool) -> Result<(), DomainError> {
+        self.ask(Act::SetAutostart(enabled), Ticket::default()).await
+    }
+
+    /// Takes a hand edit of the definition's file in, if there is one.
+    pub async fn refresh(&self) -> Result<(), DomainError> {
+        match define::edited_file(&self.shared, &self.entry).await? {
+            Some(found) => self.ask(Act::Refresh(Box::new(found)), Ticket::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn ask(&self, act: Act, ticket: Ticket) -> Result<(), DomainError> {
+        let answer = mailbox::ask(&self.shared, &self.entry, act, ticket).await;
+        answer.map(|_| ()).map_err(|error| self.gone(error))
+    }
+
+    fn gone(&self, error: DomainError) -> DomainError {
+        match error {
+            DomainError::Vanished { name } => DomainError::NoSuchDomain { wanted: name.to_string() },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a caller may ask of each verb: one options struct per verb, all fields with libvirt's defaults.
+//!
+//! The names are virsh's options. Deliberately absent: what they do; that is in the verb's own file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lodge_model::JobId;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// `virsh define`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DefineOptions {
+    /// Refuse what the document's model does not know, instead of keeping it as it is.
+    pub validate: bool,
+}
+
+/// `virsh create`: a guest without a definition, which vanishes when it stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// Leave the guest's processors stopped.
+    pub paused: bool,
+    /// As with define.
+    pub validate: bool,
+}
+
+/// `virsh start`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Leave the guest's processors stopped.
+    pub paused: bool,
+    /// Throw the managed save image away and boot.
+    pub force_boot: bool,
+    /// Read the managed save image past the host's page cache.
+    pub bypass_cache: bool,
+}
+
+/// `virsh destroy`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DestroyOptions {
+    /// Only ask QEMU to end; never kill it.
+    pub graceful: bool,
+}
+
+/// How a guest is asked to shut down or reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerMode {
+    /// The ACPI power button.
+    Acpi,
+    /// The guest agent.
+    Agent,
+}
+
+/// `virsh shutdown`, `virsh reboot`: the modes are tried in their order; none means libvirt's choice (the
+/// agent where the guest has one that answers, else ACPI).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PowerOptions {
+    /// The modes to try.
+    pub modes: Vec<PowerMode>,
+}
+
+/// What a saved guest does when it comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resumption {
+    /// As it was when it was saved.
+    #[default]
+    AsBefore,
+    /// It runs.
+    Running,
+    /// It stays paused.
+    Paused,
+}
+
+/// `virsh save`, `virsh managedsave`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// Write past the host's page cache.
+    pub bypass_cache: bool,
+    /// What the image says about its resumption.
+    pub resumption: Resumption,
+    /// Another document to keep in the image; it must describe the same hardware.
+    pub xml: Option<String>,
+}
+
+/// `virsh restore`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// Read past the host's page cache.
+    pub bypass_cache: bool,
+    /// Overrides what the image says.
+    pub resumption: Resumption,
+    /// Another document than the image's; it must describe the same hardware.
+    pub xml: Option<String>,
+}
+
+/// `virsh undefine`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UndefineOptions {
+    /// Remove the UEFI variables too. Without it a guest that has some is not undefined.
+    pub nvram: bool,
+    /// Keep the UEFI variables' file.
+    pub keep_nvram: bool,
+    /// Remove the managed save image too. Without it a guest that has one is not undefined.
+    pub managed_save: bool,
+    /// Forget the snapshots. Without it a guest that has some is not undefined.
+    pub snapshots_metadata: bool,
+    /// Delete the volumes of all disks that are in a pool.
+    pub remove_all_storage: bool,
+    /// Change nothing; say what would go.
+    pub dry_run: bool,
+}
+
+/// `virsh dumpxml`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct XmlOptions {
+    /// The definition, that is the next boot's, even where the guest runs.
+    pub inactive: bool,
+    /// Fit for another host: without what this host added.
+    pub migratable: bool,
+    /// With passwords.
+    pub security_info: bool,
+}
+
+/// What an undefine removed, or would remove.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undefined {
+    /// Every file that goes, in the order of going.
+    pub files: Vec<DoomedFile>,
+    /// Disks that stay although all storage was asked for, and why.
+    pub kept: Vec<KeptFile>,
+}
+
+/// A file that goes with a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoomedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is: `definition`, `autostart mark`, `nvram`, `managed save image`, `seed`, `disk vda` …
+    pub what: String,
+}
+
+/// A disk that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it stays.
+    pub why: String,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// What is being done, as a person would say it.
+    pub phase: String,
+    /// From 0 to 1; none where it cannot be known.
+    pub fraction: Option<f32>,
+    /// Bytes done and bytes in all, where it is about bytes.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// The caller's end of a long act: its number, its abort, its progress.
+#[derive(Debug, Clone, Default)]
+pub struct Ticket {
+    /// The job's number; none lets the domain take one that names no stored job.
+    pub id: Option<JobId>,
+    /// Cancelling it aborts the act where that is still possible; the guest is then as before.
+    pub cancel: CancellationToken,
+    /// Where progress is told.
+    pub progress: Option<watch::Sender<Progress>>,
+    /// How long the act may wait for another one on the same guest; none means thirty seconds, as libvirt's.
+    pub patience: Option<Duration>,
+}
+
+impl Ticket {
+    /// A ticket of the stored job `id`.
+    pub fn of(id: JobId) -> Self {
+        Self { id: Some(id), ..Self::default() }
+    }
+
+    /// Tells progress to whoever listens.
+    pub fn tell(&self, phase: &str, fraction: Option<f32>) {
+        if let Some(progress) = &self.progress {
+            progress.send_replace(Progress { phase: phase.to_owned(), fraction, bytes: None });
+        }
+    }
+}

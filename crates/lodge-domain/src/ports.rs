@@ -1,0 +1,150 @@
+//! What a guest's life needs of other resources. The engine implements these on storage, network and guest.
+//!
+//! Rules for all: every call may be made twice (after a crash it will be), `release`-like calls on what is not
+//! held are no error, and nothing here may block the thread. A call that takes long delays its own guest only.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lodge_model::domain::Domain;
+use lodge_model::{DomainId, Kind};
+
+/// Why a port refused. It says it in the resource's own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PortError {
+    /// The sort.
+    pub kind: Kind,
+    /// What failed and about what, lower case.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// The cause.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PortError {
+    /// An error without a cause or hint.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, source: None }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// One file of a disk's chain, open.
+#[derive(Debug)]
+pub struct ChainLink {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format as QEMU's driver word: `qcow2`, `raw` ….
+    pub format: String,
+    /// It, open for what the guest may do with it.
+    pub fd: OwnedFd,
+    /// Opened for reading only.
+    pub read_only: bool,
+}
+
+/// A disk that is locked for a domain and open.
+#[derive(Debug)]
+pub struct ClaimedDisk {
+    /// The disk's target, as `vda`.
+    pub target: String,
+    /// The chain, the guest's own file first, the deepest backing file last. Empty for an empty drive and for
+    /// what is no local file.
+    pub chain: Vec<ChainLink>,
+}
+
+/// What would happen to a disk's storage on removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskStorage {
+    /// The disk's target, as `vda`.
+    pub target: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Why it must not be deleted; none if it may.
+    pub keep: Option<String>,
+}
+
+/// Disks.
+#[async_trait]
+pub trait Volumes: Send + Sync {
+    /// Locks and opens every disk of `document` for `domain`. All or nothing.
+    async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError>;
+    /// A running guest was taken over from an earlier daemon: its disks are in use without a claim of ours.
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
+    /// Gives every lock of `domain` back.
+    async fn release(&self, domain: DomainId) -> Result<(), PortError>;
+    /// Says of each disk whether its storage may be deleted with the domain.
+    async fn storage_of(&self, domain: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError>;
+    /// Deletes a volume that [`Volumes::storage_of`] let go. A missing file is no error.
+    async fn delete(&self, domain: DomainId, path: &std::path::Path) -> Result<(), PortError>;
+}
+
+/// A network card that is plugged in on the host's side.
+#[derive(Debug)]
+pub struct AttachedNic {
+    /// The host's interface, as `vnet3`; none for user-mode networking.
+    pub ifname: Option<String>,
+    /// The tap's queues; empty for user-mode networking.
+    pub fds: Vec<OwnedFd>,
+    /// The bridge it is on, for the live document.
+    pub bridge: Option<String>,
+    /// Nothing but QEMU's own user-mode stack serves this card.
+    pub user_mode: bool,
+}
+
+/// Network cards.
+#[async_trait]
+pub trait Nics: Send + Sync {
+    /// Plugs every `<interface>` of `document` in, in the document's order. All or nothing.
+    async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError>;
+    /// A running guest was taken over: `document` (live) names its interfaces; the bridge ports are theirs.
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
+    /// Unplugs all of `domain`'s cards and removes what attaching made.
+    async fn detach(&self, domain: DomainId) -> Result<(), PortError>;
+}
+
+/// A first-boot seed as a CD-ROM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedDisk {
+    /// The ISO image.
+    pub path: PathBuf,
+}
+
+/// First-boot seeds (cloud-init).
+#[async_trait]
+pub trait Seeds: Send + Sync {
+    /// Writes the seed of `domain`, if it has one, and says where it is.
+    async fn write(&self, domain: DomainId, document: &Domain) -> Result<Option<SeedDisk>, PortError>;
+    /// Removes what [`Seeds::write`] made for a run; what was asked for (user-data …) stays for the next start.
+    async fn discard(&self, domain: DomainId) -> Result<(), PortError>;
+    /// Which files would go with the domain.
+    async fn files_of(&self, domain: DomainId) -> Result<Vec<PathBuf>, PortError>;
+    /// The domain is gone: forgets everything of its seed.
+    async fn forget(&self, domain: DomainId) -> Result<(), PortError>;
+}
+
+/// What [`crate::Domains`] is wired to.
+#[derive(Clone)]
+pub struct Ports {
+    /// Disks.
+    pub volumes: Arc<dyn Volumes>,
+    /// Network cards.
+    pub nics: Arc<dyn Nics>,
+    /// First-boot seeds.
+    pub seeds: Arc<dyn Seeds>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
