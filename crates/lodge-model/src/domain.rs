@@ -132,7 +132,7 @@ pub struct Domain {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct Metadata {
     /// The elements.
-    #[xml(foreign, known)]
+    #[xml(foreign, known, double_quotes)]
     pub elements: Foreign,
 }
 

@@ -48,7 +48,6 @@ impl Faults {
     }
 
     /// The error's sort: always invalid input.
-    #[expect(clippy::unused_self, reason = "every error has this method")]
     pub const fn kind(&self) -> crate::Kind {
         crate::Kind::InvalidInput
     }

@@ -98,6 +98,9 @@ pub struct ForwardInterface {
     /// Guests plugged in; only live.
     #[xml(attr, live)]
     pub connections: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<nat ipv6='yes'>`.
@@ -126,6 +129,9 @@ pub struct AddressRange {
     /// The last.
     #[xml(attr, required)]
     pub end: IpAddr,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<port start='1024' end='65535'/>`.
@@ -137,6 +143,9 @@ pub struct PortRange {
     /// The last.
     #[xml(attr, required)]
     pub end: u16,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<bridge name='virbr0' stp='on' delay='0'/>`.
@@ -168,6 +177,9 @@ pub struct NetworkMac {
     /// The address.
     #[xml(attr, required)]
     pub address: MacAddr,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<domain name='lan' localOnly='yes'/>`.
@@ -182,6 +194,9 @@ pub struct DnsDomain {
     /// Whether the host asks here for it.
     #[xml(attr)]
     pub register: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<dns>`.
@@ -233,6 +248,9 @@ pub struct DnsTxt {
     /// Its text.
     #[xml(attr)]
     pub value: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<host ip='192.168.122.2'><hostname>myhost</hostname></host>`.
@@ -273,6 +291,9 @@ pub struct DnsSrv {
     /// Share among equals.
     #[xml(attr)]
     pub weight: Option<u16>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -315,6 +336,9 @@ pub struct Tftp {
     /// The directory.
     #[xml(attr, required)]
     pub root: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<dhcp>`.
@@ -360,6 +384,9 @@ pub struct LeaseTime {
     /// `seconds`, `minutes` (if not said) or `hours`.
     #[xml(attr)]
     pub unit: Option<LeaseUnit>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -399,6 +426,9 @@ pub struct Bootp {
     /// Who serves it.
     #[xml(attr)]
     pub server: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<route address='192.168.222.0' prefix='24' gateway='192.168.122.10'/>`.
@@ -422,6 +452,9 @@ pub struct Route {
     /// The route's metric.
     #[xml(attr)]
     pub metric: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<portgroup name='engineering' default='yes'>`.
@@ -484,7 +517,8 @@ impl Ip {
             (Some(prefix), _, _) => Some(prefix),
             (None, Some(IpAddr::V4(mask)), _) => {
                 let bits = u32::from(mask);
-                (bits.leading_ones() + bits.trailing_zeros() >= 32).then(|| bits.leading_ones() as u8)
+                let length = u8::try_from(bits.leading_ones()).ok()?;
+                (bits.leading_ones() + bits.trailing_zeros() >= 32).then_some(length)
             }
             (None, Some(IpAddr::V6(_)), _) => None,
             (None, None, IpAddr::V4(address)) => Some(match address.octets()[0] {

@@ -1,7 +1,10 @@
 //! Storage documents: `<pool type='dir'>` and `<volume>`. Other pools are read and kept, not run.
 
+use crate::domain::memory::read_scaled;
 use crate::xml::words::words;
-use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
+use crate::xml::{
+    Element, Foreign, ForeignItem, Node, ParseOptions, Reader, WriteOptions, Writer, Xml, attribute_key,
+};
 use crate::{Bytes, Fault, Faults, PoolId};
 
 words! {
@@ -85,11 +88,33 @@ pub struct Permissions {
     /// SELinux label.
     #[xml(leaf)]
     pub label: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<capacity unit='bytes'>10737418240</capacity>`; read in any unit, written in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount(pub Bytes);
+
+impl Element for Amount {
+    fn read(node: Node<'_, '_>, _tag: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        for attribute in node.attributes().filter(|attribute| attribute_key(attribute) != "unit") {
+            reader.unknown_attribute(node, &attribute, None, false);
+        }
+        read_scaled(node, "bytes", reader).map(Self)
+    }
+
+    fn write_attributes(&self, writer: &mut Writer) {
+        writer.word_attribute("unit", "bytes");
+    }
+
+    fn write_content(&self, writer: &mut Writer) {
+        writer.text(&self.0.0);
+    }
+
+    fn visit_foreign<'a>(&'a self, _visit: &mut dyn FnMut(&'a ForeignItem)) {}
+}
 
 /// `<volume>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]

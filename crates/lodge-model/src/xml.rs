@@ -1,13 +1,38 @@
 //! Reading and writing of documents: what the derive macro's code calls.
+//!
+//! A document is read in one pass over roxmltree's tree (no DTD, no entities of its own, bounded in size, depth
+//! and number of nodes) and written straight into one string in libvirt's manner: two blanks of indentation,
+//! single quotes. All faults are collected with line, column and path. What no field knows is kept.
+//!
+//! Deliberately absent: namespaces other than QEMU's in typed fields; any tree that outlives the reading.
 
 mod foreign;
+mod locate;
+mod reader;
+mod value;
 pub mod words;
+mod writer;
 
-pub use foreign::{Foreign, ForeignItem};
+pub use foreign::{Foreign, ForeignItem, Position};
 pub use lodge_model_derive::Xml;
+pub use reader::{Reader, attribute_key, element_key};
+pub use roxmltree::{Attribute, Node};
+pub use value::Value;
+pub(crate) use words::unknown_word;
 pub use words::{OnOff, YesNo};
+pub use writer::Writer;
 
 use crate::{Fault, Faults};
+
+/// Longest document in bytes: that of libvirt's RPC (REMOTE_STRING_MAX).
+pub const DOCUMENT_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Deepest nesting of elements.
+pub const DEPTH_MAX: usize = 128;
+/// Most nodes of a document.
+pub const NODES_MAX: u32 = 200_000;
+
+/// QEMU's namespace in domain documents.
+pub const QEMU_NAMESPACE: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,27 +57,105 @@ pub struct ParseOptions {
     pub strict: bool,
 }
 
-/// A text that stands in an attribute or in an element without children.
-pub trait Value: Sized {
-    /// Reads it; the error says what is wrong with the text.
-    fn read_value(text: &str) -> Result<Self, String>;
-    /// Writes it, unescaped.
-    fn write_value(&self, out: &mut String);
+/// An element: read from a node, written between its tags. Made by `#[derive(Xml)]`.
+pub trait Element: Sized {
+    /// Reads it. `tag` is an attribute somebody else has read. `None`: its faults are with the reader.
+    fn read(node: Node<'_, '_>, tag: &str, reader: &mut Reader<'_>) -> Option<Self>;
+    /// Writes its attributes.
+    fn write_attributes(&self, writer: &mut Writer);
+    /// Writes its text and children.
+    fn write_content(&self, writer: &mut Writer);
+    /// Walks over what is kept but not understood.
+    fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem));
 }
 
-pub(crate) fn parse<T: Default>(text: &str, root: &str, options: ParseOptions) -> Result<T, Faults> {
-    let _ = (text, options);
-    Err(Faults::one(format!("/{root}"), "reading is not built yet"))
+/// A group of attributes and children that several elements share. Made by `#[derive(Xml)]` with `#[xml(part)]`.
+pub trait Part: Default {
+    /// Takes an attribute if it is one of its own.
+    fn take_attribute(
+        &mut self,
+        node: Node<'_, '_>,
+        attribute: &Attribute<'_, '_>,
+        reader: &mut Reader<'_>,
+    ) -> bool;
+    /// Takes a child element if it is one of its own.
+    fn take_child(&mut self, child: Node<'_, '_>, reader: &mut Reader<'_>) -> bool;
+    /// Writes its attributes.
+    fn write_attributes(&self, writer: &mut Writer);
+    /// Writes its children.
+    fn write_content(&self, writer: &mut Writer);
+    /// Walks over what is kept but not understood.
+    fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem));
 }
 
-pub(crate) fn write<T>(value: &T, root: &str, options: &WriteOptions) -> String {
-    let _ = (value, root, options);
-    String::new()
+impl<T: Element> Element for Box<T> {
+    fn read(node: Node<'_, '_>, tag: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        T::read(node, tag, reader).map(Self::new)
+    }
+
+    fn write_attributes(&self, writer: &mut Writer) {
+        (**self).write_attributes(writer);
+    }
+
+    fn write_content(&self, writer: &mut Writer) {
+        (**self).write_content(writer);
+    }
+
+    fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem)) {
+        (**self).visit_foreign(visit);
+    }
 }
 
-pub(crate) fn unsupported<T>(value: &T) -> Vec<Fault> {
-    let _ = value;
-    Vec::new()
+/// Reads the document `text`, whose root must be `root`.
+pub(crate) fn parse<T: Element>(text: &str, root: &str, options: ParseOptions) -> Result<T, Faults> {
+    if text.len() > DOCUMENT_MAX_BYTES {
+        let message =
+            format!("the document is {} bytes long; at most {DOCUMENT_MAX_BYTES} are read", text.len());
+        return Err(Faults::one("", message));
+    }
+    let settings =
+        roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
+    let document =
+        roxmltree::Document::parse_with_options(text, settings).map_err(|error| malformed(&error))?;
+    let node = document.root_element();
+    let mut reader = Reader::new(text, options);
+    if element_key(node) != ("", root) {
+        reader.fault(node, format!("the document is a <{}>, not a <{root}>", node.tag_name().name()));
+        return Err(reader.into_faults());
+    }
+    reader.check_depth(&document);
+    if reader.has_faults() {
+        return Err(reader.into_faults());
+    }
+    let made = T::read(node, "", &mut reader);
+    match made {
+        Some(made) if !reader.has_faults() => Ok(made),
+        Some(_) | None => Err(reader.into_faults()),
+    }
 }
 
-pub(crate) use words::unknown_word;
+/// roxmltree's error as a fault: its message ends with the place, which a fault has in fields.
+fn malformed(error: &roxmltree::Error) -> Faults {
+    let place = error.pos();
+    let message = match error {
+        roxmltree::Error::DtdDetected => "a DTD is not allowed".to_owned(),
+        roxmltree::Error::NodesLimitReached => format!("more than {NODES_MAX} nodes"),
+        other => other.to_string(),
+    };
+    let message = message.trim_end_matches(&format!(" at {place}")).to_owned();
+    Faults(vec![Fault { line: place.row, column: place.col, path: String::new(), message }])
+}
+
+/// Writes `value` as the document `<root>`.
+pub(crate) fn write<T: Element>(value: &T, root: &str, options: &WriteOptions) -> String {
+    let mut writer = Writer::new(*options);
+    writer.child(root, value);
+    writer.finish()
+}
+
+/// What is kept in `value` but not understood, with its place.
+pub(crate) fn unsupported<T: Element>(value: &T) -> Vec<Fault> {
+    let mut found = Vec::new();
+    value.visit_foreign(&mut |item| found.push(item.as_fault()));
+    found
+}

@@ -5,6 +5,7 @@ use crate::xml::{Foreign, Xml};
 
 /// What every device can have after its own elements: boot order, alias, ROM, address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+#[xml(part)]
 pub struct Place {
     /// `<boot order='1'/>`.
     #[xml(child)]
@@ -43,12 +44,15 @@ pub struct Alias {
     /// The name.
     #[xml(attr, required)]
     pub name: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 impl Alias {
     /// An alias of that name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+        Self { name: name.into(), foreign: Foreign::default() }
     }
 
     /// Whether the user chose it; such an alias is part of the definition.
@@ -80,6 +84,9 @@ pub struct AcpiIndex {
     /// The device's number in the guest's firmware tables.
     #[xml(attr, required)]
     pub index: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// A device's address, by its `type`.

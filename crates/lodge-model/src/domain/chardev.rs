@@ -94,6 +94,9 @@ pub struct Protocol {
     /// `raw`, `telnet`, `telnets`, `tls`.
     #[xml(attr = "type", required)]
     pub kind: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<log file='/var/log/guest.log' append='on'/>`.
@@ -105,6 +108,9 @@ pub struct CharLog {
     /// Whether it is written on.
     #[xml(attr)]
     pub append: Option<OnOff>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<target type='isa-serial' port='0'>`.
@@ -139,6 +145,9 @@ pub struct CharModel {
     /// QEMU's device.
     #[xml(attr, required)]
     pub name: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<redirdev bus='usb' type='spicevmc'>`.

@@ -66,6 +66,9 @@ pub struct ControllerModel {
     /// QEMU's device.
     #[xml(attr, required)]
     pub name: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<target chassis='1' port='0x10'/>`.
@@ -103,6 +106,9 @@ pub struct Master {
     /// The first port of the master it serves.
     #[xml(attr = "startport", required)]
     pub start_port: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<driver queues='4' iothread='1'/>`.
@@ -137,4 +143,7 @@ pub struct PciHole {
     /// How much, counted in `unit`.
     #[xml(text)]
     pub size: u64,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }

@@ -88,6 +88,9 @@ pub struct VcpuPin {
     /// The host's processors.
     #[xml(attr, required)]
     pub cpuset: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<emulatorpin cpuset='0-1'/>`.
@@ -96,6 +99,9 @@ pub struct EmulatorPin {
     /// The host's processors.
     #[xml(attr, required)]
     pub cpuset: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<iothreadpin iothread='1' cpuset='0'/>`.
@@ -107,6 +113,9 @@ pub struct IothreadPin {
     /// The host's processors.
     #[xml(attr, required)]
     pub cpuset: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -224,6 +233,9 @@ pub struct CpuCache {
     /// What of it is seen.
     #[xml(attr, required)]
     pub mode: CpuCacheMode,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -243,6 +255,9 @@ pub struct MaxPhysAddr {
     /// At most so many of the host's.
     #[xml(attr)]
     pub limit: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {

@@ -163,6 +163,9 @@ pub struct BalloonStats {
     /// In seconds; 0: never.
     #[xml(attr = "period", required)]
     pub period_s: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -199,6 +202,9 @@ pub struct RngRate {
     /// In milliseconds.
     #[xml(attr = "period")]
     pub period_ms: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -271,6 +277,9 @@ pub struct Cid {
     /// The guest's number, from 3.
     #[xml(attr)]
     pub address: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<seclabel type='dynamic' model='apparmor' relabel='yes'>`.

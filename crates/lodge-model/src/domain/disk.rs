@@ -277,6 +277,9 @@ pub struct BlockIo {
     /// In bytes.
     #[xml(attr)]
     pub discard_granularity: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {

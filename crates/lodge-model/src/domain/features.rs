@@ -120,6 +120,9 @@ pub struct Ioapic {
     /// Who emulates it.
     #[xml(attr)]
     pub driver: IoapicDriver,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -133,6 +136,9 @@ pub struct Msrs {
     /// What happens.
     #[xml(attr)]
     pub unknown: UnknownMsr,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<async-teardown enabled='yes'/>`.
@@ -141,6 +147,9 @@ pub struct AsyncTeardown {
     /// Whether memory is given back after the end.
     #[xml(attr)]
     pub enabled: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -219,6 +228,9 @@ pub struct HypervSpinlocks {
     /// After how many tries the hypervisor is told.
     #[xml(attr)]
     pub retries: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<vendor_id state='on' value='KVM Hv'/>`.
@@ -230,6 +242,9 @@ pub struct HypervVendorId {
     /// The string.
     #[xml(attr)]
     pub value: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<kvm>`.
@@ -352,6 +367,9 @@ pub struct Catchup {
     /// Up to how far.
     #[xml(attr)]
     pub limit: Option<u64>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -382,4 +400,7 @@ pub struct PmState {
     /// Whether it is.
     #[xml(attr)]
     pub enabled: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }

@@ -135,6 +135,9 @@ pub struct SpiceChannel {
     /// How it is secured.
     #[xml(attr, required)]
     pub mode: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<image compression='off'/>` and its like.
@@ -143,6 +146,9 @@ pub struct Compression {
     /// Which one.
     #[xml(attr, required)]
     pub compression: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<streaming mode='filter'/>`, `<mouse mode='client'/>`.
@@ -151,6 +157,9 @@ pub struct SpiceMode {
     /// Which one.
     #[xml(attr, required)]
     pub mode: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<clipboard copypaste='no'/>`.
@@ -159,6 +168,9 @@ pub struct Clipboard {
     /// Whether it works.
     #[xml(attr = "copypaste", required)]
     pub copy_paste: YesNo,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<filetransfer enable='no'/>`.
@@ -167,6 +179,9 @@ pub struct Enable {
     /// Whether it works.
     #[xml(attr, required)]
     pub enable: YesNo,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<gl enable='yes' rendernode='/dev/dri/renderD128'/>`.
@@ -178,6 +193,9 @@ pub struct Gl {
     /// The host's device.
     #[xml(attr = "rendernode")]
     pub render_node: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<audio id='1'/>`: which back end a device uses.
@@ -186,6 +204,9 @@ pub struct AudioRef {
     /// The back end's number.
     #[xml(attr, required)]
     pub id: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<video>`.
@@ -277,6 +298,9 @@ pub struct Acceleration {
     /// The host's device.
     #[xml(attr = "rendernode")]
     pub render_node: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<resolution x='800' y='600'/>`.
@@ -288,6 +312,9 @@ pub struct Resolution {
     /// Height in pixels.
     #[xml(attr = "y", required)]
     pub y_px: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<sound model='ich9'>`.
@@ -324,6 +351,9 @@ pub struct Codec {
     /// `duplex`, `micro`, `output`.
     #[xml(attr = "type", required)]
     pub kind: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {

@@ -91,6 +91,9 @@ pub struct Mac {
     /// Whether it is checked (ESX).
     #[xml(attr)]
     pub check: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<source network='default'/>`: which attribute counts depends on the interface's kind.
@@ -160,6 +163,9 @@ pub struct Rate {
     /// In KiB.
     #[xml(attr = "burst")]
     pub burst_kib: Option<u64>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<port isolated='yes'/>`.
@@ -168,6 +174,9 @@ pub struct PortOptions {
     /// Whether it reaches no other isolated port.
     #[xml(attr)]
     pub isolated: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<ip address='10.0.0.2' family='ipv4' prefix='24'/>`.
@@ -185,6 +194,9 @@ pub struct GuestIp {
     /// Peer's address.
     #[xml(attr)]
     pub peer: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<script path='…'/>`.
@@ -193,6 +205,9 @@ pub struct Script {
     /// Its path.
     #[xml(attr, required)]
     pub path: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<target dev='vnet0'/>`.
@@ -204,6 +219,9 @@ pub struct InterfaceTarget {
     /// Whether the daemon makes it.
     #[xml(attr)]
     pub managed: Option<YesNo>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<model type='virtio'/>`.
@@ -212,6 +230,9 @@ pub struct InterfaceModel {
     /// `virtio`, `e1000e`, `rtl8139` …
     #[xml(attr = "type", required)]
     pub kind: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<driver name='vhost' queues='2'/>`.
@@ -274,6 +295,9 @@ pub struct Link {
     /// Its state.
     #[xml(attr, required)]
     pub state: LinkState,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<mtu size='1500'/>`.
@@ -282,4 +306,7 @@ pub struct Mtu {
     /// In bytes.
     #[xml(attr = "size", required)]
     pub size_bytes: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }

@@ -2,7 +2,7 @@
 
 use crate::Bytes;
 use crate::xml::words::{OnOff, words};
-use crate::xml::{Foreign, Xml};
+use crate::xml::{Element, Foreign, ForeignItem, Node, Reader, Writer, Xml, attribute_key};
 
 /// `<memory unit='KiB' dumpCore='off'>4194304</memory>`; read in any unit, written in KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,12 +13,64 @@ pub struct Memory {
     pub slots: Option<u32>,
     /// Whether it stands in a core dump.
     pub dump_core: Option<OnOff>,
+    /// What this struct does not know.
+    pub foreign: Foreign,
 }
 
 impl From<Bytes> for Memory {
     fn from(size: Bytes) -> Self {
         Self { size, ..Self::default() }
     }
+}
+
+/// libvirt counts memory in this unit.
+const KIB: &str = "KiB";
+
+impl Element for Memory {
+    fn read(node: Node<'_, '_>, _tag: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let size = read_scaled(node, KIB, reader);
+        let mut made = Self::default();
+        for attribute in node.attributes() {
+            match attribute_key(&attribute) {
+                "unit" => {}
+                "slots" => made.slots = reader.attribute(node, &attribute),
+                "dumpCore" => made.dump_core = reader.attribute(node, &attribute),
+                _ => reader.unknown_attribute(node, &attribute, Some(&mut made.foreign), false),
+            }
+        }
+        // libvirt keeps KiB and rounds up.
+        made.size = Bytes::from_kib(size?.kib());
+        Some(made)
+    }
+
+    fn write_attributes(&self, writer: &mut Writer) {
+        if let Some(slots) = &self.slots {
+            writer.attribute("slots", slots);
+        }
+        writer.word_attribute("unit", KIB);
+        if let Some(dump_core) = &self.dump_core {
+            writer.attribute("dumpCore", dump_core);
+        }
+        writer.foreign_attributes(&self.foreign);
+    }
+
+    fn write_content(&self, writer: &mut Writer) {
+        writer.text(&self.size.kib());
+    }
+
+    fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem)) {
+        self.foreign.items().iter().for_each(visit);
+    }
+}
+
+/// Reads a number with its `unit` attribute.
+pub(crate) fn read_scaled(node: Node<'_, '_>, unit: &str, reader: &mut Reader<'_>) -> Option<Bytes> {
+    let Some(number) = reader.text::<u64>(node) else {
+        reader.fault_unless_any(node, "a number is missing");
+        return None;
+    };
+    let unit = node.attribute("unit").unwrap_or(unit);
+    Bytes::scaled(number, unit).map_err(|error| reader.fault(node, error.to_string())).ok()
 }
 
 /// `<memoryBacking>`.
@@ -73,6 +125,9 @@ pub struct HugePage {
     /// Which guest cells.
     #[xml(attr)]
     pub nodeset: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -86,6 +141,9 @@ pub struct MemorySource {
     /// What backs it.
     #[xml(attr = "type", required)]
     pub kind: MemorySourceKind,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -99,6 +157,9 @@ pub struct MemoryAccess {
     /// Who sees it.
     #[xml(attr, required)]
     pub mode: MemoryAccessMode,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -115,6 +176,9 @@ pub struct MemoryAllocation {
     /// By how many threads.
     #[xml(attr)]
     pub threads: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<resource>`.
@@ -148,6 +212,9 @@ pub struct QemuArg {
     /// The word.
     #[xml(attr, required)]
     pub value: String,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<qemu:env name='QEMU_ENV' value='VAL'/>`.
@@ -159,6 +226,9 @@ pub struct QemuEnv {
     /// Its value.
     #[xml(attr)]
     pub value: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<genid>…</genid>`: changes whenever the guest may run twice; empty: made at the definition.
@@ -167,4 +237,7 @@ pub struct Genid {
     /// A UUID.
     #[xml(text)]
     pub uuid: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }

@@ -164,6 +164,9 @@ pub struct BootDevice {
     /// The sort of device.
     #[xml(attr, required)]
     pub dev: BootSource,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<bootmenu enable='yes' timeout='3000'/>`.
@@ -175,6 +178,9 @@ pub struct BootMenu {
     /// For how many milliseconds.
     #[xml(attr = "timeout")]
     pub timeout_ms: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<bios useserial='yes' rebootTimeout='0'/>`.
@@ -186,6 +192,9 @@ pub struct Bios {
     /// Milliseconds until it tries again; -1 never.
     #[xml(attr = "rebootTimeout")]
     pub reboot_timeout_ms: Option<i32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -199,6 +208,9 @@ pub struct Smbios {
     /// Where they come from.
     #[xml(attr, required)]
     pub mode: SmbiosMode,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 words! {
@@ -258,4 +270,7 @@ pub struct SysinfoEntry {
     /// The value.
     #[xml(text)]
     pub value: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }

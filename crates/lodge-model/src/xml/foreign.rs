@@ -1,5 +1,11 @@
-//! XML that no struct knows: kept verbatim, written back at the end of its parent.
+//! XML that no struct knows: kept as text, written back at the end of its parent.
+//!
+//! It is kept in libxml2's formatted form (as libvirt dumps `<metadata>`): white space between elements is not
+//! kept, all other text is. Every namespace it uses is declared on it, so it can stand anywhere.
 
+use super::writer::{Escapes, SINGLE, TEXT, escape_from};
+use crate::Fault;
+use roxmltree::Node;
 use std::fmt;
 
 /// One unknown element or attribute.
@@ -7,7 +13,18 @@ use std::fmt;
 pub enum ForeignItem {
     /// `name='value'`.
     Attribute {
-        /// Its name, with prefix.
+        /// Its name, without prefix.
+        name: Box<str>,
+        /// Its value, unescaped.
+        value: Box<str>,
+        /// Where it stood.
+        at: Position,
+    },
+    /// `name='value'` of a child that otherwise is only a text or a flag.
+    LeafAttribute {
+        /// The child's name.
+        leaf: Box<str>,
+        /// Its name, without prefix.
         name: Box<str>,
         /// Its value, unescaped.
         value: Box<str>,
@@ -36,17 +53,32 @@ pub struct Position {
     pub path: Box<str>,
 }
 
+impl ForeignItem {
+    /// What it says, without where it stood.
+    fn said(&self) -> (Option<&str>, &str, &str) {
+        match self {
+            Self::Attribute { name, value, .. } => (None, name, value),
+            Self::LeafAttribute { leaf, name, value, .. } => (Some(leaf), name, value),
+            Self::Element { xml, .. } => (Some(""), "", xml),
+        }
+    }
+
+    /// As a line of the list of unsupported things.
+    pub(super) fn as_fault(&self) -> Fault {
+        let (at, message) = match self {
+            Self::Attribute { at, .. } | Self::LeafAttribute { at, .. } => {
+                (at, "attribute is kept but not supported")
+            }
+            Self::Element { at, .. } => (at, "element is kept but not supported"),
+        };
+        Fault { line: at.line, column: at.column, path: at.path.to_string(), message: message.to_owned() }
+    }
+}
+
 /// Two are equal if they say the same; where they stood does not count.
 impl PartialEq for ForeignItem {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Attribute { name: a, value: v, .. }, Self::Attribute { name: b, value: w, .. }) => {
-                a == b && v == w
-            }
-            (Self::Element { xml: a, .. }, Self::Element { xml: b, .. }) => a == b,
-            (Self::Attribute { .. }, Self::Element { .. })
-            | (Self::Element { .. }, Self::Attribute { .. }) => false,
-        }
+        self.said() == other.said()
     }
 }
 
@@ -68,9 +100,27 @@ impl Foreign {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
+    /// The kept elements' texts.
+    pub fn elements(&self) -> impl Iterator<Item = &str> {
+        self.items().iter().filter_map(|item| match item {
+            ForeignItem::Element { xml, .. } => Some(&**xml),
+            ForeignItem::Attribute { .. } | ForeignItem::LeafAttribute { .. } => None,
+        })
+    }
+
     /// Keeps one more.
     pub fn push(&mut self, item: ForeignItem) {
         self.0.get_or_insert_default().push(item);
+    }
+
+    /// Forgets all but what `keep` says.
+    pub fn retain(&mut self, keep: impl FnMut(&ForeignItem) -> bool) {
+        if let Some(items) = &mut self.0 {
+            items.retain(keep);
+            if items.is_empty() {
+                self.0 = None;
+            }
+        }
     }
 }
 
@@ -78,4 +128,163 @@ impl fmt::Debug for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.items()).finish()
     }
+}
+
+/// `node` and all in it as a text that can stand alone.
+pub(super) fn canonical(node: Node<'_, '_>) -> String {
+    let mut out = String::new();
+    Dump { out: &mut out, quotes: Quotes::Double }.element(node, 0, true, true);
+    out
+}
+
+/// Which quotes attributes stand in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quotes {
+    /// libvirt's.
+    Single,
+    /// libxml2's.
+    Double,
+}
+
+/// libxml2's xmlAttrSerializeContent.
+const DOUBLE: [(char, &str); 7] = [
+    ('<', "&lt;"),
+    ('>', "&gt;"),
+    ('&', "&amp;"),
+    ('"', "&quot;"),
+    ('\n', "&#10;"),
+    ('\t', "&#9;"),
+    ('\r', "&#13;"),
+];
+/// libxml2's xmlEscapeEntities.
+const PLAIN: [(char, &str); 4] = [('<', "&lt;"), ('>', "&gt;"), ('&', "&amp;"), ('\r', "&#13;")];
+
+/// Writes trees as libxml2's xmlNodeDump with formatting does.
+pub(super) struct Dump<'a> {
+    pub(super) out: &'a mut String,
+    pub(super) quotes: Quotes,
+}
+
+impl Dump<'_> {
+    /// Writes a kept text anew, indented.
+    pub(super) fn text(&mut self, xml: &str, depth: usize) {
+        match roxmltree::Document::parse(xml) {
+            Ok(document) => {
+                self.indent(depth);
+                self.element(document.root_element(), depth, true, true);
+            }
+            // Cannot be: the text was made by `canonical`. Losing it would be worse than bad indentation.
+            Err(_) => self.out.push_str(xml),
+        }
+    }
+
+    fn indent(&mut self, depth: usize) {
+        for _ in 0..depth {
+            self.out.push_str("  ");
+        }
+    }
+
+    fn escaped(&mut self, text: &str, escapes: &Escapes) {
+        let from = self.out.len();
+        self.out.push_str(text);
+        escape_from(self.out, from, escapes);
+    }
+
+    fn attribute(&mut self, name: &str, value: &str) {
+        let (quote, escapes): (_, &Escapes) = match self.quotes {
+            Quotes::Single => ('\'', &SINGLE),
+            Quotes::Double => ('"', &DOUBLE),
+        };
+        self.out.push(' ');
+        self.out.push_str(name);
+        self.out.push('=');
+        self.out.push(quote);
+        self.escaped(value, escapes);
+        self.out.push(quote);
+    }
+
+    /// `root`: declare what is declared above it, too. `formatted`: break lines between children.
+    fn element(&mut self, node: Node<'_, '_>, depth: usize, formatted: bool, root: bool) {
+        let source = node.document().input_text();
+        let name = qualified_name(&source[node.range()]);
+        self.out.push('<');
+        self.out.push_str(name);
+        self.namespaces(node, root);
+        for attribute in node.attributes() {
+            self.attribute(&source[attribute.range_qname()], attribute.value());
+        }
+        let children: Vec<_> = kept_children(node).collect();
+        if children.is_empty() {
+            self.out.push_str("/>");
+            return;
+        }
+        self.out.push('>');
+        let formatted = formatted && !children.iter().any(Node::is_text);
+        for child in children {
+            if formatted {
+                self.out.push('\n');
+                self.indent(depth + 1);
+            }
+            if child.is_element() {
+                self.element(child, depth + 1, formatted, false);
+            } else if child.is_text() {
+                let escapes: &Escapes = if self.quotes == Quotes::Single { &TEXT } else { &PLAIN };
+                self.escaped(child.text().unwrap_or_default(), escapes);
+            } else {
+                self.out.push_str(&source[child.range()]);
+            }
+        }
+        if formatted {
+            self.out.push('\n');
+            self.indent(depth);
+        }
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push('>');
+    }
+
+    fn namespaces(&mut self, node: Node<'_, '_>, root: bool) {
+        let source = &node.document().input_text()[node.range()];
+        let parent = node.parent_element();
+        for namespace in node.namespaces() {
+            let inherited = parent.is_some_and(|parent| {
+                parent
+                    .namespaces()
+                    .any(|other| other.name() == namespace.name() && other.uri() == namespace.uri())
+            });
+            let prefix = namespace.name();
+            let used = || match prefix {
+                Some(prefix) => source.contains(&format!("{prefix}:")),
+                None => true,
+            };
+            if prefix == Some("xml") || (inherited && !(root && used())) {
+                continue;
+            }
+            match prefix {
+                Some(prefix) => self.attribute(&format!("xmlns:{prefix}"), namespace.uri()),
+                None => self.attribute("xmlns", namespace.uri()),
+            }
+        }
+    }
+}
+
+/// The name in a start tag, with prefix.
+fn qualified_name(source: &str) -> &str {
+    let source = source.strip_prefix('<').unwrap_or(source);
+    let end = source.find(|c: char| c.is_ascii_whitespace() || c == '>' || c == '/').unwrap_or(source.len());
+    &source[..end]
+}
+
+/// Children without the white space between elements (libxml2's areBlanks without a DTD).
+fn kept_children<'a, 'input: 'a>(node: Node<'a, 'input>) -> impl Iterator<Item = Node<'a, 'input>> {
+    let lone = node.children().count() == 1;
+    let starts_with_text = node.first_child().is_some_and(|child| !is_blank(child) && child.is_text());
+    node.children().filter(move |child| {
+        let after_text = child.prev_sibling().is_some_and(|before| before.is_text());
+        !is_blank(*child) || lone || starts_with_text || after_text
+    })
+}
+
+fn is_blank(node: Node<'_, '_>) -> bool {
+    node.is_text() && node.text().is_none_or(|text| text.trim_matches([' ', '\t', '\n', '\r']).is_empty())
 }
