@@ -255,7 +255,12 @@ fn visiting(fields: &[XmlField]) -> Vec<TokenStream> {
             (Role::Child, Shape::Plain) => {
                 Some(quote!(::lodge_model::xml::Element::visit_foreign(&self.#ident, visit);))
             }
-            (Role::Child | Role::Children, _) => Some(
+            (Role::Child, _) => Some(quote! {
+                if let ::core::option::Option::Some(value) = &self.#ident {
+                    ::lodge_model::xml::Element::visit_foreign(value, visit);
+                }
+            }),
+            (Role::Children, _) => Some(
                 quote!(for value in &self.#ident { ::lodge_model::xml::Element::visit_foreign(value, visit); }),
             ),
             (Role::Flatten, _) => Some(quote!(::lodge_model::xml::Part::visit_foreign(&self.#ident, visit);)),

@@ -102,8 +102,8 @@ impl XmlField {
         }
         made.role = role.ok_or_else(|| syn::Error::new_spanned(field, "needs #[xml(…)]"))?;
         if let Some((prefix, name)) = made.name.clone().split_once(':') {
-            made.prefix = prefix.to_owned();
-            made.name = name.to_owned();
+            prefix.clone_into(&mut made.prefix);
+            name.clone_into(&mut made.name);
         }
         Ok(made)
     }

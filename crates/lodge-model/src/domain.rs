@@ -149,7 +149,7 @@ impl Domain {
 
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
-        crate::xml::write(self, "domain", options)
+        crate::xml::write(self, "domain", *options)
     }
 
     /// What is kept but not understood, with its place in the text it was read from.

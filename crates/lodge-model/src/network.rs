@@ -487,7 +487,7 @@ impl Network {
 
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
-        crate::xml::write(self, "network", options)
+        crate::xml::write(self, "network", *options)
     }
 
     /// What is kept but not understood.

@@ -156,7 +156,7 @@ impl Pool {
 
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
-        crate::xml::write(self, "pool", options)
+        crate::xml::write(self, "pool", *options)
     }
 
     /// What is kept but not understood.
@@ -188,7 +188,7 @@ impl Volume {
 
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
-        crate::xml::write(self, "volume", options)
+        crate::xml::write(self, "volume", *options)
     }
 
     /// Finds contradictions.

@@ -147,8 +147,8 @@ fn malformed(error: &roxmltree::Error) -> Faults {
 }
 
 /// Writes `value` as the document `<root>`.
-pub(crate) fn write<T: Element>(value: &T, root: &str, options: &WriteOptions) -> String {
-    let mut writer = Writer::new(*options);
+pub(crate) fn write<T: Element>(value: &T, root: &str, options: WriteOptions) -> String {
+    let mut writer = Writer::new(options);
     writer.child(root, value);
     writer.finish()
 }

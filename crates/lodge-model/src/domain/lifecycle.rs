@@ -207,11 +207,7 @@ pub fn admit(state: &State, request: Request) -> Result<bool, Denied> {
         (State::Crashed { .. }, Shutdown | Reboot | Suspend | Resume | Wakeup | Save) => Err(Denied::Crashed),
 
         (
-            State::Starting { job },
-            Start | Shutdown | Reboot | Reset | Suspend | Resume | Wakeup | Save | Undefine,
-        )
-        | (
-            State::Saving { job, .. } | State::Stopping { job },
+            State::Starting { job } | State::Saving { job, .. } | State::Stopping { job },
             Start | Shutdown | Reboot | Reset | Suspend | Resume | Wakeup | Save | Undefine,
         ) => Err(Denied::Busy(job)),
     }
@@ -257,23 +253,26 @@ pub fn advance(state: State, event: Event) -> Result<State, State> {
     match (state, event) {
         (Shutoff { .. }, Event::StartBegan(job)) => Ok(Starting { job }),
         (Starting { .. }, Event::Started(reason)) => Ok(Running { reason }),
-        (Starting { .. }, Event::StartedPaused(reason)) => Ok(Paused { reason }),
         (Starting { .. }, Event::StartFailed) => Ok(Shutoff { reason: ShutoffReason::Failed }),
 
+        // What the state tells already: a guest that is off stays off whatever its processors do, and a job that
+        // saves or stops holds and releases them itself.
+        (InShutdown { .. }, Event::Stopped(_))
+        | (Running { .. }, Event::WokeUp)
+        | (Saving { .. }, Event::Stopped(_) | Event::Continued(_))
+        | (
+            Stopping { .. },
+            Event::Stopped(_) | Event::Continued(_) | Event::PoweredDown(_) | Event::GuestCrashed(_),
+        ) => Ok(state),
+
         // QEMU's STOP and RESUME may repeat what is known; the newer reason counts.
-        (Running { .. } | Paused { .. } | PmSuspended | InShutdown { .. }, Event::Stopped(reason)) => {
-            match state {
-                // A guest that is off stays off, whatever its processors do.
-                InShutdown { .. } => Ok(state),
-                _ => Ok(Paused { reason }),
-            }
-        }
+        (Running { .. } | Paused { .. } | PmSuspended, Event::Stopped(reason))
+        | (Starting { .. }, Event::StartedPaused(reason)) => Ok(Paused { reason }),
         (Running { .. } | Paused { .. } | Crashed { .. } | InShutdown { .. }, Event::Continued(reason)) => {
             Ok(Running { reason })
         }
         (Running { .. } | Paused { .. }, Event::FellAsleep) => Ok(PmSuspended),
         (PmSuspended, Event::WokeUp | Event::Continued(_)) => Ok(Running { reason: RunningReason::Wakeup }),
-        (Running { .. }, Event::WokeUp) => Ok(state),
         (
             Running { .. } | Paused { .. } | PmSuspended | InShutdown { .. } | Crashed { .. },
             Event::PoweredDown(reason),
@@ -288,9 +287,6 @@ pub fn advance(state: State, event: Event) -> Result<State, State> {
             Ok(Running { reason: RunningReason::SaveCanceled })
         }
         (Saving { was_running: false, .. }, Event::SaveFailed) => Ok(Paused { reason: PausedReason::User }),
-        // The job itself holds and releases the processors: its own state tells enough.
-        (Saving { .. } | Stopping { .. }, Event::Stopped(_) | Event::Continued(_)) => Ok(state),
-        (Stopping { .. }, Event::PoweredDown(_) | Event::GuestCrashed(_)) => Ok(state),
 
         (
             Starting { .. }
