@@ -7,6 +7,7 @@ pub mod fs;
 pub mod kvm;
 pub mod packet;
 pub mod process;
+pub mod pty;
 pub mod sandbox;
 pub mod spawn;
 pub mod tap;
