@@ -128,20 +128,26 @@ pub const EVENTS: &str = "/v1/events";
 /// The OpenAPI document.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
-/// `template` with its one `{…}` replaced by `value`, percent-encoded: names may have spaces and worse.
+/// Words of the paths that stand where a name may stand.
+const TAKEN: [&str; 2] = ["restore", "build"];
+
+/// `template` with its one `{…}` replaced by `value`, percent-encoded: names may have spaces and worse. A name
+/// that is also a word of the paths is encoded wholly, which the router does not take for that word.
 pub fn of(template: &str, value: &str) -> String {
     let Some((before, rest)) = template.split_once('{') else { return template.to_owned() };
     let after = rest.split_once('}').map_or("", |(_, after)| after);
-    format!("{before}{}{after}", encode(value))
+    format!("{before}{}{after}", encode(value, TAKEN.contains(&value)))
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(value: &str) -> String {
+/// Percent-encodes all but RFC 3986's unreserved characters, or all.
+fn encode(value: &str, all: bool) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' if !all => {
+                out.push(char::from(byte));
+            }
             _ => {
                 out.push('%');
                 out.push(char::from(HEX[usize::from(byte >> 4)]));
@@ -160,6 +166,7 @@ mod tests {
     fn a_name_cannot_leave_its_place_in_the_path() {
         assert_eq!(of(DOMAIN, "web1"), "/v1/domains/web1");
         assert_eq!(of(DOMAIN_XML, "../a b?c#é"), "/v1/domains/..%2Fa%20b%3Fc%23%C3%A9/xml");
+        assert_eq!(of(DOMAIN, "build"), "/v1/domains/%62%75%69%6C%64");
         assert_eq!(of(VERSION, "x"), "/v1/version");
     }
 }

@@ -1,11 +1,11 @@
 //! One method per route: `lodge_api::route` has the table. `dom` is a domain's name, UUID or number.
 
 use lodge_api::{
-    AddressSource, AddressesQuery, Autostart, BlockView, DefineOptions, DestroyOptions, DomainFilter,
-    DomainView, HostReport, HostView, ImageBuild, ImageView, InstanceRemoval, InstanceSpec,
-    InterfaceAddresses, Job, JobWait, Lease, LogQuery, ManagedSaveOptions, NetworkOptions, NetworkView,
-    NicView, PowerOptions, Readiness, RestoreOptions, SaveOptions, SeedSpec, SeedView, StartOptions,
-    UndefineOptions, UndefineReport, Version, WaitQuery, XmlOptions, route,
+    AddressSource, AddressesQuery, Autostart, BlockView, ClonedVolume, DefineOptions, DestroyOptions,
+    DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone, ImageImport, ImageView,
+    InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery, ManagedSaveOptions,
+    NetworkOptions, NetworkView, NicView, PowerOptions, Readiness, RestoreOptions, SaveOptions, SeedSpec,
+    SeedView, StartOptions, UndefineOptions, UndefineReport, Version, WaitQuery, XmlOptions, route,
 };
 use serde::de::DeserializeOwned;
 
@@ -260,6 +260,16 @@ impl Client {
     /// Begins to build an image; follow the job.
     pub async fn build_image(&self, build: &ImageBuild) -> Answer<Job> {
         self.json(Call::post(route::IMAGE_BUILD).json(build)).await
+    }
+
+    /// Begins to take a file in as an image; follow the job.
+    pub async fn import_image(&self, import: &ImageImport) -> Answer<Job> {
+        self.json(Call::post(route::IMAGES).json(import)).await
+    }
+
+    /// Makes a linked clone of an image.
+    pub async fn clone_image(&self, image: &str, clone: &ImageClone) -> Answer<ClonedVolume> {
+        self.json(Call::post(route::of(route::IMAGE_CLONE, image)).json(clone)).await
     }
 
     /// Removes an image nobody uses.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
@@ -19,6 +20,8 @@ use crate::{ClientError, Endpoint};
 
 /// Connections kept when nobody uses them.
 const IDLE_MAX: usize = 8;
+/// How long a connection is kept. Well under the server's 30 s, or it might close one just as it is used.
+const IDLE_FOR: Duration = Duration::from_secs(10);
 /// The largest answer taken: a list of a hundred thousand domains is less.
 const ANSWER_MAX_BYTES: usize = 256 << 20;
 
@@ -28,7 +31,7 @@ type Sender = SendRequest<Full<Bytes>>;
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: PathBuf,
-    idle: Mutex<Vec<Sender>>,
+    idle: Mutex<Vec<(Sender, Instant)>>,
 }
 
 impl Wire {
@@ -100,13 +103,15 @@ impl Wire {
     }
 
     fn idle(&self) -> Option<Sender> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(_, since)| since.elapsed() < IDLE_FOR);
+        idle.pop().map(|(sender, _)| sender)
     }
 
     fn keep(&self, sender: Sender) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX && !sender.is_closed() {
-            idle.push(sender);
+            idle.push((sender, Instant::now()));
         }
     }
 }
