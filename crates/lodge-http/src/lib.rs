@@ -1,1 +1,32 @@
-//! The REST front: decode, engine, encode.
+//! The REST front: decode, call the engine, encode.
+//!
+//! ```text
+//!  socket ──▶ server ──▶ router ──▶ one handler per route ──▶ Engine
+//!             limits,     openapi   request.rs decodes,
+//!             caller                refusal.rs encodes what went wrong
+//! ```
+//!
+//! One file per resource, and in it one handler per route of `lodge_api::route`. The same macro that puts a
+//! handler on its route writes it into the OpenAPI document, which lies in `docs/openapi.json`.
+//!
+//! A change once begun is carried to its end though its client goes ([`request::to_the_end`]); a look is not.
+//! Deliberately absent: any decision about domains. TCP and TLS, too: whoever may open the socket may ask.
+
+mod console;
+mod domains;
+mod events;
+mod guests;
+mod host;
+mod images;
+mod instances;
+mod jobs;
+mod limits;
+mod networks;
+mod openapi;
+mod refusal;
+mod request;
+mod server;
+
+pub use openapi::openapi_json;
+pub use refusal::status_of;
+pub use server::{BindError, Listener, serve};

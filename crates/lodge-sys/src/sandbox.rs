@@ -3,10 +3,15 @@
 //! [`enter`] is for a process that has all its descriptors and only one thread: afterwards it has another
 //! user id, no capabilities and no way to new ones, an empty root, small limits, and a list of the system
 //! calls it may make. It cannot be undone. Which calls a program needs is said by its [`Profile`].
+//! [`inherited`] takes over the descriptors such a process was started with.
 
-use std::collections::BTreeMap;
+#![expect(unsafe_code, reason = "UNSAFETY: a descriptor told by number has an owner only by agreement")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Resource, Rlimit};
@@ -53,6 +58,29 @@ pub enum SandboxError {
     /// The filter of system calls could not be made or loaded.
     #[error("cannot load the system call filter: {0}")]
     Filter(String),
+}
+
+/// Takes over a descriptor this process was started with, by its number. Each number is given once.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    static GIVEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: only looked at, for its flags, and not kept; a number that is not open gives EBADF.
+    let looked_at = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = rustix::io::fcntl_getfd(looked_at)?;
+    // What this program opens itself is close-on-exec (std and rustix see to it), and what it was started
+    // with is not: so no descriptor that has an owner here can be taken.
+    if number <= 2 || flags.contains(rustix::io::FdFlags::CLOEXEC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it was not inherited"));
+    }
+    if !GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it was taken already"));
+    }
+    // SAFETY: the descriptor is open, was there before this program ran, and is given out only this once.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, flags | rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
 }
 
 /// Confines the calling process for good. Call it as root, before a second thread exists.
@@ -132,4 +160,24 @@ fn load(
     let program: seccompiler::BpfProgram =
         filter.try_into().map_err(|error: seccompiler::BackendError| failed(&error))?;
     seccompiler::apply_filter(&program).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_inherited_is_taken_and_only_once() {
+        let own = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(inherited(own.as_raw_fd()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(inherited(-1).is_err() && inherited(0).is_err() && inherited(99_999).is_err());
+        rustix::io::fcntl_setfd(&own, rustix::io::FdFlags::empty()).unwrap();
+        let number = own.into_raw_fd();
+        let taken = inherited(number).unwrap();
+        assert!(rustix::io::fcntl_getfd(&taken).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        rustix::io::fcntl_setfd(&taken, rustix::io::FdFlags::empty()).unwrap();
+        assert_eq!(inherited(number).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
 }
