@@ -1,1 +1,50 @@
-//! Pools, volumes and image formats.
+//! Pools, volumes and image formats: which bytes a guest's disk is made of, and who may have them.
+//!
+//! ```text
+//!  image (read-only, registered)  ◀── backing ── volume (a linked clone) ◀── claim ── domain
+//!  var/lib/lodge/images                          var/lib/libvirt/images
+//! ```
+//!
+//! Place: a resource crate. The engine wires it to domains and gives it what `lodge-build` made.
+//!
+//! Rules:
+//! - A format is never guessed: the top file's is the document's, a backing file's is in the header
+//!   that names it. The bytes are held against it before anything else sees them.
+//! - Nothing an image *names* is opened unless it lies in a pool, among the images, or the document
+//!   names it too ([`chain`](Storage::chain)).
+//! - One writer. Who holds what is known here ([`claim`](Storage::claim)), and QEMU's own locks are
+//!   asked about everybody else.
+//! - A file appears under its name when it is whole and on disk, or not at all.
+//! - Files are touched on blocking threads with a deadline: a dead NFS server or a FIFO named as a
+//!   disk costs its own caller an error, nobody else anything.
+//!
+//! Deliberately absent: reading and writing of guests' data (QEMU's), pools other than directories,
+//! formats other than raw and qcow2.
+
+mod chain;
+mod claim;
+mod claims;
+mod clone;
+mod copy;
+mod disk_use;
+mod error;
+mod file;
+mod format;
+mod image;
+mod limits;
+mod lock;
+mod qcow2;
+mod remove;
+mod storage;
+mod temp;
+mod volume;
+
+pub use chain::Link;
+pub use claim::{ClaimedDisk, ClaimedFile};
+pub use disk_use::DiskUse;
+pub use error::StorageError;
+pub use format::Format;
+pub use image::{Image, ImageSource, NewImage};
+pub use remove::Removal;
+pub use storage::Storage;
+pub use volume::Volume;

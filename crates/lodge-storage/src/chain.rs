@@ -1,0 +1,173 @@
+//! A disk and the files it stands on, opened in order, each with its known format.
+//!
+//! The gate: a path that only an image's header names is opened if it lies in a pool or among the
+//! images, or if the document names it too. Otherwise an image from elsewhere could make the host
+//! open any file for its guest.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use lodge_model::Bytes;
+
+use crate::{
+    Storage,
+    error::StorageError,
+    file::{Access, DiskFile},
+    format::Format,
+    limits,
+    qcow2::Backing,
+};
+
+/// One file of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Link {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// The disk's size as the guest sees it at this depth.
+    pub virtual_size: Bytes,
+    /// Bytes the file takes on the host.
+    pub allocation: Bytes,
+}
+
+/// Decides which files named by images may be opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate {
+    /// Directories all of whose files may be.
+    pub dirs: Vec<PathBuf>,
+    /// Files that may be.
+    pub files: Vec<PathBuf>,
+}
+
+impl Gate {
+    /// `path` has no links in it.
+    fn admits(&self, path: &Path) -> bool {
+        let is_in = |dir: &PathBuf| fs::canonicalize(dir).is_ok_and(|dir| path.starts_with(dir));
+        let is_same = |file: &PathBuf| fs::canonicalize(file).is_ok_and(|file| path == file);
+        self.dirs.iter().any(is_in) || self.files.iter().any(is_same)
+    }
+}
+
+/// A file of a chain, open.
+#[derive(Debug)]
+pub(crate) struct OpenLink {
+    pub disk: DiskFile,
+    pub format: Format,
+    pub virtual_bytes: u64,
+}
+
+impl OpenLink {
+    fn link(&self) -> Link {
+        Link {
+            path: self.disk.path.clone(),
+            format: self.format,
+            virtual_size: Bytes(self.virtual_bytes),
+            allocation: Bytes(self.disk.allocation),
+        }
+    }
+}
+
+impl Storage {
+    /// The files a disk is made of, the top one first. `format` is the top file's.
+    pub async fn chain(&self, path: &Path, format: Format) -> Result<Vec<Link>, StorageError> {
+        let (path, gate) = (path.to_owned(), self.gate());
+        self.blocking(&path.clone(), limits::LOOK, move || {
+            let links = open_chain(&path, format, Access::Read, &gate)?;
+            Ok(links.iter().map(OpenLink::link).collect())
+        })
+        .await
+    }
+}
+
+/// Opens a chain: the top file as `access` says, all others for reading.
+pub(crate) fn open_chain(
+    top: &Path,
+    format: Format,
+    access: Access,
+    gate: &Gate,
+) -> Result<Vec<OpenLink>, StorageError> {
+    let broken = |what: String| StorageError::Chain { path: top.to_owned(), what };
+    let mut links: Vec<OpenLink> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = Some((DiskFile::open(top, access)?, format));
+    while let Some((disk, format)) = next.take() {
+        if !seen.insert(disk.id) {
+            return Err(broken("a circle".to_owned()));
+        }
+        if links.len() == limits::CHAIN_FILES {
+            return Err(broken(format!("more than {}", limits::CHAIN_FILES)));
+        }
+        let virtual_bytes = match format {
+            Format::Raw => disk.length()?,
+            Format::Qcow2 => {
+                let header = disk.qcow2_header()?;
+                if let Some(backing) = header.backing {
+                    next = Some(open_backing(&disk.path, &backing, gate)?);
+                }
+                header.virtual_bytes
+            }
+        };
+        links.push(OpenLink { disk, format, virtual_bytes });
+    }
+    Ok(links)
+}
+
+fn open_backing(overlay: &Path, backing: &Backing, gate: &Gate) -> Result<(DiskFile, Format), StorageError> {
+    let format = match backing.known_format() {
+        None => {
+            let (path, backing) = (overlay.to_owned(), backing.name.clone());
+            return Err(StorageError::BackingFormat { path, backing });
+        }
+        Some(Err(format)) => {
+            return Err(StorageError::UnsupportedFormat { path: backing.name.clone().into(), format });
+        }
+        Some(Ok(format)) => format,
+    };
+    let named = backing_path(overlay, &backing.name)?;
+    let path = fs::canonicalize(&named).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            StorageError::BackingMissing { path: overlay.to_owned(), backing: named.clone() }
+        }
+        _ => StorageError::Open { path: named.clone(), source },
+    })?;
+    if !gate.admits(&path) {
+        return Err(StorageError::BackingOutside { path: overlay.to_owned(), backing: path });
+    }
+    Ok((DiskFile::open(&path, Access::Read)?, format))
+}
+
+/// Where a backing file's name leads, seen from the file that has it in its header.
+pub(crate) fn backing_path(overlay: &Path, name: &str) -> Result<PathBuf, StorageError> {
+    // QEMU takes what stands before a colon for a protocol, unless a slash comes first.
+    let name = match name.split_once(':') {
+        Some(("file", path)) => path,
+        Some((protocol, _)) if !protocol.contains('/') => {
+            let what = "stands on something that is no file";
+            return Err(StorageError::UnsupportedImage { path: overlay.to_owned(), what });
+        }
+        _ => name,
+    };
+    let dir = overlay.parent().unwrap_or(Path::new("/"));
+    Ok(dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backing_name_is_a_path_from_the_overlay_on() {
+        let path = |name| backing_path(Path::new("/pool/web1.qcow2"), name);
+        assert_eq!(path("base.qcow2").unwrap(), Path::new("/pool/base.qcow2"));
+        assert_eq!(path("/a/base").unwrap(), Path::new("/a/base"));
+        assert_eq!(path("file:/a/base").unwrap(), Path::new("/a/base"));
+        assert_eq!(path("./a:b").unwrap(), Path::new("/pool/./a:b"));
+        for name in ["nbd://host/x", "json:{}", "http://x/y", "ssh:x"] {
+            assert!(matches!(path(name), Err(StorageError::UnsupportedImage { .. })), "{name}");
+        }
+    }
+}

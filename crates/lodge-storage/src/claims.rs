@@ -1,0 +1,156 @@
+//! Who has which file, and whether somebody else may have it too. Pure: no file is touched here.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use lodge_model::DomainId;
+
+use crate::{error::StorageError, file::FileId};
+
+/// How a domain uses a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Writes to it, alone.
+    Write,
+    /// Writes to it together with others that say the same.
+    WriteShared,
+    /// Reads it.
+    Read,
+    /// A disk of it stands on the file.
+    Backing,
+}
+
+/// One file that a domain wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub id: FileId,
+    pub path: PathBuf,
+    pub usage: Use,
+}
+
+#[derive(Debug, Clone)]
+struct Hold {
+    domain: DomainId,
+    name: String,
+    path: PathBuf,
+    usage: Use,
+}
+
+/// The files in use. One owner: [`crate::Storage`], behind a lock that no I/O is done under.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    holds: HashMap<FileId, Vec<Hold>>,
+}
+
+impl Claims {
+    /// Takes all of `wanted` for `domain`, or nothing. What the domain had before is given back.
+    pub fn claim(&mut self, domain: DomainId, name: &str, wanted: &[Wanted]) -> Result<(), StorageError> {
+        for (at, want) in wanted.iter().enumerate() {
+            let others = self.holds.get(&want.id).into_iter().flatten().filter(|hold| hold.domain != domain);
+            let others = others.map(|hold| (hold.name.as_str(), hold.usage));
+            // Two disks of one domain on the same file are no better.
+            let own = wanted[..at].iter().filter(|other| other.id == want.id);
+            let own = own.map(|other| (name, other.usage));
+            if let Some((holder, how)) =
+                others.chain(own).find_map(|(holder, usage)| Some((holder, conflict(usage, want.usage)?)))
+            {
+                return Err(StorageError::InUse { path: want.path.clone(), holder: holder.to_owned(), how });
+            }
+        }
+        self.release(domain);
+        for want in wanted {
+            let hold = Hold { domain, name: name.to_owned(), path: want.path.clone(), usage: want.usage };
+            self.holds.entry(want.id).or_default().push(hold);
+        }
+        Ok(())
+    }
+
+    /// Gives back all that `domain` has.
+    pub fn release(&mut self, domain: DomainId) {
+        self.holds.retain(|_, holds| {
+            holds.retain(|hold| hold.domain != domain);
+            !holds.is_empty()
+        });
+    }
+
+    /// A domain that has the file.
+    pub fn holder(&self, id: FileId) -> Option<&str> {
+        self.holds.get(&id)?.first().map(|hold| hold.name.as_str())
+    }
+
+    /// A domain other than `domain` that has the file of this path.
+    pub fn holder_of_path(&self, path: &Path, but: DomainId) -> Option<&str> {
+        let mut holds = self.holds.values().flatten();
+        holds.find(|hold| hold.path == path && hold.domain != but).map(|hold| hold.name.as_str())
+    }
+}
+
+/// Why `wanted` cannot be had beside `held`, said of the holder.
+fn conflict(held: Use, wanted: Use) -> Option<&'static str> {
+    use Use::{Backing, Read, Write, WriteShared};
+    match (held, wanted) {
+        (WriteShared, WriteShared) | (Read | Backing, Read | Backing) => None,
+        (Write | WriteShared, Write | WriteShared | Read | Backing) => Some("it writes to it"),
+        (Read, Write | WriteShared) => Some("it reads it"),
+        (Backing, Write | WriteShared) => Some("a disk of it stands on this file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(number: u128) -> DomainId {
+        DomainId(uuid::Uuid::from_u128(number))
+    }
+
+    fn want(inode: u64, usage: Use) -> Wanted {
+        let path = PathBuf::from(format!("/pool/{inode}"));
+        Wanted { id: FileId { device: 1, inode }, path, usage }
+    }
+
+    #[test]
+    fn who_may_share_with_whom() {
+        use std::fmt::Write as _;
+        let all = [Use::Write, Use::WriteShared, Use::Read, Use::Backing];
+        let mut table = String::new();
+        for held in all {
+            write!(table, "{:12}", format!("{held:?}")).unwrap();
+            for wanted in all {
+                let mut claims = Claims::default();
+                claims.claim(domain(1), "a", &[want(7, held)]).unwrap();
+                let outcome = claims.claim(domain(2), "b", &[want(7, wanted)]);
+                table += if outcome.is_ok() { " yes" } else { " no " };
+            }
+            table += "\n";
+        }
+        let expected = "Write        no  no  no  no \n\
+                        WriteShared  no  yes no  no \n\
+                        Read         no  no  yes yes\n\
+                        Backing      no  no  yes yes\n";
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_refused_claim_takes_nothing_and_names_the_holder() {
+        let mut claims = Claims::default();
+        claims.claim(domain(1), "web1", &[want(7, Use::Write)]).unwrap();
+        let wanted = [want(6, Use::Write), want(7, Use::Write)];
+        let error = claims.claim(domain(2), "web2", &wanted).unwrap_err();
+        assert_eq!(error.to_string(), "disk `/pool/7` is in use by domain `web1`: it writes to it");
+        assert_eq!(claims.holder(FileId { device: 1, inode: 6 }), None);
+        claims.release(domain(1));
+        claims.claim(domain(2), "web2", &wanted).unwrap();
+    }
+
+    #[test]
+    fn a_claim_may_be_repeated_and_a_domain_cannot_have_a_file_twice() {
+        let mut claims = Claims::default();
+        claims.claim(domain(1), "web1", &[want(7, Use::Write)]).unwrap();
+        claims.claim(domain(1), "web1", &[want(7, Use::Write)]).unwrap();
+        let twice = [want(8, Use::Write), want(8, Use::Backing)];
+        assert!(claims.claim(domain(1), "web1", &twice).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What a domain's document says of its disks' bytes, and nothing else of it.
+
+use std::path::{Path, PathBuf};
+
+use lodge_model::domain::{
+    Domain,
+    disk::{BackingStore, Disk, DiskDevice, DiskSource, SourceKind, StartupPolicy},
+};
+
+use crate::{
+    claims::Use,
+    error::StorageError,
+    file::Access,
+    format::{Format, UnknownFormat},
+};
+
+/// How a domain uses one disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskUse {
+    /// The disk's target, as `vda`.
+    pub target: String,
+    /// Its file or block device; none: an empty drive, or what is no local file.
+    pub path: Option<PathBuf>,
+    /// The file's format.
+    pub format: Format,
+    /// The guest cannot write to it.
+    pub read_only: bool,
+    /// Other guests may write to it at the same time.
+    pub shareable: bool,
+    /// Without the file the guest starts with an empty drive (`startupPolicy='optional'`).
+    pub optional: bool,
+    /// Files that `<backingStore>` names: the document vouches for them.
+    pub backing: Vec<PathBuf>,
+}
+
+impl DiskUse {
+    /// The disks of a document. `pool_dir` is where the pool named `default` has its volumes.
+    pub fn of(document: &Domain, pool_dir: &Path) -> Result<Vec<Self>, StorageError> {
+        document.devices.disks.iter().map(|disk| Self::of_disk(disk, pool_dir)).collect()
+    }
+
+    fn of_disk(disk: &Disk, pool_dir: &Path) -> Result<Self, StorageError> {
+        let path = local_path(disk, pool_dir);
+        let format = match (&path, disk.format().parse()) {
+            (_, Ok(format)) => format,
+            // No file of ours: the word is QEMU's matter.
+            (None, Err(_)) => Format::Raw,
+            (Some(path), Err(UnknownFormat(format))) => {
+                return Err(StorageError::UnsupportedFormat { path: path.clone(), format });
+            }
+        };
+        let source = disk.source.as_deref();
+        Ok(Self {
+            target: disk.target.dev.clone(),
+            path,
+            format,
+            read_only: disk.readonly || disk.device == DiskDevice::Cdrom,
+            shareable: disk.shareable,
+            optional: source.is_some_and(|s| s.startup_policy == Some(StartupPolicy::Optional)),
+            backing: backing_files(disk.backing_store.as_deref()),
+        })
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        if self.read_only { Access::Read } else { Access::Write }
+    }
+
+    /// How the domain uses the top file.
+    pub(crate) fn usage(&self) -> Use {
+        match (self.read_only, self.shareable) {
+            (true, _) => Use::Read,
+            (false, true) => Use::WriteShared,
+            (false, false) => Use::Write,
+        }
+    }
+}
+
+fn local_path(disk: &Disk, pool_dir: &Path) -> Option<PathBuf> {
+    match disk.kind {
+        SourceKind::File | SourceKind::Block => disk.path().map(PathBuf::from),
+        SourceKind::Volume => volume_path(disk.source.as_deref()?, pool_dir),
+        SourceKind::Dir
+        | SourceKind::Network
+        | SourceKind::Nvme
+        | SourceKind::VhostUser
+        | SourceKind::VhostVdpa => None,
+    }
+}
+
+fn volume_path(source: &DiskSource, pool_dir: &Path) -> Option<PathBuf> {
+    let name = source.volume.as_deref()?;
+    let is_ours = source.pool.as_deref() == Some("default") && !name.contains('/');
+    is_ours.then(|| pool_dir.join(name))
+}
+
+fn backing_files(store: Option<&BackingStore>) -> Vec<PathBuf> {
+    let stores = std::iter::successors(store, |store| store.backing_store.as_deref());
+    let files = stores.filter_map(|store| {
+        let source = store.source.as_deref()?;
+        source.file.as_deref().or(source.dev.as_deref()).map(PathBuf::from)
+    });
+    files.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disks(xml: &str) -> Result<Vec<DiskUse>, StorageError> {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices>{xml}</devices></domain>"
+        );
+        let document = Domain::parse(&text).unwrap();
+        DiskUse::of(&document, Path::new("/pool"))
+    }
+
+    #[test]
+    fn files_volumes_and_empty_drives() {
+        let disks = disks(
+            "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+               <source file='/a.qcow2'/>\
+               <backingStore type='file'><format type='raw'/><source file='/b.raw'/></backingStore>\
+               <target dev='vda' bus='virtio'/></disk>\
+             <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>\
+             <disk type='volume' device='disk'><source pool='default' volume='v'/>\
+               <target dev='vdb' bus='virtio'/><shareable/></disk>",
+        )
+        .unwrap();
+        assert_eq!(disks[0].path.as_deref(), Some(Path::new("/a.qcow2")));
+        assert_eq!(disks[0].format, Format::Qcow2);
+        assert_eq!(disks[0].backing, [PathBuf::from("/b.raw")]);
+        assert_eq!((disks[1].path.as_deref(), disks[1].read_only), (None, true));
+        assert_eq!(disks[2].path.as_deref(), Some(Path::new("/pool/v")));
+        assert!(disks[2].shareable);
+    }
+
+    #[test]
+    fn a_format_nobody_handles_is_told_with_its_file() {
+        let error = disks(
+            "<disk type='file' device='disk'><driver name='qemu' type='vmdk'/>\
+               <source file='/a'/><target dev='vda' bus='virtio'/></disk>",
+        );
+        let text = error.unwrap_err().to_string();
+        assert_eq!(text, "disk `/a` has format `vmdk`, which is not supported");
+    }
+}

@@ -1,0 +1,351 @@
+//! Why an act on disks failed.
+
+use std::{io, path::PathBuf};
+
+use lodge_model::{Bytes, Kind};
+use lodge_store::DbError;
+
+/// Why an act on disks failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file is not there.
+    #[error("disk `{}` does not exist", path.display())]
+    Missing {
+        /// What was looked for.
+        path: PathBuf,
+    },
+    /// A file that another names as its backing file is not there.
+    #[error("`{}` stands on `{}`, which does not exist", path.display(), backing.display())]
+    BackingMissing {
+        /// The file that names it.
+        path: PathBuf,
+        /// The missing file.
+        backing: PathBuf,
+    },
+    /// The file could not be opened.
+    #[error("cannot open disk `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path is a directory, a FIFO, a socket ….
+    #[error("`{}` is {what}, not a disk", path.display())]
+    NotADisk {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A path is not absolute.
+    #[error("the disk's path `{}` is not absolute", path.display())]
+    NotAbsolute {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The bytes are not of the format they are said to be.
+    #[error("`{}` is not a {format} image: {why} (it looks like {looks_like})", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// The format that was expected.
+        format: &'static str,
+        /// What is wrong.
+        why: String,
+        /// What it may be instead.
+        looks_like: &'static str,
+    },
+    /// QEMU marked the image as damaged.
+    #[error("image `{}` is marked as corrupt", path.display())]
+    MarkedCorrupt {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A feature of the image that is not handled.
+    #[error("image `{}` {what}, which is not supported", path.display())]
+    UnsupportedImage {
+        /// The file.
+        path: PathBuf,
+        /// What it has: "keeps its data in another file".
+        what: &'static str,
+    },
+    /// A format that is not handled.
+    #[error("disk `{}` has format `{format}`, which is not supported", path.display())]
+    UnsupportedFormat {
+        /// The file.
+        path: PathBuf,
+        /// The word in the document or header.
+        format: String,
+    },
+    /// The header names a backing file without its format.
+    #[error("`{}` names its backing file `{backing}` without a format", path.display())]
+    BackingFormat {
+        /// The file that names it.
+        path: PathBuf,
+        /// The name.
+        backing: String,
+    },
+    /// The header names a file that nobody vouches for.
+    #[error("`{}` names `{}` as its backing file, which is outside of every pool", path.display(), backing.display())]
+    BackingOutside {
+        /// The file that names it.
+        path: PathBuf,
+        /// What it names.
+        backing: PathBuf,
+    },
+    /// The backing files go round in a circle or are too many.
+    #[error("the backing files of `{}` are {what}", path.display())]
+    Chain {
+        /// The top file.
+        path: PathBuf,
+        /// "a circle", "more than 200".
+        what: String,
+    },
+    /// Another domain has it.
+    #[error("disk `{}` is in use by domain `{holder}`: {how}", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The domain's name.
+        holder: String,
+        /// How it uses it: "it writes to it".
+        how: &'static str,
+    },
+    /// A process that is none of ours has it.
+    #[error("disk `{}` is locked by another program{}", path.display(), by(*pid))]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Its process, if the kernel tells.
+        pid: Option<i32>,
+    },
+    /// A domain would write to an image that clones stand on.
+    #[error("`{}` is the image `{image}`, which is never written to", path.display())]
+    WritesImage {
+        /// The file.
+        path: PathBuf,
+        /// The image's name.
+        image: String,
+    },
+    /// A name that cannot be a volume's or an image's.
+    #[error("`{name}` cannot be the name of {of}: {why}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// "a volume", "an image".
+        of: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A size no disk can have.
+    #[error("a disk cannot have {} bytes", size.0)]
+    BadSize {
+        /// The size.
+        size: Bytes,
+    },
+    /// A clone smaller than what it is made of.
+    #[error("a clone of `{image}` has at least {} bytes, {} were asked for", least.0, size.0)]
+    SmallerThanImage {
+        /// The image.
+        image: String,
+        /// Its size.
+        least: Bytes,
+        /// What was asked for.
+        size: Bytes,
+    },
+    /// There is a volume of this name.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be made.
+    #[error("cannot make `{}`", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be deleted.
+    #[error("cannot delete `{}`", path.display())]
+    Delete {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file must stay.
+    #[error("`{}` is not deleted: {why}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A directory could not be read.
+    #[error("cannot read the directory `{}`", path.display())]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such image.
+    #[error("there is no image `{name}`")]
+    NoImage {
+        /// The name.
+        name: String,
+    },
+    /// Clones stand on the image.
+    #[error("image `{name}` is in use: {} stand on it", clones(users))]
+    ImageInUse {
+        /// The name.
+        name: String,
+        /// The volumes.
+        users: Vec<PathBuf>,
+    },
+    /// The registry of images gave no answer.
+    #[error("cannot {act} in the registry of images")]
+    Registry {
+        /// What was tried.
+        act: &'static str,
+        /// Why not.
+        source: DbError,
+    },
+    /// The file system does not answer.
+    #[error("the storage of `{}` gave no answer in {seconds} s", path.display())]
+    Silent {
+        /// What was asked for.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Somebody asked for the act to end.
+    #[error("copying `{}` was cancelled", path.display())]
+    Cancelled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A worker ended early.
+    #[error("a worker of the storage panicked on `{}`", path.display())]
+    Panicked {
+        /// What it was at.
+        path: PathBuf,
+    },
+}
+
+impl StorageError {
+    /// Sorts the error for those who did not cause it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Missing { .. } | Self::BackingMissing { .. } | Self::NoImage { .. } => Kind::NotFound,
+            Self::Open { source, .. }
+            | Self::Create { source, .. }
+            | Self::Delete { source, .. }
+            | Self::List { source, .. } => kind_of(source),
+            Self::NotADisk { .. }
+            | Self::NotAbsolute { .. }
+            | Self::NotAnImage { .. }
+            | Self::BadName { .. }
+            | Self::BadSize { .. }
+            | Self::SmallerThanImage { .. } => Kind::InvalidInput,
+            Self::MarkedCorrupt { .. } | Self::Chain { .. } => Kind::Corrupt,
+            Self::UnsupportedImage { .. } | Self::UnsupportedFormat { .. } | Self::BackingFormat { .. } => {
+                Kind::Unsupported
+            }
+            Self::BackingOutside { .. } => Kind::Denied,
+            Self::InUse { .. }
+            | Self::Locked { .. }
+            | Self::WritesImage { .. }
+            | Self::Kept { .. }
+            | Self::ImageInUse { .. } => Kind::Conflict,
+            Self::Exists { .. } => Kind::Exists,
+            Self::Registry { source, .. } => source.kind(),
+            Self::Silent { .. } => Kind::Unavailable,
+            Self::Cancelled { .. } => Kind::InvalidState,
+            Self::Panicked { .. } => Kind::Internal,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing { .. } => "create it, or correct `<source>` in the domain's document".to_owned(),
+            Self::BackingMissing { path, .. } => format!(
+                "put it back, or point the disk elsewhere: qemu-img rebase -u -b FILE -F FORMAT {}",
+                path.display()
+            ),
+            Self::NotADisk { .. } => "name a file or a block device".to_owned(),
+            Self::NotAbsolute { .. } => "write the path from `/` on".to_owned(),
+            Self::NotAnImage { path, .. } => format!(
+                "see what it is: qemu-img info {0}; then name that format in `<driver type=…>`, or convert it: \
+                 qemu-img convert -O qcow2 {0} NEW",
+                path.display()
+            ),
+            Self::MarkedCorrupt { path } => {
+                format!("copy the file, then repair it: qemu-img check -r all {}", path.display())
+            }
+            Self::UnsupportedImage { path, .. } | Self::UnsupportedFormat { path, .. } => {
+                format!("convert it: qemu-img convert -O qcow2 {} NEW", path.display())
+            }
+            Self::BackingFormat { path, backing } => format!(
+                "write the format into the header: qemu-img rebase -u -b {backing} -F FORMAT {}",
+                path.display()
+            ),
+            Self::BackingOutside { .. } => {
+                "move it into the pool and rebase, or name it in the disk's `<backingStore>`".to_owned()
+            }
+            Self::InUse { holder, .. } => {
+                format!("stop `{holder}` first, or give each its own disk (`<shareable/>` if both can share)")
+            }
+            Self::Locked { .. } => "end that program, or use another disk".to_owned(),
+            Self::WritesImage { image, .. } => {
+                format!("make a clone of `{image}` and use that, or mark the disk `<readonly/>`")
+            }
+            Self::SmallerThanImage { .. } => "ask for more, or for no size at all".to_owned(),
+            Self::Exists { .. } => "choose another name".to_owned(),
+            Self::Create { source, .. } if kind_of(source) == Kind::Exhausted => {
+                "free some space and try again".to_owned()
+            }
+            Self::NoImage { .. } => "see `lodge image list`; `lodge image build NAME` makes one".to_owned(),
+            Self::ImageInUse { .. } => "remove the guests that were made of it first".to_owned(),
+            Self::Registry { source, .. } => return source.hint(),
+            Self::Silent { .. } => "see whether its server or device answers (dmesg, df)".to_owned(),
+            Self::Open { .. }
+            | Self::Chain { .. }
+            | Self::BadName { .. }
+            | Self::BadSize { .. }
+            | Self::Create { .. }
+            | Self::Delete { .. }
+            | Self::Kept { .. }
+            | Self::List { .. }
+            | Self::Cancelled { .. }
+            | Self::Panicked { .. } => return None,
+        };
+        Some(hint)
+    }
+}
+
+fn kind_of(source: &io::Error) -> Kind {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Exhausted,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,
+        io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Internal,
+    }
+}
+
+fn by(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+fn clones(users: &[PathBuf]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = users.iter().take(SHOWN).map(|path| format!("`{}`", path.display())).collect();
+    let more = users.len().saturating_sub(SHOWN);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &tail
+}

@@ -1,0 +1,21 @@
+//! How much and how long at most.
+
+use std::time::Duration;
+
+/// One look at files (open, headers, a directory). A local disk answers in milliseconds; an NFS
+/// server that restarts is given the time to do so.
+pub(crate) const LOOK: Duration = Duration::from_secs(20);
+/// Making or deleting one file.
+pub(crate) const CHANGE: Duration = Duration::from_mins(1);
+/// Files of one chain. QEMU has no limit of its own; libvirt's is 200.
+pub(crate) const CHAIN_FILES: usize = 200;
+/// Volumes looked at in one directory.
+pub(crate) const DIRECTORY_FILES: usize = 100_000;
+/// qcow2 specification: "backing_file_size … must not exceed 1023".
+pub(crate) const BACKING_NAME_BYTES: u32 = 1023;
+/// File names end at 255 bytes; the temporary name is longer than the final one.
+pub(crate) const VOLUME_NAME_BYTES: usize = 200;
+/// The least a disk may be, and what sizes are rounded up to: a sector.
+pub(crate) const SECTOR_BYTES: u64 = 512;
+/// QEMU's limit: qcow2 with clusters of 64 KiB and an L1 table of 32 MiB.
+pub(crate) const DISK_BYTES: u64 = 1 << 51;

@@ -1,0 +1,88 @@
+//! The crate's one handle: where things lie, who has them, and how files are touched.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lodge_store::{Db, Store};
+
+use crate::{chain::Gate, claims::Claims, error::StorageError, limits, temp};
+
+/// The storage of one root. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: PathBuf,
+    images: PathBuf,
+    db: Db,
+    /// Held for table look-ups only, never over I/O.
+    claims: Mutex<Claims>,
+}
+
+impl Storage {
+    /// Opens the storage of a root; what a crash left in its directories is removed.
+    pub async fn open(store: &Store) -> Result<Self, StorageError> {
+        let root = store.root();
+        let inner = Inner {
+            pool: root.default_pool(),
+            images: root.images(),
+            db: store.db().clone(),
+            claims: Mutex::default(),
+        };
+        let storage = Self { inner: Arc::new(inner) };
+        for dir in [storage.pool_dir().to_owned(), storage.images_dir().to_owned()] {
+            storage
+                .blocking(&dir.clone(), limits::LOOK, move || {
+                    temp::sweep(&dir).map_err(|source| StorageError::List { path: dir, source })
+                })
+                .await?;
+        }
+        storage.collect_images().await?;
+        Ok(storage)
+    }
+
+    /// The directory of the pool `default`.
+    pub fn pool_dir(&self) -> &Path {
+        &self.inner.pool
+    }
+
+    /// The directory of the images; `lodge_build` builds into it.
+    pub fn images_dir(&self) -> &Path {
+        &self.inner.images
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    pub(crate) fn claims(&self) -> MutexGuard<'_, Claims> {
+        // A panic under the lock leaves the table as it was before or after: every change is one call.
+        self.inner.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What images may name as their backing files.
+    pub(crate) fn gate(&self) -> Gate {
+        Gate { dirs: vec![self.inner.pool.clone(), self.inner.images.clone()], files: Vec::new() }
+    }
+
+    /// Touches files on a blocking thread. After `limit` the caller goes on without an answer; the
+    /// thread ends when the kernel lets it.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        path: &Path,
+        limit: Duration,
+        act: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        match tokio::time::timeout(limit, tokio::task::spawn_blocking(act)).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(StorageError::Panicked { path: path.to_owned() }),
+            Err(_) => Err(StorageError::Silent { path: path.to_owned(), seconds: limit.as_secs() }),
+        }
+    }
+}
