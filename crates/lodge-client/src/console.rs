@@ -57,6 +57,7 @@ impl Client {
 }
 
 /// An open console. Reading to the end means that the guest's side ended; shutting it down detaches.
+/// Flush after writing, as with every buffered writer.
 #[derive(Debug)]
 pub struct Console {
     socket: WebSocketStream<TokioIo<Upgraded>>,
@@ -93,7 +94,8 @@ impl AsyncRead for Console {
 impl AsyncWrite for Console {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut socket = Pin::new(&mut self.get_mut().socket);
-        ready!(socket.as_mut().poll_ready(cx)).map_err(io_error)?;
+        // What was written before goes out first: what waits here is one piece, not the library's buffer full.
+        ready!(socket.as_mut().poll_flush(cx)).map_err(io_error)?;
         let piece = &bytes[..bytes.len().min(FRAME_MAX_BYTES)];
         socket.as_mut().start_send(Message::Binary(Bytes::copy_from_slice(piece))).map_err(io_error)?;
         // A key pressed goes out now; where that must wait, the next write or flush goes on with it.

@@ -74,7 +74,8 @@ enum End {
     Failed(std::io::Error),
 }
 
-async fn pump(
+/// Carries bytes both ways until one side, or something else, ends it; says which to the client.
+pub(crate) async fn pump(
     socket: WebSocket,
     pty: impl AsyncRead + AsyncWrite,
     taken: impl Future<Output = ()>,

@@ -4,6 +4,7 @@
 //! with the last number it saw. Nothing is queued here: the socket's back-pressure is the queue's end.
 
 use std::convert::Infallible;
+use std::future::Future;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -52,30 +53,43 @@ fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     number.map(Some).ok_or_else(|| invalid("the header `last-event-id` is not a number"))
 }
 
-/// Where a stream is.
-enum Stage {
-    Greeting(Events, u64),
-    Following(Events, u64),
+/// What a stream is made of: the engine's events, or a test's.
+pub(crate) trait Source: Send + 'static {
+    /// The next one; `None` at the end. A reader that fell too far behind is told how many it missed.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Event, u64>>> + Send;
+}
+
+impl Source for Events {
+    async fn next(&mut self) -> Option<Result<Event, u64>> {
+        self.next().await.map(|next| next.map_err(|missed| missed.0))
+    }
+}
+
+/// Where a stream is; with the number of the last event told.
+enum Stage<S> {
+    Greeting(S),
+    Following(S, u64),
     Over,
 }
 
-fn stream_of(events: Events, closing: CancellationToken) -> Body {
+/// The stream as a body.
+pub(crate) fn stream_of(events: impl Source, closing: CancellationToken) -> Body {
     let step = move |stage| {
         let closing = closing.clone();
         async move {
             let (text, next) = match stage {
                 // Something at once, so that the reader knows that it is heard.
-                Stage::Greeting(events, seen) => (": lodge\n\n".to_owned(), Stage::Following(events, seen)),
+                Stage::Greeting(events) => (": lodge\n\n".to_owned(), Stage::Following(events, 0)),
                 Stage::Following(events, seen) => follow(events, seen, &closing).await,
                 Stage::Over => return None,
             };
             Some((Ok::<_, Infallible>(Bytes::from(text)), next))
         }
     };
-    Body::from_stream(stream::unfold(Stage::Greeting(events, 0), step))
+    Body::from_stream(stream::unfold(Stage::Greeting(events), step))
 }
 
-async fn follow(mut events: Events, seen: u64, closing: &CancellationToken) -> (String, Stage) {
+async fn follow<S: Source>(mut events: S, seen: u64, closing: &CancellationToken) -> (String, Stage<S>) {
     let next = tokio::select! {
         next = tokio::time::timeout(HEARTBEAT, events.next()) => next,
         () = closing.cancelled() => return (error(stopping().body()), Stage::Over),
@@ -84,12 +98,16 @@ async fn follow(mut events: Events, seen: u64, closing: &CancellationToken) -> (
         Err(_) => (": still here\n\n".to_owned(), Stage::Following(events, seen)),
         Ok(None) => (error(stopping().body()), Stage::Over),
         Ok(Some(Ok(event))) => (message(&event), Stage::Following(events, event.seq)),
-        Ok(Some(Err(missed))) => {
+        Ok(Some(Err(count))) => {
             let body = ErrorBody::new(
                 ErrorKind::Exhausted,
-                format!("the reader was too slow: {} events went by unread", missed.0),
+                format!("the reader was too slow: {count} events went by unread"),
             );
-            (error(&body.with_hint(format!("ask again with since={seen}"))), Stage::Over)
+            let hint = match seen {
+                0 => "ask again, and read faster".to_owned(),
+                _ => format!("ask again with since={seen}"),
+            };
+            (error(&body.with_hint(hint)), Stage::Over)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The server under hostile and unlucky clients, with handlers of its own: no engine is needed for that.
 
+mod streams;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as BlockingStream;
