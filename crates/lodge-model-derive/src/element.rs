@@ -54,7 +54,7 @@ fn reading(fields: &[XmlField]) -> TokenStream {
         let (slot, inner) = (slot(field), &field.inner);
         match (field.role, field.shape) {
             (Role::Flag, _) => quote!(let mut #slot = false;),
-            (Role::Flatten | Role::Foreign, _) => {
+            (Role::Flatten | Role::Foreign | Role::Kept, _) => {
                 quote!(let mut #slot = <#inner as ::core::default::Default>::default();)
             }
             (_, Shape::Vec) => quote!(let mut #slot = ::std::vec::Vec::<#inner>::new();),
@@ -85,7 +85,9 @@ fn reading(fields: &[XmlField]) -> TokenStream {
     let finish = fields.iter().map(|field| {
         let (ident, slot) = (&field.ident, slot(field));
         match (field.role, field.shape) {
-            (Role::Flag | Role::Flatten | Role::Foreign, _) | (_, Shape::Option) => quote!(#ident: #slot,),
+            (Role::Flag | Role::Flatten | Role::Foreign | Role::Kept, _) | (_, Shape::Option) => {
+                quote!(#ident: #slot,)
+            }
             (_, Shape::Vec) => quote!(#ident: { #slot.shrink_to_fit(); #slot },),
             (_, Shape::Plain) if field.required => quote!(#ident: #slot?,),
             (_, Shape::Plain) => quote!(#ident: #slot.unwrap_or_default(),),
@@ -142,6 +144,9 @@ fn child_arm(field: &XmlField, slot: &proc_macro2::Ident, foreign: &TokenStream)
             }
         },
         Role::Children => quote!(#slot.extend(::lodge_model::xml::Element::read(child, "", reader))),
+        Role::Kept => {
+            quote!(reader.unknown_element(child, ::core::option::Option::Some(&mut #slot), true))
+        }
         Role::Attr | Role::Text | Role::Flatten | Role::Foreign => return None,
     };
     Some(quote!((#prefix, #name) => #body,))
@@ -204,6 +209,7 @@ fn writing(fields: &[XmlField]) -> Writing {
                 made.attributes.push(quote!(::lodge_model::xml::Part::write_attributes(&self.#ident, writer);));
                 made.content.push(quote!(::lodge_model::xml::Part::write_content(&self.#ident, writer);));
             }
+            Role::Kept => made.content.push(quote!(writer.foreign_elements(&self.#ident, false);)),
             Role::Foreign => {
                 let double = field.double_quotes;
                 last.push(quote!(writer.foreign_attributes(&self.#ident);));
@@ -264,6 +270,7 @@ fn visiting(fields: &[XmlField]) -> Vec<TokenStream> {
                 quote!(for value in &self.#ident { ::lodge_model::xml::Element::visit_foreign(value, visit); }),
             ),
             (Role::Flatten, _) => Some(quote!(::lodge_model::xml::Part::visit_foreign(&self.#ident, visit);)),
+            (Role::Kept, _) => Some(quote!(self.#ident.items().iter().for_each(&mut *visit);)),
             (Role::Foreign, _) if !field.known => {
                 Some(quote!(self.#ident.items().iter().for_each(&mut *visit);))
             }

@@ -14,6 +14,8 @@ pub enum Role {
     Children,
     Flatten,
     Foreign,
+    /// An element that libvirt knows and Lodge does not yet: kept in its place.
+    Kept,
 }
 
 /// How often a field's value may be there.
@@ -84,6 +86,7 @@ impl XmlField {
                     "children" => Role::Children,
                     "flatten" => Role::Flatten,
                     "foreign" => Role::Foreign,
+                    "kept" => Role::Kept,
                     "hex" => {
                         made.hex = Some(meta.value()?.parse::<LitInt>()?.base10_parse()?);
                         return Ok(());

@@ -72,24 +72,51 @@ pub struct Domain {
     /// What of it the balloon leaves the guest.
     #[xml(child = "currentMemory")]
     pub current_memory: Option<memory::Memory>,
+    /// `<blkiotune>`, kept as it is.
+    #[xml(kept = "blkiotune")]
+    pub blkiotune: Foreign,
+    /// `<memtune>`, kept as it is.
+    #[xml(kept = "memtune")]
+    pub memtune: Foreign,
     /// `<memoryBacking>`.
     #[xml(child = "memoryBacking")]
     pub memory_backing: Option<Box<memory::MemoryBacking>>,
     /// `<vcpu>`.
     #[xml(child)]
     pub vcpu: Option<cpu::Vcpu>,
+    /// `<vcpus>`, kept as it is.
+    #[xml(kept = "vcpus")]
+    pub vcpus: Foreign,
     /// Number of I/O threads.
     #[xml(leaf)]
     pub iothreads: Option<u32>,
+    /// `<iothreadids>`, kept as it is.
+    #[xml(kept = "iothreadids")]
+    pub iothreadids: Foreign,
+    /// `<defaultiothread>`, kept as it is.
+    #[xml(kept = "defaultiothread")]
+    pub default_iothread: Foreign,
     /// `<cputune>`.
     #[xml(child)]
     pub cputune: Option<Box<cpu::CpuTune>>,
+    /// `<numatune>`, kept as it is.
+    #[xml(kept = "numatune")]
+    pub numatune: Foreign,
     /// `<resource>`; libvirt writes it only in the live form unless it is given.
     #[xml(child)]
     pub resource: Option<Box<memory::Resource>>,
     /// `<sysinfo>`.
     #[xml(children = "sysinfo")]
     pub sysinfo: Vec<os::Sysinfo>,
+    /// `<bootloader>`, kept as it is.
+    #[xml(kept = "bootloader")]
+    pub bootloader: Foreign,
+    /// `<bootloader_args>`, kept as it is.
+    #[xml(kept = "bootloader_args")]
+    pub bootloader_args: Foreign,
+    /// `<idmap>`, kept as it is.
+    #[xml(kept = "idmap")]
+    pub idmap: Foreign,
     /// `<os>`.
     #[xml(child)]
     pub os: os::Os,
@@ -111,15 +138,27 @@ pub struct Domain {
     /// What follows when the guest crashes.
     #[xml(leaf)]
     pub on_crash: Option<features::LifecycleAction>,
+    /// `<on_lockfailure>`, kept as it is.
+    #[xml(kept = "on_lockfailure")]
+    pub on_lockfailure: Foreign,
     /// `<pm>`.
     #[xml(child)]
     pub pm: Option<features::Pm>,
+    /// `<perf>`, kept as it is.
+    #[xml(kept = "perf")]
+    pub perf: Foreign,
     /// `<devices>`.
     #[xml(child)]
     pub devices: Box<devices::Devices>,
     /// `<seclabel>`.
     #[xml(children = "seclabel")]
     pub seclabels: Vec<devices::SecLabel>,
+    /// `<keywrap>`, kept as it is.
+    #[xml(kept = "keywrap")]
+    pub keywrap: Foreign,
+    /// `<launchSecurity>`, kept as it is.
+    #[xml(kept = "launchSecurity")]
+    pub launch_security: Foreign,
     /// `<qemu:commandline>`.
     #[xml(child = "qemu:commandline")]
     pub qemu_commandline: Option<Box<memory::QemuCommandline>>,

@@ -21,9 +21,18 @@ pub struct Devices {
     /// Controllers.
     #[xml(children = "controller")]
     pub controllers: Vec<Controller>,
+    /// `<lease>`, kept as it is.
+    #[xml(kept = "lease")]
+    pub lease: Foreign,
+    /// `<filesystem>`, kept as it is.
+    #[xml(kept = "filesystem")]
+    pub filesystem: Foreign,
     /// Network interfaces.
     #[xml(children = "interface")]
     pub interfaces: Vec<Interface>,
+    /// `<smartcard>`, kept as it is.
+    #[xml(kept = "smartcard")]
+    pub smartcard: Foreign,
     /// Serial ports.
     #[xml(children = "serial")]
     pub serials: Vec<CharDevice>,
@@ -39,6 +48,9 @@ pub struct Devices {
     /// Input devices.
     #[xml(children = "input")]
     pub inputs: Vec<Input>,
+    /// `<tpm>`, kept as it is.
+    #[xml(kept = "tpm")]
+    pub tpm: Foreign,
     /// Screens' servers.
     #[xml(children = "graphics")]
     pub graphics: Vec<Graphics>,
@@ -51,9 +63,15 @@ pub struct Devices {
     /// Video devices.
     #[xml(children = "video")]
     pub videos: Vec<Video>,
+    /// `<hostdev>`, kept as it is.
+    #[xml(kept = "hostdev")]
+    pub hostdev: Foreign,
     /// Redirected USB devices.
     #[xml(children = "redirdev")]
     pub redirdevs: Vec<Redirdev>,
+    /// `<redirfilter>`, kept as it is.
+    #[xml(kept = "redirfilter")]
+    pub redirfilter: Foreign,
     /// USB hubs.
     #[xml(children = "hub")]
     pub hubs: Vec<Hub>,
@@ -66,9 +84,24 @@ pub struct Devices {
     /// Sources of randomness.
     #[xml(children = "rng")]
     pub rngs: Vec<Rng>,
+    /// `<nvram>`, kept as it is.
+    #[xml(kept = "nvram")]
+    pub nvram: Foreign,
     /// Panic devices.
     #[xml(children = "panic")]
     pub panics: Vec<Panic>,
+    /// `<shmem>`, kept as it is.
+    #[xml(kept = "shmem")]
+    pub shmem: Foreign,
+    /// `<memory>`, kept as it is.
+    #[xml(kept = "memory")]
+    pub memory_modules: Foreign,
+    /// `<crypto>`, kept as it is.
+    #[xml(kept = "crypto")]
+    pub crypto: Foreign,
+    /// `<iommu>`, kept as it is.
+    #[xml(kept = "iommu")]
+    pub iommu: Foreign,
     /// The socket between guest and host.
     #[xml(child)]
     pub vsock: Option<Box<Vsock>>,

@@ -38,6 +38,9 @@ pub struct Disk {
     /// Snapshot policy: `no`, `internal`, `external`.
     #[xml(attr)]
     pub snapshot: Option<String>,
+    /// `<auth>`, kept as it is.
+    #[xml(kept = "auth")]
+    pub auth: Foreign,
     /// `<driver …/>`.
     #[xml(child)]
     pub driver: Option<Box<DiskDriver>>,
@@ -47,9 +50,15 @@ pub struct Disk {
     /// `<backingStore>`.
     #[xml(child = "backingStore")]
     pub backing_store: Option<Box<BackingStore>>,
+    /// `<geometry>`, kept as it is.
+    #[xml(kept = "geometry")]
+    pub geometry: Foreign,
     /// `<blockio …/>`.
     #[xml(child = "blockio")]
     pub block_io: Option<Box<BlockIo>>,
+    /// `<mirror>`, kept as it is.
+    #[xml(kept = "mirror")]
+    pub mirror: Foreign,
     /// `<target dev='vda' bus='virtio'/>`.
     #[xml(child, required)]
     pub target: DiskTarget,
@@ -77,6 +86,9 @@ pub struct Disk {
     /// Product the guest sees.
     #[xml(leaf)]
     pub product: Option<String>,
+    /// `<encryption>`, kept as it is.
+    #[xml(kept = "encryption")]
+    pub encryption: Foreign,
     /// Boot order, alias, address.
     #[xml(flatten)]
     pub place: Place,

@@ -29,6 +29,12 @@ pub struct Interface {
     /// `<source network='default'/>`.
     #[xml(child)]
     pub source: Option<Box<InterfaceSource>>,
+    /// `<vlan>`, kept as it is.
+    #[xml(kept = "vlan")]
+    pub vlan: Foreign,
+    /// `<virtualport>`, kept as it is.
+    #[xml(kept = "virtualport")]
+    pub virtualport: Foreign,
     /// `<bandwidth>`.
     #[xml(child)]
     pub bandwidth: Option<Box<Bandwidth>>,
@@ -38,6 +44,9 @@ pub struct Interface {
     /// `<ip address='…' prefix='24'/>`.
     #[xml(children = "ip")]
     pub ips: Vec<GuestIp>,
+    /// `<route>`, kept as it is.
+    #[xml(kept = "route")]
+    pub route: Foreign,
     /// `<script path='…'/>`.
     #[xml(child)]
     pub script: Option<Script>,
@@ -53,12 +62,21 @@ pub struct Interface {
     /// `<backend type='passt'/>`.
     #[xml(child)]
     pub backend: Option<Box<InterfaceBackend>>,
+    /// `<filterref>`, kept as it is.
+    #[xml(kept = "filterref")]
+    pub filterref: Foreign,
     /// `<link state='down'/>`.
     #[xml(child)]
     pub link: Option<Link>,
     /// `<mtu size='1500'/>`.
     #[xml(child)]
     pub mtu: Option<Mtu>,
+    /// `<coalesce>`, kept as it is.
+    #[xml(kept = "coalesce")]
+    pub coalesce: Foreign,
+    /// `<teaming>`, kept as it is.
+    #[xml(kept = "teaming")]
+    pub teaming: Foreign,
     /// Boot order, alias, ROM, address.
     #[xml(flatten)]
     pub place: Place,

@@ -113,12 +113,12 @@ pub struct Loader {
     /// Whether the guest must not write it.
     #[xml(attr)]
     pub readonly: Option<YesNo>,
-    /// How it is mapped.
-    #[xml(attr = "type")]
-    pub kind: Option<LoaderKind>,
     /// Whether it needs SMM.
     #[xml(attr)]
     pub secure: Option<YesNo>,
+    /// How it is mapped.
+    #[xml(attr = "type")]
+    pub kind: Option<LoaderKind>,
     /// Whether it works without NVRAM.
     #[xml(attr)]
     pub stateless: Option<YesNo>,
