@@ -26,13 +26,12 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of this process: reads `XDG_RUNTIME_DIR`.
+    /// Those of this process: reads `XDG_RUNTIME_DIR` or, as the daemon does without it, `XDG_CACHE_HOME` or `HOME`.
     pub fn of_this_process() -> Self {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-        Self {
-            system: Path::new("/").join(SOCKET),
-            session: runtime.map(|dir| PathBuf::from(dir).join("lodge/lodge.sock")),
-        }
+        let var = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+        let runtime = var("XDG_RUNTIME_DIR").or_else(|| Some(cache()?.join("lodge/run")));
+        Self { system: Path::new("/").join(SOCKET), session: runtime.map(|dir| dir.join("lodge/lodge.sock")) }
     }
 }
 
@@ -88,7 +87,7 @@ impl Endpoint {
                     "/system" => Ok(Self { sockets: vec![places.system.clone()] }),
                     "/session" => {
                         let session = places.session.clone();
-                        let why = "this session has no directory for sockets (XDG_RUNTIME_DIR is not set)";
+                        let why = "this session has no directory for sockets (neither XDG_RUNTIME_DIR nor HOME is set)";
                         Ok(Self { sockets: vec![session.ok_or_else(|| bad(why))?] })
                     }
                     "/" | "" => Err(bad("say /system, /session or a socket's path")),

@@ -287,3 +287,30 @@ async fn a_dead_daemon_is_noticed_at_once_and_its_successor_found() {
     stop.cancel();
     task.await.unwrap();
 }
+
+/// The clock stands still and jumps when all wait: thirty seconds take none.
+async fn slowly(bytes: &[u8]) -> String {
+    let trial = Trial::of(takers());
+    let mut stream = UnixStream::connect(&trial.path).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let begun = tokio::time::Instant::now();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(25), "cut off after {:?}", begun.elapsed());
+    trial.stop().await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_waited_for_so_long() {
+    let answer =
+        slowly(b"POST /xml HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n<dom")
+            .await;
+    assert_eq!(told(&answer), "408 InvalidInput: the body did not come to its end in 30 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_is_waited_for_so_long() {
+    let answer = slowly(b"POST /xml HTTP/1.1\r\nhost").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
