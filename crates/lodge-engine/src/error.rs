@@ -46,6 +46,12 @@ impl EngineError {
         self.hint.as_deref()
     }
 
+    /// The error below, without the engine's own layer.
+    pub(crate) fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        // The message is the source's own; only what lies below it is new to a reader.
+        self.source.source().map(|below| Message(below.to_string()).into())
+    }
+
     /// The error as the API tells it.
     pub fn body(&self) -> ErrorBody {
         let body = ErrorBody::of(error_kind(self.kind), &*self.source);
@@ -92,5 +98,34 @@ pub fn error_kind(kind: Kind) -> lodge_api::ErrorKind {
         Kind::Unavailable => To::Unavailable,
         Kind::Corrupt => To::Corrupt,
         Kind::Internal => To::Internal,
+    }
+}
+
+/// One line per family of errors that resources have; each says its own kind and hint.
+macro_rules! from_resources {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for EngineError {
+            fn from(error: $error) -> Self {
+                Self::of(error.kind(), error.hint().map(|hint| hint.to_string()), error)
+            }
+        })*
+    };
+}
+
+from_resources!(
+    lodge_build::BuildError,
+    lodge_domain::DomainError,
+    lodge_guest::keys::GenerateError,
+    lodge_network::NetworkError,
+    lodge_qemu::agent::AgentError,
+    lodge_storage::StorageError,
+    lodge_store::DbError,
+    lodge_store::RootError,
+    lodge_store::StoreError,
+);
+
+impl From<lodge_model::Faults> for EngineError {
+    fn from(faults: lodge_model::Faults) -> Self {
+        Self::of(Kind::InvalidInput, None, faults)
     }
 }

@@ -1,20 +1,82 @@
 //! What is told of the host and the daemon.
 
-use lodge_api::{HostReport, HostView, Version};
+use lodge_api::{AcceleratorView, HostReport, HostView, SpeedView, Version};
+use lodge_model::Kind;
 
-use crate::{Caller, Engine, error::Result, open::not_yet};
+use crate::{
+    Caller, Engine,
+    error::{EngineError, Result},
+    view::unix_ms,
+};
 
 impl Engine {
     /// Which daemon this is.
     pub async fn version(&self, _caller: &Caller) -> Result<Version> {
-        Err(not_yet())
+        Ok(Version {
+            lodge: env!("CARGO_PKG_VERSION").to_owned(),
+            api: "v1".to_owned(),
+            qemu: self.qemu_version(),
+            pid: std::process::id(),
+            root: self.store.root().dir().display().to_string(),
+            started_ms: unix_ms(self.started),
+        })
     }
+
     /// The host as the daemon sees it.
     pub async fn host(&self, _caller: &Caller) -> Result<HostView> {
-        Err(not_yet())
+        let uname = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let domains = self.domains.list();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(HostView {
+            hostname: text(uname.nodename()),
+            arch: text(uname.machine()),
+            kernel: text(uname.release()),
+            cpu_model: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+            cpus: count(std::thread::available_parallelism().map_or(1, usize::from)),
+            memory_kib: kib("MemTotal"),
+            memory_available_kib: kib("MemAvailable"),
+            qemu: self.qemu_version(),
+            accelerator: Some(self.accelerator_view()),
+            speed: Some(self.speed_view()),
+            domains: count(domains.len()),
+            domains_active: count(domains.iter().filter(|domain| domain.is_active()).count()),
+            networks_active: count(self.networks.list().iter().filter(|network| network.active).count()),
+            warnings: Vec::new(),
+        })
     }
+
     /// What a hypervisor needs of this host.
     pub async fn host_check(&self, _caller: &Caller) -> Result<HostReport> {
-        Err(not_yet())
+        let report = lodge_host::check(&self.store.root().state()).await;
+        // The report's own document has the API's fields and more; what the API does not name is left out.
+        let report = serde_json::to_value(report).and_then(serde_json::from_value);
+        report.map_err(|error| {
+            EngineError::new(Kind::Internal, format!("the host's report cannot be told: {error}"))
+        })
     }
+
+    pub(crate) fn accelerator_view(&self) -> AcceleratorView {
+        AcceleratorView { name: self.accelerator.name().to_owned(), why: self.accelerator.why.clone() }
+    }
+
+    pub(crate) fn speed_view(&self) -> SpeedView {
+        SpeedView { factor: self.accelerator.speed.factor }
+    }
+
+    fn qemu_version(&self) -> Option<String> {
+        self.capabilities.is_present().then(|| self.capabilities.version.to_string())
+    }
+}
+
+/// A line `NAME: value` of a file of the kernel's.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn kib(name: &str) -> u64 {
+    let value = field("/proc/meminfo", name);
+    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }

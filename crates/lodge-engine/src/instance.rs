@@ -1,21 +1,207 @@
 //! Instances: an image, a seed and a domain in one act.
+//!
+//! Whatever step fails, those before it are taken back: no disk, definition or seed of a failed run is left.
 
-use lodge_api::{InstanceRemoval, InstanceSpec, Job, UndefineReport};
+use lodge_api::{
+    DomainView, ImageBuild, InstanceRemoval, InstanceSpec, Job, SeedSpec, UndefineOptions, UndefineReport,
+};
+use lodge_domain::{self as verb, Handle, Ticket};
+use lodge_model::{DomainId, Kind};
+use lodge_store::db::keys::KeyRow;
 
-use crate::{Caller, Engine, error::Result, open::not_yet};
+use crate::{
+    Caller, Engine,
+    error::{EngineError, Result},
+    job::JobHandle,
+};
+
+const MEMORY_KIB: u64 = 1 << 20;
+const VCPUS: u32 = 2;
+const DISK_BYTES: u64 = 10 << 30;
+const NETWORK: &str = "default";
 
 impl Engine {
     /// Makes and starts an instance; the job's result is a `DomainView`.
-    pub async fn run_instance(&self, _caller: &Caller, _spec: InstanceSpec) -> Result<Job> {
-        Err(not_yet())
+    pub async fn run_instance(&self, caller: &Caller, spec: InstanceSpec) -> Result<Job> {
+        caller.may_change()?;
+        let name = match &spec.name {
+            Some(name) => name.clone(),
+            None => self.free_name(&spec.image),
+        };
+        if self.domains.find(&name).is_ok() {
+            return Err(EngineError::new(Kind::Exists, format!("there is a domain `{name}` already"))
+                .with_hint("choose another --name, or remove that one with `lodge rm`"));
+        }
+        let (engine, subject, owner) = (self.clone(), name.clone(), caller.clone());
+        let act = |job| async move {
+            let view = engine.make_instance(&owner, &job, name, spec).await?;
+            Ok(serde_json::to_value(view).unwrap_or_default())
+        };
+        self.jobs.begin(caller, "instance.run", &subject, act).await
     }
+
+    async fn make_instance(
+        &self,
+        caller: &Caller,
+        job: &JobHandle,
+        name: String,
+        spec: InstanceSpec,
+    ) -> Result<DomainView> {
+        if self.image(caller, &spec.image).await.is_err() {
+            let build = ImageBuild { name: spec.image.clone(), force: false };
+            self.build_here(job, &build).await?;
+        }
+        job.tell("cloning the image", None, &spec.image);
+        let disk_bytes = spec.disk_bytes.unwrap_or(DISK_BYTES);
+        let volume =
+            self.clone_into_pool(&spec.image, &name, Some(disk_bytes), spec.disk_bytes.is_none()).await?;
+        let made = self.define_and_start(job, &name, &spec, &volume.path).await;
+        if made.is_err() {
+            self.discard_volume(&volume.path).await;
+        }
+        made
+    }
+
+    async fn define_and_start(
+        &self,
+        job: &JobHandle,
+        name: &str,
+        spec: &InstanceSpec,
+        disk: &str,
+    ) -> Result<DomainView> {
+        let document = document(name, spec, disk);
+        let handle = self.domains.define(&document, verb::DefineOptions::default()).await?;
+        let started = self.seed_and_start(job, &handle, spec).await;
+        if started.is_err() {
+            let options = UndefineOptions { managed_save: true, nvram: true, ..UndefineOptions::default() };
+            if let Err(error) = self.undefine(&handle, options).await {
+                tracing::error!(
+                    domain = name,
+                    error = &error as &dyn std::error::Error,
+                    "not undefined again"
+                );
+            }
+        }
+        started
+    }
+
+    async fn seed_and_start(
+        &self,
+        job: &JobHandle,
+        handle: &Handle,
+        spec: &InstanceSpec,
+    ) -> Result<DomainView> {
+        let mut ssh_keys = spec.ssh_keys.clone();
+        ssh_keys.push(self.own_key().await?.public);
+        let seed = SeedSpec { user_data: spec.user_data.clone(), ssh_keys, hostname: spec.hostname.clone() };
+        self.keep_seed(handle.id(), &handle.name(), seed).await?;
+        if !spec.no_start {
+            job.tell("starting", None, "");
+            let ticket = Ticket { cancel: job.cancel.clone(), ..Ticket::default() };
+            handle.start(verb::StartOptions::default(), ticket).await?;
+        }
+        Ok(self.view_of(handle))
+    }
+
     /// Removes an instance with all its files.
     pub async fn remove_instance(
         &self,
-        _caller: &Caller,
-        _dom: &str,
-        _removal: InstanceRemoval,
+        caller: &Caller,
+        dom: &str,
+        removal: InstanceRemoval,
     ) -> Result<UndefineReport> {
-        Err(not_yet())
+        caller.may_change()?;
+        let handle = self.find_domain(dom)?;
+        if handle.snapshot().is_active() && !removal.dry_run {
+            if !removal.force {
+                return Err(EngineError::new(Kind::InvalidState, format!("domain `{dom}` is running"))
+                    .with_hint("shut it down first, or give --force"));
+            }
+            handle.destroy(verb::DestroyOptions::default()).await?;
+        }
+        if !handle.snapshot().persistent {
+            return Ok(UndefineReport { domain: dom.to_owned(), ..UndefineReport::default() });
+        }
+        let options = UndefineOptions {
+            nvram: true,
+            managed_save: true,
+            snapshots_metadata: true,
+            remove_all_storage: true,
+            dry_run: removal.dry_run,
+        };
+        self.undefine(&handle, options).await
     }
+
+    /// The daemon's own key pair, made at first need, with which `lodge ssh` gets into what `lodge run` made.
+    pub(crate) async fn own_key(&self) -> Result<KeyRow> {
+        const NAME: &str = "lodge";
+        if let Some(key) = self.store.db().key(NAME).await? {
+            return Ok(key);
+        }
+        let path = self.store.root().keys().join("id_ed25519");
+        let pair = lodge_guest::keys::generate(&path, "lodge").await?;
+        let key = KeyRow {
+            name: NAME.to_owned(),
+            public: pair.public,
+            private_path: Some(pair.private_path),
+            created_ms: lodge_store::db::now_ms(),
+        };
+        self.store.db().put_key(key.clone()).await?;
+        Ok(key)
+    }
+
+    /// `debian-12-1`, `debian-12-2` …: the first that no domain has.
+    fn free_name(&self, image: &str) -> String {
+        let free = (1_u32..).map(|number| format!("{image}-{number}"));
+        let mut free = free.filter(|name| self.domains.find(name).is_err());
+        free.next().unwrap_or_else(|| DomainId::random().to_string())
+    }
+}
+
+/// libvirt's document of an instance; what is not said here is completed as libvirt would.
+fn document(name: &str, spec: &InstanceSpec, disk: &str) -> String {
+    let escape = |text: &str| {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;").replace('"', "&quot;")
+    };
+    let (name, image, disk) = (escape(name), escape(&spec.image), escape(disk));
+    let network = escape(spec.network.as_deref().unwrap_or(NETWORK));
+    let memory_kib = spec.memory_kib.unwrap_or(MEMORY_KIB);
+    let cpus =
+        std::thread::available_parallelism().map_or(VCPUS, |cpus| u32::try_from(cpus.get()).unwrap_or(VCPUS));
+    let vcpus = spec.vcpus.unwrap_or(VCPUS.min(cpus));
+    format!(
+        "<domain type='kvm'>
+  <name>{name}</name>
+  <metadata>
+    <lodge:guest xmlns:lodge='{namespace}'>
+      <lodge:image name='{image}'/>
+    </lodge:guest>
+  </metadata>
+  <memory unit='KiB'>{memory_kib}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>
+  <features><acpi/><apic/></features>
+  <cpu mode='host-model' check='partial'/>
+  <clock offset='utc'>
+    <timer name='rtc' tickpolicy='catchup'/>
+    <timer name='pit' tickpolicy='delay'/>
+    <timer name='hpet' present='no'/>
+  </clock>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file='{disk}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <interface type='network'><source network='{network}'/><model type='virtio'/></interface>
+    <serial type='pty'/>
+    <console type='pty'/>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <memballoon model='virtio'/>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+</domain>
+",
+        namespace = lodge_model::domain::lodge::NAMESPACE,
+    )
 }

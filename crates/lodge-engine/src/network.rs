@@ -1,54 +1,129 @@
 //! Use cases of networks.
 
-use lodge_api::{Lease, NetworkOptions, NetworkView, XmlOptions};
+use std::sync::Arc;
 
-use crate::{Caller, Engine, error::Result, open::not_yet};
+use lodge_api::{AddressFamily, Lease, NetworkOptions, NetworkView, XmlOptions};
+use lodge_model::Kind;
+use lodge_network::NetworkView as Network;
+
+use crate::{
+    Caller, Engine,
+    error::{EngineError, Result},
+};
 
 impl Engine {
     /// Every network, by name.
     pub async fn networks(&self, _caller: &Caller) -> Result<Vec<NetworkView>> {
-        Err(not_yet())
+        let mut views: Vec<NetworkView> = self.networks.list().iter().map(|network| view(network)).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(views)
     }
+
     /// One network, by name or UUID.
-    pub async fn network(&self, _caller: &Caller, _net: &str) -> Result<NetworkView> {
-        Err(not_yet())
+    pub async fn network(&self, _caller: &Caller, net: &str) -> Result<NetworkView> {
+        Ok(view(&*self.find_network(net)?))
     }
+
     /// A network's document.
-    pub async fn network_xml(&self, _caller: &Caller, _net: &str, _options: XmlOptions) -> Result<String> {
-        Err(not_yet())
+    pub async fn network_xml(&self, _caller: &Caller, net: &str, options: XmlOptions) -> Result<String> {
+        let network = self.find_network(net)?;
+        Ok(self.networks.xml(network.id, options.inactive).await?)
     }
+
     /// Defines a network or, with `start`, creates a transient one.
     pub async fn define_network(
         &self,
-        _caller: &Caller,
-        _xml: String,
-        _options: NetworkOptions,
+        caller: &Caller,
+        xml: String,
+        options: NetworkOptions,
     ) -> Result<NetworkView> {
-        Err(not_yet())
+        caller.may_change()?;
+        if options.start {
+            return Err(EngineError::new(Kind::Unsupported, "transient networks are not supported yet")
+                .with_hint("define the network, then start it"));
+        }
+        if options.validate {
+            lodge_model::network::Network::parse_strict(&xml)?;
+        }
+        Ok(view(&*self.networks.define(&xml).await?))
     }
+
     /// Undefines a network.
-    pub async fn undefine_network(&self, _caller: &Caller, _net: &str) -> Result<()> {
-        Err(not_yet())
+    pub async fn undefine_network(&self, caller: &Caller, net: &str) -> Result<()> {
+        caller.may_change()?;
+        Ok(self.networks.undefine(self.find_network(net)?.id).await?)
     }
+
     /// Brings a network up.
-    pub async fn start_network(&self, _caller: &Caller, _net: &str) -> Result<NetworkView> {
-        Err(not_yet())
+    pub async fn start_network(&self, caller: &Caller, net: &str) -> Result<NetworkView> {
+        caller.may_change()?;
+        let network = self.find_network(net)?;
+        if network.active {
+            return Err(EngineError::new(Kind::InvalidState, "network is already active"));
+        }
+        let started = self.networks.start(network.id).await?;
+        let warnings = started.notes;
+        Ok(NetworkView { warnings, ..view(&*self.find_network(net)?) })
     }
+
     /// Takes a network down.
-    pub async fn destroy_network(&self, _caller: &Caller, _net: &str) -> Result<NetworkView> {
-        Err(not_yet())
+    pub async fn destroy_network(&self, caller: &Caller, net: &str) -> Result<NetworkView> {
+        caller.may_change()?;
+        let network = self.find_network(net)?;
+        if !network.active {
+            return Err(EngineError::new(Kind::InvalidState, "network is not active"));
+        }
+        self.networks.stop(network.id).await?;
+        Ok(view(&*self.find_network(net)?))
     }
+
     /// Whether a network starts with the daemon.
     pub async fn set_network_autostart(
         &self,
-        _caller: &Caller,
-        _net: &str,
-        _enabled: bool,
+        caller: &Caller,
+        net: &str,
+        enabled: bool,
     ) -> Result<NetworkView> {
-        Err(not_yet())
+        caller.may_change()?;
+        let network = self.find_network(net)?;
+        self.networks.set_autostart(network.id, enabled).await?;
+        Ok(view(&*self.find_network(net)?))
     }
+
     /// A network's leases.
-    pub async fn network_leases(&self, _caller: &Caller, _net: &str) -> Result<Vec<Lease>> {
-        Err(not_yet())
+    pub async fn network_leases(&self, _caller: &Caller, net: &str) -> Result<Vec<Lease>> {
+        let network = self.find_network(net)?;
+        Ok(self.networks.leases(network.id).await?.into_iter().map(lease).collect())
+    }
+
+    fn find_network(&self, net: &str) -> Result<Arc<Network>> {
+        Ok(self.networks.get(net)?)
+    }
+}
+
+fn view(network: &Network) -> NetworkView {
+    NetworkView {
+        name: network.name.clone(),
+        uuid: network.id.0,
+        active: network.active,
+        persistent: network.persistent,
+        autostart: network.autostart,
+        bridge: Some(network.bridge.clone()).filter(|bridge| !bridge.is_empty()),
+        forward: Some(network.mode.clone()).filter(|mode| mode != "isolated"),
+        addresses: network.addresses.clone(),
+        domain: network.domain.clone(),
+        warnings: Vec::new(),
+    }
+}
+
+fn lease(lease: lodge_network::Lease) -> Lease {
+    Lease {
+        expires_ms: Some(lease.expires * 1000).filter(|expires| *expires > 0),
+        mac: lease.mac.to_string(),
+        family: AddressFamily::Ipv4,
+        ip: lease.ip.to_string(),
+        prefix: lease.prefix,
+        hostname: lease.hostname,
+        client_id: lease.client_id,
     }
 }

@@ -1,8 +1,26 @@
-//! Opening the engine.
+//! Opening the engine: every resource, in the order that crash recovery needs.
+//!
+//! Store → what this host can do → storage and networks → domains (open sagas finished or undone, running guests
+//! adopted) → followers of those that run. Only then may a front listen.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
-use crate::error::{EngineError, Result};
+use lodge_domain::{Domains, DomainsConfig};
+use lodge_network::{NetdProgram, Networks, NetworksConfig};
+use lodge_qemu::Capabilities;
+use lodge_storage::Storage;
+use lodge_store::{Root, Store};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{accelerator, error::Result, event::Feed, job::Jobs, ports, readiness::Followers};
+
+/// Debian's and Fedora's place of QEMU for this machine.
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// What the daemon is told at its start.
 #[derive(Clone, Debug, Default)]
@@ -18,27 +36,162 @@ pub struct Config {
 /// All use cases. Cheap to clone; every clone is the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    _state: Arc<()>,
+    state: Arc<State>,
+}
+
+/// What all use cases share. Resources keep their own state; nothing here is written after the start.
+pub struct State {
+    pub(crate) store: Store,
+    pub(crate) domains: Domains,
+    pub(crate) networks: Networks,
+    pub(crate) storage: Storage,
+    pub(crate) jobs: Jobs,
+    pub(crate) feed: Feed,
+    pub(crate) followers: Followers,
+    pub(crate) accelerator: accelerator::Choice,
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) started: SystemTime,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Deref for Engine {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Engine {
     /// Opens the store, finishes or undoes what a crash left, adopts what runs. Listen only after this.
-    pub async fn open(_config: Config) -> Result<Self> {
-        Err(not_yet())
+    pub async fn open(config: Config) -> Result<Self> {
+        let root = Root::new(config.root.clone())?;
+        let store = {
+            let root = root.clone();
+            tokio::task::spawn_blocking(move || Store::open(&root))
+                .await
+                .expect("opening a store does not panic")?
+        };
+        let feed = Feed::new(store.db().clone());
+        let jobs = Jobs::open(store.db().clone(), feed.clone()).await?;
+        sweep_builds(&root);
+        let capabilities = Arc::new(capabilities(&root).await);
+        let accelerator = accelerator::choose(&capabilities, store.db(), config.accelerator_fallback).await;
+        let storage = Storage::open(&store).await?;
+        let networks =
+            Networks::open(NetworksConfig { root: root.clone(), netd: netd_program(&config) }).await?;
+        let known = ports::Known::default();
+        let ports = ports::wire(&store, &storage, &networks, &known);
+        let domains = Domains::open(
+            DomainsConfig {
+                store: store.clone(),
+                capabilities: Arc::clone(&capabilities),
+                accelerator: accelerator.for_domains(),
+                speed: accelerator.speed,
+                user: None,
+            },
+            ports,
+        )
+        .await?;
+        known.set(domains.clone());
+        let followers = Followers::new(accelerator.speed);
+        let state = State {
+            store,
+            domains,
+            networks,
+            storage,
+            jobs,
+            feed,
+            followers,
+            accelerator,
+            capabilities,
+            started: SystemTime::now(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        let engine = Self { state: Arc::new(state) };
+        engine.follow_domains();
+        engine.tell_of_networks();
+        Ok(engine)
     }
 
     /// Where the REST socket is to be.
     pub fn rest_socket(&self) -> PathBuf {
-        PathBuf::new()
+        self.store.root().rest_socket()
     }
 
     /// Starts what is marked for autostart; called once the fronts listen.
-    pub async fn autostart(&self) {}
+    pub async fn autostart(&self) {
+        for (network, error) in self.networks.autostart().await {
+            tracing::error!(network, %error, "network not started");
+        }
+        self.domains.autostart().await;
+    }
 
     /// Ends the engine's own tasks. Guests and networks go on.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs `task` until it ends or the engine closes.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Publishes what happens to networks.
+    fn tell_of_networks(&self) {
+        let (feed, mut events) = (self.feed.clone(), self.networks.subscribe());
+        self.spawn(async move {
+            use tokio::sync::broadcast::error::RecvError;
+            loop {
+                match events.recv().await {
+                    Ok((_, name, event)) => {
+                        let data = serde_json::to_value(&event).unwrap_or_default();
+                        let kind = data["event"].as_str().unwrap_or("changed").replace('-', "_");
+                        feed.publish(format!("network.{kind}"), name, data);
+                    }
+                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "network events missed"),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
 }
 
-pub(crate) fn not_yet() -> EngineError {
-    EngineError::new(lodge_model::Kind::Unsupported, "the engine is not wired yet")
+/// What a build that was cut off left behind.
+fn sweep_builds(root: &Root) {
+    match lodge_build::sweep(&root.images()) {
+        Ok(swept) => {
+            for path in swept {
+                tracing::info!(path = %path.display(), "leftover of an image build removed");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "leftovers of image builds not looked for"),
+    }
+}
+
+/// What the host's QEMU can do. Without a QEMU the daemon serves all that needs none; a start then says what to do.
+async fn capabilities(root: &Root) -> Capabilities {
+    let binary = Path::new(QEMU);
+    match Capabilities::probe(binary, Some(&root.cache())).await {
+        Ok(capabilities) => capabilities,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no usable QEMU");
+            Capabilities::none(binary)
+        }
+    }
+}
+
+fn netd_program(config: &Config) -> NetdProgram {
+    let running = || std::env::current_exe().unwrap_or_else(|_| "/usr/bin/lodge".into());
+    NetdProgram { program: config.program.clone().unwrap_or_else(running), args: vec!["netd".into()] }
 }

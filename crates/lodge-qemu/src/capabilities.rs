@@ -58,6 +58,27 @@ impl Capabilities {
         Ok(found)
     }
 
+    /// Those of no QEMU at all: for a host that has none yet. A start then says what to install.
+    pub fn none(binary: &Path) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            version: VersionNumber { major: 0, minor: 0, micro: 0 },
+            package: String::new(),
+            machines: Vec::new(),
+            devices: BTreeSet::new(),
+            chardevs: BTreeSet::new(),
+            cpu_models: Vec::new(),
+            kvm: false,
+            options: BTreeSet::new(),
+            machine_properties: BTreeSet::new(),
+        }
+    }
+
+    /// Whether there is a QEMU behind these.
+    pub fn is_present(&self) -> bool {
+        !self.machines.is_empty()
+    }
+
     /// Whether the device exists in this QEMU.
     pub fn has_device(&self, name: &str) -> bool {
         self.devices.contains(name)

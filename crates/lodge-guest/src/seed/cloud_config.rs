@@ -13,6 +13,7 @@ use super::user_data::distance;
 pub(super) struct Judged {
     pub(super) notes: Vec<String>,
     pub(super) drops_default_user: bool,
+    pub(super) hostname: Option<String>,
 }
 
 /// Names that cloud-init still takes, and what it calls them now (22.2 and later warn of them).
@@ -134,6 +135,7 @@ pub(super) fn judge(text: &str) -> Result<Judged, UserDataFault> {
             let mut judged = Judged::default();
             judged.notes.extend(duplicate);
             judged.drops_default_user = keys.get("users").is_some_and(drops_default);
+            judged.hostname = keys.get("hostname").and_then(Value::as_str).map(str::to_owned);
             judged.notes.extend(keys.keys().filter_map(|key| note_on(key)));
             return Ok(judged);
         }

@@ -14,6 +14,7 @@ pub struct UserData {
     kind: Kind,
     notes: Vec<String>,
     drops_default_user: bool,
+    hostname: Option<String>,
 }
 
 /// What cloud-init takes it for, by its first line.
@@ -117,7 +118,13 @@ impl UserData {
         if bytes.len() > USER_DATA_MAX_BYTES {
             return Err(UserDataFault::TooLong { found: bytes.len() });
         }
-        let taken = |kind| Self { bytes: bytes.to_vec(), kind, notes: Vec::new(), drops_default_user: false };
+        let taken = |kind| Self {
+            bytes: bytes.to_vec(),
+            kind,
+            notes: Vec::new(),
+            drops_default_user: false,
+            hostname: None,
+        };
         if bytes.starts_with(&[0x1f, 0x8b]) {
             return Ok(taken(Kind::Gzip));
         }
@@ -131,6 +138,7 @@ impl UserData {
                 let judged = cloud_config::judge(text)?;
                 user_data.notes = judged.notes;
                 user_data.drops_default_user = judged.drops_default_user;
+                user_data.hostname = judged.hostname;
             }
             Kind::Archive => cloud_config::judge_archive(text)?,
             Kind::Script
@@ -148,6 +156,11 @@ impl UserData {
     /// The text, byte for byte.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The host name a cloud-config gives the guest; the host vouches for it in its DNS.
+    pub fn hostname(&self) -> Option<&str> {
+        self.hostname.as_deref()
     }
 
     /// What cloud-init takes it for.

@@ -1,0 +1,223 @@
+//! What one resource needs of another, handed to it here: resources never use each other.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use lodge_domain::{
+    AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
+};
+use lodge_model::{
+    DomainId, Kind,
+    domain::{
+        Domain,
+        interface::{Interface, InterfaceKind},
+    },
+};
+use lodge_network::{AttachRequest, Networks};
+use lodge_storage::{DiskUse, Storage, StorageError};
+use lodge_store::{Root, Store};
+
+use crate::{error::EngineError, seed};
+
+/// Everything a guest's life needs.
+pub(crate) fn wire(store: &Store, storage: &Storage, networks: &Networks, known: &Known) -> Ports {
+    Ports {
+        volumes: Arc::new(Disks { storage: storage.clone(), known: known.clone() }),
+        nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
+        seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
+    }
+}
+
+/// The engine's error in the words of a port.
+pub(crate) fn port_error(error: EngineError) -> PortError {
+    PortError {
+        kind: error.kind(),
+        message: error.to_string(),
+        hint: error.hint().map(str::to_owned),
+        source: error.into_source(),
+    }
+}
+
+struct Cards {
+    networks: Networks,
+    root: Root,
+}
+
+impl Cards {
+    async fn plug(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        card: &Interface,
+    ) -> Result<AttachedNic, PortError> {
+        let source = card.source.as_deref();
+        match card.kind {
+            InterfaceKind::User => {
+                Ok(AttachedNic { ifname: None, fds: Vec::new(), bridge: None, user_mode: true })
+            }
+            InterfaceKind::Network => {
+                let network = source.and_then(|source| source.network.clone());
+                let request = AttachRequest {
+                    network: network.ok_or_else(|| missing("source network"))?,
+                    domain,
+                    domain_name: document.name.clone(),
+                    hostnames: seed::seeded_hostname(&self.root, domain, &document.name)
+                        .into_iter()
+                        .collect(),
+                    mac: card.mac().ok_or_else(|| missing("mac address"))?,
+                    target: card.target.as_ref().map(|target| target.dev.clone()),
+                    mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
+                };
+                let attached =
+                    self.networks.attach(request).await.map_err(|error| port_error(error.into()))?;
+                Ok(AttachedNic {
+                    ifname: Some(attached.ifname),
+                    fds: vec![attached.tap],
+                    bridge: Some(attached.bridge),
+                    user_mode: false,
+                })
+            }
+            other => Err(PortError::new(
+                Kind::Unsupported,
+                format!("interfaces of type `{}` are not supported yet", other.as_str()),
+            )
+            .with_hint(
+                "use <interface type='network'>; a network of mode bridge plugs guests into any bridge",
+            )),
+        }
+    }
+}
+
+fn missing(what: &str) -> PortError {
+    PortError::new(Kind::InvalidInput, format!("an <interface> has no {what}"))
+}
+
+#[async_trait::async_trait]
+impl Nics for Cards {
+    async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError> {
+        let mut attached = Vec::new();
+        for card in &document.devices.interfaces {
+            match self.plug(domain, document, card).await {
+                Ok(nic) => attached.push(nic),
+                Err(error) => {
+                    self.detach(domain).await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    async fn adopt(&self, domain: DomainId, _document: &Domain) -> Result<(), PortError> {
+        // Networks read their ports from the host: a tap names its domain in its ifalias.
+        tracing::debug!(domain = %domain, "cards of an adopted domain are known by their taps");
+        Ok(())
+    }
+
+    async fn detach(&self, domain: DomainId) -> Result<(), PortError> {
+        let mut failed = None;
+        for network in self.networks.list() {
+            for nic in network.nics.iter().filter(|nic| nic.domain == domain) {
+                // Every card is tried; the first failure is told.
+                if let Err(error) = self.networks.detach(&nic.ifname).await {
+                    failed.get_or_insert(port_error(error.into()));
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// All domains, once there are any: disks are judged by who else names them. Ports are made before domains are.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    domains: Arc<OnceLock<Domains>>,
+}
+
+impl Known {
+    pub fn set(&self, domains: Domains) {
+        assert!(self.domains.set(domains).is_ok(), "set once, by the engine's opening");
+    }
+
+    /// The disks of all definitions but `domain`'s, each with its domain's name.
+    async fn disks_beside(&self, domain: DomainId) -> Vec<(String, PathBuf)> {
+        let Some(domains) = self.domains.get().cloned() else { return Vec::new() };
+        let read = move || {
+            let others = domains.list().into_iter().filter(|other| other.id != domain);
+            let disks = others.filter_map(|other| {
+                let document = domains.get(other.id).ok()?.document().ok()?;
+                let paths = document.devices.disks.iter().filter_map(|disk| disk.path().map(PathBuf::from));
+                Some(paths.map(|path| (other.name.to_string(), path)).collect::<Vec<_>>())
+            });
+            disks.flatten().collect()
+        };
+        // Thousands of documents may be read: not on a thread that serves others.
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+}
+
+struct Disks {
+    storage: Storage,
+    known: Known,
+}
+
+impl Disks {
+    fn uses(&self, document: &Domain) -> Result<Vec<DiskUse>, PortError> {
+        DiskUse::of(document, self.storage.pool_dir()).map_err(storage_error)
+    }
+}
+
+fn storage_error(error: StorageError) -> PortError {
+    port_error(error.into())
+}
+
+#[async_trait::async_trait]
+impl Volumes for Disks {
+    async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        let uses = self.uses(document)?;
+        let claimed = self.storage.claim(domain, &document.name, &uses).await.map_err(storage_error)?;
+        let link = |file: lodge_storage::ClaimedFile| ChainLink {
+            path: file.path,
+            format: file.format.as_str().to_owned(),
+            fd: file.fd,
+            read_only: file.read_only,
+        };
+        let disk = |disk: lodge_storage::ClaimedDisk| ClaimedDisk {
+            target: disk.target,
+            chain: disk.chain.into_iter().map(link).collect(),
+        };
+        Ok(claimed.into_iter().map(disk).collect())
+    }
+
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
+        let uses = self.uses(document)?;
+        self.storage.adopt(domain, &document.name, &uses).await.map_err(storage_error)
+    }
+
+    async fn release(&self, domain: DomainId) -> Result<(), PortError> {
+        self.storage.release(domain);
+        Ok(())
+    }
+
+    async fn storage_of(&self, domain: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError> {
+        let uses = self.uses(document)?;
+        let with_files: Vec<(String, PathBuf)> =
+            uses.into_iter().filter_map(|disk| Some((disk.target, disk.path?))).collect();
+        let paths: Vec<PathBuf> = with_files.iter().map(|(_, path)| path.clone()).collect();
+        let others = self.known.disks_beside(domain).await;
+        let judged = self.storage.judge_removal(domain, &paths, &others).await.map_err(storage_error)?;
+        let disk = |((target, path), removal): ((String, PathBuf), lodge_storage::Removal)| DiskStorage {
+            target,
+            path,
+            keep: removal.keep,
+        };
+        Ok(with_files.into_iter().zip(judged).map(disk).collect())
+    }
+
+    async fn delete(&self, domain: DomainId, path: &Path) -> Result<(), PortError> {
+        let others = self.known.disks_beside(domain).await;
+        self.storage.delete_volume(domain, path, &others).await.map_err(storage_error)
+    }
+}
