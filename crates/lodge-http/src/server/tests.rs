@@ -1,5 +1,6 @@
 //! The server under hostile and unlucky clients, with handlers of its own: no engine is needed for that.
 
+mod calls;
 mod streams;
 
 use std::fmt::Write as _;

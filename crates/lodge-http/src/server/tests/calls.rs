@@ -1,0 +1,107 @@
+//! The client has a method for every operation of the API, and none that the API has not.
+
+use std::collections::BTreeSet;
+
+use lodge_api::{
+    AddressSource, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone, ImageImport,
+    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PowerOptions,
+    RestoreOptions, SaveOptions, SeedSpec, StartOptions, UndefineOptions, WaitFor, WaitQuery, XmlOptions,
+};
+use tokio::sync::Mutex;
+
+use super::*;
+use crate::refusal::Refusal;
+
+/// Every operation of the OpenAPI document, with `D` for a name and 7 for a number.
+fn operations() -> BTreeSet<String> {
+    let document: serde_json::Value = serde_json::from_str(&crate::openapi_json()).unwrap();
+    let mut out = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let name = |segment: &str| match segment {
+            "{job}" => "7".to_owned(),
+            _ if segment.starts_with('{') => "D".to_owned(),
+            _ => segment.to_owned(),
+        };
+        let path = path.split('/').map(name).collect::<Vec<_>>().join("/");
+        out.extend(
+            item.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())),
+        );
+    }
+    out
+}
+
+/// Calls every method of the client; what comes of it does not matter.
+async fn call_all(client: &Client) {
+    let d = "D";
+    drop(client.version().await);
+    drop(client.host().await);
+    drop(client.host_check().await);
+    drop(client.openapi().await);
+    drop(client.domains(&DomainFilter::default()).await);
+    drop(client.define_domain("<domain/>", &DefineOptions::default()).await);
+    drop(client.domain(d).await);
+    drop(client.domain_xml(d, &XmlOptions::default()).await);
+    drop(client.undefine_domain(d, &UndefineOptions::default()).await);
+    drop(client.start_domain(d, &StartOptions::default()).await);
+    drop(client.destroy_domain(d, &DestroyOptions::default()).await);
+    drop(client.shutdown_domain(d, &PowerOptions::default()).await);
+    drop(client.reboot_domain(d, &PowerOptions::default()).await);
+    drop(client.suspend_domain(d).await);
+    drop(client.resume_domain(d).await);
+    drop(client.reset_domain(d).await);
+    drop(client.save_domain(d, &SaveOptions::default()).await);
+    drop(client.restore_domain(&RestoreOptions::default()).await);
+    drop(client.managed_save(d, &ManagedSaveOptions::default()).await);
+    drop(client.remove_managed_save(d).await);
+    drop(client.autostart_domain(d, true).await);
+    drop(client.domain_interfaces(d, AddressSource::Lease).await);
+    drop(client.domain_blocks(d).await);
+    drop(client.domain_nics(d).await);
+    drop(client.domain_log(d, &LogQuery::default()).await);
+    drop(client.set_seed(d, &SeedSpec::default()).await);
+    drop(client.seed(d).await);
+    drop(client.remove_seed(d).await);
+    drop(client.readiness(d).await);
+    drop(client.wait(d, &WaitQuery { target: WaitFor::Ready, timeout_s: None }).await);
+    drop(client.console(d, false).await);
+    drop(client.networks().await);
+    drop(client.define_network("<network/>", &NetworkOptions::default()).await);
+    drop(client.network(d).await);
+    drop(client.network_xml(d, &XmlOptions::default()).await);
+    drop(client.undefine_network(d).await);
+    drop(client.start_network(d).await);
+    drop(client.destroy_network(d).await);
+    drop(client.autostart_network(d, true).await);
+    drop(client.leases(d).await);
+    drop(client.images().await);
+    drop(client.image(d).await);
+    drop(client.import_image(&ImageImport::default()).await);
+    drop(client.build_image(&ImageBuild::default()).await);
+    drop(client.clone_image(d, &ImageClone::default()).await);
+    drop(client.remove_image(d).await);
+    drop(client.run_instance(&InstanceSpec::default()).await);
+    drop(client.remove_instance(d, &InstanceRemoval::default()).await);
+    drop(client.jobs().await);
+    drop(client.job(7, &JobWait::default()).await);
+    drop(client.cancel_job(7).await);
+    drop(client.events(None).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_has_its_method_of_the_client() {
+    let heard = Arc::new(Mutex::new(BTreeSet::new()));
+    let record = {
+        let heard = Arc::clone(&heard);
+        async move |request: Request| {
+            heard.lock().await.insert(format!("{} {}", request.method(), request.uri().path()));
+            Refusal::new(ErrorKind::Unsupported, "a test")
+        }
+    };
+    let trial = Trial::of(Router::new().fallback(record));
+    call_all(&trial.client().await).await;
+    trial.stop().await;
+    let mut heard = heard.lock().await.clone();
+    // The trial server answers this one itself.
+    heard.insert("GET /v1/version".to_owned());
+    assert_eq!(heard, operations());
+}
