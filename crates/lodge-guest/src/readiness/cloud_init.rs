@@ -43,9 +43,11 @@ pub enum Verdict {
 /// The stages in their order. `modules-init` belongs to `init` in all versions; its entry stays empty.
 const STAGES: [&str; 4] = ["init-local", "init", "modules-config", "modules-final"];
 
-/// Complaints kept; texts are cut to this many characters.
+/// Complaints kept.
 const COMPLAINTS_MAX: usize = 20;
-const TEXT_MAX_CHARS: usize = 400;
+/// Characters of a guest's text that are looked at, and that are shown.
+const TEXT_MAX_CHARS: usize = 4000;
+const LINE_MAX_CHARS: usize = 400;
 
 /// What was read of a guest.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,17 +85,23 @@ pub fn digest(records: &Records<'_>) -> Report {
         status.get(name).and_then(|stage| serde_json::from_value(stage.clone()).ok()).unwrap_or_default()
     };
     let stages = STAGES.map(|name| (name, stage_of(name)));
-    let text_of = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).map(clean);
+    let text_of = |map: &Map<String, Value>, key: &str| {
+        map.get(key).and_then(Value::as_str).map(|text| clean(text, 80))
+    };
     let running = text_of(&status, "stage").filter(|stage| !stage.is_empty());
     let datasource = result.as_ref().and_then(|result| text_of(result, "datasource"));
     let datasource = datasource.or_else(|| text_of(&status, "datasource"));
-    let errors: Vec<(&str, String)> = stages
-        .iter()
-        .flat_map(|(name, stage)| stage.errors.iter().map(move |error| (*name, text(error))))
-        .collect();
+    let errors =
+        stages.iter().flat_map(|(name, stage)| stage.errors.iter().map(|error| failure(name, &text(error))));
+    let mut failures: Vec<Failure> = errors.collect();
+    for (_, complaint) in stages.iter().flat_map(|(_, stage)| complaints_of(stage)) {
+        failures.extend(
+            module_failure(&complaint).filter(|new| failures.iter().all(|old| old.module != new.module)),
+        );
+    }
     let is_over = running.is_none()
         && (result.is_some() || stages.last().is_some_and(|(_, stage)| stage.finished.unwrap_or(0.0) > 0.0));
-    let failures: Vec<Failure> = errors.iter().map(|(stage, error)| failure(stage, error)).collect();
+    let failed: Vec<String> = failures.iter().map(|failure| failure.module.clone()).collect();
     let verdict = match failures.into_iter().next() {
         _ if !is_over => Verdict::Running,
         Some(failure) => Verdict::Failed(failure),
@@ -103,7 +111,6 @@ pub fn digest(records: &Records<'_>) -> Report {
             None => Verdict::Done,
         },
     };
-    let failed: Vec<String> = errors.iter().map(|(stage, error)| failure(stage, error).module).collect();
     let recoverable = complaints(&stages);
     let output = records.output.and_then(last_line);
     let message = message(&verdict, running.as_deref(), &stages, &failed, &recoverable, output.as_deref());
@@ -171,28 +178,43 @@ pub fn log_line(log: &[u8], module: &str) -> Option<String> {
     // Both spellings: 22.4 names modules with `-`, 23.1 and later with `_`.
     let (dashed, lined) = (module.replace('_', "-"), module.replace('-', "_"));
     let names = |line: &str| line.contains(&dashed) || line.contains(&lined);
-    let is_bad = |line: &str| {
-        ["[WARNING]", "[ERROR]", "[CRITICAL]", "WARNING]:", "ERROR]:"]
-            .iter()
-            .any(|level| line.contains(level))
-    };
+    let is_bad = |line: &str| ["WARNING]:", "ERROR]:", "CRITICAL]:"].iter().any(|level| line.contains(level));
+    // The package module fails with its last error; these lines tell which one it was.
+    let telling = ["Failed to install packages", "Package update failed", "Package upgrade failed"];
     let lines: Vec<&str> = log.lines().collect();
-    let said = lines.iter().position(|line| is_bad(line) && names(line));
-    let said = said.or_else(|| lines.iter().position(|line| is_bad(line)))?;
-    // A trace back follows; its last line is the exception, which says more than the line before it.
-    let exception = lines[said + 1..]
-        .iter()
-        .skip_while(|line| !line.starts_with("Traceback"))
-        .skip(1)
-        .take(200)
-        .find(|line| !line.starts_with(' ') && !line.trim().is_empty())
-        .filter(|line| !is_stamped(line));
-    let near_trace = lines[said + 1..].iter().take(3).any(|line| line.starts_with("Traceback"));
-    let line = clean(lines[said]);
-    Some(match exception.filter(|_| near_trace) {
-        Some(exception) => format!("{line} | {}", clean(exception)),
+    let find = |wanted: &dyn Fn(&str) -> bool| lines.iter().position(|line| is_bad(line) && wanted(line));
+    let said = (lined == "package_update_upgrade_install")
+        .then(|| find(&|line| telling.iter().any(|words| line.contains(words))))
+        .flatten();
+    let said = said.or_else(|| find(&|line| names(line) && line.contains("Running module")));
+    let said = said.or_else(|| find(&|line| names(line))).or_else(|| find(&|_| true))?;
+    let line = clean(lines[said], LINE_MAX_CHARS);
+    Some(match exception(lines[said], &lines[said + 1..]) {
+        Some(exception) => format!("{line} | {exception}"),
         None => line,
     })
+}
+
+/// The exception of the trace back that follows a line, which says more than the line; for a command that failed
+/// also which and how.
+fn exception(line: &str, following: &[&str]) -> Option<String> {
+    let said = |line: &str| line.split_once("]: ").map(|(_, message)| message.to_owned());
+    // The same again at level debug stands between them (`util.logexc`).
+    let again = following.first().is_some_and(|next| said(next) == said(line));
+    let trace = usize::from(again);
+    following.get(trace).filter(|line| line.starts_with("Traceback"))?;
+    let body = following[trace + 1..].iter().take(200);
+    let end =
+        body.skip_while(|line| line.starts_with(' ') || line.is_empty()).take_while(|line| !is_stamped(line));
+    let mut words = String::new();
+    for line in end
+        .take(8)
+        .filter(|line| !matches!(line.trim(), "Exit code: -" | "Reason: -" | "Stdout: -" | "Stderr: -"))
+    {
+        words.push_str(if words.is_empty() { "" } else { "; " });
+        words.push_str(line.trim());
+    }
+    (!words.is_empty()).then(|| clean(&words, LINE_MAX_CHARS))
 }
 
 /// The line of ds-identify's log that tells why no data source was found.
@@ -200,7 +222,7 @@ pub fn ds_identify_line(log: &[u8]) -> Option<String> {
     let log = String::from_utf8_lossy(log);
     let telling = ["No ds found", "no datasource", "Disabled", "disabled"];
     let found = telling.iter().find_map(|words| log.lines().rev().find(|line| line.contains(words)));
-    found.map(clean)
+    found.map(|line| clean(line, LINE_MAX_CHARS))
 }
 
 /// A line of the log proper begins with its date.
@@ -221,11 +243,41 @@ fn failure(stage: &str, error: &str) -> Failure {
     };
     Failure {
         module: module.chars().take(80).collect(),
-        reason: reason.to_owned(),
+        reason: command_failure(reason)
+            .unwrap_or_else(|| reason.to_owned())
+            .chars()
+            .take(LINE_MAX_CHARS)
+            .collect(),
         log_line: None,
         hint: Some(hint(module)),
         stalled: false,
     }
+}
+
+/// `ProcessExecutionError("…\nCommand: ['a', 'b']\nExit code: 100\nReason: -\n…")` as a sentence. The text is a
+/// Python repr: its newlines are a backslash and an `n`.
+fn command_failure(reason: &str) -> Option<String> {
+    let text = reason.strip_prefix("ProcessExecutionError(")?.replace("\\n", "\n");
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?.trim();
+        let value = value.trim_end_matches(['"', ')']);
+        (!matches!(value, "" | "-")).then(|| value.to_owned())
+    };
+    let words = field("Command")?;
+    let command = words.trim_matches(['[', ']']).split(", ").map(|word| word.trim_matches(['\'', '"']));
+    let command = command.collect::<Vec<_>>().join(" ");
+    Some(match (field("Reason"), field("Exit code")) {
+        (Some(reason), _) => format!("`{command}`: {reason}"),
+        (None, Some(code)) => format!("`{command}` ended with exit code {code}"),
+        (None, None) => format!("`{command}` failed"),
+    })
+}
+
+/// A complaint that is in truth the failure of a module: 23.4 and later end with no error all the same (cloud-init
+/// issue 6281).
+fn module_failure(complaint: &str) -> Option<Failure> {
+    let (module, rest) = complaint.strip_prefix("Running module ")?.split_once(' ')?;
+    rest.ends_with("failed").then(|| failure("", &format!("('{module}', the module failed)")))
 }
 
 fn hint(module: &str) -> String {
@@ -269,17 +321,21 @@ fn result_errors(result: Option<&Map<String, Value>>) -> Option<String> {
 
 fn complaints(stages: &[(&str, Stage)]) -> Vec<String> {
     let mut all = Vec::new();
-    for (_, stage) in stages {
-        for (level, texts) in &stage.recoverable_errors {
-            for complaint in texts.as_array().into_iter().flatten() {
-                let complaint = format!("{}: {}", clean(level), text(complaint));
-                if all.len() < COMPLAINTS_MAX && !all.contains(&complaint) {
-                    all.push(complaint);
-                }
-            }
+    for (level, complaint) in stages.iter().flat_map(|(_, stage)| complaints_of(stage)) {
+        let complaint = format!("{level}: {complaint}");
+        if all.len() < COMPLAINTS_MAX && !all.contains(&complaint) {
+            all.push(complaint);
         }
     }
     all
+}
+
+/// A stage's complaints, each with its level.
+fn complaints_of(stage: &Stage) -> impl Iterator<Item = (String, String)> {
+    stage.recoverable_errors.iter().flat_map(|(level, texts)| {
+        let texts = texts.as_array().into_iter().flatten();
+        texts.map(move |complaint| (clean(level, 40), text(complaint)))
+    })
 }
 
 fn message(
@@ -293,7 +349,7 @@ fn message(
     match verdict {
         Verdict::Failed(failure) => format!("cloud-init: {} failed", failure.module),
         Verdict::Done if recoverable.is_empty() => "cloud-init is done".to_owned(),
-        Verdict::Done => format!("cloud-init is done, with {} complaints", recoverable.len()),
+        Verdict::Done => "cloud-init is done, with complaints".to_owned(),
         Verdict::Running => {
             let last = stages.iter().rev().find(|(_, stage)| stage.start.is_some()).map(|(name, _)| *name);
             let mut words = match (running, last) {
@@ -320,7 +376,7 @@ fn last_line(output: &[u8]) -> Option<String> {
     let line = output.lines().rev().find(|line| !line.trim().is_empty())?;
     // Progress bars overwrite themselves with carriage returns.
     let line = line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or(line);
-    Some(clean(line.trim()).chars().take(120).collect())
+    Some(clean(line.trim(), 120))
 }
 
 /// A number that differs when the records do.
@@ -332,13 +388,15 @@ fn mark(records: &Records<'_>) -> u64 {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| clean(&value.to_string()), clean)
+    value
+        .as_str()
+        .map_or_else(|| clean(&value.to_string(), TEXT_MAX_CHARS), |text| clean(text, TEXT_MAX_CHARS))
 }
 
 /// A guest's text for our terminal and log: one line, no control characters, bounded.
-fn clean(text: &str) -> String {
+fn clean(text: &str, most_chars: usize) -> String {
     let mut cleaned = String::new();
-    for c in text.chars().take(TEXT_MAX_CHARS) {
+    for c in text.chars().take(most_chars) {
         match c {
             '\n' | '\t' => cleaned.push(' '),
             c if c.is_control() => cleaned.extend(c.escape_debug()),
