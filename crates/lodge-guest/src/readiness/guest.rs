@@ -1,9 +1,15 @@
 //! What a watcher looks through: the guest's agent and the networks' leases.
+//!
+//! [`AgentGuest`] is the real one, over the QEMU guest agent.
+
+mod agent;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub use agent::AgentGuest;
 
 /// A running guest, as its agent lets us look.
 #[async_trait]
@@ -42,9 +48,15 @@ pub enum GuestError {
     /// Nobody answered.
     #[error("the guest's agent does not answer")]
     Silent,
-    /// The agent may not, or cannot do this.
-    #[error("the guest's agent refuses: {reason}")]
-    Refused {
+    /// The agent does not do this at all: too old, or its owner forbids it.
+    #[error("the guest's agent may not do this: {reason}")]
+    Forbidden {
+        /// Its words.
+        reason: String,
+    },
+    /// It did not work out this time.
+    #[error("the guest's agent failed: {reason}")]
+    Failed {
         /// Its words.
         reason: String,
     },

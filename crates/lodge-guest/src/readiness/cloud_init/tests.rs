@@ -1,5 +1,7 @@
 //! cloud-init's records as versions 22.4 (Debian 12) and 25 write them, good and bad.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
+
 use expect_test::expect;
 
 use super::*;

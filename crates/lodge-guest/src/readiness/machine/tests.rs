@@ -1,5 +1,7 @@
 //! The machine's rules as stories: what is seen, and what it leads to.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
+
 use std::fmt::Write;
 
 use expect_test::{Expect, expect};

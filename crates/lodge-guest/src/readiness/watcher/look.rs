@@ -89,9 +89,11 @@ impl Look {
             _ => false,
         });
         if through {
-            let name = self.guest.hostname(self.want.patience).await?;
-            let name: String = name.chars().take(253).filter(|c| !c.is_control()).collect();
-            self.events.push(Event::Hostname(name));
+            // Older agents do not know the call.
+            if let Ok(name) = self.guest.hostname(self.want.patience).await {
+                let name: String = name.chars().take(253).filter(|c| !c.is_control()).collect();
+                self.events.push(Event::Hostname(name));
+            }
         }
         Ok(())
     }
@@ -106,8 +108,8 @@ impl Look {
                 self.events.push(Event::Addresses(addresses));
                 Ok(())
             }
-            Ok(_) | Err(GuestError::Refused { .. }) => Ok(()),
-            Err(silent) => Err(silent),
+            Ok(_) | Err(GuestError::Forbidden { .. } | GuestError::Failed { .. }) => Ok(()),
+            Err(GuestError::Silent) => Err(GuestError::Silent),
         }
     }
 
@@ -140,7 +142,7 @@ impl Look {
             return self.cloud_init_by_command().await;
         }
         let status = match self.file(STATUS, RECORD_MAX_BYTES).await {
-            Err(GuestError::Refused { .. }) => {
+            Err(GuestError::Forbidden { .. }) => {
                 self.known.no_files = true;
                 return self.cloud_init_by_command().await;
             }
@@ -235,8 +237,15 @@ impl Look {
         Ok(())
     }
 
+    /// A file's content. `None`: it is not there, or is not to be had this time.
     async fn file(&self, path: &str, longest: usize) -> Result<Option<Vec<u8>>, GuestError> {
-        self.guest.read_file(path, longest, self.want.patience).await
+        match self.guest.read_file(path, longest, self.want.patience).await {
+            Err(GuestError::Failed { reason }) => {
+                tracing::debug!(path, reason, "file of a guest not read");
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// A program's output. `None`: it is not there, or no programs are run.
@@ -246,14 +255,12 @@ impl Look {
         }
         match self.guest.run(program, args, self.want.patience).await {
             Ok(output) => Ok(Some(output)),
-            Err(GuestError::Refused { reason }) => {
-                // The agent's words when it may not, against those when there is no such program.
-                let is_missing =
-                    reason.contains("No such file") || reason.contains("Failed to execute child");
-                self.known.no_programs = !is_missing;
+            Err(GuestError::Forbidden { .. }) => {
+                self.known.no_programs = true;
                 Ok(None)
             }
-            Err(silent) => Err(silent),
+            Err(GuestError::Failed { .. }) => Ok(None),
+            Err(GuestError::Silent) => Err(GuestError::Silent),
         }
     }
 }

@@ -35,8 +35,8 @@ impl Fake {
     }
 }
 
-fn refused(reason: &str) -> GuestError {
-    GuestError::Refused { reason: reason.to_owned() }
+fn forbidden() -> GuestError {
+    GuestError::Forbidden { reason: "the command has been disabled".to_owned() }
 }
 
 #[async_trait]
@@ -51,7 +51,7 @@ impl Guest for Fake {
     async fn read_file(&self, path: &str, _: usize, _: Duration) -> Result<Option<Vec<u8>>, GuestError> {
         self.with(|answers| {
             if answers.no_files {
-                return Err(refused("guest-file-open has been disabled"));
+                return Err(forbidden());
             }
             Ok(answers.files.get(path).map(|text| text.clone().into_bytes()))
         })?
@@ -60,10 +60,10 @@ impl Guest for Fake {
     async fn run(&self, program: &str, _: &[&str], _: Duration) -> Result<Vec<u8>, GuestError> {
         self.with(|answers| {
             if answers.no_programs {
-                return Err(refused("guest-exec has been disabled"));
+                return Err(forbidden());
             }
             let output = answers.programs.get(program).map(|text| text.clone().into_bytes());
-            output.ok_or_else(|| refused("Failed to execute child process (No such file or directory)"))
+            output.ok_or_else(|| GuestError::Failed { reason: "no such program".to_owned() })
         })?
     }
 
