@@ -12,6 +12,7 @@ pub struct FdNumber(RawFd);
 
 impl FdNumber {
     /// A number known beforehand; for tests and dry runs.
+    #[must_use]
     pub const fn fixed(number: RawFd) -> Self {
         Self(number)
     }
@@ -48,6 +49,7 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// QEMU's word.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -69,8 +71,18 @@ pub struct Link {
     pub fd: FdNumber,
     /// `qcow2`, `raw`: as known, never guessed by QEMU.
     pub format: String,
-    /// Whether QEMU may write it.
+    /// Whether QEMU may not write it.
     pub read_only: bool,
+    /// Whether it is a block device, not a file.
+    pub is_block: bool,
+}
+
+impl Link {
+    /// A file.
+    #[must_use]
+    pub fn file(fd: FdNumber, format: &str, read_only: bool) -> Self {
+        Self { fd, format: format.to_owned(), read_only, is_block: false }
+    }
 }
 
 /// A disk's images, from the one the guest writes down to the last backing file. Empty: a drive without a medium.
@@ -115,6 +127,8 @@ pub struct Claims {
     pub sockets: BTreeMap<String, FdNumber>,
     /// Log files of character devices by alias: `serial0`. Opened for appending.
     pub logs: BTreeMap<String, FdNumber>,
+    /// Files that character devices of type `file` write to, by alias; the path itself is taken without.
+    pub files: BTreeMap<String, FdNumber>,
     /// One per `<graphics>`, in the document's order.
     pub screens: Vec<ScreenClaim>,
     /// The cloud-init seed, an ISO image, read-only: becomes a disk of Lodge's own, after the document's.
@@ -127,10 +141,13 @@ pub struct Claims {
     pub vsock: Option<(FdNumber, u32)>,
     /// A saved memory will come over the monitor: start with `-incoming defer`.
     pub incoming: bool,
+    /// Seconds since 1970: for a clock that is set against the host's.
+    pub now_unix_s: Option<i64>,
 }
 
 impl Claims {
     /// Claims of a guest without disks, nets and screens.
+    #[must_use]
     pub fn new(accelerator: Accelerator, monitor: FdNumber) -> Self {
         Self {
             accelerator,
@@ -140,12 +157,14 @@ impl Claims {
             nics: Vec::new(),
             sockets: BTreeMap::new(),
             logs: BTreeMap::new(),
+            files: BTreeMap::new(),
             screens: Vec::new(),
             seed: None,
             firmware: None,
             nvram: None,
             vsock: None,
             incoming: false,
+            now_unix_s: None,
         }
     }
 }

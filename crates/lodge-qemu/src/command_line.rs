@@ -4,10 +4,41 @@
 //! argument remembers the element it came from. What the document asks for and this code or this QEMU cannot give is
 //! *refused with the element named*; nothing is ignored silently. Where another thing does the same for the guest
 //! (VNC for SPICE, TCG for KVM) it is taken, with a warning.
+//!
+//! One file per group of elements; all write into one [`Builder`]. Deliberately absent: any look at the host.
+
+#![expect(
+    clippy::format_push_string,
+    reason = "a start joins a few dozen words; `write!` adds results that cannot fail"
+)]
+
+mod alias;
+mod builder;
+mod chardev;
+mod controller;
+mod cpu;
+mod disk;
+mod firmware;
+mod input;
+mod machine;
+mod memory;
+mod nic;
+mod props;
+mod screen;
+mod seed;
+mod small;
+mod smbios;
+mod sound;
+mod time;
+mod unsupported;
+mod usb;
+mod video;
 
 use lodge_model::Kind;
 use lodge_model::domain::Domain;
 
+pub use self::alias::assign_aliases;
+use self::builder::Builder;
 use crate::capabilities::Capabilities;
 use crate::claims::Claims;
 
@@ -29,6 +60,12 @@ pub struct Warning {
     pub element: String,
     /// What is otherwise than written, and why.
     pub message: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.element, self.message)
+    }
 }
 
 /// Something asked for that cannot be given.
@@ -58,23 +95,45 @@ impl std::fmt::Display for Refusals {
 
 impl Refusals {
     /// Sorts the error for those who did not cause it.
+    #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::Unsupported
     }
 
     /// What to do about the first that has a remedy.
+    #[must_use]
     pub fn hint(&self) -> Option<String> {
         self.0.iter().find_map(|refused| refused.hint.clone())
     }
 }
 
+/// A monitor command for between start and `cont`: what has no argument of its own.
+#[derive(Clone, PartialEq)]
+pub struct MonitorCommand {
+    /// `set_link`.
+    pub command: &'static str,
+    /// Its arguments.
+    pub arguments: serde_json::Value,
+    /// The element it came from.
+    pub element: String,
+}
+
+/// Without the arguments: a password may be among them.
+impl std::fmt::Debug for MonitorCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} for {}", self.command, self.element)
+    }
+}
+
 /// The arguments of one start, and what is to be told about them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct CommandLine {
     /// In order.
     pub arguments: Vec<Argument>,
     /// Variables of QEMU's environment.
     pub environment: Vec<(String, String)>,
+    /// To be done by [`launch`](crate::launch()) once the monitor answers.
+    pub commands: Vec<MonitorCommand>,
     /// For the user.
     pub warnings: Vec<Warning>,
 }
@@ -87,15 +146,56 @@ impl CommandLine {
             .flat_map(|argument| [Some(argument.option.as_str()), argument.value.as_deref()])
             .flatten()
     }
+
+    /// Which element became which argument, a line each: for people.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let width = self.arguments.iter().map(|argument| argument.element.len()).max().unwrap_or(0);
+        let line = |argument: &Argument| {
+            let value = argument.value.as_deref().unwrap_or_default();
+            format!("{:width$}  {} {value}", argument.element, argument.option).trim_end().to_owned() + "\n"
+        };
+        self.arguments.iter().map(line).collect()
+    }
 }
 
 /// Makes the arguments for one start of `domain`.
+///
+/// Addresses that [`Domain::complete`] gives are taken as they are; a device without one gets its place from QEMU.
 pub fn command_line(
     domain: &Domain,
     capabilities: &Capabilities,
     claims: &Claims,
 ) -> Result<CommandLine, Refusals> {
-    let _ = (domain, capabilities, claims);
-    let reason = "the command line is not written yet".to_owned();
-    Err(Refusals(vec![Refused { element: "/domain".to_owned(), reason, hint: None }]))
+    let mut domain = domain.clone();
+    assign_aliases(&mut domain);
+    let mut builder = Builder::new(&domain, capabilities, claims);
+    // libvirt's order.
+    machine::identity(&mut builder);
+    machine::machine(&mut builder);
+    cpu::cpu(&mut builder);
+    memory::memory(&mut builder);
+    cpu::topology(&mut builder);
+    machine::uuid(&mut builder);
+    smbios::smbios(&mut builder);
+    machine::monitor(&mut builder);
+    time::clock(&mut builder);
+    time::power(&mut builder);
+    firmware::boot(&mut builder);
+    controller::controllers(&mut builder);
+    disk::disks(&mut builder);
+    nic::nics(&mut builder);
+    chardev::ports(&mut builder);
+    chardev::channels(&mut builder);
+    input::inputs(&mut builder);
+    screen::screens(&mut builder);
+    video::videos(&mut builder);
+    sound::sounds(&mut builder);
+    small::watchdogs(&mut builder);
+    usb::redirections(&mut builder);
+    small::others(&mut builder);
+    seed::seed(&mut builder);
+    machine::last(&mut builder);
+    unsupported::judge(&mut builder);
+    builder.finish()
 }

@@ -21,7 +21,7 @@ use lodge_sys::spawn::{Command, SpawnError};
 use serde::{Deserialize, Serialize};
 
 use crate::claims::{Accelerator, Descriptors};
-use crate::command_line::CommandLine;
+use crate::command_line::{CommandLine, MonitorCommand};
 use crate::qmp::{Monitor, MonitorError};
 
 /// Name of the monitor's socket in a guest's directory.
@@ -172,6 +172,7 @@ pub enum AdoptError {
 
 impl AdoptError {
     /// Sorts the error for those who did not cause it.
+    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Nothing { .. } | Self::Gone { .. } => Kind::NotFound,
@@ -182,6 +183,7 @@ impl AdoptError {
     }
 
     /// Whether it is certain that no QEMU of this guest runs.
+    #[must_use]
     pub fn is_surely_gone(&self) -> bool {
         matches!(self, Self::Nothing { .. } | Self::Gone { .. })
     }
@@ -194,7 +196,7 @@ pub struct Note {
     pub id: DomainId,
     /// The process.
     pub pid: u32,
-    /// When it started (field 22 of proc_pid_stat(5)).
+    /// When it started (field 22 of `proc_pid_stat(5)`).
     pub start_time: u64,
     /// The host's boot that the start time counts from.
     pub boot_id: String,
@@ -215,16 +217,19 @@ pub struct Vmm {
 
 impl Vmm {
     /// Its monitor.
+    #[must_use]
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
     /// The process.
+    #[must_use]
     pub fn identity(&self) -> Identity {
         self.process.identity()
     }
 
     /// What is noted about it.
+    #[must_use]
     pub fn note(&self) -> &Note {
         &self.note
     }
@@ -235,6 +240,7 @@ impl Vmm {
     }
 
     /// The end of its log, for people.
+    #[must_use]
     pub fn last_words(&self) -> String {
         crate::log::last_words_in(&self.directory.join(QEMU_LOG))
     }
@@ -266,6 +272,10 @@ pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
     }
     let monitor = match noted {
         Ok(()) => greeted(&process, &spec.directory, &log, spec.patience).await,
+        Err(error) => Err(error),
+    };
+    let monitor = match monitor {
+        Ok(monitor) => do_commands(&monitor, spec.command_line.commands).await.map(|()| monitor),
         Err(error) => Err(error),
     };
     match monitor {
@@ -335,6 +345,22 @@ async fn greeted(
     }
 }
 
+/// What has no argument of its own. A password or a cable that does not take effect fails the start; a figure the
+/// guest itself must follow (its balloon) does not.
+async fn do_commands(monitor: &Monitor, commands: Vec<MonitorCommand>) -> Result<(), LaunchError> {
+    for MonitorCommand { command, arguments, element } in commands {
+        let answer = monitor.execute::<serde::de::IgnoredAny>(command, arguments).await;
+        match answer {
+            Ok(_) => {}
+            Err(error @ MonitorError::Refused { .. }) if matches!(command, "balloon" | "qom-set") => {
+                tracing::warn!(%element, %error, "left as it is");
+            }
+            Err(source) => return Err(LaunchError::Monitor { source }),
+        }
+    }
+    Ok(())
+}
+
 /// Takes over the QEMU of guest `id` that an earlier daemon started, if it is surely that one.
 pub async fn adopt(directory: &Path, id: DomainId, patience: Duration) -> Result<Vmm, AdoptError> {
     let note = read_note(&directory.join(VMM_FILE))?;
@@ -396,6 +422,7 @@ pub enum StopError {
 
 impl StopError {
     /// Sorts the error for those who did not cause it.
+    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Signal { .. } => Kind::Internal,

@@ -20,7 +20,9 @@ pub mod speed;
 
 pub use capabilities::{Capabilities, ProbeError, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
-pub use command_line::{Argument, CommandLine, Refusals, Refused, Warning, command_line};
+pub use command_line::{
+    Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
+};
 pub use launch::{
     AGENT_SOCKET, AdoptError, Credentials, LaunchError, LaunchSpec, MONITOR_SOCKET, Note, QEMU_LOG, Stop,
     StopError, VMM_FILE, Vmm, adopt, forget, kill_noted, launch,

@@ -216,7 +216,7 @@ fn malformed(command: &str, reason: &str) -> AgentError {
     AgentError::Malformed { command: command.to_owned(), reason: reason.to_owned() }
 }
 
-/// Appends what base64 (RFC 4648, padded, no line breaks: what GLib writes) stands for. `None`: it is none.
+/// Appends what base64 (RFC 4648, padded, no line breaks: what `GLib` writes) stands for. `None`: it is none.
 fn decode_base64(text: &str, into: &mut Vec<u8>) -> Option<()> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

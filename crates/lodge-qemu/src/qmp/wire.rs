@@ -1,7 +1,7 @@
 //! QMP's bytes: lines of JSON, cut to a limit, and what a line can be.
 //!
 //! QEMU may have been taken over by its guest, so its side of the monitor is untrusted: a line has a longest length,
-//! serde_json limits depth, and nothing here grows without bound. Source: QEMU's docs/interop/qmp-spec.
+//! `serde_json` limits depth, and nothing here grows without bound. Source: QEMU's docs/interop/qmp-spec.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

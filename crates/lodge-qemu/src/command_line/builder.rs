@@ -1,0 +1,206 @@
+//! What all parts of the command line write into.
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::address::{Address, Place};
+use lodge_model::domain::os::BootSource;
+use serde_json::Value;
+
+use super::props::Props;
+use super::{Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning};
+use crate::capabilities::{Capabilities, debian_package_of};
+use crate::claims::{Accelerator, Claims, FdNumber};
+
+/// The two families of PC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// PCI Express (`pc-q35-…`).
+    Q35,
+    /// Plain PCI (`pc-i440fx-…`).
+    I440fx,
+}
+
+pub(super) struct Builder<'a> {
+    pub(super) domain: &'a Domain,
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) claims: &'a Claims,
+    pub(super) family: Family,
+    /// The element under work.
+    pub(super) element: String,
+    line: CommandLine,
+    refused: Vec<Refused>,
+    fdsets: u32,
+    /// Which boot source the next fitting device takes, and at which index.
+    boot: Vec<(BootSource, u32)>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(domain: &'a Domain, capabilities: &'a Capabilities, claims: &'a Claims) -> Self {
+        let machine = domain.os.kind.machine.as_deref().unwrap_or_default();
+        let boot = domain.os.boot.iter().zip(1..).map(|(boot, index)| (boot.dev, index)).collect();
+        Self {
+            domain,
+            capabilities,
+            claims,
+            family: if machine.contains("q35") { Family::Q35 } else { Family::I440fx },
+            element: "lodge".to_owned(),
+            line: CommandLine::default(),
+            refused: Vec::new(),
+            fdsets: 0,
+            boot,
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<CommandLine, Refusals> {
+        if self.refused.is_empty() { Ok(self.line) } else { Err(Refusals(self.refused)) }
+    }
+
+    /// Names the element that the following belongs to.
+    pub(super) fn at(&mut self, element: impl Into<String>) {
+        self.element = element.into();
+    }
+
+    /// Names the `at`-th device (from 0) of a sort.
+    pub(super) fn at_device(&mut self, name: &str, at: usize) {
+        self.element = format!("/domain/devices/{name}[{}]", at + 1);
+    }
+
+    pub(super) fn arg(&mut self, option: &str, value: impl Into<String>) {
+        let argument =
+            Argument { option: option.to_owned(), value: Some(value.into()), element: self.element.clone() };
+        self.line.arguments.push(argument);
+    }
+
+    pub(super) fn flag(&mut self, option: &str) {
+        let argument = Argument { option: option.to_owned(), value: None, element: self.element.clone() };
+        self.line.arguments.push(argument);
+    }
+
+    pub(super) fn json(&mut self, option: &str, props: &Props) {
+        self.arg(option, props.to_json());
+    }
+
+    pub(super) fn env(&mut self, name: &str, value: &str) {
+        self.line.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(super) fn command(&mut self, command: &'static str, arguments: Value) {
+        self.line.commands.push(MonitorCommand { command, arguments, element: self.element.clone() });
+    }
+
+    pub(super) fn warn(&mut self, message: impl Into<String>) {
+        self.line.warnings.push(Warning { element: self.element.clone(), message: message.into() });
+    }
+
+    pub(super) fn refuse(&mut self, reason: impl Into<String>) {
+        self.refuse_with(reason, None);
+    }
+
+    pub(super) fn refuse_hinted(&mut self, reason: impl Into<String>, hint: impl Into<String>) {
+        self.refuse_with(reason, Some(hint.into()));
+    }
+
+    fn refuse_with(&mut self, reason: impl Into<String>, hint: Option<String>) {
+        self.refused.push(Refused { element: self.element.clone(), reason: reason.into(), hint });
+    }
+
+    /// Whether this QEMU has the device; refuses if not.
+    pub(super) fn needs(&mut self, device: &str) -> bool {
+        if self.capabilities.has_device(device) {
+            return true;
+        }
+        let reason = format!("this QEMU ({}) has no `{device}`", self.capabilities.version);
+        match debian_package_of(device) {
+            Some(package) => self.refuse_hinted(reason, format!("install the Debian package {package}")),
+            None => self.refuse(reason),
+        }
+        false
+    }
+
+    /// Writes a `-device`, if this QEMU has it.
+    pub(super) fn device(&mut self, name: &str, props: &Props) {
+        if self.needs(name) {
+            self.json("-device", props);
+        }
+    }
+
+    pub(super) fn is_kvm(&self) -> bool {
+        self.claims.accelerator == Accelerator::Kvm
+    }
+
+    /// Puts a descriptor into a set of its own; returns the path that opens it.
+    pub(super) fn fdset(&mut self, fd: FdNumber, mode: &str) -> String {
+        self.fdsets += 1;
+        let set = self.fdsets;
+        self.arg("-add-fd", format!("set={set},fd={fd},opaque={mode}"));
+        format!("/dev/fdset/{set}")
+    }
+
+    /// The device's own boot order, or that of the first fitting `<boot dev>`.
+    pub(super) fn boot_index(&mut self, place: &Place, source: BootSource) -> Option<u32> {
+        if let Some(boot) = &place.boot {
+            return Some(boot.order);
+        }
+        let at = self.boot.iter().position(|(waiting, _)| *waiting == source)?;
+        Some(self.boot.remove(at).1)
+    }
+
+    /// QEMU's name of PCI bus `index`.
+    pub(super) fn pci_bus(&self, index: u8) -> String {
+        match (index, self.family) {
+            (0, Family::Q35) => "pcie.0".to_owned(),
+            (0, Family::I440fx) => "pci.0".to_owned(),
+            _ => format!("pci.{index}"),
+        }
+    }
+
+    /// Bus and address of a device on PCI. Without one in the document QEMU finds a place.
+    pub(super) fn pci(&mut self, props: Props, place: &Place) -> Props {
+        let props = match &place.address {
+            Some(Address::Pci(address)) => {
+                if address.domain != 0 {
+                    self.refuse("a PCI domain other than 0 is not supported");
+                }
+                let function =
+                    if address.function == 0 { String::new() } else { format!(".{:#x}", address.function) };
+                let shared = address.multifunction.is_some_and(lodge_model::xml::OnOff::is_on);
+                props
+                    .with("bus", self.pci_bus(address.bus))
+                    .maybe("multifunction", shared.then_some(true))
+                    .with("addr", format!("{:#x}{function}", address.slot))
+            }
+            None => props,
+            Some(_) => {
+                self.refuse("this device needs an address of type 'pci'");
+                props
+            }
+        };
+        let props = props.maybe("acpi-index", place.acpi.as_ref().map(|acpi| acpi.index));
+        match place.rom.as_deref() {
+            None => props,
+            Some(rom) if rom.enabled.is_some_and(|yes| !yes.is_yes()) => props.with("romfile", ""),
+            Some(rom) => props
+                .maybe("rombar", rom.bar.map(|bar| u32::from(bar.is_on())))
+                .maybe("romfile", rom.file.clone()),
+        }
+    }
+
+    /// Bus and port of a device on USB.
+    pub(super) fn usb(&mut self, props: Props, place: &Place) -> Props {
+        match &place.address {
+            Some(Address::Usb(address)) => {
+                let bus = if address.bus == 0 { "usb.0".to_owned() } else { format!("usb{}.0", address.bus) };
+                props.with("bus", bus).maybe("port", address.port.clone())
+            }
+            None => props.with("bus", "usb.0"),
+            Some(_) => {
+                self.refuse("this device needs an address of type 'usb'");
+                props
+            }
+        }
+    }
+}
+
+/// The device's alias; [`assign_aliases`](super::assign_aliases) has given one to each.
+pub(super) fn alias(place: &Place) -> &str {
+    place.alias.as_ref().map_or("", |alias| alias.name.as_str())
+}

@@ -1,0 +1,250 @@
+//! Disks: a chain of block nodes over descriptors, and the device the guest sees.
+//!
+//! Nodes are named as libvirt names them, `libvirt-N-storage` (the file) and `libvirt-N-format` (what is in it), the
+//! last disk first. Every node's format and mode are said: QEMU never guesses what a guest could have written.
+
+use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune};
+use lodge_model::domain::os::BootSource;
+use lodge_model::xml::OnOff;
+
+use super::alias::{disk_bus, drive_address};
+use super::builder::{Builder, Family, alias};
+use super::controller::virtio_name;
+use super::props::Props;
+use crate::claims::Link;
+
+/// Every `<disk>`.
+pub(super) fn disks(b: &mut Builder<'_>) {
+    let disks = &b.domain.devices.disks;
+    let mut first_node = vec![0; disks.len()];
+    let mut next = 1;
+    for (at, disk) in disks.iter().enumerate().rev() {
+        first_node[at] = next;
+        next += chain(b, disk).len();
+    }
+    for (at, disk) in disks.iter().enumerate() {
+        b.at_device("disk", at);
+        one(b, disk, first_node[at]);
+    }
+}
+
+fn chain<'a>(b: &Builder<'a>, disk: &Disk) -> &'a [Link] {
+    b.claims.disks.get(&disk.target.dev).map_or(&[], Vec::as_slice)
+}
+
+fn one(b: &mut Builder<'_>, disk: &Disk, first_node: usize) {
+    let links = chain(b, disk);
+    let is_drive = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    if links.is_empty() && !(is_drive && disk.source.is_none()) {
+        b.refuse(format!("the source of disk '{}' was not opened", disk.target.dev));
+        return;
+    }
+    if disk.device == DiskDevice::Lun {
+        return b.refuse("device='lun' is not supported yet");
+    }
+    if disk.transient {
+        b.refuse("<transient/> disks are not supported yet");
+    }
+    let top = (!links.is_empty()).then(|| nodes(b, disk, links, first_node));
+    device(b, disk, top.as_deref());
+}
+
+/// The chain's nodes, deepest first; returns the name of the topmost.
+fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> String {
+    let none = DiskDriver::default();
+    let driver = disk.driver.as_deref().unwrap_or(&none);
+    let cache = cache(driver.cache);
+    for (depth, link) in links.iter().enumerate().rev() {
+        let number = first_node + depth;
+        let is_top = depth == 0;
+        let path = b.fdset(link.fd, if link.read_only { "rdonly" } else { "rdwr" });
+        let storage = format!("libvirt-{number}-storage");
+        let mut file = Props::driver(if link.is_block { "host_device" } else { "file" })
+            .with("filename", path)
+            .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str))
+            .with("node-name", storage.as_str())
+            .with("read-only", link.read_only)
+            .with("discard", "unmap");
+        if !cache.is_empty() {
+            file = file.nested("cache", &cache);
+        }
+        b.json("-blockdev", &file);
+        let mut format = Props::plain()
+            .with("node-name", format!("libvirt-{number}-format"))
+            .with("read-only", link.read_only);
+        if is_top {
+            format = format
+                .maybe("discard", driver.discard.map(lodge_model::domain::disk::Discard::as_str))
+                .maybe(
+                    "detect-zeroes",
+                    driver.detect_zeroes.map(lodge_model::domain::disk::DetectZeroes::as_str),
+                );
+        }
+        if !cache.is_empty() {
+            format = format.nested("cache", &cache);
+        }
+        format = format.with("driver", link.format.as_str()).with("file", storage);
+        if depth + 1 < links.len() {
+            format.set("backing", format!("libvirt-{}-format", number + 1));
+        } else if link.format != "raw" {
+            // Otherwise QEMU would open what the image names.
+            format.set("backing", serde_json::Value::Null);
+        }
+        b.json("-blockdev", &format);
+    }
+    filters(b, disk, format!("libvirt-{first_node}-format"))
+}
+
+fn cache(mode: Option<CacheMode>) -> Props {
+    let (direct, no_flush) = match mode {
+        None | Some(CacheMode::Default) => return Props::plain(),
+        Some(CacheMode::None | CacheMode::DirectSync) => (true, false),
+        Some(CacheMode::WriteBack | CacheMode::WriteThrough) => (false, false),
+        Some(CacheMode::Unsafe) => (false, true),
+    };
+    Props::plain().with("direct", direct).with("no-flush", no_flush)
+}
+
+/// What stands between the chain and the device: copy-on-read, limits.
+fn filters(b: &mut Builder<'_>, disk: &Disk, mut top: String) -> String {
+    let target = &disk.target.dev;
+    if disk.driver.as_deref().and_then(|driver| driver.copy_on_read) == Some(OnOff::On) {
+        let name = format!("libvirt-CoR-{target}");
+        let node = Props::driver("copy-on-read").with("node-name", name.as_str()).with("file", top);
+        b.json("-blockdev", &node);
+        top = name;
+    }
+    if let Some(limits) = disk.iotune.as_deref().map(limits).filter(|limits| !limits.is_empty()) {
+        let group = format!("throttle-{target}");
+        b.json("-object", &Props::object("throttle-group", &group).nested("limits", &limits));
+        let name = format!("libvirt-throttle-{target}");
+        let node = Props::driver("throttle")
+            .with("node-name", name.as_str())
+            .with("throttle-group", group)
+            .with("file", top);
+        b.json("-blockdev", &node);
+        top = name;
+    }
+    top
+}
+
+fn limits(tune: &IoTune) -> Props {
+    Props::plain()
+        .maybe("bps-total", tune.total_bytes_sec.filter(|limit| *limit > 0))
+        .maybe("bps-read", tune.read_bytes_sec.filter(|limit| *limit > 0))
+        .maybe("bps-write", tune.write_bytes_sec.filter(|limit| *limit > 0))
+        .maybe("iops-total", tune.total_iops_sec.filter(|limit| *limit > 0))
+        .maybe("iops-read", tune.read_iops_sec.filter(|limit| *limit > 0))
+        .maybe("iops-write", tune.write_iops_sec.filter(|limit| *limit > 0))
+}
+
+fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
+    let is_cdrom = disk.device == DiskDevice::Cdrom;
+    let id = alias(&disk.place);
+    let drive = drive_address(disk);
+    let (name, props) = match (disk_bus(disk), disk.device) {
+        (DiskBus::Virtio, DiskDevice::Disk) => {
+            let name = virtio_name("virtio-blk-pci", disk.model.as_deref());
+            let props = virtio(disk, Props::driver(&name));
+            let props = b.pci(props, &disk.place);
+            (name, props)
+        }
+        (DiskBus::Scsi, DiskDevice::Disk | DiskDevice::Cdrom) => {
+            let name = if is_cdrom { "scsi-cd" } else { "scsi-hd" };
+            let props = Props::driver(name)
+                .with("bus", format!("scsi{}.{}", drive.controller, drive.bus))
+                .with("channel", 0)
+                .with("scsi-id", drive.target)
+                .with("lun", drive.unit)
+                .with("device_id", format!("drive-{id}"));
+            (name.to_owned(), props)
+        }
+        (DiskBus::Ide, DiskDevice::Disk | DiskDevice::Cdrom) => {
+            if b.family == Family::Q35 {
+                return b.refuse_hinted("machine q35 has no IDE", "use bus='sata'");
+            }
+            let name = if is_cdrom { "ide-cd" } else { "ide-hd" };
+            let props =
+                Props::driver(name).with("bus", format!("ide.{}", drive.bus)).with("unit", drive.unit);
+            (name.to_owned(), props)
+        }
+        (DiskBus::Sata, DiskDevice::Disk | DiskDevice::Cdrom) => {
+            let name = if is_cdrom { "ide-cd" } else { "ide-hd" };
+            let is_own = drive.controller == 0 && b.family == Family::Q35;
+            let stem = if is_own { "ide".to_owned() } else { format!("sata{}", drive.controller) };
+            (name.to_owned(), Props::driver(name).with("bus", format!("{stem}.{}", drive.unit)))
+        }
+        (DiskBus::Usb, DiskDevice::Disk | DiskDevice::Cdrom) => {
+            let props = b.usb(Props::driver("usb-storage"), &disk.place);
+            let removable = disk.target.removable.unwrap_or(OnOff::Off).is_on();
+            ("usb-storage".to_owned(), props.with("removable", removable))
+        }
+        (DiskBus::Fdc, DiskDevice::Floppy) => {
+            ("floppy".to_owned(), Props::driver("floppy").with("unit", drive.unit))
+        }
+        (bus, device) => return b.refuse(format!("a {device} on bus '{bus}' is not supported")),
+    };
+    let props = common(b, disk, props.maybe("drive", top).with("id", id), top.is_some());
+    b.device(&name, &props);
+}
+
+fn virtio(disk: &Disk, props: Props) -> Props {
+    let Some(driver) = disk.driver.as_deref() else { return props };
+    props
+        .maybe("iothread", driver.iothread.map(|number| format!("iothread{number}")))
+        .maybe("ioeventfd", driver.ioeventfd.map(OnOff::is_on))
+        .maybe("event_idx", driver.event_idx.map(OnOff::is_on))
+        .maybe("num-queues", driver.queues)
+        .maybe("queue-size", driver.queue_size)
+}
+
+/// What any disk can have, in libvirt's order: boot, blocks, cache, errors, identity.
+fn common(b: &mut Builder<'_>, disk: &Disk, props: Props, has_medium: bool) -> Props {
+    let source = match disk.device {
+        DiskDevice::Cdrom => BootSource::Cdrom,
+        DiskDevice::Floppy => BootSource::Fd,
+        DiskDevice::Disk | DiskDevice::Lun => BootSource::Hd,
+    };
+    let boot_index = b.boot_index(&disk.place, source);
+    let is_floppy = disk.device == DiskDevice::Floppy;
+    let is_usb = disk_bus(disk) == DiskBus::Usb;
+    let write_cache = match disk.driver.as_deref().and_then(|driver| driver.cache) {
+        _ if !has_medium || is_floppy => None,
+        None | Some(CacheMode::Default) => None,
+        Some(CacheMode::WriteThrough | CacheMode::DirectSync) => Some("off"),
+        Some(CacheMode::None | CacheMode::WriteBack | CacheMode::Unsafe) => Some("on"),
+    };
+    let mut props = props.maybe("bootindex", boot_index);
+    if let Some(block) = disk.block_io.as_deref() {
+        props = props
+            .maybe("logical_block_size", block.logical_block_size)
+            .maybe("physical_block_size", block.physical_block_size)
+            .maybe("discard_granularity", block.discard_granularity);
+    }
+    props = props.maybe("write-cache", write_cache).maybe("share-rw", disk.shareable.then_some(true));
+    if let Some(driver) = disk.driver.as_deref() {
+        let write =
+            driver.error_policy.map(lodge_model::domain::disk::ErrorPolicy::as_str).filter(|_| !is_usb);
+        let read =
+            driver.rerror_policy.map(lodge_model::domain::disk::ErrorPolicy::as_str).filter(|_| !is_usb);
+        // libvirt: `enospace` is for writes; reads then take their usual way.
+        let read = read.or(write).filter(|policy| *policy != "enospace");
+        props = props.maybe("werror", write.map(|word| if word == "enospace" { "enospc" } else { word }));
+        props = props.maybe("rerror", read);
+    }
+    let wwn = disk.wwn.as_deref().map(|wwn| {
+        u64::from_str_radix(wwn, 16).unwrap_or_else(|_| {
+            b.refuse(format!("wwn '{wwn}' is not 16 hexadecimal digits"));
+            0
+        })
+    });
+    if disk.vendor.is_some() && disk_bus(disk) != DiskBus::Scsi {
+        b.refuse("<vendor> is for disks on SCSI");
+    }
+    props
+        .maybe("wwn", wwn)
+        .maybe("rotation_rate", disk.target.rotation_rate)
+        .maybe("vendor", disk.vendor.as_deref())
+        .maybe("product", disk.product.as_deref())
+        .maybe("serial", disk.serial.as_deref())
+}

@@ -1,0 +1,86 @@
+//! How the guest boots: firmware, its variables, direct kernels, the boot menu.
+
+use lodge_model::domain::os::{Firmware, LoaderKind};
+use lodge_model::xml::YesNo;
+
+use super::builder::Builder;
+use super::props::{Props, escaped};
+use crate::claims::Link;
+
+/// Firmware, `-boot`, `-kernel`.
+pub(super) fn boot(b: &mut Builder<'_>) {
+    firmware(b);
+    b.at("/domain/os");
+    let mut text = String::new();
+    if let Some(menu) = &b.domain.os.boot_menu {
+        match menu.enable {
+            Some(YesNo::Yes) => text += "menu=on,",
+            Some(YesNo::No) => text += "menu=off,",
+            None => {}
+        }
+        if let Some(timeout_ms) = menu.timeout_ms.filter(|_| menu.enable == Some(YesNo::Yes)) {
+            text += &format!("splash-time={timeout_ms},");
+        }
+    }
+    if let Some(timeout_ms) = b.domain.os.bios.as_ref().and_then(|bios| bios.reboot_timeout_ms) {
+        text += &format!("reboot-timeout={timeout_ms},");
+    }
+    b.arg("-boot", text + "strict=on");
+    let os = &b.domain.os;
+    for (element, option, value) in [
+        ("kernel", "-kernel", &os.kernel),
+        ("initrd", "-initrd", &os.initrd),
+        ("cmdline", "-append", &os.cmdline),
+        ("dtb", "-dtb", &os.dtb),
+    ] {
+        b.at(format!("/domain/os/{element}"));
+        if let Some(value) = value {
+            b.arg(option, value);
+        }
+    }
+}
+
+fn firmware(b: &mut Builder<'_>) {
+    b.at("/domain/os/loader");
+    let loader = b.domain.os.loader.as_deref();
+    let is_rom = loader.is_some_and(|loader| loader.kind == Some(LoaderKind::Rom));
+    if let Some(path) = loader.filter(|_| is_rom).and_then(|loader| loader.path.as_deref()) {
+        b.arg("-bios", escaped(path));
+        return;
+    }
+    let wants_efi = b.domain.os.firmware == Some(Firmware::Efi);
+    let wants_flash = loader.is_some_and(|loader| loader.path.is_some()) || wants_efi;
+    match &b.claims.firmware {
+        Some(code) => flash(b, 0, code),
+        None if wants_flash => {
+            let hint = "install the Debian package ovmf, or name a <loader>";
+            b.refuse_hinted("no firmware image was found for it", hint);
+        }
+        None => {}
+    }
+    b.at("/domain/os/nvram");
+    if let Some(variables) = &b.claims.nvram {
+        flash(b, 1, variables);
+    }
+    if loader.is_some_and(|loader| loader.secure == Some(YesNo::Yes)) {
+        b.at("/domain/os/loader/@secure");
+        b.arg("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+}
+
+fn flash(b: &mut Builder<'_>, number: u8, link: &Link) {
+    let mode = if link.read_only { "rdonly" } else { "rdwr" };
+    let path = b.fdset(link.fd, mode);
+    let storage = format!("libvirt-pflash{number}-storage");
+    let file = Props::driver("file")
+        .with("filename", path)
+        .with("node-name", storage.as_str())
+        .with("read-only", link.read_only);
+    b.json("-blockdev", &file);
+    let format = Props::plain()
+        .with("node-name", format!("libvirt-pflash{number}-format"))
+        .with("read-only", link.read_only)
+        .with("driver", link.format.as_str())
+        .with("file", storage);
+    b.json("-blockdev", &format);
+}

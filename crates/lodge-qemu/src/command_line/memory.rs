@@ -1,0 +1,80 @@
+//! Memory: how much, and what is behind it.
+
+use lodge_model::domain::memory::{MemoryAccessMode, MemoryAllocationMode, MemoryBacking, MemorySourceKind};
+
+use super::builder::Builder;
+use super::props::Props;
+
+/// `-m`, the object behind it, and whether it is locked.
+pub(super) fn memory(b: &mut Builder<'_>) {
+    b.at("/domain/memory");
+    let size = b.domain.memory.size;
+    if size.0 == 0 {
+        b.refuse("a guest needs memory");
+    }
+    let mut text = format!("size={}k", size.kib());
+    if let Some(most) = b.domain.max_memory.as_deref().filter(|most| most.size > size) {
+        text += &format!(",slots={},maxmem={}k", most.slots.unwrap_or(16), most.size.kib());
+    }
+    b.arg("-m", text);
+    b.at("/domain/memoryBacking");
+    let none = MemoryBacking::default();
+    let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
+    let object = object(b, backing, size.0);
+    b.json("-object", &object);
+    b.arg("-overcommit", if backing.locked { "mem-lock=on" } else { "mem-lock=off" });
+    b.at("/domain/currentMemory");
+    match &b.domain.current_memory {
+        Some(now) if now.size > size => b.refuse("the guest cannot have more than <memory> says"),
+        Some(now) if now.size < size && !b.claims.incoming => {
+            b.command("balloon", serde_json::json!({ "value": now.size.0 }));
+        }
+        _ => {}
+    }
+}
+
+/// `pc.ram` is the name that memory has inside a saved or migrated guest.
+fn object(b: &mut Builder<'_>, backing: &MemoryBacking, size_bytes: u64) -> Props {
+    let source = backing.source.as_ref().map(|source| source.kind);
+    let shared = backing.access.as_ref().is_some_and(|access| access.mode == MemoryAccessMode::Shared);
+    let kind = match (source, &backing.hugepages) {
+        (Some(MemorySourceKind::File), _) => {
+            b.refuse_hinted(
+                "memory out of a file is not supported yet",
+                "<source type='memfd'/> does the same here",
+            );
+            return Props::object("memory-backend-ram", "pc.ram");
+        }
+        (Some(MemorySourceKind::Memfd), _) | (_, Some(_)) => "memory-backend-memfd",
+        _ => "memory-backend-ram",
+    };
+    let mut object = Props::object(kind, "pc.ram");
+    if let Some(hugepages) = &backing.hugepages {
+        object.set("hugetlb", true);
+        match hugepages.pages.as_slice() {
+            [] => {}
+            [page] if page.nodeset.is_none() => {
+                let unit = page.unit.as_deref().unwrap_or("KiB");
+                match lodge_model::Bytes::scaled(page.size, unit) {
+                    Ok(size) => object.set("hugetlbsize", size.0),
+                    Err(error) => b.refuse(format!("the size of huge pages: {error}")),
+                }
+            }
+            _ => b.refuse("huge pages of several sizes are not supported yet"),
+        }
+    }
+    if shared {
+        object.set("share", true);
+    } else if kind == "memory-backend-memfd" {
+        object.set("share", false);
+    }
+    if let Some(allocation) = &backing.allocation {
+        if allocation.mode == Some(MemoryAllocationMode::Immediate) {
+            object.set("prealloc", true);
+        }
+        if let Some(threads) = allocation.threads {
+            object.set("prealloc-threads", threads);
+        }
+    }
+    object.with("size", size_bytes)
+}

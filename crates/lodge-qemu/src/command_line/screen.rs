@@ -1,0 +1,190 @@
+//! Screens' servers: SPICE, VNC; and where the sound goes.
+
+use lodge_model::domain::graphics::{AudioKind, Graphics, GraphicsKind, ListenKind};
+use lodge_model::xml::YesNo;
+
+use super::builder::Builder;
+use super::props::escaped;
+use crate::claims::ScreenClaim;
+
+/// Whether the guest's screen is really served over SPICE: asked for, and this QEMU can.
+pub(super) fn serves_spice(b: &Builder<'_>) -> bool {
+    let asked = b.domain.devices.graphics.iter().any(|graphics| graphics.kind == GraphicsKind::Spice);
+    asked && b.capabilities.has_spice()
+}
+
+/// Every `<graphics>`, and `<audio>` before it, for both refer to it.
+pub(super) fn screens(b: &mut Builder<'_>) {
+    let needs_audio = !b.domain.devices.sounds.is_empty() || !b.domain.devices.graphics.is_empty();
+    if needs_audio {
+        audio(b);
+    }
+    for (at, graphics) in b.domain.devices.graphics.iter().enumerate() {
+        b.at_device("graphics", at);
+        let claim = b.claims.screens.get(at).cloned().unwrap_or_default();
+        match graphics.kind {
+            GraphicsKind::Vnc => vnc(b, graphics, &claim),
+            GraphicsKind::Spice if b.capabilities.has_spice() => spice(b, graphics, &claim),
+            GraphicsKind::Spice => {
+                b.warn(
+                    "this QEMU has no SPICE, so the screen is served over VNC \
+                     (the Debian package qemu-system-modules-spice brings SPICE)",
+                );
+                vnc(b, graphics, &claim);
+            }
+            kind => b.refuse(format!("graphics of type '{kind}' are not supported; 'vnc' and 'spice' are")),
+        }
+    }
+}
+
+fn audio(b: &mut Builder<'_>) {
+    let spice = serves_spice(b);
+    if b.domain.devices.audios.is_empty() {
+        b.at("/domain/devices/audio[1]");
+        let driver = if spice { "spice" } else { "none" };
+        b.arg("-audiodev", format!("{driver},id=audio1"));
+        return;
+    }
+    for (at, audio) in b.domain.devices.audios.iter().enumerate() {
+        b.at_device("audio", at);
+        let driver = match audio.kind {
+            AudioKind::Spice if !spice => {
+                b.warn("no sound: it goes over SPICE, which this guest's screen does not have here");
+                "none".to_owned()
+            }
+            AudioKind::None | AudioKind::Spice => audio.kind.as_str().to_owned(),
+            AudioKind::File => match &audio.path {
+                Some(path) => format!("wav,path={}", escaped(path)),
+                None => "wav".to_owned(),
+            },
+            kind => {
+                b.refuse(format!("sound by '{kind}' is not supported; 'none', 'spice' and 'file' are"));
+                continue;
+            }
+        };
+        let (driver, rest) = driver.split_once(',').unwrap_or((&driver, ""));
+        let rest = if rest.is_empty() { String::new() } else { format!(",{rest}") };
+        let period = audio.timer_period_us.map(|us| format!(",timer-period={us}")).unwrap_or_default();
+        b.arg("-audiodev", format!("{driver},id=audio{}{period}{rest}", audio.id));
+    }
+}
+
+/// The address to listen on: the document's, or this host only.
+fn address(graphics: &Graphics) -> &str {
+    let listen = graphics.listens.iter().find(|listen| listen.kind == ListenKind::Address);
+    let old = graphics.listen.as_deref();
+    listen.and_then(|listen| listen.address.as_deref()).or(old).unwrap_or("127.0.0.1")
+}
+
+/// A socket the document or the claims name.
+fn socket(graphics: &Graphics, claim: &ScreenClaim) -> Option<String> {
+    let listen = graphics.listens.iter().find(|listen| listen.kind == ListenKind::Socket);
+    let named = listen.and_then(|listen| listen.socket.clone());
+    claim.socket.clone().or(named).or_else(|| graphics.socket.clone())
+}
+
+fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
+    if !b.capabilities.has_vnc() {
+        return b.refuse("this QEMU has no VNC");
+    }
+    let is_own = graphics.kind == GraphicsKind::Vnc;
+    let mut text = match (socket(graphics, claim), claim.port) {
+        (Some(socket), _) => format!("vnc=unix:{}", escaped(&socket)),
+        (None, Some(port)) if port >= 5900 => {
+            let address = address(graphics);
+            let bracketed = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+            format!("{bracketed}:{}", port - 5900)
+        }
+        (None, Some(port)) => return b.refuse(format!("VNC's ports begin at 5900; {port} is below")),
+        // A screen that listens nowhere: QEMU has it, and a later command can open it.
+        (None, None) if graphics.listens.iter().any(|listen| listen.kind == ListenKind::None) => {
+            "none".to_owned()
+        }
+        (None, None) => return b.refuse("no port was chosen for it"),
+    };
+    if is_own {
+        if let Some(password) = graphics.passwd.as_deref() {
+            text += ",password=on";
+            b.command("set_password", serde_json::json!({ "protocol": "vnc", "password": password }));
+        }
+        if graphics.passwd_valid_to.is_some() {
+            b.refuse("an end of the password's life is not supported yet");
+        }
+        match graphics.websocket {
+            None => {}
+            Some(port) if port > 0 => text += &format!(",websocket={port}"),
+            Some(_) => b.refuse("a WebSocket port chosen at the start is not supported yet; name one"),
+        }
+        if let Some(policy) = graphics.share_policy.as_deref() {
+            text += &format!(",share={policy}");
+        }
+        if graphics.power_control == Some(YesNo::Yes) {
+            text += ",power-control=on";
+        }
+        if let Some(audio) = &graphics.audio {
+            text += &format!(",audiodev=audio{}", audio.id);
+        } else {
+            text += ",audiodev=audio1";
+        }
+    }
+    b.arg("-vnc", text);
+    if let Some(keymap) = graphics.keymap.as_deref() {
+        b.arg("-k", keymap);
+    }
+}
+
+fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
+    if claim.tls_port.is_some() || graphics.default_mode.as_deref() == Some("secure") {
+        b.refuse("SPICE over TLS is not supported yet");
+    }
+    if graphics.gl.as_ref().is_some_and(|gl| gl.enable == Some(YesNo::Yes)) {
+        b.refuse("OpenGL for SPICE is not supported yet");
+    }
+    let mut words = Vec::new();
+    match (socket(graphics, claim), claim.port) {
+        (Some(socket), _) => words.push(format!("unix=on,addr={}", escaped(&socket))),
+        (None, Some(port)) => words.push(format!("port={port},addr={}", address(graphics))),
+        (None, None) if graphics.listens.iter().any(|listen| listen.kind == ListenKind::None) => {
+            words.push("port=0".to_owned());
+        }
+        (None, None) => return b.refuse("no port was chosen for it"),
+    }
+    match graphics.passwd.as_deref() {
+        Some(password) => {
+            b.command("set_password", serde_json::json!({ "protocol": "spice", "password": password }));
+        }
+        None => words.push("disable-ticketing=on".to_owned()),
+    }
+    for channel in &graphics.channels {
+        match channel.mode.as_str() {
+            "insecure" => words.push(format!("plaintext-channel={}", channel.name)),
+            "any" => {}
+            mode => b.refuse(format!("mode='{mode}' of channel '{}' is not supported yet", channel.name)),
+        }
+    }
+    let compressions = [
+        ("image-compression", &graphics.image),
+        ("jpeg-wan-compression", &graphics.jpeg),
+        ("zlib-glz-wan-compression", &graphics.zlib),
+        ("playback-compression", &graphics.playback),
+    ];
+    for (word, compression) in compressions {
+        let value = compression.as_ref().map(|compression| compression.compression.as_str());
+        words.extend(value.map(|value| format!("{word}={value}")));
+    }
+    words.extend(graphics.streaming.as_ref().map(|streaming| format!("streaming-video={}", streaming.mode)));
+    if graphics.mouse.as_ref().is_some_and(|mouse| mouse.mode == "server") {
+        words.push("agent-mouse=off".to_owned());
+    }
+    if graphics.clipboard.as_ref().is_some_and(|clipboard| clipboard.copy_paste == YesNo::No) {
+        words.push("disable-copy-paste=on".to_owned());
+    }
+    if graphics.filetransfer.as_ref().is_some_and(|transfer| transfer.enable == YesNo::No) {
+        words.push("disable-agent-file-xfer=on".to_owned());
+    }
+    words.push("seamless-migration=on".to_owned());
+    b.arg("-spice", words.join(","));
+    if let Some(keymap) = graphics.keymap.as_deref() {
+        b.arg("-k", keymap);
+    }
+}
