@@ -90,7 +90,6 @@ pub enum AgentError {
 
 impl AgentError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. } | Self::Silent { .. } | Self::Closed { .. } | Self::Malformed { .. } => {
@@ -104,7 +103,6 @@ impl AgentError {
     }
 
     /// What a person can do about it.
-    #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Connect { .. } | Self::Silent { .. } => Some(
@@ -141,7 +139,6 @@ pub struct Agent {
 impl Agent {
     /// The agent behind the channel's socket at `path`. Connects when first asked, and again whenever needed.
     /// To be called within a tokio runtime.
-    #[must_use]
     pub fn new(path: &Path) -> Self {
         let (calls, mailbox) = mpsc::channel(16);
         let path: Arc<Path> = path.into();
@@ -150,7 +147,6 @@ impl Agent {
     }
 
     /// The channel's socket.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -80,56 +80,47 @@ impl Capabilities {
     }
 
     /// Whether the device exists in this QEMU.
-    #[must_use]
     pub fn has_device(&self, name: &str) -> bool {
         self.devices.contains(name)
     }
 
     /// Whether the character back end exists.
-    #[must_use]
     pub fn has_chardev(&self, name: &str) -> bool {
         self.chardevs.contains(name)
     }
 
     /// Whether it can serve SPICE.
-    #[must_use]
     pub fn has_spice(&self) -> bool {
         self.has_chardev("spicevmc")
     }
 
     /// Whether it can serve VNC.
-    #[must_use]
     pub fn has_vnc(&self) -> bool {
         self.options.contains("vnc")
     }
 
     /// Whether it can shut its own way to system calls it does not need.
-    #[must_use]
     pub fn has_sandbox(&self) -> bool {
         self.options.contains("sandbox")
     }
 
     /// The machine of this name or alias.
-    #[must_use]
     pub fn machine(&self, name: &str) -> Option<&Machine> {
         self.machines.iter().find(|machine| machine.name == name || machine.alias.as_deref() == Some(name))
     }
 
     /// The newest machine of an alias' family: what `q35` and `pc` mean in this QEMU.
-    #[must_use]
     pub fn newest(&self, alias: &str) -> Option<&Machine> {
         self.machines.iter().find(|machine| machine.alias.as_deref() == Some(alias))
     }
 
     /// The processor model of this name.
-    #[must_use]
     pub fn cpu_model(&self, name: &str) -> Option<&CpuModel> {
         self.cpu_models.iter().find(|model| model.name == name)
     }
 }
 
 /// The Debian package that brings a device or back end to a QEMU without it, as far as one is known.
-#[must_use]
 pub fn debian_package_of(device: &str) -> Option<&'static str> {
     let spice = ["qxl", "qxl-vga", "spicevmc", "spiceport", "usb-redir", "ccid-card-passthru"];
     let opengl = ["virtio-vga-gl", "virtio-gpu-gl", "virtio-gpu-gl-pci", "virtio-gpu-gl-device"];

@@ -12,7 +12,6 @@ pub struct FdNumber(RawFd);
 
 impl FdNumber {
     /// A number known beforehand; for tests and dry runs.
-    #[must_use]
     pub const fn fixed(number: RawFd) -> Self {
         Self(number)
     }
@@ -49,7 +48,6 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// QEMU's word.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -79,7 +77,6 @@ pub struct Link {
 
 impl Link {
     /// A file.
-    #[must_use]
     pub fn file(fd: FdNumber, format: &str, read_only: bool) -> Self {
         Self { fd, format: format.to_owned(), read_only, is_block: false }
     }
@@ -147,7 +144,6 @@ pub struct Claims {
 
 impl Claims {
     /// Claims of a guest without disks, nets and screens.
-    #[must_use]
     pub fn new(accelerator: Accelerator, monitor: FdNumber) -> Self {
         Self {
             accelerator,

@@ -95,13 +95,11 @@ impl std::fmt::Display for Refusals {
 
 impl Refusals {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::Unsupported
     }
 
     /// What to do about the first that has a remedy.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         self.0.iter().find_map(|refused| refused.hint.clone())
     }
@@ -148,7 +146,6 @@ impl CommandLine {
     }
 
     /// Which element became which argument, a line each: for people.
-    #[must_use]
     pub fn explain(&self) -> String {
         let width = self.arguments.iter().map(|argument| argument.element.len()).max().unwrap_or(0);
         let line = |argument: &Argument| {

@@ -172,7 +172,6 @@ pub enum AdoptError {
 
 impl AdoptError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Nothing { .. } | Self::Gone { .. } => Kind::NotFound,
@@ -183,7 +182,6 @@ impl AdoptError {
     }
 
     /// Whether it is certain that no QEMU of this guest runs.
-    #[must_use]
     pub fn is_surely_gone(&self) -> bool {
         matches!(self, Self::Nothing { .. } | Self::Gone { .. })
     }
@@ -217,19 +215,16 @@ pub struct Vmm {
 
 impl Vmm {
     /// Its monitor.
-    #[must_use]
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
     /// The process.
-    #[must_use]
     pub fn identity(&self) -> Identity {
         self.process.identity()
     }
 
     /// What is noted about it.
-    #[must_use]
     pub fn note(&self) -> &Note {
         &self.note
     }
@@ -240,7 +235,6 @@ impl Vmm {
     }
 
     /// The end of its log, for people.
-    #[must_use]
     pub fn last_words(&self) -> String {
         crate::log::last_words_in(&self.directory.join(QEMU_LOG))
     }
@@ -422,7 +416,6 @@ pub enum StopError {
 
 impl StopError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Signal { .. } => Kind::Internal,

@@ -7,7 +7,6 @@ use std::path::Path;
 const TAIL: u64 = 8 << 10;
 
 /// The last words in a guest's `qemu.log`; empty if there are none.
-#[must_use]
 pub fn last_words_in(path: &Path) -> String {
     let tail = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(path)?;

@@ -118,19 +118,16 @@ impl Monitor {
     }
 
     /// What the monitor said first.
-    #[must_use]
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
     }
 
     /// Whether commands can overtake others on this connection.
-    #[must_use]
     pub fn has_out_of_band(&self) -> bool {
         self.greeting.capabilities.iter().any(|capability| capability == "oob")
     }
 
     /// Listens to events from now on. The stream ends with the connection.
-    #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.upgrade().map_or_else(|| broadcast::channel(1).1, |events| events.subscribe())
     }

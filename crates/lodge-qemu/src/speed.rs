@@ -24,7 +24,6 @@ impl Speed {
     pub const ASSUMED_TCG: Self = Self { factor: 12.0 };
 
     /// A wait that is `time` on bare hardware, on this guest.
-    #[must_use]
     pub fn scale(self, time: Duration) -> Duration {
         time.mul_f64(self.factor.clamp(1.0, 1000.0))
     }
@@ -61,7 +60,6 @@ pub enum SpeedError {
 
 impl SpeedError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Start { source, .. } => source.kind(),

@@ -14,7 +14,6 @@ pub struct AgentVersion {
 
 impl AgentVersion {
     /// Whether `command` is known and switched on.
-    #[must_use]
     pub fn can(&self, command: &str) -> bool {
         self.supported_commands.iter().any(|known| known.enabled && known.name == command)
     }

@@ -61,7 +61,6 @@ fn said(last_words: &str) -> String {
 
 impl ProbeError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::NoBinary { .. } => Kind::NotFound,
@@ -70,7 +69,6 @@ impl ProbeError {
     }
 
     /// What a person can do about it.
-    #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoBinary { .. } => {

@@ -127,9 +127,8 @@ pub(super) fn power(b: &mut Builder<'_>) {
     b.at("/domain/on_poweroff");
     b.flag("-no-shutdown");
     b.at("/domain/on_reboot");
-    match b.domain.on_reboot {
-        Some(LifecycleAction::Destroy | LifecycleAction::Preserve) => b.arg("-action", "reboot=shutdown"),
-        _ => {}
+    if let Some(LifecycleAction::Destroy | LifecycleAction::Preserve) = b.domain.on_reboot {
+        b.arg("-action", "reboot=shutdown");
     }
     let Some(pm) = &b.domain.pm else { return };
     let bridge = match b.family {

@@ -44,7 +44,6 @@ pub struct VersionNumber {
 
 impl VersionNumber {
     /// Whether it is `major.minor` or later.
-    #[must_use]
     pub fn at_least(self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)
     }
@@ -223,7 +222,6 @@ pub struct Chardev {
 
 impl Chardev {
     /// The terminal, if it is one.
-    #[must_use]
     pub fn pty(&self) -> Option<&str> {
         self.filename.strip_prefix("pty:").map(|rest| rest.split(',').next().unwrap_or(rest))
     }
@@ -310,7 +308,6 @@ open_enum! {
 
 impl MigrationState {
     /// Whether it has ended, well or not.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }

@@ -60,7 +60,6 @@ pub enum MonitorError {
 
 impl MonitorError {
     /// Sorts the error for those who did not cause it.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. } | Self::Silent { .. } | Self::Lost { .. } => Kind::Unavailable,
@@ -75,13 +74,11 @@ impl MonitorError {
     }
 
     /// Whether QEMU refused because it does not know the command at all.
-    #[must_use]
     pub fn is_unknown_command(&self) -> bool {
         matches!(self, Self::Refused { class, .. } if class == "CommandNotFound")
     }
 
     /// Whether the connection is gone, so that no further command can work.
-    #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::Connect { .. } | Self::NotQmp { .. })
     }
