@@ -10,7 +10,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use lodge_model::Bytes;
@@ -88,9 +88,12 @@ pub async fn build(
     let tell = |phase, part| progress(Progress::within(phase, part));
     tell(Phase::Preparing, 0.0);
     check_host()?;
-    let (name, target) = (recipe.name, dir.to_owned());
+    // The tools run in `/`.
+    let dir =
+        std::path::absolute(dir).map_err(|source| BuildError::WorkDir { path: dir.to_owned(), source })?;
+    let (name, target) = (recipe.name, dir.clone());
     let work = blocking(Phase::Preparing, move || WorkDir::create(&target, name)).await?;
-    let result = run(recipe, settings, dir, &work, cancel, &tell).await;
+    let result = run(recipe, settings, &dir, &work, cancel, &tell).await;
     blocking(Phase::Finishing, move || {
         drop(work);
         Ok(())
@@ -281,10 +284,9 @@ fn sum(file: &mut File) -> io::Result<String> {
     Ok(text)
 }
 
-/// `SOURCE_DATE_EPOCH` if the caller's environment has it (reproducible-builds.org), else now.
-fn epoch_s() -> u64 {
-    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+/// `SOURCE_DATE_EPOCH` of the daemon's environment (reproducible-builds.org).
+fn epoch_s() -> Option<u64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()
 }
 
 async fn blocking<T: Send + 'static>(

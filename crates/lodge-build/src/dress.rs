@@ -21,8 +21,6 @@ apt:
 # Where GRUB lies was decided by the build, debconf knows nothing of it.
 grub_dpkg:
   enabled: false
-grub-dpkg:
-  enabled: false
 # RSA takes seconds to make on a slow processor, and every client of the last ten years knows these.
 ssh_genkeytypes: [ ed25519, ecdsa ]
 ";

@@ -69,7 +69,8 @@ pub(crate) enum Network {
 pub(crate) struct Toolbox<'a> {
     pub work: &'a WorkDir,
     pub cancel: &'a CancellationToken,
-    pub epoch_s: u64,
+    /// `SOURCE_DATE_EPOCH`, for a build that can be repeated to the byte.
+    pub epoch_s: Option<u64>,
 }
 
 /// One run of a tool.
@@ -131,8 +132,12 @@ impl Toolbox<'_> {
         command.envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")]);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command.env("TMPDIR", self.work.path());
-        command.env("SOURCE_DATE_EPOCH", self.epoch_s.to_string());
-        command.env("E2FSPROGS_FAKE_TIME", self.epoch_s.to_string());
+        // Only if somebody wants it: with it, Debian's Python compiles its modules so that each
+        // import reads and hashes the source again, which slows every cloud-init run.
+        if let Some(epoch_s) = self.epoch_s {
+            command.env("SOURCE_DATE_EPOCH", epoch_s.to_string());
+            command.env("E2FSPROGS_FAKE_TIME", epoch_s.to_string());
+        }
         if run.network == Network::Host {
             // How this host's apt may have to reach its mirror.
             let proxies = ["http_proxy", "https_proxy", "no_proxy"];
@@ -231,7 +236,7 @@ mod tests {
                 cancel.cancel();
             });
         }
-        let toolbox = Toolbox { work: &work, cancel: &cancel, epoch_s: 1 };
+        let toolbox = Toolbox { work: &work, cancel: &cancel, epoch_s: None };
         Some(toolbox.run(run(script, Duration::from_millis(limit_ms)), |_| ()).await)
     }
 
