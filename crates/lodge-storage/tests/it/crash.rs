@@ -1,0 +1,115 @@
+//! A full file system and a killed process: whole or nothing.
+//!
+//! Both need a process of their own, so the test runs itself again: the `inner_…` tests do nothing
+//! unless an `outer` one started them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use lodge_model::Kind;
+use lodge_storage::Format;
+
+use crate::world::{World, assert_clean, can_run, gib, names, open, run};
+
+const DIR: &str = "LODGE_TEST_DIR";
+
+fn inner_dir() -> Option<PathBuf> {
+    std::env::var_os(DIR).map(PathBuf::from)
+}
+
+/// Leaves the root, its image in it, without a daemon.
+async fn root_with_an_image() -> tempfile::TempDir {
+    let world = World::new().await;
+    world.base().await;
+    world.dir
+}
+
+#[tokio::test]
+async fn a_full_file_system_is_told_and_leaves_nothing() {
+    if !can_run() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a small file system needs root to be mounted");
+        return;
+    }
+    let dir = root_with_an_image().await;
+    let pool = dir.path().join("var/lib/libvirt/images");
+    let script = format!(
+        "mount -t tmpfs -o size=16k tmpfs {} && exec {} --exact crash::inner_full --nocapture",
+        pool.display(),
+        std::env::current_exe().unwrap().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).env(DIR, dir.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+async fn inner_full() {
+    let Some(dir) = inner_dir() else { return };
+    let (_store, storage) = open(&dir).await;
+    let error = storage.clone_linked("base", "web1", None).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
+    assert_eq!(error.hint().unwrap(), "free some space and try again");
+    let error = storage.create_volume("a", Format::Qcow2, gib(1)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
+    assert!(names(storage.pool_dir()).is_empty());
+}
+
+#[tokio::test]
+async fn a_process_killed_amid_its_work_leaves_whole_clones_only() {
+    if !can_run() {
+        return;
+    }
+    let dir = root_with_an_image().await;
+    let pool = dir.path().join("var/lib/libvirt/images");
+    // A few moments of a clone's few milliseconds.
+    for wait_ms in [0, 1, 2, 3, 5] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "crash::inner_clones", "--nocapture"]).env(DIR, dir.path());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let before = names(&pool).len();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while names(&pool).len() < before + 3 {
+            assert!(Instant::now() < deadline, "no clone is made");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (store, storage) = open(dir.path()).await;
+        drop((store, storage));
+        assert!(names(&pool).iter().all(|name| name.starts_with("web")), "{:?}", names(&pool));
+    }
+    for name in names(&pool) {
+        assert_clean(&pool.join(name));
+    }
+}
+
+#[tokio::test]
+async fn inner_clones() {
+    let Some(dir) = inner_dir() else { return };
+    let (_store, storage) = open(&dir).await;
+    for number in 0..u32::MAX {
+        let name = format!("web{}-{number}", std::process::id());
+        storage.clone_linked("base", &name, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fifo_or_a_device_as_a_disk_is_refused_at_once() {
+    let world = World::new().await;
+    let path = world.pool("a.qcow2");
+    run("mkfifo", &[crate::world::text(&path)]);
+    let look = world.storage.chain(&path, Format::Qcow2);
+    let error = tokio::time::timeout(Duration::from_secs(5), look).await.unwrap().unwrap_err();
+    assert!(error.to_string().ends_with("is a FIFO, not a disk"), "{error}");
+    let error = world.storage.chain(Path::new("/dev/zero"), Format::Raw).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidInput);
+}
