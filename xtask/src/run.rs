@@ -219,18 +219,18 @@ fn report(demo: &Demo, key: &Path, warnings: &[String], phases: &Phases) -> Resu
         "  web          http://{ip}/  {}",
         first_line_of(&ip).unwrap_or_else(|error| format!("({error:#})"))
     );
-    println!("  accelerator  {}", text(&readiness["accelerator"]));
-    println!("               {}", text(&readiness["accelerator_reason"]));
+    println!("  accelerator  {}", text(&readiness["accelerator"]["name"]));
+    println!("               {}", text(&readiness["accelerator"]["why"]));
     for warning in warnings {
         println!("  warning      {warning}");
     }
     println!("  time here    {}", phases.shown());
     let timeline = readiness["timeline"].as_array().into_iter().flatten();
-    let guest: Vec<String> = timeline
-        .map(|phase| {
-            format!("{} {:.1} s", text(&phase["phase"]), phase["seconds"].as_f64().unwrap_or_default())
-        })
-        .collect();
+    let took = |phase: &Value| {
+        let seconds = phase["duration_ms"].as_f64()? / 1000.0;
+        Some(format!("{} {seconds:.1} s", text(&phase["phase"])))
+    };
+    let guest: Vec<String> = timeline.filter_map(took).collect();
     println!("  in the guest {}", guest.join(" · "));
     println!("Take it down with: cargo xtask run --stop");
     Ok(())

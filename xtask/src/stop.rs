@@ -41,7 +41,7 @@ pub fn stop(demo: &Demo) -> Result<()> {
     for network in names(demo, &["net-list", "--name"])? {
         run_command(&mut demo.lodge(&["net-destroy", &network]))?;
     }
-    let pid = daemon_pid(demo).context("the daemon answers, yet its pid is not known")?;
+    let pid = daemon_pid(demo)?;
     run_command(Command::new("kill").arg(pid.to_string()))?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while fs::metadata(format!("/proc/{pid}")).is_ok() {
@@ -59,9 +59,6 @@ fn names(demo: &Demo, args: &[&str]) -> Result<Vec<String>> {
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-/// The pid that holds this root's lock.
-fn daemon_pid(demo: &Demo) -> Option<u32> {
-    let text = fs::read_to_string(demo.root.join("run/lodge/daemon.pid")).ok()?;
-    let pid = text.split_whitespace().next()?.parse().ok()?;
-    fs::metadata(format!("/proc/{pid}")).is_ok().then_some(pid)
+fn daemon_pid(demo: &Demo) -> Result<u64> {
+    demo.json(&["version"])?["pid"].as_u64().context("`lodge version` names no pid of the daemon")
 }
