@@ -6,5 +6,5 @@ use crate::command::{self, cargo};
 
 /// `docs/openapi.json`, by the test that compares it.
 pub fn run() -> Result<()> {
-    command::run(cargo().args(["test", "--quiet", "-p", "lodge-http", "openapi"]).env("LODGE_CODEGEN", "1"))
+    command::run(cargo().args(["test", "--quiet", "-p", "lodge-http", "openapi"]).env("UPDATE_EXPECT", "1"))
 }
