@@ -21,7 +21,6 @@ mod error;
 mod event;
 mod host;
 mod image;
-mod inside;
 mod instance;
 mod job;
 mod network;

@@ -15,7 +15,7 @@ use lodge_api::{
     WaitQuery,
 };
 use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle};
-use lodge_guest::readiness::{self as guest, Leases, Sight, Signal, Watcher};
+use lodge_guest::readiness::{self as guest, Leases, Sight, Signal, Watcher, guest::AgentGuest};
 use lodge_model::{
     DomainId, Kind, MacAddr,
     domain::{Domain, interface::InterfaceKind},
@@ -27,7 +27,6 @@ use tokio::sync::{broadcast::error::RecvError, oneshot, watch};
 use crate::{
     Caller, Engine,
     error::{EngineError, Result},
-    inside::Inside,
 };
 
 /// How often a wait looks for what is told by no event.
@@ -160,10 +159,20 @@ impl Engine {
             nics: !leases.macs.is_empty(),
             seed: self.store.root().seeds().join(format!("{}.json", handle.id().0)).exists(),
         };
+        let cards: Vec<MacAddr> = document
+            .devices
+            .interfaces
+            .iter()
+            .filter_map(lodge_model::domain::interface::Interface::mac)
+            .collect();
         // Without the channel the watcher never asks the agent; it only needs one to hold.
         let guest = agent.clone().unwrap_or_else(|| Agent::new(std::path::Path::new("/nonexistent")));
-        let watcher =
-            guest::watch(sight, self.followers.speed.factor, Arc::new(Inside(guest)), Arc::new(leases));
+        let watcher = guest::watch(
+            sight,
+            self.followers.speed.factor,
+            Arc::new(AgentGuest::new(guest, cards)),
+            Arc::new(leases),
+        );
         watcher.signal(Signal::Started);
         self.tell_phases(handle.name().to_string(), watcher.subscribe());
         lock(&self.followers.guests).insert(handle.id(), Followed { watcher, agent });
