@@ -1,6 +1,8 @@
 //! The storage through its public API, with qemu-img as the oracle. What needs a tool that is not
 //! installed says so and is skipped.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod chain;
 mod claim;
 mod clone;
