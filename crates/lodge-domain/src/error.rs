@@ -34,9 +34,6 @@ pub enum DomainError {
     /// The document cannot be a domain's. Every fault is told.
     #[error("the domain's document is not valid: {faults}")]
     Document { faults: Faults },
-    /// The document asks for what Lodge does not do yet, and running without it would be another machine.
-    #[error("domain `{name}` asks for what lodge cannot give: {faults}")]
-    NotSupported { name: Arc<str>, faults: Faults },
     /// The definition's file was edited by hand and is no valid document.
     #[error("the definition `{}` was edited by hand and is not valid: {why}", path.display())]
     BadEdit { path: PathBuf, why: Arc<str> },
@@ -112,7 +109,6 @@ impl DomainError {
             Self::NoSuchDomain { .. } | Self::Vanished { .. } => Kind::NotFound,
             Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
             Self::Document { .. } | Self::BadEdit { .. } | Self::OtherMachine { .. } => Kind::InvalidInput,
-            Self::NotSupported { .. } => Kind::Unsupported,
             Self::Denied { source, .. } => source.kind(),
             Self::Busy { .. } | Self::Crowded { .. } => Kind::Busy,
             Self::Aborted { .. }
@@ -142,9 +138,6 @@ impl DomainError {
             }
             Self::UuidTaken { .. } => "remove <uuid> from the document to get a new one",
             Self::Document { .. } => "correct the places named and try again",
-            Self::NotSupported { .. } => {
-                "remove these elements from the document, or run the guest elsewhere"
-            }
             Self::BadEdit { .. } => "correct the file, or `lodge define` the domain anew",
             Self::Denied { source, .. } => source.hint(),
             Self::Busy { .. } => "wait, or abort the job; `destroy` ends the guest in any case",

@@ -1,13 +1,399 @@
-//! What QEMU and the kernel tell of a running guest, and what follows.
-use crate::owner::{Owner, Work};
-use crate::vmm::Vmm;
-pub(crate) enum Fact {}
-pub(crate) async fn next(_vmm: &mut Option<Box<Vmm>>) -> Fact {
-    std::future::pending().await
+//! What QEMU and the kernel tell of a running guest, and what follows from it.
+//!
+//! ```text
+//!  QMP event ─┐                    ┌─ advance the state, tell it
+//!  answer ────┼─▶ next ──▶ take ───┤
+//!  exit ──────┘                    └─ due: end it · boot it again · look again (when no job is at work)
+//! ```
+//!
+//! While a job is at work, STOP and RESUME are its own doing: the job's end says what they led to. A guest that
+//! has switched itself off stays in QEMU (`-no-shutdown`) until its policy was carried out here, so that a daemon
+//! that was away meanwhile still learns of it. Deliberately absent: waiting; everything here is immediate.
+
+use std::time::{Duration, SystemTime};
+
+use lodge_model::domain::features::LifecycleAction;
+use lodge_model::domain::lifecycle::{
+    CrashedReason, Event as Change, PausedReason, RunningReason, ShutdownReason, ShutoffReason, State,
+};
+use lodge_qemu::qmp::{Event, RunState, Status};
+use lodge_qemu::{AdoptError, QEMU_LOG};
+use lodge_sys::process::Ending;
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::console;
+use crate::event::{EventKind, Lifecycle};
+use crate::owner::{Begin, Owner, Reply, Work, ended};
+use crate::vmm::{CONSOLE_LOG, Due, Link, Vmm};
+use crate::{power, stop};
+
+/// A QEMU that has not answered for this long is said to be not responding.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long an answer is awaited at all; a stopped QEMU may answer hours later.
+const ANSWER: Duration = Duration::from_secs(24 * 3600);
+
+/// One thing the host told.
+pub(crate) enum Fact {
+    Event(Event),
+    /// Events were missed: we were too slow.
+    Missed,
+    LinkLost,
+    Reached(Result<Box<lodge_qemu::Vmm>, AdoptError>),
+    Answered(Option<Status>),
+    Ended(Ending),
 }
-pub(crate) fn take(_owner: &mut Owner, _fact: Fact) {}
-pub(crate) fn tick(_owner: &mut Owner) {}
-pub(crate) fn look_again(_owner: &mut Owner) {}
-pub(crate) fn due(_owner: &mut Owner) -> Option<(&'static str, Work)> {
-    None
+
+/// The next fact; never, if nothing runs.
+pub(crate) async fn next(vmm: &mut Option<Box<Vmm>>) -> Fact {
+    let Some(vmm) = vmm.as_deref_mut().filter(|vmm| vmm.ended.is_none()) else {
+        return std::future::pending().await;
+    };
+    let Vmm { link, exit, probe, .. } = vmm;
+    let linked = async {
+        match link {
+            Link::Up { events, .. } => match events.recv().await {
+                Ok(event) => Fact::Event(event),
+                Err(RecvError::Lagged(_)) => Fact::Missed,
+                Err(RecvError::Closed) => Fact::LinkLost,
+            },
+            Link::Coming(coming) => Fact::Reached(coming.await.map(Box::new)),
+        }
+    };
+    let answered = async {
+        match probe {
+            Some((_, answer)) => answer.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        fact = linked => fact,
+        ending = exit.as_mut() => Fact::Ended(ending),
+        status = answered => Fact::Answered(status),
+    }
+}
+
+/// Takes a fact in.
+pub(crate) fn take(owner: &mut Owner, fact: Fact) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    match fact {
+        Fact::Event(event) => take_event(owner, &event),
+        Fact::Missed => vmm.due = vmm.due.or(Some(Due::Look)),
+        Fact::LinkLost => {
+            vmm.reconnect();
+            owner.entry.monitor.store(None);
+        }
+        Fact::Reached(Ok(qemu)) => {
+            vmm.connect(*qemu);
+            owner
+                .entry
+                .monitor
+                .store(owner.vmm.as_ref().and_then(|vmm| vmm.monitor().cloned()).map(Into::into));
+            answers_again(owner);
+        }
+        // The exit is told by the process itself.
+        Fact::Reached(Err(error)) if error.is_surely_gone() => {
+            vmm.link = Link::Coming(Box::pin(std::future::pending()))
+        }
+        Fact::Reached(Err(error)) => {
+            tracing::debug!(domain = %vmm.record.name, error = %crate::error::chain(&error), "monitor not reached");
+            vmm.retry();
+        }
+        Fact::Answered(status) => {
+            vmm.probe = None;
+            answers_again(owner);
+            if let Some(status) = status.filter(|_| owner.job_word().is_none()) {
+                observe(owner, &status);
+            }
+        }
+        Fact::Ended(ending) => {
+            vmm.ended = Some(ending);
+            vmm.probe = None;
+            owner.cancel_job();
+        }
+    }
+}
+
+fn answers_again(owner: &mut Owner) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    if let Some(since) = vmm.silent_since.take() {
+        let silent_s = since.elapsed().unwrap_or_default().as_secs();
+        tracing::info!(domain = %owner.name(), silent_s, "QEMU responds again");
+        owner.publish_snapshot();
+        owner.shared.publish(&owner.entry, EventKind::Responding { responding: true });
+    }
+}
+
+fn take_event(owner: &mut Owner, event: &Event) {
+    let busy = owner.job_word().is_some();
+    let word = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    tracing::trace!(domain = %vmm.record.name, event = %event.name, data = %event.data, "QEMU told");
+    match event.name.as_str() {
+        "STOP" if !busy && matches!(owner.state, State::Running { .. }) => {
+            let reason = vmm.stop_reason.take().unwrap_or(PausedReason::Unknown);
+            paused(owner, reason);
+        }
+        "RESUME" if !busy && matches!(owner.state, State::Paused { .. }) => {
+            let told = EventKind::Lifecycle(Lifecycle::Resumed, 0);
+            owner.advance(Change::Continued(RunningReason::Unpaused), Some(told));
+        }
+        "SHUTDOWN" => {
+            let reason = word("reason").to_owned();
+            switched_off(owner, &reason);
+        }
+        "RESET" => {
+            vmm.record.reboot_wanted = false;
+            vmm.note();
+            owner.shared.publish(&owner.entry, EventKind::Reboot);
+        }
+        "SUSPEND" => owner.advance(Change::FellAsleep, Some(EventKind::Lifecycle(Lifecycle::PmSuspended, 0))),
+        "SUSPEND_DISK" => {
+            owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::PmSuspended, 1));
+        }
+        "WAKEUP" => owner.advance(Change::WokeUp, Some(EventKind::Lifecycle(Lifecycle::Started, 4))),
+        "GUEST_PANICKED" => panicked(owner),
+        "GUEST_CRASHLOADED" => {
+            owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::Crashed, 1));
+        }
+        "WATCHDOG" => {
+            if word("action") == "pause" {
+                vmm.stop_reason = Some(PausedReason::Watchdog);
+            }
+            let action = word("action").to_owned();
+            owner.shared.publish(&owner.entry, EventKind::Watchdog { action });
+        }
+        "BLOCK_IO_ERROR" => {
+            if word("action") == "stop" {
+                vmm.stop_reason = Some(PausedReason::IoError);
+            }
+            let nospace = event.data.get("nospace").and_then(Value::as_bool).unwrap_or(false);
+            let device = [word("node-name"), word("device")].into_iter().find(|name| !name.is_empty());
+            let told = EventKind::IoError {
+                device: device.unwrap_or_default().to_owned(),
+                action: word("action").to_owned(),
+                reason: if nospace { "nospace" } else { word("reason") }.to_owned(),
+            };
+            tracing::warn!(domain = %owner.name(), what = %told.detail(), "a disk failed under the guest");
+            owner.shared.publish(&owner.entry, told);
+        }
+        "VSERPORT_CHANGE" => {
+            let open = event.data.get("open").and_then(Value::as_bool).unwrap_or(false);
+            if vmm.record.agent.as_deref() == Some(word("id")) {
+                agent_is(owner, open);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The guest has opened or closed the agent's channel.
+pub(crate) fn agent_is(owner: &mut Owner, connected: bool) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    if vmm.agent_connected != connected {
+        vmm.agent_connected = connected;
+        owner.publish_snapshot();
+        owner.shared.publish(&owner.entry, EventKind::Agent { connected });
+    }
+}
+
+fn paused(owner: &mut Owner, reason: PausedReason) {
+    let detail = match reason {
+        PausedReason::IoError => 2,
+        PausedReason::Watchdog => 3,
+        _ => 0,
+    };
+    owner.advance(Change::Stopped(reason), Some(EventKind::Lifecycle(Lifecycle::Suspended, detail)));
+}
+
+/// QEMU's SHUTDOWN: the guest is off, or QEMU is about to end.
+fn switched_off(owner: &mut Owner, reason: &str) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    let action = match reason {
+        "guest-shutdown" | "subsystem-reset" | "snapshot-load" => vmm.policies.on_poweroff,
+        "guest-reset" => vmm.policies.on_reboot,
+        // What is done about a panic was decided when it was told.
+        "guest-panic" => return,
+        // A signal or `quit`: QEMU ends of itself, and whoever sent it knows why.
+        _ => {
+            vmm.reason = vmm.reason.or(Some(ShutoffReason::Destroyed));
+            return;
+        }
+    };
+    let again = vmm.record.reboot_wanted || restarts(action);
+    vmm.due = Some(if again { Due::BootAgain } else { Due::End(ShutoffReason::Shutdown) });
+    if !again {
+        let told = EventKind::Lifecycle(Lifecycle::Shutdown, 1);
+        owner.advance(Change::PoweredDown(ShutdownReason::Unknown), Some(told));
+    }
+}
+
+fn panicked(owner: &mut Owner) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    if vmm.due.is_some() || matches!(owner.state, State::Crashed { .. }) {
+        return;
+    }
+    let action = vmm.policies.on_crash;
+    vmm.due = match action {
+        LifecycleAction::Preserve => None,
+        _ if restarts(action) => Some(Due::BootAgain),
+        _ => Some(Due::End(ShutoffReason::Crashed)),
+    };
+    tracing::warn!(domain = %vmm.record.name, on_crash = %action, "the guest panicked");
+    let told = EventKind::Lifecycle(Lifecycle::Crashed, 0);
+    owner.advance(Change::GuestCrashed(CrashedReason::Panicked), Some(told));
+}
+
+fn restarts(action: LifecycleAction) -> bool {
+    match action {
+        LifecycleAction::Restart | LifecycleAction::RenameRestart | LifecycleAction::CoredumpRestart => true,
+        LifecycleAction::Destroy | LifecycleAction::Preserve | LifecycleAction::CoredumpDestroy => false,
+    }
+}
+
+/// What is to be done now that no job is at work.
+pub(crate) fn due(owner: &mut Owner) -> Option<(&'static str, Work)> {
+    let vmm = owner.vmm.as_deref_mut()?;
+    if let Some(ending) = vmm.ended {
+        return Some(("stop", stop::after_exit(owner, ending)));
+    }
+    match vmm.due.take()? {
+        Due::End(reason) => Some(("stop", stop::end_guest(owner, reason))),
+        Due::BootAgain => power::boot_again(owner).map(|work| ("reboot", work)),
+        Due::Look => look(owner).map(|work| ("look", work)),
+    }
+}
+
+/// Asks QEMU how it stands, as soon as no job is at work.
+pub(crate) fn look_again(owner: &mut Owner) {
+    if let Some(vmm) = owner.vmm.as_deref_mut() {
+        vmm.due = vmm.due.or(Some(Due::Look));
+    }
+}
+
+fn look(owner: &mut Owner) -> Option<Work> {
+    let monitor = owner.vmm.as_deref()?.monitor()?.clone();
+    let work = async move {
+        let status = monitor.execute_within::<Status>("query-status", (), SILENCE * 5).await;
+        let chardevs = monitor.chardevs().await;
+        ended(move |owner| {
+            if let Ok(status) = status {
+                observe(owner, &status);
+            }
+            let agent = owner.vmm.as_deref().and_then(|vmm| vmm.record.agent.clone());
+            if let (Some(alias), Ok(chardevs)) = (agent, chardevs) {
+                let label = format!("char{alias}");
+                agent_is(
+                    owner,
+                    chardevs.iter().any(|chardev| chardev.label == label && chardev.frontend_open),
+                );
+            }
+            Ok(Reply::Done)
+        })
+    };
+    match Begin::monitor("look at", owner, work) {
+        Begin::Job { work, .. } => Some(work),
+        Begin::Now(_) => None,
+    }
+}
+
+/// Brings our state into line with what QEMU says.
+pub(crate) fn observe(owner: &mut Owner, status: &Status) {
+    let seen = seen_as(owner.state, status);
+    match (&status.status, owner.vmm.as_deref()) {
+        (RunState::Shutdown, Some(vmm)) if vmm.due.is_none() => return switched_off(owner, "guest-shutdown"),
+        (RunState::GuestPanicked, _) if !matches!(owner.state, State::Crashed { .. }) => {
+            return panicked(owner);
+        }
+        _ => {}
+    }
+    let told = match (owner.state, seen) {
+        (old, new) if old == new => return,
+        (_, State::Running { .. }) => Some(EventKind::Lifecycle(Lifecycle::Resumed, 0)),
+        (_, State::Paused { .. }) => Some(EventKind::Lifecycle(Lifecycle::Suspended, 0)),
+        (_, State::PmSuspended) => Some(EventKind::Lifecycle(Lifecycle::PmSuspended, 0)),
+        _ => None,
+    };
+    owner.set_state(seen, told);
+}
+
+/// The state that QEMU's own one shows, with the reason known before where it still fits.
+pub(crate) fn seen_as(known: State, status: &Status) -> State {
+    let pause = |reason| State::Paused { reason };
+    match (&status.status, known) {
+        (_, State::Running { .. }) if status.running => known,
+        _ if status.running => State::Running { reason: RunningReason::Unknown },
+        (RunState::IoError, _) => pause(PausedReason::IoError),
+        (RunState::Watchdog, _) => pause(PausedReason::Watchdog),
+        (RunState::Suspended, _) => State::PmSuspended,
+        (RunState::GuestPanicked, _) => State::Crashed { reason: CrashedReason::Panicked },
+        (RunState::Shutdown, State::InShutdown { .. }) => known,
+        (RunState::Shutdown, _) => State::InShutdown { reason: ShutdownReason::Unknown },
+        (_, State::Paused { .. }) => known,
+        _ => pause(PausedReason::Unknown),
+    }
+}
+
+/// Looks after the guest: does it answer, are its logs bounded?
+pub(crate) fn tick(owner: &mut Owner) {
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    for log in [CONSOLE_LOG, QEMU_LOG] {
+        let path = vmm.dir.join(log);
+        if std::fs::metadata(&path).is_ok_and(|log| log.len() > console::LOG_MAX_BYTES) {
+            tokio::task::spawn_blocking(move || console::bound(&path));
+        }
+    }
+    match (&vmm.probe, vmm.monitor().cloned()) {
+        (Some((asked, _)), _) => {
+            let asked = *asked;
+            if vmm.silent_since.is_none() && asked.elapsed().unwrap_or_default() >= SILENCE {
+                vmm.silent_since = Some(asked);
+                tracing::warn!(domain = %owner.name(), "QEMU is not responding");
+                owner.publish_snapshot();
+                owner.shared.publish(&owner.entry, EventKind::Responding { responding: false });
+            }
+        }
+        (None, Some(monitor)) => {
+            let answer = async move { monitor.execute_within("query-status", (), ANSWER).await.ok() };
+            vmm.probe = Some((SystemTime::now(), Box::pin(answer)));
+        }
+        (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn what_qemu_says_against_what_was_known() {
+        let known = [
+            State::Running { reason: RunningReason::Booted },
+            State::Paused { reason: PausedReason::User },
+            State::InShutdown { reason: ShutdownReason::User },
+        ];
+        let mut table = String::new();
+        for (running, word) in [
+            (true, "running"),
+            (false, "paused"),
+            (false, "io-error"),
+            (false, "shutdown"),
+            (false, "suspended"),
+        ] {
+            let status: Status =
+                serde_json::from_value(serde_json::json!({"running": running, "status": word})).unwrap();
+            write!(table, "{word:10}").unwrap();
+            for known in known {
+                let (state, reason) = seen_as(known, &status).words();
+                write!(table, "{:26}", format!("{state} ({reason})")).unwrap();
+            }
+            table = table.trim_end().to_owned() + "\n";
+        }
+        expect![[""]].assert_eq(&table);
+    }
 }

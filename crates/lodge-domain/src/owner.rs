@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use lodge_model::JobId;
 use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{self, State};
+use lodge_qemu::qmp::MonitorError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +138,29 @@ impl Begin {
     }
 }
 
+impl Begin {
+    /// A job that talks to QEMU and may be broken off at any moment: QEMU is then asked how it stands.
+    pub fn monitor(
+        act: &'static str,
+        owner: &Owner,
+        work: impl Future<Output = Ended> + Send + 'static,
+    ) -> Self {
+        let (cancel, name) = (CancellationToken::new(), owner.name());
+        let token = cancel.clone();
+        let work = async move {
+            tokio::select! {
+                biased;
+                end = work => end,
+                () = token.cancelled() => ended(move |owner| {
+                    facts::look_again(owner);
+                    Err(DomainError::Aborted { act, name })
+                }),
+            }
+        };
+        Self::Job { work: Box::pin(work), cancel }
+    }
+}
+
 /// Boxes the end of a job.
 pub(crate) fn ended(apply: impl FnOnce(&mut Owner) -> Answer + Send + 'static) -> Ended {
     Box::new(apply)
@@ -176,6 +200,8 @@ pub(crate) async fn supervise(shared: Arc<Shared>, entry: Arc<Entry>, mut mailbo
         let run = async {
             let mut owner = Owner::new(Arc::clone(&shared), Arc::clone(&entry));
             if after_panic {
+                // QEMU's monitor takes one client at a time.
+                entry.monitor.store(None);
                 owner.begin(Act::Settle, &Ticket::default(), None);
             }
             owner.run(&mut mailbox).await;
@@ -357,6 +383,14 @@ impl Owner {
         }
     }
 
+    /// What QEMU answered; if it did not obey, it is asked how it stands.
+    pub fn heard<T>(&mut self, act: &'static str, answer: Result<T, MonitorError>) -> Result<T, DomainError> {
+        answer.map_err(|source| {
+            facts::look_again(self);
+            DomainError::Monitor { act, name: self.name(), source }
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> Arc<str> {
         self.entry.name()
@@ -443,14 +477,7 @@ impl Owner {
 /// The job's end; never, if there is no job.
 async fn next_end(job: &mut Option<Job>) -> Ended {
     match job {
-        // A panic in a job is the job's: the owner goes on and says so.
-        Some(job) => match AssertUnwindSafe(job.work.as_mut()).catch_unwind().await {
-            Ok(end) => end,
-            Err(_) => ended(|owner| {
-                facts::look_again(owner);
-                Err(DomainError::OwnerFailed { name: owner.name() })
-            }),
-        },
+        Some(job) => job.work.as_mut().await,
         None => std::future::pending().await,
     }
 }

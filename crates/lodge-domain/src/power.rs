@@ -1,19 +1,189 @@
-//! Not written yet.
-use crate::options::PowerOptions;
-use crate::owner::{Begin, Owner};
-use crate::stop::not_yet;
-pub(crate) fn shutdown(o: &mut Owner, _options: PowerOptions) -> Begin {
-    not_yet(o)
+//! The guest's buttons: suspend, resume, reset, and asking it to shut down or reboot.
+//!
+//! A reboot by ACPI is a shutdown after which the owner boots the guest again; that wish is in the record, so it
+//! survives the daemon. Deliberately absent: waiting until the guest has done what it was asked.
+
+use std::time::Duration;
+
+use lodge_model::domain::features::LifecycleAction;
+use lodge_model::domain::lifecycle::{self, Event as Change, PausedReason, Request, RunningReason, State};
+use lodge_qemu::agent::{Agent, ShutdownMode};
+use lodge_qemu::qmp::Monitor;
+
+use crate::error::DomainError;
+use crate::event::{EventKind, Lifecycle};
+use crate::facts;
+use crate::options::{PowerMode, PowerOptions};
+use crate::owner::{Begin, Owner, Reply, Work, ended};
+
+/// How long an agent may take to say no, on bare hardware. It says nothing when it obeys.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Owner {
+    /// Asks the rules. `Ok(false)`: it is already so.
+    pub fn admit(&self, act: &'static str, request: Request) -> Result<bool, DomainError> {
+        lifecycle::admit(&self.state, request).map_err(|source| DomainError::Denied {
+            act,
+            name: self.name(),
+            source,
+        })
+    }
+
+    /// The monitor, if QEMU is known to answer.
+    pub fn monitor(&self) -> Result<Monitor, DomainError> {
+        let vmm = self.vmm.as_deref().filter(|vmm| vmm.silent_since.is_none());
+        let monitor = vmm.and_then(|vmm| vmm.monitor().cloned());
+        monitor.ok_or_else(|| DomainError::NotResponding { name: self.name() })
+    }
+
+    /// Admits the request and gives the monitor. `Err`: what to answer at once.
+    fn admitted(&self, act: &'static str, request: Request) -> Result<Monitor, Begin> {
+        match self.admit(act, request) {
+            Ok(true) => self.monitor().map_err(|error| Begin::Now(Err(error))),
+            Ok(false) => Err(Begin::Now(Ok(Reply::Done))),
+            Err(error) => Err(Begin::Now(Err(error))),
+        }
+    }
 }
-pub(crate) fn reboot(o: &mut Owner, _options: PowerOptions) -> Begin {
-    not_yet(o)
+
+/// `virsh suspend`.
+pub(crate) fn suspend(owner: &mut Owner) -> Begin {
+    let monitor = match owner.admitted("suspend", Request::Suspend) {
+        Ok(monitor) => monitor,
+        Err(begin) => return begin,
+    };
+    let work = async move {
+        let done = monitor.stop().await;
+        ended(move |owner| {
+            owner.heard("suspend", done)?;
+            let told = EventKind::Lifecycle(Lifecycle::Suspended, 0);
+            owner.advance(Change::Stopped(PausedReason::User), Some(told));
+            Ok(Reply::Done)
+        })
+    };
+    Begin::monitor("suspend", owner, work)
 }
-pub(crate) fn reset(o: &mut Owner) -> Begin {
-    not_yet(o)
+
+/// `virsh resume`.
+pub(crate) fn resume(owner: &mut Owner) -> Begin {
+    let monitor = match owner.admitted("resume", Request::Resume) {
+        Ok(monitor) => monitor,
+        Err(begin) => return begin,
+    };
+    let work = async move {
+        let done = monitor.cont().await;
+        ended(move |owner| {
+            owner.heard("resume", done)?;
+            let told = EventKind::Lifecycle(Lifecycle::Resumed, 0);
+            owner.advance(Change::Continued(RunningReason::Unpaused), Some(told));
+            Ok(Reply::Done)
+        })
+    };
+    Begin::monitor("resume", owner, work)
 }
-pub(crate) fn suspend(o: &mut Owner) -> Begin {
-    not_yet(o)
+
+/// `virsh reset`.
+pub(crate) fn reset(owner: &mut Owner) -> Begin {
+    let monitor = match owner.admitted("reset", Request::Reset) {
+        Ok(monitor) => monitor,
+        Err(begin) => return begin,
+    };
+    let crashed = matches!(owner.state, State::Crashed { .. });
+    let work = async move {
+        let mut done = monitor.reset().await;
+        if crashed && done.is_ok() {
+            done = monitor.cont().await;
+        }
+        ended(move |owner| {
+            owner.heard("reset", done)?;
+            facts::look_again(owner);
+            Ok(Reply::Done)
+        })
+    };
+    Begin::monitor("reset", owner, work)
 }
-pub(crate) fn resume(o: &mut Owner) -> Begin {
-    not_yet(o)
+
+/// `virsh shutdown`.
+pub(crate) fn shutdown(owner: &mut Owner, options: PowerOptions) -> Begin {
+    ask_guest(owner, "shutdown", Request::Shutdown, ShutdownMode::Powerdown, options)
+}
+
+/// `virsh reboot`.
+pub(crate) fn reboot(owner: &mut Owner, options: PowerOptions) -> Begin {
+    ask_guest(owner, "reboot", Request::Reboot, ShutdownMode::Reboot, options)
+}
+
+fn ask_guest(
+    owner: &mut Owner,
+    act: &'static str,
+    request: Request,
+    mode: ShutdownMode,
+    options: PowerOptions,
+) -> Begin {
+    let monitor = match owner.admitted(act, request) {
+        Ok(monitor) => monitor,
+        Err(begin) => return begin,
+    };
+    let Some(vmm) = owner.vmm.as_deref_mut() else {
+        return Begin::Now(Err(DomainError::NotResponding { name: owner.name() }));
+    };
+    // libvirt: with on_reboot=destroy a reboot is a shutdown.
+    let boots_again =
+        matches!(request, Request::Reboot) && vmm.policies.on_reboot == LifecycleAction::Restart;
+    vmm.record.reboot_wanted = boots_again;
+    vmm.note();
+    let modes = match options.modes {
+        modes if !modes.is_empty() => modes,
+        _ if vmm.agent_connected => vec![PowerMode::Agent, PowerMode::Acpi],
+        _ => vec![PowerMode::Acpi],
+    };
+    let agent = vmm.agent_socket().map(|socket| Agent::new(&socket));
+    let patience = owner.shared.config.speed.scale(AGENT_PATIENCE);
+    let name = owner.name();
+    let work = async move {
+        let mut outcome = Ok(());
+        for way in modes {
+            outcome = match (way, &agent) {
+                (PowerMode::Acpi, _) => monitor.powerdown().await.map_err(|source| DomainError::Monitor {
+                    act,
+                    name: name.clone(),
+                    source,
+                }),
+                (PowerMode::Agent, None) => Err(DomainError::NoAgent { name: name.clone() }),
+                (PowerMode::Agent, Some(agent)) => agent
+                    .shutdown(mode, patience)
+                    .await
+                    .map_err(|source| DomainError::Agent { act, name: name.clone(), source }),
+            };
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        ended(move |_| outcome.map(|()| Reply::Done))
+    };
+    Begin::monitor(act, owner, work)
+}
+
+/// The guest is off and is to boot again: reset and go on.
+pub(crate) fn boot_again(owner: &mut Owner) -> Option<Work> {
+    let monitor = owner.monitor().ok()?;
+    let vmm = owner.vmm.as_deref_mut()?;
+    vmm.record.reboot_wanted = false;
+    vmm.note();
+    Some(Box::pin(async move {
+        let mut done = monitor.reset().await;
+        if done.is_ok() {
+            done = monitor.cont().await;
+        }
+        ended(move |owner| {
+            owner.heard("reboot", done)?;
+            let told = EventKind::Lifecycle(Lifecycle::Resumed, 0);
+            owner.set_state(State::Running { reason: RunningReason::Booted }, Some(told));
+            Ok(Reply::Done)
+        })
+    }))
+}
+
+pub(crate) fn not_yet(o: &mut Owner) -> Begin {
+    Begin::Now(Err(DomainError::OwnerFailed { name: o.name() }))
 }

@@ -1,4 +1,5 @@
-//! How a running guest is found again: `run/lodge/guests/UUID/vmm.json`, and `live.xml` beside it.
+//! How a running guest is found again: `run/lodge/guests/UUID/domain.json`, with
+//! `live.xml` and lodge-qemu's own note of the process beside it.
 //!
 //! Written when the QEMU is started and whenever what it says changes; read by the next daemon, and by the owner
 //! itself after a panic. A process is known by pid, start time and the machine's boot, so a number that was given
@@ -35,8 +36,8 @@ pub(crate) struct Record {
     pub warnings: Vec<String>,
     pub console: Option<PathBuf>,
     pub displays: Vec<Display>,
-    /// The guest has an agent channel.
-    pub agent: bool,
+    /// The alias of the guest agent's channel, if there is one: `channel0`.
+    pub agent: Option<String>,
     /// libvirt's numbers of the state last seen.
     pub state: (VirtState, u32),
     /// A shutdown of the guest's is to be followed by a boot (`reboot --mode acpi`).
@@ -80,7 +81,7 @@ impl Record {
 
     /// Reads the record in a guest's directory. `None`: there is none, or it was cut short by a crash of the host.
     pub fn read(dir: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(dir.join("vmm.json")) {
+        match std::fs::read(dir.join("domain.json")) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -90,7 +91,7 @@ impl Record {
     /// Replaces the record in a guest's directory.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        replace(&dir.join("vmm.json"), &bytes)
+        replace(&dir.join("domain.json"), &bytes)
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
             warnings: Vec::new(),
             console: None,
             displays: Vec::new(),
-            agent: true,
+            agent: Some("channel0".into()),
             state: State::Paused { reason: PausedReason::IoError }.virt(),
             reboot_wanted: false,
         }
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn a_record_cut_short_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("vmm.json"), b"{\"domain\":").unwrap();
+        std::fs::write(dir.path().join("domain.json"), b"{\"domain\":").unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), None);
     }
 }

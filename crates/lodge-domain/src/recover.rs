@@ -1,18 +1,375 @@
-//! Start-up.
-use crate::domains::Shared;
-use crate::error::DomainError;
-use crate::owner::{Begin, Owner};
+//! What an earlier daemon left: definitions, unfinished sagas, running guests.
+//!
+//! ```text
+//!  definitions ▶ open sagas ▶ guests' directories ─▶ Settle, one per domain, all at once ─▶ ready
+//! ```
+//!
+//! A guest is taken over if the process of its record lives and its monitor answers as that guest. One whose
+//! process is gone is cleared away. One that lives and does not answer is taken over as *not responding*: its
+//! owner waits for it, nobody else does. The same [`settle`] puts an owner right after a panic.
+//! Deliberately absent: autostart, which comes after the networks are up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
-#[derive(Default)]
+use std::time::{Duration, SystemTime};
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_model::domain::lifecycle::{Event as Change, ShutoffReason, State};
+use lodge_qemu::qmp::Status;
+use lodge_store::saga::{self, OpenSaga};
+use lodge_sys::process::Process;
+use tokio::task::JoinSet;
+
+use crate::define::{blocking, judge_stored, summary_of};
+use crate::domains::Shared;
+use crate::error::{DomainError, chain};
+use crate::event::{EventKind, Lifecycle};
+use crate::facts;
+use crate::index::{Documents, Entry};
+use crate::mailbox;
+use crate::options::Ticket;
+use crate::owner::{Act, Begin, Ended, Owner, Reply, ended};
+use crate::record::Record;
+use crate::snapshot::{Snapshot, Summary};
+use crate::vmm::{LIVE_XML, Policies, Vmm};
+use crate::{save, start, stop, undefine};
+
+/// How long a guest may take to answer when it is taken over; after that it counts as not responding.
+const ADOPT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long start-up waits for all of it; the rest goes on in the owners.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was found, for the log.
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     pub definitions: usize,
     pub running: usize,
     pub sagas: usize,
     pub invalid: usize,
 }
-pub(crate) async fn recover(_shared: &Arc<Shared>) -> Result<Found, DomainError> {
-    Ok(Found::default())
+
+/// Start-up, before anybody may ask for anything.
+pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> {
+    let mut found = load_definitions(shared).await?;
+    let store = shared.config.store.clone();
+    let open = saga::open_sagas(store.db()).await;
+    let open = open.map_err(|source| DomainError::Db { name: "".into(), source })?;
+    let guests = store.root().guests();
+    let mut unsettled: BTreeMap<DomainId, Option<String>> = BTreeMap::new();
+    for saga in open.iter().filter(|saga| saga.kind.starts_with("domain-")) {
+        found.sagas += 1;
+        if let Ok(id) = saga.subject.parse() {
+            unsettled.insert(id, saga.saved.get("name").and_then(|name| name.as_str()).map(str::to_owned));
+        }
+    }
+    for id in blocking(move || guest_dirs(&guests)).await {
+        let dir = store.root().guest(id.0);
+        let record = blocking(move || Record::read(&dir)).await.ok().flatten();
+        if let Some(record) = &record {
+            shared.domid_in_use(record.domid);
+        }
+        let name = record.map(|record| record.name);
+        unsettled
+            .entry(id)
+            .and_modify(|known| *known = known.take().or_else(|| name.clone()))
+            .or_insert(name);
+    }
+    let mut settling = JoinSet::new();
+    for (id, name) in unsettled {
+        let shared = Arc::clone(shared);
+        settling.spawn(async move { settle_one(&shared, id, name).await });
+    }
+    let all = async { while settling.join_next().await.is_some() {} };
+    if tokio::time::timeout(SETTLE_PATIENCE, all).await.is_err() {
+        tracing::warn!("some guests could not be taken over yet; their owners go on");
+        settling.detach_all();
+    }
+    found.running = shared.index.snapshots().iter().filter(|view| view.is_active()).count();
+    Ok(found)
 }
-pub(crate) fn settle(_owner: &mut Owner) -> Begin {
-    Begin::Now(Ok(crate::owner::Reply::Done))
+
+async fn settle_one(shared: &Arc<Shared>, id: DomainId, name: Option<String>) {
+    let entry = shared.index.by_id(id).or_else(|| {
+        // A transient guest, or what is left of an attempt to start one.
+        let name = name.unwrap_or_else(|| id.to_string());
+        let fresh = || Entry::new(Snapshot::embryo(id, &name), Documents::default());
+        shared.index.claim(id, &name, fresh).ok().map(|(entry, _)| entry)
+    });
+    let Some(entry) = entry else {
+        tracing::error!(%id, "a guest without a definition was left whose name is another domain's now");
+        return;
+    };
+    if let Err(error) = mailbox::ask(shared, &entry, Act::Settle, Ticket::default()).await
+        && !matches!(error, DomainError::Vanished { .. })
+    {
+        tracing::error!(domain = %entry.name(), error = %chain(&error), "what an earlier daemon left could not be settled");
+    }
+}
+
+fn guest_dirs(guests: &Path) -> BTreeSet<DomainId> {
+    let Ok(entries) = std::fs::read_dir(guests) else { return BTreeSet::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A definition as it was read.
+struct Definition {
+    name: String,
+    id: DomainId,
+    text: String,
+    autostart: bool,
+    summary: Summary,
+    /// The file had no UUID; this text has one.
+    is_new: bool,
+}
+
+/// Reads all definitions into the table. What is no valid document is told and left as it is.
+async fn load_definitions(shared: &Arc<Shared>) -> Result<Found, DomainError> {
+    let store = shared.config.store.clone();
+    let judging = Arc::clone(shared);
+    let (loaded, saved) = blocking(move || {
+        let loaded = store.domains().load_all_with(|entry| read_definition(&judging, entry));
+        (loaded, save::managed_saves(&store.root().managed_saves()))
+    })
+    .await;
+    let mut found = Found::default();
+    let mut entries: HashMap<DomainId, Arc<Entry>> = HashMap::new();
+    for outcome in loaded.map_err(DomainError::Definition)? {
+        let definition = match outcome {
+            Ok(Ok(definition)) => definition,
+            Ok(Err((name, why))) => {
+                found.invalid += 1;
+                tracing::error!(domain = name, why, "a definition is not valid and was left out");
+                continue;
+            }
+            Err(error) => {
+                found.invalid += 1;
+                tracing::error!(error = %chain(&error), "a definition could not be read and was left out");
+                continue;
+            }
+        };
+        if let Some(other) = entries.get(&definition.id) {
+            found.invalid += 1;
+            let why = format!("its uuid is that of `{}`", other.name());
+            tracing::error!(domain = definition.name, why, "a definition was left out");
+            continue;
+        }
+        if definition.is_new {
+            let _ = shared.config.store.domains().put(&definition.name, &definition.text);
+        }
+        let snapshot = Snapshot {
+            persistent: true,
+            autostart: definition.autostart,
+            managed_save: saved.contains(&definition.name),
+            summary: Arc::new(definition.summary),
+            ..Snapshot::embryo(definition.id, &definition.name)
+        };
+        let documents = Documents { inactive: Some(definition.text.into()), live: None };
+        entries.insert(definition.id, Entry::new(snapshot, documents));
+    }
+    found.definitions = entries.len();
+    shared.index.fill(entries.into_values());
+    Ok(found)
+}
+
+fn read_definition(
+    shared: &Shared,
+    entry: lodge_store::definitions::Entry,
+) -> Result<Definition, (String, String)> {
+    // What was stored was judged when it was defined; only what a person left out is made up for.
+    let plain = Domain::parse(&entry.text).ok().filter(|domain| domain.name == entry.name);
+    let (domain, text) = match plain.filter(|domain| domain.uuid.is_some()) {
+        Some(domain) => (domain, None),
+        None => match judge_stored(shared, &entry.text, entry.header_lines, &entry.name, None) {
+            Ok(domain) => {
+                let text = domain.to_xml(&lodge_model::xml::WriteOptions::STORED);
+                (domain, Some(text))
+            }
+            Err(faults) => return Err((entry.name, faults.to_string())),
+        },
+    };
+    Ok(Definition {
+        id: crate::define::id_of(&domain),
+        summary: summary_of(&domain),
+        name: entry.name,
+        autostart: entry.autostart,
+        is_new: text.is_some(),
+        text: text.unwrap_or(entry.text),
+    })
+}
+
+/// Puts an owner in line with what the host and the saga log say.
+pub(crate) fn settle(owner: &mut Owner) -> Begin {
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    Begin::job(async move {
+        for open in open_sagas_of(&shared, entry.id).await {
+            if let Some(end) = take_up(&shared, &entry, open).await {
+                return end;
+            }
+        }
+        find_guest(&shared, &entry).await
+    })
+}
+
+async fn open_sagas_of(shared: &Shared, id: DomainId) -> Vec<OpenSaga> {
+    match saga::open_sagas(shared.config.store.db()).await {
+        Ok(all) => {
+            let subject = id.to_string();
+            all.into_iter()
+                .filter(|saga| saga.subject == subject && saga.kind.starts_with("domain-"))
+                .collect()
+        }
+        Err(error) => {
+            tracing::error!(%id, error = %chain(&error), "the open sagas could not be read");
+            Vec::new()
+        }
+    }
+}
+
+/// Finishes or undoes one saga. `Some`: how that leaves the owner; nothing more is to be looked for.
+async fn take_up(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Option<Ended> {
+    tracing::info!(domain = %entry.name(), saga = open.kind, "taking up what an earlier daemon left");
+    match open.kind.as_str() {
+        start::SAGA => match start::resume(shared, entry, open).await {
+            Ok(Some(launched)) => Some(ended(move |owner| {
+                owner.set_state(State::NEW, None);
+                owner.advance(Change::StartBegan(lodge_model::JobId(0)), None);
+                owner.take_launched(launched)
+            })),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(domain = %entry.name(), error = %chain(&error), "an unfinished start could not be settled");
+                None
+            }
+        },
+        undefine::SAGA => undefine::resume(shared, entry, open).await,
+        save::SAGA => save::resume(shared, entry, open).await,
+        other => {
+            tracing::error!(domain = %entry.name(), saga = other, "an unfinished saga is of a kind unknown to this daemon");
+            None
+        }
+    }
+}
+
+/// Looks for the guest's QEMU, and clears away what one has left.
+async fn find_guest(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Ended {
+    let dir = shared.config.store.root().guest(entry.id.0);
+    let read = {
+        let dir = dir.clone();
+        blocking(move || (dir.exists(), Record::read(&dir).ok().flatten())).await
+    };
+    let (is_there, record) = read;
+    let Some(record) = record else {
+        if is_there {
+            // A start that came no further than its directory, or a clean-up that was cut short.
+            clear_strays(shared, entry).await;
+        }
+        return ended(|owner| {
+            owner.is_not_there();
+            Ok(Reply::Done)
+        });
+    };
+    let process = record.identity().and_then(|identity| Process::hold(identity).ok().flatten());
+    let Some(process) = process else {
+        tracing::warn!(domain = record.name, pid = record.pid, "QEMU ended while no daemon was there");
+        clear_strays(shared, entry).await;
+        return ended(|owner| {
+            owner.set_state(
+                State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
+                None,
+            );
+            owner.is_off(ShutoffReason::Crashed)
+        });
+    };
+    adopt(shared, entry, record, process).await
+}
+
+async fn clear_strays(shared: &Arc<Shared>, entry: &Entry) {
+    let dir = shared.config.store.root().guest(entry.id.0);
+    let cgroup = stop::cgroup_of(shared, entry.id);
+    for process in blocking(move || stop::strays(&cgroup, &dir)).await.unwrap_or_default() {
+        stop::kill(&process, Duration::ZERO).await;
+    }
+    stop::clear_away(shared, entry.id, &entry.name()).await;
+}
+
+async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process: Process) -> Ended {
+    let dir = shared.config.store.root().guest(entry.id.0);
+    let live = {
+        let path = dir.join(LIVE_XML);
+        blocking(move || std::fs::read_to_string(path)).await
+    };
+    let live = live.ok().map(Arc::<str>::from).or_else(|| entry.documents.load().inactive.clone());
+    let document = live.as_deref().and_then(|text| Domain::parse(text).ok()).unwrap_or_default();
+    for (part, outcome) in [
+        ("disks", shared.ports.volumes.adopt(entry.id, &document).await),
+        ("network cards", shared.ports.nics.adopt(entry.id, &document).await),
+    ] {
+        if let Err(error) = outcome {
+            tracing::warn!(domain = record.name, part, error = %chain(&error), "a running guest's part was not taken over");
+        }
+    }
+    let policies = Policies::of(&document);
+    let (last_state, transient) = (record.last_state(), record.transient);
+    let answer = lodge_qemu::adopt(&dir, entry.id, ADOPT_PATIENCE).await;
+    let ports = record.displays.iter().filter_map(|display| shared.displays.take(display.port)).collect();
+    let (mut vmm, status) = match answer {
+        Ok(qemu) => {
+            let status =
+                qemu.monitor().execute_within::<Status>("query-status", (), ADOPT_PATIENCE).await.ok();
+            (Vmm::connected(qemu, process, record, dir, policies), status)
+        }
+        Err(error) => {
+            tracing::warn!(domain = record.name, error = %chain(&error), "a running guest does not answer; it is taken over when it does");
+            (Vmm::silent(process, record, dir, policies), None)
+        }
+    };
+    vmm.ports = ports;
+    ended(move |owner| {
+        tracing::info!(domain = %owner.name(), pid = vmm.record.pid, "running guest taken over");
+        owner.shared.domid_in_use(vmm.record.domid);
+        owner.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
+        owner.vmm = Some(Box::new(vmm));
+        owner.set_documents(|documents| documents.live = live);
+        owner.amend_snapshot(|snapshot| snapshot.summary = Arc::new(summary_of(&document)));
+        owner.set_state(last_state, None);
+        if let Some(status) = status {
+            facts::observe(owner, &status);
+        }
+        // The agent's channel, and whatever was missed.
+        facts::look_again(owner);
+        if transient == owner.is_persistent() {
+            owner.note_transience();
+        }
+        Ok(Reply::Done)
+    })
+}
+
+impl Owner {
+    /// No QEMU of it runs.
+    fn is_not_there(&mut self) {
+        self.vmm = None;
+        self.entry.monitor.store(None);
+        self.set_documents(|documents| documents.live = None);
+        self.vanished = !self.is_persistent();
+        match self.state {
+            State::Shutoff { .. } => self.publish_snapshot(),
+            // After a panic: whatever it was doing is over.
+            _ => {
+                self.since = SystemTime::now();
+                let told = EventKind::Lifecycle(Lifecycle::Stopped, 5);
+                self.set_state(State::Shutoff { reason: ShutoffReason::Failed }, Some(told));
+            }
+        }
+    }
+
+    /// Notes whether the running guest goes when it stops.
+    pub fn note_transience(&mut self) {
+        let transient = !self.is_persistent();
+        if let Some(vmm) = self.vmm.as_deref_mut() {
+            vmm.record.transient = transient;
+            vmm.note();
+        }
+    }
 }

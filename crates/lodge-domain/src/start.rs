@@ -1,10 +1,303 @@
-//! Not written yet.
-use crate::options::{CreateOptions, StartOptions, Ticket};
-use crate::owner::{Begin, Owner};
+//! How a guest comes up: the saga of a start, for `start`, `create` and `restore` alike.
+//!
+//! ```text
+//!  claim-volumes ▶ attach-nics ▶ write-seed ▶ spawn ▶ run ─▶ the owner takes the guest on
+//!        ◀──────────── each taken back if a later one fails or the daemon dies ────────┘
+//! ```
+//!
+//! Note, then act: a crash leaves a log that tells the next daemon how far it came. It goes on if QEMU is there
+//! and answers, else everything is taken back (`recover.rs`); so a guest is never started twice and never lost.
+//! The steps are in `start/steps.rs`, what QEMU is given in `start/gather.rs`, the live document in
+//! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
+
+mod gather;
+mod live;
+mod nvram;
+mod steps;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use lodge_model::domain::Domain;
-pub(crate) fn start(o: &mut Owner, _options: StartOptions, _t: &Ticket) -> Begin {
-    crate::stop::not_yet(o)
+use lodge_model::domain::lifecycle::{Event as Change, PausedReason, Request, RunningReason};
+use lodge_model::xml::WriteOptions;
+use lodge_model::{JobId, Kind};
+use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::steps::{Launch, steps};
+use crate::define::{self, Edit, blocking, summary_of};
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::event::{EventKind, Lifecycle};
+use crate::index::Entry;
+use crate::options::{CreateOptions, StartOptions, Ticket};
+use crate::owner::{Answer, Begin, Ended, Owner, Reply, ended};
+use crate::vmm::Vmm;
+
+/// The saga's kind in the store.
+pub(crate) const SAGA: &str = "domain-start";
+
+/// What a start is to bring about; saved with the saga's notes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub name: String,
+    /// The document to run, in the stored form.
+    pub xml: String,
+    /// The guest has no definition and is gone when it stops.
+    pub transient: bool,
+    /// The guest's processors are not to run.
+    pub paused: bool,
+    /// libvirt's number for the run.
+    pub domid: u32,
+    /// The memory to go on from.
+    pub restore: Option<SavedMemory>,
+    /// Files that this start made and takes back if it fails.
+    pub made: Vec<PathBuf>,
 }
-pub(crate) fn create(o: &mut Owner, _d: &Domain, _options: CreateOptions, _t: &Ticket) -> Begin {
-    crate::stop::not_yet(o)
+
+/// A file with a guest's memory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SavedMemory {
+    pub file: PathBuf,
+    /// It is the managed save: it goes when the guest is up.
+    pub managed: bool,
+    /// Read it past the page cache.
+    pub bypass_cache: bool,
+}
+
+/// A guest that came up.
+pub(crate) struct Launched {
+    pub vmm: Box<Vmm>,
+    pub live: Arc<str>,
+    pub document: Domain,
+    pub plan: Plan,
+}
+
+/// `virsh start`.
+pub(crate) fn start(owner: &mut Owner, options: StartOptions, ticket: &Ticket) -> Begin {
+    if let Err(error) = owner.admit("start", Request::Start) {
+        return Begin::Now(Err(error));
+    }
+    if !owner.is_persistent() {
+        return Begin::Now(Err(DomainError::Transient { act: "start", name: owner.name() }));
+    }
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    run(owner, ticket, move |ticket| async move {
+        let edit = define::look_for_edit(&shared, &entry).await?;
+        let document = match &edit {
+            Edit::Valid { domain, .. } => Domain::clone(domain),
+            Edit::Invalid { why } => {
+                let path = shared.config.store.domains().path(&entry.name());
+                return Err((DomainError::BadEdit { path, why: Arc::clone(why) }, edit).into());
+            }
+            Edit::None => current_definition(&shared, &entry)?,
+        };
+        let saved = crate::save::managed_save_of(&shared, &entry.name(), options).await?;
+        let (document, restore, paused) = match saved {
+            Some(saved) => (saved.document, Some(saved.memory), options.paused || saved.paused),
+            None => (document, None, options.paused),
+        };
+        let plan = Plan::new(&shared, &document, restore, paused, false);
+        let launched = launch(&shared, &entry, plan, document, &ticket).await;
+        Ok((launched?, edit))
+    })
+}
+
+/// `virsh create`: for a defined domain the document counts for this run only.
+pub(crate) fn create(owner: &mut Owner, document: &Domain, options: CreateOptions, ticket: &Ticket) -> Begin {
+    if let Err(error) = owner.admit("create", Request::Start) {
+        return Begin::Now(Err(error));
+    }
+    launch_document(owner, document.clone(), None, options.paused, ticket)
+}
+
+/// Starts a guest with a document that somebody gave, from nothing or from saved memory.
+pub(crate) fn launch_document(
+    owner: &mut Owner,
+    document: Domain,
+    restore: Option<SavedMemory>,
+    paused: bool,
+    ticket: &Ticket,
+) -> Begin {
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    let transient = !owner.is_persistent();
+    run(owner, ticket, move |ticket| async move {
+        let plan = Plan::new(&shared, &document, restore, paused, transient);
+        let launched = launch(&shared, &entry, plan, document, &ticket).await;
+        Ok((launched?, Edit::None))
+    })
+}
+
+fn current_definition(shared: &Shared, entry: &Entry) -> Result<Domain, DomainError> {
+    if let Some(why) = &entry.snapshot.load().bad_edit {
+        let path = shared.config.store.domains().path(&entry.name());
+        return Err(DomainError::BadEdit { path, why: Arc::clone(why) });
+    }
+    define::parse_inactive(entry)?
+        .ok_or_else(|| DomainError::NoSuchDomain { wanted: entry.name().to_string() })
+}
+
+/// A failure, and what was seen of the definition's file on the way.
+pub(crate) struct Failed(DomainError, Edit);
+
+impl From<DomainError> for Failed {
+    fn from(error: DomainError) -> Self {
+        Self(error, Edit::None)
+    }
+}
+
+impl From<(DomainError, Edit)> for Failed {
+    fn from((error, edit): (DomainError, Edit)) -> Self {
+        Self(error, edit)
+    }
+}
+
+/// Makes a launch the job at work.
+fn run<F>(owner: &mut Owner, ticket: &Ticket, launch: impl FnOnce(Ticket) -> F) -> Begin
+where
+    F: Future<Output = Result<(Launched, Edit), Failed>> + Send + 'static,
+{
+    owner.advance(Change::StartBegan(ticket.id.unwrap_or(JobId(0))), None);
+    let launching = launch(ticket.clone());
+    let work = async move {
+        let outcome = launching.await;
+        let end: Ended = ended(move |owner| match outcome {
+            Ok((launched, edit)) => {
+                owner.take_edit(edit);
+                owner.take_launched(launched)
+            }
+            Err(Failed(error, edit)) => {
+                owner.take_edit(edit);
+                owner.did_not_start();
+                Err(error)
+            }
+        });
+        end
+    };
+    Begin::Job { work: Box::pin(work), cancel: ticket.cancel.clone() }
+}
+
+/// Runs the saga to its end.
+pub(crate) async fn launch(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    plan: Plan,
+    document: Domain,
+    ticket: &Ticket,
+) -> Result<Launched, DomainError> {
+    let name = entry.name();
+    ticket.tell("starting", None);
+    let mut launch = Launch::new(shared, entry.id, plan, document);
+    let db = shared.config.store.db();
+    let job = ticket.id.map(|job| job.0);
+    let begun = saga::begin(db, SAGA, &entry.id.to_string(), job, &launch).await;
+    let mut log = begun.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?;
+    match saga::drive(&steps(), &mut launch, &mut log, &ticket.cancel).await {
+        Ok(()) => launch.into_launched(&name),
+        Err(SagaError::Cancelled { .. }) => Err(DomainError::Aborted { act: "start", name }),
+        Err(source) => Err(DomainError::Start { name, source }),
+    }
+}
+
+/// Takes up a start that an earlier daemon left. `Ok(None)`: it was taken back.
+pub(crate) async fn resume(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    open: OpenSaga,
+) -> Result<Option<Launched>, DomainError> {
+    let name = entry.name();
+    let Ok(plan) = serde_json::from_value::<Plan>(open.saved) else {
+        tracing::error!(domain = %name, "the note of an unfinished start is unreadable");
+        return Ok(None);
+    };
+    let document = Domain::parse(&plan.xml).map_err(|faults| DomainError::Document { faults })?;
+    let mut launch = Launch::new(shared, entry.id, plan, document);
+    let goes_on = launch.find_running().await;
+    let direction = if goes_on { saga::Direction::On } else { saga::Direction::Back };
+    let (mut log, cancel) = (open.log, CancellationToken::new());
+    match saga::resume(&steps(), &mut launch, &mut log, open.position, direction, &cancel).await {
+        Ok(()) => launch.into_launched(&name).map(Some),
+        Err(error) => {
+            tracing::info!(domain = %name, why = %error, "an unfinished start was taken back");
+            Ok(None)
+        }
+    }
+}
+
+impl Plan {
+    fn new(
+        shared: &Shared,
+        document: &Domain,
+        restore: Option<SavedMemory>,
+        paused: bool,
+        transient: bool,
+    ) -> Self {
+        Self {
+            name: document.name.clone(),
+            xml: document.to_xml(&WriteOptions::STORED),
+            transient,
+            paused,
+            domid: shared.new_domid(),
+            restore,
+            made: Vec::new(),
+        }
+    }
+}
+
+impl Owner {
+    /// The guest is up: it is this owner's from now on.
+    pub fn take_launched(&mut self, launched: Launched) -> Answer {
+        let Launched { vmm, live, document, plan } = launched;
+        self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
+        self.vmm = Some(vmm);
+        self.set_documents(|documents| documents.live = Some(live));
+        let managed = plan.restore.as_ref().is_some_and(|restore| restore.managed);
+        self.amend_snapshot(|snapshot| {
+            snapshot.summary = Arc::new(summary_of(&document));
+            snapshot.managed_save &= !managed;
+        });
+        let (reason, detail) = match plan.restore {
+            Some(_) => (RunningReason::Restored, 2),
+            None => (RunningReason::Booted, 0),
+        };
+        let started = EventKind::Lifecycle(Lifecycle::Started, detail);
+        if plan.paused {
+            self.advance(Change::StartedPaused(PausedReason::User), Some(started));
+            self.shared.publish(&self.entry, EventKind::Lifecycle(Lifecycle::Suspended, 0));
+        } else {
+            self.advance(Change::Started(reason), Some(started));
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The guest did not come up, and nothing of it is left.
+    pub fn did_not_start(&mut self) {
+        self.vanished = !self.is_persistent();
+        self.advance(Change::StartFailed, Some(EventKind::Lifecycle(Lifecycle::Stopped, 5)));
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) async fn remove_file(path: PathBuf) -> std::io::Result<()> {
+    blocking(move || match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    })
+    .await
+}
+
+/// The kind of failure of a file.
+pub(crate) fn file_failure(act: &str, path: &std::path::Path, error: &std::io::Error) -> saga::Failure {
+    let kind = crate::error::io_kind(error);
+    let failure = saga::Failure::new(kind, format!("cannot {act} `{}`: {error}", path.display()));
+    match kind {
+        Kind::Exhausted => {
+            failure.with_hint("free some space on that file system, then try again".to_owned())
+        }
+        Kind::Denied => {
+            failure.with_hint("check the owner and the mode of the file and its directory".to_owned())
+        }
+        _ => failure,
+    }
 }

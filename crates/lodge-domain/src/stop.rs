@@ -1,10 +1,232 @@
-//! Not written yet.
-use crate::DomainError;
+//! The end of a guest: by request, by its own wish, or by an accident of its QEMU.
+//!
+//! ```text
+//!  destroy ──▶ SIGTERM ──(2 s, or it does not respond)──▶ SIGKILL ──▶ ended ──▶ clear away ──▶ Shutoff
+//! ```
+//!
+//! SIGTERM lets QEMU write its caches back and takes some milliseconds; the plug is pulled when that takes long.
+//! Clearing away is idempotent and goes on past failures: each is logged, and the next start or daemon clears
+//! the rest. Deliberately absent: an undo; nobody can bring a guest's memory back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lodge_model::DomainId;
+use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
+use lodge_qemu::QEMU_LOG;
+use lodge_sys::cgroup::Cgroup;
+use lodge_sys::process::{Ending, Identity, Process};
+
+use crate::define::{blocking, parse_inactive, summary_of};
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::event::{EventKind, Lifecycle};
 use crate::options::DestroyOptions;
-use crate::owner::{Begin, Owner};
-pub(crate) fn not_yet(o: &mut Owner) -> Begin {
-    Begin::Now(Err(DomainError::OwnerFailed { name: o.name() }))
+use crate::owner::{Answer, Begin, Owner, Reply, Work, ended};
+
+/// How long QEMU may take to write its caches back before the plug is pulled.
+const TERM_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a graceful destroy waits; libvirt's.
+const GRACEFUL_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the kernel may take to end a killed process: it waits for its disks.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `virsh destroy`.
+pub(crate) fn destroy(owner: &mut Owner, options: DestroyOptions) -> Begin {
+    match owner.admit("destroy", Request::Destroy) {
+        Ok(true) => {}
+        Ok(false) => return Begin::Now(Ok(Reply::Done)),
+        Err(error) => return Begin::Now(Err(error)),
+    }
+    Begin::job(end_with(owner, ShutoffReason::Destroyed, options.graceful))
 }
-pub(crate) fn destroy(o: &mut Owner, _options: DestroyOptions) -> Begin {
-    not_yet(o)
+
+/// Ends a guest that is off, or that its policy ends.
+pub(crate) fn end_guest(owner: &mut Owner, reason: ShutoffReason) -> Work {
+    end_with(owner, reason, false)
+}
+
+fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
+    let Some(vmm) = owner.vmm.as_deref_mut() else {
+        return Box::pin(async { ended(|_| Ok(Reply::Done)) });
+    };
+    vmm.reason = Some(reason);
+    let before = owner.state;
+    let (process, silent, name) = (vmm.process.clone(), vmm.silent_since.is_some(), owner.name());
+    let is_crashed = matches!(owner.state, State::Crashed { .. });
+    owner.advance(Change::StopBegan(lodge_model::JobId(0)), None);
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    Box::pin(async move {
+        let done = if graceful {
+            let ended = terminate(&process, GRACEFUL_PATIENCE).await;
+            ended.ok_or(DomainError::WouldNotEnd {
+                name,
+                pid: process.identity().pid,
+                waited: GRACEFUL_PATIENCE,
+            })
+        } else {
+            let patience = if silent || is_crashed { Duration::ZERO } else { TERM_PATIENCE };
+            kill(&process, patience).await.ok_or(DomainError::WouldNotEnd {
+                name,
+                pid: process.identity().pid,
+                waited: KILL_PATIENCE,
+            })
+        };
+        if done.is_ok() {
+            clear_away(&shared, entry.id, &entry.name()).await;
+        }
+        ended(move |owner| match done {
+            Ok(_) => owner.is_off(reason),
+            Err(error) => {
+                if let Some(vmm) = owner.vmm.as_deref_mut() {
+                    vmm.reason = None;
+                }
+                owner.set_state(before, None);
+                Err(error)
+            }
+        })
+    })
+}
+
+/// QEMU has ended without our doing.
+pub(crate) fn after_exit(owner: &mut Owner, ending: Ending) -> Work {
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    let known = owner.vmm.as_deref().and_then(|vmm| vmm.reason);
+    let log = owner.vmm.as_deref().map(|vmm| vmm.dir.join(QEMU_LOG));
+    let reason = known.unwrap_or(ShutoffReason::Crashed);
+    if known.is_none() {
+        let last_words = log.as_deref().map(lodge_qemu::last_words_in).unwrap_or_default();
+        tracing::error!(domain = %owner.name(), %ending, last_words, "QEMU ended by itself");
+    }
+    Box::pin(async move {
+        if let (None, Some(log)) = (known, log) {
+            keep_log(&shared, &entry.name(), log).await;
+        }
+        clear_away(&shared, entry.id, &entry.name()).await;
+        ended(move |owner| owner.is_off(reason))
+    })
+}
+
+/// The log of a QEMU that ended by accident outlives it.
+async fn keep_log(shared: &Shared, name: &str, log: PathBuf) {
+    let kept = shared.config.store.root().logs().join(format!("{name}.log"));
+    if let Err(error) = blocking(move || std::fs::copy(log, kept)).await {
+        tracing::warn!(domain = name, %error, "the log of the ended QEMU was not kept");
+    }
+}
+
+impl Owner {
+    /// Nothing of the run is left: takes on the state that follows.
+    pub fn is_off(&mut self, reason: ShutoffReason) -> Answer {
+        self.vmm = None;
+        self.entry.monitor.store(None);
+        self.set_documents(|documents| documents.live = None);
+        let summary =
+            parse_inactive(&self.entry).ok().flatten().map(|definition| Arc::new(summary_of(&definition)));
+        self.amend_snapshot(|snapshot| {
+            snapshot.changed = false;
+            snapshot.summary = summary.unwrap_or_else(|| Arc::clone(&snapshot.summary));
+        });
+        let told = EventKind::Lifecycle(Lifecycle::Stopped, stopped_detail(reason));
+        self.vanished = !self.is_persistent();
+        self.advance(Change::Exited(reason), Some(told));
+        Ok(Reply::Done)
+    }
+}
+
+/// `virDomainEventStoppedDetailType` of a reason.
+fn stopped_detail(reason: ShutoffReason) -> u8 {
+    match reason {
+        ShutoffReason::Shutdown => 0,
+        ShutoffReason::Destroyed => 1,
+        ShutoffReason::Crashed => 2,
+        ShutoffReason::Migrated => 3,
+        ShutoffReason::Saved => 4,
+        ShutoffReason::Failed | ShutoffReason::Unknown | ShutoffReason::Daemon => 5,
+        ShutoffReason::FromSnapshot => 6,
+    }
+}
+
+/// Ends a process: asks, then after `patience` kills. `None`: the kernel could not end it.
+pub(crate) async fn kill(process: &Process, patience: Duration) -> Option<Ending> {
+    if let Some(ending) = terminate(process, patience).await {
+        return Some(ending);
+    }
+    let _ = process.kill();
+    tokio::time::timeout(KILL_PATIENCE, process.ended()).await.ok()?.ok()
+}
+
+async fn terminate(process: &Process, patience: Duration) -> Option<Ending> {
+    if patience.is_zero() {
+        return None;
+    }
+    let _ = process.terminate();
+    tokio::time::timeout(patience, process.ended()).await.ok()?.ok()
+}
+
+/// The cgroup of a guest, below each hierarchy.
+pub(crate) fn cgroup_of(shared: &Shared, id: DomainId) -> PathBuf {
+    PathBuf::from(format!("lodge/{}/guests/{id}", shared.config.store.root().tag()))
+}
+
+/// Removes everything of a run whose QEMU has ended. What cannot be removed is logged and left for the next try.
+/// `true`: nothing is left.
+pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -> bool {
+    let ports = &shared.ports;
+    let (nics, volumes, seeds) =
+        tokio::join!(ports.nics.detach(id), ports.volumes.release(id), ports.seeds.discard(id));
+    let mut clean = true;
+    for (part, outcome) in [("network cards", nics), ("disks", volumes), ("seed", seeds)] {
+        if let Err(error) = outcome {
+            clean = false;
+            tracing::error!(domain = name, part, error = %crate::error::chain(&error), "a guest's part was not given back");
+        }
+    }
+    if let Err((part, error)) = remove_run(shared, id).await {
+        clean = false;
+        tracing::error!(domain = name, part, %error, "a guest's part was not removed");
+    }
+    clean
+}
+
+/// Removes a guest's run-time directory and cgroup. The error says which could not be removed.
+pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'static str, io::Error)> {
+    let (dir, relative) = (shared.config.store.root().guest(id.0), cgroup_of(shared, id));
+    blocking(move || {
+        let cgroup = Cgroup::find(&relative).and_then(|found| found.map_or(Ok(()), |cgroup| cgroup.remove()));
+        let dir = match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        cgroup.map_err(|error| ("cgroup", error)).and(dir.map_err(|error| ("run-time directory", error)))
+    })
+    .await
+}
+
+/// Processes of a guest that no note names: the daemon died between their start and the note. They are known by
+/// their cgroup and, where there is none, by the guest's directory in their arguments.
+pub(crate) fn strays(cgroup: &Path, dir: &Path) -> io::Result<Vec<Process>> {
+    let mut pids = Cgroup::find(cgroup)?.map(|cgroup| cgroup.processes()).unwrap_or_default();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+        let ours = dir.file_name().and_then(|uuid| uuid.to_str()).unwrap_or_default();
+        let words: Vec<_> = arguments.split(|byte| *byte == 0).collect();
+        let names_us = words.windows(2).any(|pair| pair[0] == b"-uuid" && pair[1] == ours.as_bytes());
+        if names_us && opens_into(pid, dir) && !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    let hold =
+        |pid| Identity::of(pid).ok().flatten().and_then(|identity| Process::hold(identity).ok().flatten());
+    Ok(pids.into_iter().filter_map(hold).collect())
+}
+
+/// Whether a process's output goes into `dir`: another root's guest may have the same UUID.
+fn opens_into(pid: u32, dir: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|output| output.starts_with(dir))
 }

@@ -141,6 +141,15 @@ impl Vmm {
         self.probe = None;
     }
 
+    /// The monitor was not reached: tries again a little later.
+    pub fn retry(&mut self) {
+        let again = reach(&self.dir, self.record.domain);
+        self.link = Link::Coming(Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            again.await
+        }));
+    }
+
     /// The monitor, if there is a way to it.
     pub fn monitor(&self) -> Option<&Monitor> {
         match &self.link {
@@ -156,7 +165,7 @@ impl Vmm {
 
     /// The agent channel's socket, if the guest has one.
     pub fn agent_socket(&self) -> Option<PathBuf> {
-        self.record.agent.then(|| self.dir.join(AGENT_SOCKET))
+        self.record.agent.as_ref().map(|_| self.dir.join(AGENT_SOCKET))
     }
 
     /// Keeps the state for a later daemon.

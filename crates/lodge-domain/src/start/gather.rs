@@ -1,0 +1,226 @@
+//! What QEMU is given for one start: the accelerator, descriptors, ports, and from them its command line.
+
+use std::fs::{File, OpenOptions};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use lodge_model::Kind;
+use lodge_model::domain::chardev::CharKind;
+use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
+use lodge_model::domain::lodge::AccelFallback;
+use lodge_model::domain::{Domain, DomainKind};
+use lodge_qemu::{
+    AGENT_SOCKET, Accelerator, Claims, CommandLine, Descriptors, Link, MONITOR_SOCKET, NicClaim, ScreenClaim,
+    command_line, listen,
+};
+use lodge_store::saga::Failure;
+
+use super::steps::Launch;
+use super::{file_failure, nvram};
+use crate::domains::DomainsConfig;
+use crate::ports::ClaimedDisk;
+use crate::snapshot::Display;
+use crate::vmm::CONSOLE_LOG;
+
+/// The channel that the guest agent listens on.
+const AGENT_CHANNEL: &str = "org.qemu.guest_agent.0";
+
+/// All of it.
+pub(crate) struct Gathered {
+    pub binary: PathBuf,
+    pub command_line: CommandLine,
+    pub descriptors: Descriptors,
+    pub accelerator: Accelerator,
+    pub accelerator_reason: String,
+    pub warnings: Vec<String>,
+    pub displays: Vec<Display>,
+    /// The alias of the agent's channel.
+    pub agent: Option<String>,
+}
+
+/// Gathers it. On failure what was made stays for the step's undo.
+pub(crate) async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
+    let config = launch.shared.config.clone();
+    let dir = config.store.root().guest(launch.id.0);
+    make_dir(&dir)?;
+    let (accelerator, reason, fell_back) = choose_accelerator(&config, &launch.document)?;
+    let mut descriptors = Descriptors::default();
+    let monitor = listening(&dir.join(MONITOR_SOCKET), &mut descriptors)?;
+    let mut claims = Claims::new(accelerator, monitor);
+    claims.fallback_reason = fell_back.then(|| reason.clone());
+    claims.incoming = launch.plan.restore.is_some();
+    for disk in launch.disks.take().unwrap_or_default() {
+        let (target, chain) = pass_disk(disk, &mut descriptors);
+        claims.disks.insert(target, chain);
+    }
+    for nic in launch.nics.iter_mut().flatten() {
+        let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();
+        claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+    }
+    if let Some(Some(seed)) = &launch.seed {
+        let file =
+            File::open(&seed.path).map_err(|error| file_failure("open the seed", &seed.path, &error))?;
+        claims.seed = Some(descriptors.pass(file));
+    }
+    let agent = pass_channels(&launch.document, &dir, &mut claims, &mut descriptors)?;
+    pass_console(&launch.document, &dir, &mut claims, &mut descriptors)?;
+    nvram::pass(launch, &mut claims, &mut descriptors)?;
+    let displays = pass_screens(launch, &mut claims)?;
+    let command_line = command_line(&launch.document, &config.capabilities, &claims)
+        .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
+    let warnings = command_line.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>();
+    for warning in &command_line.warnings {
+        tracing::warn!(domain = launch.plan.name, element = warning.element, "{}", warning.message);
+    }
+    // The binary that was asked what it can do is the one that runs, unless the document insists on another.
+    let emulator = launch.document.devices.emulator.as_deref().map(PathBuf::from);
+    Ok(Gathered {
+        binary: emulator.unwrap_or_else(|| config.capabilities.binary.clone()),
+        command_line,
+        descriptors,
+        accelerator,
+        accelerator_reason: reason,
+        warnings,
+        displays,
+        agent,
+    })
+}
+
+fn make_dir(dir: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| file_failure("create", dir, &error))
+}
+
+fn choose_accelerator(
+    config: &DomainsConfig,
+    document: &Domain,
+) -> Result<(Accelerator, String, bool), Failure> {
+    let policy = document.lodge().ok().and_then(|lodge| lodge.accelerator_fallback);
+    let allowed = policy.map_or(config.accelerator.fallback, |policy| policy == AccelFallback::Allow);
+    let reason = config.accelerator.reason.clone();
+    match document.kind {
+        DomainKind::Kvm if config.accelerator.kvm => Ok((Accelerator::Kvm, reason, false)),
+        DomainKind::Kvm if allowed => Ok((Accelerator::Tcg, reason, true)),
+        DomainKind::Kvm => {
+            let failure = Failure::new(
+                Kind::Unsupported,
+                format!("the document asks for type='kvm', and KVM is not usable here: {reason}"),
+            );
+            Err(failure.with_hint(
+                "`lodge host check` says what to change; type='qemu' or <lodge:accelerator fallback='allow'/> runs \
+                 the guest under TCG"
+                    .to_owned(),
+            ))
+        }
+        DomainKind::Qemu => Ok((Accelerator::Tcg, "the document asks for type='qemu'".to_owned(), false)),
+        other => Err(Failure::new(Kind::Unsupported, format!("lodge runs no guests of type='{other}'"))),
+    }
+}
+
+fn listening(path: &Path, descriptors: &mut Descriptors) -> Result<lodge_qemu::FdNumber, Failure> {
+    let socket = listen(path).map_err(|error| file_failure("listen on", path, &error))?;
+    Ok(descriptors.pass(socket))
+}
+
+fn pass_disk(disk: ClaimedDisk, descriptors: &mut Descriptors) -> (String, Vec<Link>) {
+    let pass = |link: crate::ports::ChainLink| Link {
+        fd: descriptors.pass(link.fd),
+        format: link.format,
+        read_only: link.read_only,
+    };
+    (disk.target, disk.chain.into_iter().map(pass).collect())
+}
+
+/// Sockets of unix channels without a path; says which is the agent's.
+fn pass_channels(
+    document: &Domain,
+    dir: &Path,
+    claims: &mut Claims,
+    descriptors: &mut Descriptors,
+) -> Result<Option<String>, Failure> {
+    let mut agent = None;
+    for (at, channel) in document.devices.channels.iter().enumerate() {
+        let has_path = channel.source().is_some_and(|source| source.path.is_some());
+        let is_agent = channel.channel_name() == Some(AGENT_CHANNEL);
+        // The agent's channel is ours wherever libvirt had put it.
+        if channel.kind != CharKind::Unix || (has_path && !is_agent) {
+            continue;
+        }
+        let alias = format!("channel{at}");
+        let file = if is_agent { AGENT_SOCKET.to_owned() } else { format!("{alias}.sock") };
+        claims.sockets.insert(alias.clone(), listening(&dir.join(file), descriptors)?);
+        if is_agent && agent.is_none() {
+            agent = Some(alias);
+        }
+    }
+    Ok(agent)
+}
+
+/// What the first serial port prints is kept.
+fn pass_console(
+    document: &Domain,
+    dir: &Path,
+    claims: &mut Claims,
+    descriptors: &mut Descriptors,
+) -> Result<(), Failure> {
+    if document.devices.serials.is_empty() {
+        return Ok(());
+    }
+    let path = dir.join(CONSOLE_LOG);
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    let log: OwnedFd = log.map_err(|error| file_failure("open", &path, &error))?.into();
+    claims.logs.insert("serial0".to_owned(), descriptors.pass(log));
+    Ok(())
+}
+
+fn pass_screens(launch: &mut Launch, claims: &mut Claims) -> Result<Vec<Display>, Failure> {
+    let mut displays = Vec::new();
+    let has_spice = launch.shared.config.capabilities.has_spice();
+    for graphics in &mut launch.document.devices.graphics {
+        let spice = graphics.kind == GraphicsKind::Spice;
+        if !spice && graphics.kind != GraphicsKind::Vnc {
+            claims.screens.push(ScreenClaim::default());
+            continue;
+        }
+        let listens = graphics.listens.first();
+        let socket = listens
+            .filter(|listen| listen.kind == ListenKind::Socket)
+            .and_then(|listen| listen.socket.clone());
+        let silent = listens.is_some_and(|listen| listen.kind == ListenKind::None);
+        if socket.is_some() || graphics.socket.is_some() || silent {
+            let socket = socket.or_else(|| graphics.socket.clone());
+            claims.screens.push(ScreenClaim { socket, ..ScreenClaim::default() });
+            continue;
+        }
+        let address = listen_address(graphics);
+        let fixed = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        let chosen = graphics.autoport.is_none_or(lodge_model::xml::YesNo::is_yes) || fixed.is_none();
+        let port = match fixed.filter(|_| !chosen) {
+            Some(number) => launch.shared.displays.take(number).ok_or_else(|| port_taken(number))?,
+            None => launch.shared.displays.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port)?,
+        };
+        graphics.port = Some(i32::from(port.number()));
+        claims.screens.push(ScreenClaim { port: Some(port.number()), ..ScreenClaim::default() });
+        let kind = if spice && has_spice { "spice" } else { "vnc" };
+        displays.push(Display { kind: kind.to_owned(), listen: address, port: port.number() });
+        launch.ports.push(port);
+    }
+    Ok(displays)
+}
+
+/// Where a screen listens: its own word, else libvirt's default.
+fn listen_address(graphics: &Graphics) -> String {
+    let given = graphics.listens.iter().find_map(|listen| listen.address.clone());
+    given.or_else(|| graphics.listen.clone()).unwrap_or_else(|| "127.0.0.1".to_owned())
+}
+
+fn port_taken(number: u16) -> Failure {
+    let failure = Failure::new(Kind::Conflict, format!("display port {number} is another guest's"));
+    failure.with_hint("use autoport='yes', or another port, in <graphics>".to_owned())
+}
+
+fn no_port() -> Failure {
+    Failure::new(Kind::Exhausted, "no TCP port from 5900 up is free for a display")
+}

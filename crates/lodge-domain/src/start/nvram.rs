@@ -1,0 +1,101 @@
+//! UEFI: the firmware's code, and the guest's own file of variables, made from a template at the first start.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use lodge_model::Kind;
+use lodge_model::domain::os::{Firmware, FirmwareFormat, Loader, LoaderKind, Nvram};
+use lodge_model::xml::YesNo;
+use lodge_qemu::{Claims, Descriptors, Link};
+use lodge_store::saga::Failure;
+
+use super::file_failure;
+use super::steps::Launch;
+
+/// Where Debian puts OVMF: code and template of variables, the better first.
+const OVMF: [(&str, &str); 3] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+
+/// Opens firmware and variables where the document asks for UEFI, and completes the live document's `<os>`.
+pub(crate) fn pass(
+    launch: &mut Launch,
+    claims: &mut Claims,
+    descriptors: &mut Descriptors,
+) -> Result<(), Failure> {
+    choose(launch)?;
+    let os = &launch.document.os;
+    let Some(loader) = os.loader.as_deref().filter(|loader| loader.kind == Some(LoaderKind::Pflash)) else {
+        return Ok(());
+    };
+    let Some(code) = loader.path.as_deref().map(PathBuf::from) else { return Ok(()) };
+    let file = File::open(&code).map_err(|error| file_failure("open the firmware", &code, &error))?;
+    claims.firmware =
+        Some(Link { fd: descriptors.pass(file), format: format_of(loader.format), read_only: true });
+    let Some(nvram) = os.nvram.as_deref() else { return Ok(()) };
+    let Some(path) = nvram.path.as_deref().map(PathBuf::from) else { return Ok(()) };
+    let format = format_of(nvram.format);
+    let template = nvram.template.as_deref().map(PathBuf::from).or_else(|| template_of(&code));
+    if !path.exists() {
+        make(&path, template.as_deref())?;
+        launch.plan.made.push(path.clone());
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path);
+    let file = file.map_err(|error| file_failure("open the UEFI variables", &path, &error))?;
+    claims.nvram = Some(Link { fd: descriptors.pass(file), format, read_only: false });
+    Ok(())
+}
+
+/// `<os firmware='efi'>`: picks the firmware and the place of the variables.
+fn choose(launch: &mut Launch) -> Result<(), Failure> {
+    let default = launch.shared.config.store.root().nvram().join(format!("{}_VARS.fd", launch.plan.name));
+    let os = &mut launch.document.os;
+    if os.firmware == Some(Firmware::Efi) && os.loader.as_ref().is_none_or(|loader| loader.path.is_none()) {
+        let Some((code, template)) = OVMF.into_iter().find(|(code, _)| Path::new(code).exists()) else {
+            let failure = Failure::new(
+                Kind::Unsupported,
+                "the document asks for UEFI, and no OVMF firmware is installed",
+            );
+            return Err(failure.with_hint("install the package ovmf".to_owned()));
+        };
+        let loader = os.loader.get_or_insert_default();
+        *loader = Box::new(Loader {
+            readonly: Some(YesNo::Yes),
+            kind: Some(LoaderKind::Pflash),
+            path: Some(code.to_owned()),
+            ..Loader::clone(loader)
+        });
+        let nvram = os.nvram.get_or_insert_default();
+        nvram.template.get_or_insert_with(|| template.to_owned());
+    }
+    let pflash = os.loader.as_ref().is_some_and(|loader| {
+        loader.kind == Some(LoaderKind::Pflash) && loader.stateless != Some(YesNo::Yes)
+    });
+    if pflash {
+        let nvram: &mut Nvram = os.nvram.get_or_insert_default();
+        nvram.path.get_or_insert_with(|| default.display().to_string());
+    }
+    Ok(())
+}
+
+fn template_of(code: &Path) -> Option<PathBuf> {
+    OVMF.into_iter().find(|(known, _)| Path::new(known) == code).map(|(_, template)| template.into())
+}
+
+fn format_of(format: Option<FirmwareFormat>) -> String {
+    format.map_or("raw", FirmwareFormat::as_str).to_owned()
+}
+
+/// Copies the template whole or not at all.
+fn make(path: &Path, template: Option<&Path>) -> Result<(), Failure> {
+    let Some(template) = template else {
+        let failure =
+            Failure::new(Kind::NotFound, format!("there are no UEFI variables `{}`", path.display()));
+        return Err(failure.with_hint("name a template in <nvram template='…'>".to_owned()));
+    };
+    let bytes =
+        std::fs::read(template).map_err(|error| file_failure("read the template", template, &error))?;
+    lodge_sys::fs::write_durable(path, &bytes, 0o600).map_err(|error| file_failure("write", path, &error))
+}

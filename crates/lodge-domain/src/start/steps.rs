@@ -1,0 +1,361 @@
+//! The steps of a start. Both directions of each may run twice, and on a host where an earlier daemon was here.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use lodge_model::domain::Domain;
+use lodge_model::domain::lifecycle::{PausedReason, RunningReason, State};
+use lodge_model::xml::WriteOptions;
+use lodge_model::{DomainId, Kind};
+use lodge_qemu::LaunchSpec;
+use lodge_store::saga::{Context, Failure, Step};
+use lodge_sys::cgroup::{Cgroup, Outcome};
+use lodge_sys::process::{Process, boot_id};
+use serde_json::Value;
+
+use super::{Launched, Plan, file_failure, gather, live, remove_file};
+use crate::define::blocking;
+use crate::display::Port;
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::ports::{AttachedNic, ClaimedDisk, PortError, SeedDisk};
+use crate::record::{Record, replace, unix_ms};
+use crate::vmm::{LIVE_XML, Policies, Vmm};
+use crate::{restore, stop};
+
+/// How long QEMU may take on bare hardware until its monitor answers.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The steps, in order.
+pub(crate) fn steps() -> Vec<Box<dyn Step<Launch>>> {
+    vec![Box::new(ClaimVolumes), Box::new(AttachNics), Box::new(WriteSeed), Box::new(Spawn), Box::new(Run)]
+}
+
+/// What the steps share. Only the plan outlives the daemon; the rest is asked for again.
+pub(crate) struct Launch {
+    pub shared: Arc<Shared>,
+    pub id: DomainId,
+    pub plan: Plan,
+    /// The document of this run; becomes the live one.
+    pub document: Domain,
+    pub disks: Option<Vec<ClaimedDisk>>,
+    pub nics: Option<Vec<AttachedNic>>,
+    pub seed: Option<Option<SeedDisk>>,
+    pub ports: Vec<Port>,
+    pub running: Option<Running>,
+    live: Option<Arc<str>>,
+}
+
+/// The QEMU that was spawned or found.
+pub(crate) struct Running {
+    pub qemu: lodge_qemu::Vmm,
+    pub process: Process,
+    pub record: Record,
+}
+
+impl Context for Launch {
+    fn saved(&self) -> Value {
+        serde_json::to_value(&self.plan).expect("a plan has string keys only")
+    }
+}
+
+impl Launch {
+    pub fn new(shared: &Arc<Shared>, id: DomainId, plan: Plan, document: Domain) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            plan,
+            document,
+            disks: None,
+            nics: None,
+            seed: None,
+            ports: Vec::new(),
+            running: None,
+            live: None,
+        }
+    }
+
+    /// Looks for the QEMU that an earlier daemon spawned in this start. `false`: it is not to be used.
+    pub async fn find_running(&mut self) -> bool {
+        let dir = self.shared.config.store.root().guest(self.id.0);
+        let record = {
+            let dir = dir.clone();
+            blocking(move || Record::read(&dir)).await
+        };
+        let Ok(Some(record)) = record else { return false };
+        let patience = self.shared.config.speed.scale(MONITOR_PATIENCE);
+        let Ok(qemu) = lodge_qemu::adopt(&dir, self.id, patience).await else { return false };
+        let Ok(Some(process)) = Process::hold(qemu.identity()) else { return false };
+        self.shared.domid_in_use(record.domid);
+        self.plan.domid = record.domid;
+        self.ports =
+            record.displays.iter().filter_map(|display| self.shared.displays.take(display.port)).collect();
+        if let Ok(text) = std::fs::read_to_string(dir.join(LIVE_XML))
+            && let Ok(document) = Domain::parse(&text)
+        {
+            self.document = document;
+        }
+        self.running = Some(Running { qemu, process, record });
+        true
+    }
+
+    /// The saga has ended well: what the owner takes on.
+    pub fn into_launched(self, name: &Arc<str>) -> Result<Launched, DomainError> {
+        let lost = || DomainError::OwnerFailed { name: Arc::clone(name) };
+        let Running { qemu, process, record } = self.running.ok_or_else(lost)?;
+        let dir = self.shared.config.store.root().guest(self.id.0);
+        let mut vmm = Vmm::connected(qemu, process, record, dir, Policies::of(&self.document));
+        vmm.ports = self.ports;
+        Ok(Launched {
+            vmm: Box::new(vmm),
+            live: self.live.ok_or_else(lost)?,
+            document: self.document,
+            plan: self.plan,
+        })
+    }
+}
+
+fn refused(error: &PortError) -> Failure {
+    Failure::of(error.kind, error).with_hint(error.hint.clone())
+}
+
+/// Locks and opens the disks.
+struct ClaimVolumes;
+
+#[async_trait]
+impl Step<Launch> for ClaimVolumes {
+    fn name(&self) -> &'static str {
+        "claim-volumes"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        let claimed = launch.shared.ports.volumes.claim(launch.id, &launch.document).await;
+        launch.disks = Some(claimed.map_err(|error| refused(&error))?);
+        Ok(())
+    }
+
+    async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
+        launch.disks = None;
+        launch.shared.ports.volumes.release(launch.id).await.map_err(|error| refused(&error))
+    }
+}
+
+/// Plugs the network cards in.
+struct AttachNics;
+
+#[async_trait]
+impl Step<Launch> for AttachNics {
+    fn name(&self) -> &'static str {
+        "attach-nics"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        let attached = launch.shared.ports.nics.attach(launch.id, &launch.document).await;
+        launch.nics = Some(attached.map_err(|error| refused(&error))?);
+        Ok(())
+    }
+
+    async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
+        launch.nics = None;
+        launch.shared.ports.nics.detach(launch.id).await.map_err(|error| refused(&error))
+    }
+}
+
+/// Writes the first-boot seed, if there is one.
+struct WriteSeed;
+
+#[async_trait]
+impl Step<Launch> for WriteSeed {
+    fn name(&self) -> &'static str {
+        "write-seed"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        let written = launch.shared.ports.seeds.write(launch.id, &launch.document).await;
+        launch.seed = Some(written.map_err(|error| refused(&error))?);
+        Ok(())
+    }
+
+    async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
+        launch.seed = None;
+        launch.shared.ports.seeds.discard(launch.id).await.map_err(|error| refused(&error))
+    }
+}
+
+/// Starts QEMU, its processors held, and waits for its monitor.
+struct Spawn;
+
+#[async_trait]
+impl Step<Launch> for Spawn {
+    fn name(&self) -> &'static str {
+        "spawn"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        if launch.running.is_some() || launch.find_running().await {
+            return Ok(());
+        }
+        clear_leftovers(launch).await?;
+        // After a crash the descriptors are gone with the daemon that held them.
+        if launch.disks.is_none() {
+            ClaimVolumes.run(launch).await?;
+        }
+        if launch.nics.is_none() {
+            AttachNics.run(launch).await?;
+        }
+        if launch.seed.is_none() {
+            WriteSeed.run(launch).await?;
+        }
+        spawn(launch).await
+    }
+
+    async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
+        launch.running = None;
+        launch.ports.clear();
+        clear_leftovers(launch).await?;
+        for path in std::mem::take(&mut launch.plan.made) {
+            remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends whatever runs under this guest's name, and removes its cgroup and directory.
+async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
+    let root = launch.shared.config.store.root();
+    let (dir, relative) = (root.guest(launch.id.0), stop::cgroup_of(&launch.shared, launch.id));
+    let stuck = |error: &dyn std::error::Error| Failure::of(Kind::Unavailable, error);
+    lodge_qemu::kill_noted(&dir).await.map_err(|error| stuck(&error))?;
+    let members = {
+        let relative = relative.clone();
+        blocking(move || stop::strays(&relative, &dir)).await
+    };
+    for process in members.map_err(|error| stuck(&error))? {
+        stop::kill(&process, Duration::ZERO).await;
+    }
+    stop::remove_run(&launch.shared, launch.id).await.map_err(|(what, error)| {
+        Failure::new(crate::error::io_kind(&error), format!("cannot remove the guest's {what}: {error}"))
+    })
+}
+
+async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
+    let config = launch.shared.config.clone();
+    let gathered = gather::gather(launch).await?;
+    let relative = stop::cgroup_of(&launch.shared, launch.id);
+    let cgroup = match blocking(move || Cgroup::create(&relative)).await {
+        Ok(Outcome::Made(cgroup)) => Some(cgroup),
+        Ok(Outcome::Unavailable(why)) => {
+            tracing::debug!(domain = launch.plan.name, why, "the guest has no cgroup of its own");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(domain = launch.plan.name, %error, "the guest has no cgroup of its own");
+            None
+        }
+    };
+    let dir = config.store.root().guest(launch.id.0);
+    let spec = LaunchSpec {
+        binary: gathered.binary,
+        id: launch.id,
+        directory: dir.clone(),
+        command_line: gathered.command_line,
+        descriptors: gathered.descriptors,
+        accelerator: gathered.accelerator,
+        credentials: config.user,
+        cgroup,
+        patience: config.speed.scale(MONITOR_PATIENCE),
+    };
+    let accelerator = spec.accelerator.to_string();
+    let started = SystemTime::now();
+    let qemu = lodge_qemu::launch(spec)
+        .await
+        .map_err(|error| Failure::of(error.kind(), &error).with_hint(error.hint()))?;
+    // QEMU has its own copies of all descriptors now.
+    launch.disks = Some(Vec::new());
+    let gone = || Failure::new(Kind::Internal, "QEMU ended right after its monitor had answered");
+    let process = Process::hold(qemu.identity()).ok().flatten().ok_or_else(gone)?;
+    let identity = process.identity();
+    let record = Record {
+        domain: launch.id,
+        name: launch.plan.name.clone(),
+        domid: launch.plan.domid,
+        pid: identity.pid,
+        start_time: identity.start_time,
+        boot_id: boot_id().unwrap_or_default(),
+        started_ms: unix_ms(started),
+        transient: launch.plan.transient,
+        accelerator,
+        accelerator_reason: gathered.accelerator_reason,
+        warnings: gathered.warnings,
+        console: None,
+        displays: gathered.displays,
+        agent: gathered.agent,
+        state: State::Paused { reason: PausedReason::StartingUp }.virt(),
+        reboot_wanted: false,
+    };
+    record.write(&dir).map_err(|error| file_failure("write to", &dir, &error))?;
+    launch.running = Some(Running { qemu, process, record });
+    Ok(())
+}
+
+/// Brings the memory back if there is one, and lets the processors run.
+struct Run;
+
+#[async_trait]
+impl Step<Launch> for Run {
+    fn name(&self) -> &'static str {
+        "run"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        let dir = launch.shared.config.store.root().guest(launch.id.0);
+        let Some(running) = &mut launch.running else {
+            return Err(Failure::new(Kind::Internal, "there is no QEMU to run"));
+        };
+        let monitor = running.qemu.monitor().clone();
+        let words = running.qemu.clone();
+        let refused = move |error: &lodge_qemu::qmp::MonitorError| {
+            let said = words.last_words();
+            let mut failure = Failure::of(error.kind(), error);
+            if !said.is_empty() {
+                failure.message = format!("{} (QEMU said: {said})", failure.message);
+            }
+            failure
+        };
+        if let Some(memory) = &launch.plan.restore {
+            restore::load(&launch.shared, &monitor, memory).await?;
+        }
+        let chardevs = monitor.chardevs().await.map_err(|error| refused(&error))?;
+        live::complete(
+            &mut launch.document,
+            running,
+            &chardevs,
+            launch.nics.as_deref(),
+            launch.seed.as_ref(),
+        );
+        let text =
+            launch.document.to_xml(&WriteOptions { inactive: false, security_info: true, migratable: false });
+        replace(&dir.join(LIVE_XML), text.as_bytes()).map_err(|error| file_failure("write", &dir, &error))?;
+        let state = if launch.plan.paused {
+            State::Paused { reason: PausedReason::User }
+        } else {
+            monitor.cont().await.map_err(|error| refused(&error))?;
+            State::Running { reason: RunningReason::Booted }
+        };
+        running.record.state = state.virt();
+        running.record.write(&dir).map_err(|error| file_failure("write to", &dir, &error))?;
+        launch.live = Some(text.into());
+        if let Some(memory) = launch.plan.restore.as_ref().filter(|memory| memory.managed) {
+            // The guest runs on from here: an old memory with new disks must never be used again.
+            let path = memory.file.clone();
+            remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, _launch: &mut Launch) -> Result<(), Failure> {
+        // What ran goes with its process, which the step before takes back.
+        Ok(())
+    }
+}
