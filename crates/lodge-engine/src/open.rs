@@ -89,7 +89,7 @@ impl Engine {
                 capabilities: Arc::clone(&capabilities),
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
-                user: None,
+                user: ports::qemu_user(),
             },
             ports,
         )
