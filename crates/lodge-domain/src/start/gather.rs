@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use lodge_model::Kind;
 use lodge_model::domain::chardev::CharKind;
@@ -17,10 +18,13 @@ use lodge_qemu::{
 };
 use lodge_store::saga::Failure;
 
+use rustix::fs::FileType;
+
 use super::steps::Launch;
 use super::{file_failure, nvram};
 use crate::domains::DomainsConfig;
-use crate::ports::ClaimedDisk;
+use crate::ports::{ChainLink, ClaimedDisk};
+use crate::record::unix_ms;
 use crate::snapshot::Display;
 use crate::vmm::CONSOLE_LOG;
 
@@ -51,6 +55,7 @@ pub(crate) async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
     let mut claims = Claims::new(accelerator, monitor);
     claims.fallback_reason = fell_back.then(|| reason.clone());
     claims.incoming = launch.plan.restore.is_some();
+    claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
     for disk in launch.disks.take().unwrap_or_default() {
         let (target, chain) = pass_disk(disk, &mut descriptors);
         claims.disks.insert(target, chain);
@@ -125,12 +130,17 @@ fn listening(path: &Path, descriptors: &mut Descriptors) -> Result<lodge_qemu::F
 }
 
 fn pass_disk(disk: ClaimedDisk, descriptors: &mut Descriptors) -> (String, Vec<Link>) {
-    let pass = |link: crate::ports::ChainLink| Link {
+    let pass = |link: ChainLink| Link {
+        is_block: is_block(&link.fd),
         fd: descriptors.pass(link.fd),
         format: link.format,
         read_only: link.read_only,
     };
     (disk.target, disk.chain.into_iter().map(pass).collect())
+}
+
+fn is_block(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice)
 }
 
 /// Sockets of unix channels without a path; says which is the agent's.

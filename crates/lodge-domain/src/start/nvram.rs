@@ -32,8 +32,7 @@ pub(crate) fn pass(
     };
     let Some(code) = loader.path.as_deref().map(PathBuf::from) else { return Ok(()) };
     let file = File::open(&code).map_err(|error| file_failure("open the firmware", &code, &error))?;
-    claims.firmware =
-        Some(Link { fd: descriptors.pass(file), format: format_of(loader.format), read_only: true });
+    claims.firmware = Some(Link::file(descriptors.pass(file), &format_of(loader.format), true));
     let Some(nvram) = os.nvram.as_deref() else { return Ok(()) };
     let Some(path) = nvram.path.as_deref().map(PathBuf::from) else { return Ok(()) };
     let format = format_of(nvram.format);
@@ -44,7 +43,7 @@ pub(crate) fn pass(
     }
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.map_err(|error| file_failure("open the UEFI variables", &path, &error))?;
-    claims.nvram = Some(Link { fd: descriptors.pass(file), format, read_only: false });
+    claims.nvram = Some(Link::file(descriptors.pass(file), &format, false));
     Ok(())
 }
 

@@ -241,6 +241,7 @@ async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
 
 async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     let config = launch.shared.config.clone();
+    lodge_qemu::assign_aliases(&mut launch.document);
     let gathered = gather::gather(launch).await?;
     let relative = stop::cgroup_of(&launch.shared, launch.id);
     let cgroup = match blocking(move || Cgroup::create(&relative)).await {
