@@ -16,8 +16,9 @@ mod task;
 mod tests;
 mod types;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use lodge_model::Kind;
@@ -127,6 +128,9 @@ pub(crate) struct Call {
     reply: oneshot::Sender<Result<Box<RawValue>, AgentError>>,
 }
 
+/// Agents in use in this process, by their channel's socket.
+static KNOWN: LazyLock<Mutex<HashMap<PathBuf, mpsc::WeakSender<Call>>>> = LazyLock::new(Mutex::default);
+
 /// One guest's agent. Cheap to clone; all clones share one channel and one queue.
 ///
 /// Its task starts with the first call and ends with the last clone.
@@ -139,11 +143,21 @@ pub struct Agent {
 impl Agent {
     /// The agent behind the channel's socket at `path`. Connects when first asked, and again whenever needed.
     /// To be called within a tokio runtime.
+    ///
+    /// QEMU serves one connection of a channel and leaves others waiting for ever, so whoever asks for the same path
+    /// gets the same agent.
     pub fn new(path: &Path) -> Self {
-        let (calls, mailbox) = mpsc::channel(16);
-        let path: Arc<Path> = path.into();
-        tokio::spawn(task::run(Arc::clone(&path), mailbox));
-        Self { calls, path }
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, calls| calls.upgrade().is_some());
+        let alive = known.get(path).and_then(mpsc::WeakSender::upgrade).filter(|calls| !calls.is_closed());
+        let shared: Arc<Path> = path.into();
+        let calls = alive.unwrap_or_else(|| {
+            let (calls, mailbox) = mpsc::channel(16);
+            tokio::spawn(task::run(Arc::clone(&shared), mailbox));
+            known.insert(path.to_owned(), calls.downgrade());
+            calls
+        });
+        Self { calls, path: shared }
     }
 
     /// The channel's socket.
