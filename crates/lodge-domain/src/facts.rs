@@ -394,6 +394,13 @@ mod tests {
             }
             table = table.trim_end().to_owned() + "\n";
         }
-        expect![[""]].assert_eq(&table);
+        expect![[r#"
+            running   running (booted)          running (unknown)         running (unknown)
+            paused    paused (unknown)          paused (user)             paused (unknown)
+            io-error  paused (I/O error)        paused (I/O error)        paused (I/O error)
+            shutdown  in shutdown (unknown)     in shutdown (unknown)     in shutdown (user)
+            suspended pmsuspended (unknown)     pmsuspended (unknown)     pmsuspended (unknown)
+        "#]]
+        .assert_eq(&table);
     }
 }

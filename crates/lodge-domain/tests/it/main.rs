@@ -1,0 +1,7 @@
+//! The life of guests through the crate's public API: real QEMU under TCG, fakes for the other resources.
+//!
+//! A guest without disks sits in its firmware, which is all that states need. Where there is no QEMU each test says
+//! so and is skipped.
+
+mod lifecycle;
+mod support;

@@ -1,0 +1,328 @@
+//! A root of its own with real QEMU, fakes for disks, nets and seeds, and a look at what is left on the host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use lodge_domain::{
+    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig, EventKind,
+    Handle, Lifecycle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
+};
+use lodge_model::domain::Domain;
+use lodge_model::{DomainId, Kind};
+use lodge_qemu::{Capabilities, Speed};
+use lodge_store::{Root, Store};
+use tokio::sync::broadcast;
+
+pub const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// Says why a test is skipped, where there is no QEMU.
+pub fn has_qemu() -> bool {
+    let there = Path::new(QEMU).exists();
+    if !there {
+        eprintln!("skipped: there is no {QEMU}");
+    }
+    there
+}
+
+/// What the fakes hold, as other resources would.
+#[derive(Debug, Default)]
+pub struct Held {
+    pub volumes: BTreeSet<DomainId>,
+    pub nics: BTreeSet<DomainId>,
+    pub seeds: BTreeSet<DomainId>,
+    pub calls: Vec<String>,
+    /// Which call is to fail next.
+    pub failing: Option<&'static str>,
+}
+
+/// The other resources.
+#[derive(Debug, Clone, Default)]
+pub struct Fakes(pub Arc<Mutex<Held>>);
+
+impl Fakes {
+    fn call(&self, name: &'static str, act: impl FnOnce(&mut Held)) -> Result<(), PortError> {
+        let mut held = self.0.lock().unwrap();
+        held.calls.push(name.to_owned());
+        if held.failing == Some(name) {
+            return Err(
+                PortError::new(Kind::NotFound, format!("{name} was made to fail")).with_hint("mend it")
+            );
+        }
+        act(&mut held);
+        Ok(())
+    }
+
+    pub fn fail(&self, name: Option<&'static str>) {
+        self.0.lock().unwrap().failing = name;
+    }
+
+    pub fn ports(&self) -> Ports {
+        let this = Arc::new(self.clone());
+        Ports { volumes: this.clone(), nics: this.clone(), seeds: this }
+    }
+}
+
+#[async_trait]
+impl Volumes for Fakes {
+    async fn claim(&self, domain: DomainId, _: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        self.call("claim", |held| {
+            held.volumes.insert(domain);
+        })?;
+        Ok(Vec::new())
+    }
+    async fn adopt(&self, domain: DomainId, _: &Domain) -> Result<(), PortError> {
+        self.call("adopt volumes", |held| {
+            held.volumes.insert(domain);
+        })
+    }
+    async fn release(&self, domain: DomainId) -> Result<(), PortError> {
+        self.call("release", |held| {
+            held.volumes.remove(&domain);
+        })
+    }
+    async fn storage_of(&self, _: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError> {
+        let of = |disk: &lodge_model::domain::disk::Disk| {
+            let path = PathBuf::from(disk.path()?);
+            let keep = path.starts_with("/outside").then(|| "it is in no pool".to_owned());
+            Some(DiskStorage { target: disk.target.dev.clone(), path, keep })
+        };
+        Ok(document.devices.disks.iter().filter_map(of).collect())
+    }
+    async fn delete(&self, _: DomainId, path: &Path) -> Result<(), PortError> {
+        std::fs::remove_file(path).map_err(|error| PortError::new(Kind::Internal, error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Nics for Fakes {
+    async fn attach(&self, domain: DomainId, _: &Domain) -> Result<Vec<AttachedNic>, PortError> {
+        self.call("attach", |held| {
+            held.nics.insert(domain);
+        })?;
+        Ok(Vec::new())
+    }
+    async fn adopt(&self, domain: DomainId, _: &Domain) -> Result<(), PortError> {
+        self.call("adopt nics", |held| {
+            held.nics.insert(domain);
+        })
+    }
+    async fn detach(&self, domain: DomainId) -> Result<(), PortError> {
+        self.call("detach", |held| {
+            held.nics.remove(&domain);
+        })
+    }
+}
+
+#[async_trait]
+impl Seeds for Fakes {
+    async fn write(&self, domain: DomainId, _: &Domain) -> Result<Option<SeedDisk>, PortError> {
+        self.call("write seed", |held| {
+            held.seeds.insert(domain);
+        })?;
+        Ok(None)
+    }
+    async fn discard(&self, domain: DomainId) -> Result<(), PortError> {
+        self.call("discard seed", |held| {
+            held.seeds.remove(&domain);
+        })
+    }
+    async fn files_of(&self, _: DomainId) -> Result<Vec<PathBuf>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, domain: DomainId) -> Result<(), PortError> {
+        self.call("forget seed", |held| {
+            held.seeds.remove(&domain);
+        })
+    }
+}
+
+/// A root under a temporary directory. Whatever runs under it ends with it.
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub fakes: Fakes,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::Builder::new().prefix("lodge-domain-").tempdir().unwrap(),
+            fakes: Fakes::default(),
+        }
+    }
+
+    pub fn root(&self) -> Root {
+        Root::at(self.dir.path()).unwrap()
+    }
+
+    pub async fn config(&self) -> DomainsConfig {
+        config(self.dir.path()).await
+    }
+
+    /// A daemon's worth of domains.
+    pub async fn open(&self) -> Domains {
+        Domains::open(self.config().await, self.fakes.ports()).await.unwrap()
+    }
+
+    /// Every file below the root, but for the database's own.
+    pub fn files(&self) -> BTreeSet<String> {
+        let mut files = BTreeSet::new();
+        walk(self.dir.path(), self.dir.path(), &mut files);
+        files.retain(|file| !file.contains("lodge.db") && !file.contains("var/cache"));
+        files
+    }
+
+    /// The processes whose output goes below the root: name by pid.
+    pub fn processes(&self) -> BTreeMap<u32, String> {
+        processes_below(self.dir.path())
+    }
+
+    /// The cgroups of this root's guests.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        let tag = self.root().tag();
+        let layout = lodge_sys::cgroup::Layout::read().unwrap();
+        let mounts = layout.v2.into_iter().chain(layout.v1.into_iter().map(|(_, mount)| mount));
+        let guests = mounts.map(|mount| mount.join("lodge").join(&tag).join("guests"));
+        guests
+            .flat_map(|guests| std::fs::read_dir(guests).into_iter().flatten())
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()).filter(|path| path.is_dir()))
+            .collect()
+    }
+
+    /// What a guest's life may leave: nothing.
+    pub fn leavings(&self) -> String {
+        let held = self.fakes.0.lock().unwrap();
+        format!(
+            "files {:#?} processes {:?} cgroups {:?} volumes {:?} nics {:?} seeds {:?}",
+            self.files(),
+            self.processes(),
+            self.cgroups(),
+            held.volumes,
+            held.nics,
+            held.seeds
+        )
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for pid in self.processes().into_keys() {
+            if let Ok(Some(identity)) = lodge_sys::process::Identity::of(pid)
+                && let Ok(Some(process)) = lodge_sys::process::Process::hold(identity)
+            {
+                let _ = process.kill();
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for cgroup in self.cgroups() {
+            let _ = std::fs::remove_dir(cgroup);
+        }
+    }
+}
+
+pub async fn config(dir: &Path) -> DomainsConfig {
+    static CACHE: tokio::sync::OnceCell<Capabilities> = tokio::sync::OnceCell::const_new();
+    let probe = || async { Capabilities::probe(Path::new(QEMU), None).await.unwrap() };
+    let capabilities = CACHE.get_or_init(probe).await.clone();
+    DomainsConfig {
+        store: Store::open(&Root::at(dir).unwrap()).unwrap(),
+        capabilities: Arc::new(capabilities),
+        accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
+        speed: Speed { factor: 3.0 },
+        user: None,
+    }
+}
+
+pub fn processes_below(dir: &Path) -> BTreeMap<u32, String> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if std::fs::read_link(entry.path().join("fd/1")).is_ok_and(|output| output.starts_with(dir)) {
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            found.insert(pid, name.trim().to_owned());
+        }
+    }
+    found
+}
+
+fn walk(root: &Path, dir: &Path, files: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            walk(root, &path, files);
+        } else {
+            files.insert(path.strip_prefix(root).unwrap().display().to_string());
+        }
+    }
+}
+
+/// A guest that sits in its firmware.
+pub fn tiny(name: &str) -> String {
+    tiny_with(name, "", "")
+}
+
+pub fn tiny_with(name: &str, top: &str, devices: &str) -> String {
+    format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>{top}\
+         <devices><emulator>{QEMU}</emulator><controller type='usb' model='none'/><memballoon model='none'/>{devices}</devices></domain>"
+    )
+}
+
+/// What happened, in order: `started booted`.
+pub struct Listener(broadcast::Receiver<DomainEvent>);
+
+impl Listener {
+    pub fn new(domains: &Domains) -> Self {
+        Self(domains.subscribe())
+    }
+
+    /// Waits for an event of this kind and detail.
+    pub async fn wait_for(&mut self, wanted: &str) {
+        let seen = async {
+            loop {
+                let event = self.0.recv().await.unwrap();
+                if words(&event) == wanted {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen)
+            .await
+            .unwrap_or_else(|_| panic!("no event `{wanted}`"));
+    }
+
+    /// What has happened until now.
+    pub fn seen(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).map(|event| words(&event)).collect()
+    }
+}
+
+fn words(event: &DomainEvent) -> String {
+    format!("{} {}", event.kind.as_str(), event.kind.detail())
+}
+
+/// Waits until the snapshot is as wanted.
+pub async fn until(handle: &Handle, what: &str, wanted: impl Fn(&Snapshot) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !wanted(&handle.snapshot()) {
+        assert!(Instant::now() < deadline, "not {what}: {:?}", handle.snapshot());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn state(handle: &Handle) -> String {
+    let (state, reason) = handle.snapshot().state.words();
+    format!("{state} ({reason})")
+}
+
+pub fn lifecycle(lifecycle: Lifecycle, detail: u8) -> EventKind {
+    EventKind::Lifecycle(lifecycle, detail)
+}
