@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod chardev;
+mod complete;
 pub mod controller;
 pub mod cpu;
 pub mod devices;
@@ -26,7 +27,7 @@ use crate::xml::words::words;
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
 use crate::{DomainId, Fault, Faults};
 pub use lodge::LodgeGuest;
-pub use platform::{Machine, Platform};
+pub use platform::{Firmware, Machine, Platform};
 
 words! {
     /// The hypervisor a document is for.
@@ -199,13 +200,6 @@ impl Domain {
     /// Its identity, once it has one.
     pub fn id(&self) -> Option<DomainId> {
         self.uuid
-    }
-
-    /// Adds all that libvirt adds when a domain is defined: UUID, MAC addresses, controllers, addresses …
-    /// Doing it twice changes nothing more.
-    pub fn complete(&mut self, platform: &Platform) -> Result<(), Faults> {
-        let _ = platform;
-        Ok(())
     }
 
     /// Finds contradictions; every fault names its element.

@@ -18,6 +18,7 @@ pub use lodge_model_derive::Xml;
 pub use reader::{Reader, attribute_key, element_key};
 pub use roxmltree::{Attribute, Node};
 pub use value::Value;
+pub(crate) use value::read_number;
 pub(crate) use words::unknown_word;
 pub use words::{OnOff, YesNo};
 pub use writer::Writer;

@@ -260,6 +260,9 @@ pub struct RngBackend {
     /// egd: the stream.
     #[xml(children = "source")]
     pub sources: Vec<CharSource>,
+    /// egd over tcp: `<protocol type='raw'/>`.
+    #[xml(child)]
+    pub protocol: Option<super::chardev::Protocol>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,

@@ -13,6 +13,24 @@ pub struct Machine {
     pub is_default: bool,
 }
 
+/// A UEFI image with its template of variables, as QEMU's firmware descriptors tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Firmware {
+    /// Path of the code.
+    pub code: String,
+    /// Path of the template of variables.
+    pub vars: String,
+    /// What it has: `secure-boot`, `enrolled-keys`, `requires-smm` …
+    pub features: Vec<String>,
+}
+
+impl Firmware {
+    /// Whether it has a feature.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|have| have == feature)
+    }
+}
+
 /// What the host's QEMU offers to a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
@@ -24,6 +42,12 @@ pub struct Platform {
     pub machines: Vec<Machine>,
     /// Video device of a document that has a screen but no `<video>`.
     pub video: VideoKind,
+    /// Processor model of a document that names none; `None`: it stays without one.
+    pub cpu_model: Option<String>,
+    /// UEFI images, the preferred one first.
+    pub firmwares: Vec<Firmware>,
+    /// Where guests' UEFI variables are kept.
+    pub nvram_dir: String,
 }
 
 impl Default for Platform {
@@ -39,6 +63,9 @@ impl Default for Platform {
             emulator: "/usr/bin/qemu-system-x86_64".to_owned(),
             machines: vec![machine("pc-i440fx-10.0", "pc", true), machine("pc-q35-10.0", "q35", false)],
             video: VideoKind::Cirrus,
+            cpu_model: Some("qemu64".to_owned()),
+            firmwares: Vec::new(),
+            nvram_dir: "/var/lib/libvirt/qemu/nvram".to_owned(),
         }
     }
 }

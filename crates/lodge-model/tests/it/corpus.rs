@@ -1,15 +1,98 @@
-//! Documents with the text that libvirtd 11.3 has of them after `virsh define`.
+//! Documents with the text that libvirtd 11.3 (QEMU 10.0) has of them after `virsh define`.
+//!
+//! `NAME.in.xml` is what was defined, `NAME.out.xml` what `virsh dumpxml --inactive NAME` printed. To make the
+//! texts anew: define each on a libvirtd of that version and write down what it says.
 
-use lodge_model::domain::{Domain, Platform};
+use lodge_model::domain::{Domain, Firmware, Platform};
 use lodge_model::xml::WriteOptions;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const INACTIVE: WriteOptions = WriteOptions { inactive: true, security_info: false, migratable: false };
+
+/// The host on which the texts were made: Debian 12 with QEMU 10.0 and OVMF.
+fn platform() -> Platform {
+    let firmware = |code: &str, vars: &str, features: &[&str]| Firmware {
+        code: format!("/usr/share/OVMF/{code}"),
+        vars: format!("/usr/share/OVMF/{vars}"),
+        features: features.iter().map(|&feature| feature.to_owned()).collect(),
+    };
+    let secure = ["secure-boot", "requires-smm", "enrolled-keys"];
+    Platform {
+        firmwares: vec![
+            firmware("OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd", &secure),
+            firmware("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd", &secure[..2]),
+            firmware("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", &[]),
+        ],
+        ..Platform::default()
+    }
+}
+
+fn corpus() -> Vec<(String, PathBuf)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut found: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| {
+            Some((path.file_name()?.to_str()?.strip_suffix(".in.xml")?.to_owned(), path.clone()))
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() >= 25, "the corpus is there");
+    found
+}
+
+/// The first lines that differ, for people.
+fn difference(ours: &str, theirs: &str) -> Option<String> {
+    let (ours, theirs) = (ours.trim_end(), theirs.trim_end());
+    if ours == theirs {
+        return None;
+    }
+    let mut lines = ours.lines().zip(theirs.lines()).enumerate();
+    let (at, ours, theirs) = match lines.find(|(_, (ours, theirs))| ours != theirs) {
+        Some((at, (ours, theirs))) => (at, ours, theirs),
+        None => (ours.lines().count().min(theirs.lines().count()), "(end)", "(end or more)"),
+    };
+    Some(format!("line {}:\n    lodge   {ours}\n    libvirt {theirs}", at + 1))
+}
 
 #[test]
-fn dump() {
-    let text = include_str!("../corpus/rhel8.0.in.xml");
-    let mut domain = Domain::parse(text).unwrap();
-    domain.complete(&Platform::default()).unwrap();
-    let out = domain.to_xml(&WriteOptions { inactive: true, ..Default::default() });
-    println!("{out}");
-    println!("{:?}", domain.unsupported());
-    assert_eq!(Domain::parse(&out).unwrap(), domain);
+fn a_defined_document_reads_as_libvirts() {
+    let mut differences = Vec::new();
+    for (name, path) in corpus() {
+        let mut domain = Domain::parse(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        domain.complete(&platform()).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let expected = fs::read_to_string(path.with_file_name(format!("{name}.out.xml"))).unwrap();
+        if let Some(difference) = difference(&domain.to_xml(&INACTIVE), &expected) {
+            differences.push(format!("{name}, {difference}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn libvirts_text_is_read_and_written_as_it_is() {
+    let mut differences = Vec::new();
+    for (name, path) in corpus() {
+        let text = fs::read_to_string(path.with_file_name(format!("{name}.out.xml"))).unwrap();
+        let domain = Domain::parse(&text).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        if let Some(difference) = difference(&domain.to_xml(&INACTIVE), &text) {
+            differences.push(format!("{name}, {difference}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn completing_twice_changes_nothing() {
+    for (name, path) in corpus() {
+        let mut domain = Domain::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        domain.complete(&platform()).unwrap();
+        let once = domain.clone();
+        domain.complete(&platform()).unwrap();
+        assert_eq!(domain, once, "{name}");
+        let read = Domain::parse(&once.to_xml(&WriteOptions::STORED)).unwrap();
+        assert_eq!(read, once, "{name}: the stored text says all");
+    }
 }

@@ -1,0 +1,155 @@
+//! Serial ports, consoles, channels: targets, numbers, the first console's twin, virtio-serial ports.
+
+use crate::domain::address::{Address, Place, VirtioSerialAddress};
+use crate::domain::chardev::{CharDevice, CharKind, CharModel, CharSource, CharTarget, Protocol};
+use crate::domain::devices::Devices;
+
+/// Ports of a virtio-serial controller that says nothing.
+const VIRTIO_PORTS: u32 = 31;
+
+/// Completes all streams of characters.
+pub(super) fn complete(devices: &mut Devices) {
+    first_console_becomes_serial(devices);
+    number_ports(&mut devices.serials);
+    number_ports(&mut devices.parallels);
+    for serial in &mut devices.serials {
+        serial_target(serial);
+    }
+    serial_becomes_first_console(devices);
+    let all = [&mut devices.serials, &mut devices.parallels, &mut devices.consoles, &mut devices.channels];
+    for device in all.into_iter().flatten() {
+        complete_source(device.kind, &mut device.sources, &mut device.protocol);
+    }
+    for redirdev in &mut devices.redirdevs {
+        complete_source(redirdev.kind, &mut redirdev.sources, &mut redirdev.protocol);
+    }
+    for backend in devices.rngs.iter_mut().map(|rng| &mut rng.backend) {
+        if let Some(kind) = backend.kind {
+            complete_source(kind, &mut backend.sources, &mut backend.protocol);
+        }
+    }
+    let twins = usize::from(has_console(devices.serials.first()));
+    for (at, console) in (0_u32..).zip(&mut devices.consoles).skip(twins) {
+        console.target.get_or_insert_default().port = Some(at);
+    }
+    channel_ports(&mut devices.channels);
+}
+
+/// Whether a serial port has a console as its twin: only those on the board do.
+fn has_console(serial: Option<&CharDevice>) -> bool {
+    serial.is_some_and(|serial| {
+        let kind = serial.target.as_deref().and_then(|target| target.kind.as_deref());
+        matches!(
+            kind,
+            None | Some("isa-serial" | "system-serial" | "spapr-vio-serial" | "sclp-serial" | "isa-debug")
+        )
+    })
+}
+
+/// What a console's target is; `serial` if nothing is said.
+fn console_target(console: &CharDevice) -> &str {
+    console.target.as_deref().and_then(|target| target.kind.as_deref()).unwrap_or("serial")
+}
+
+/// A document with a plain console and no serial port means a serial port with a console on it.
+fn first_console_becomes_serial(devices: &mut Devices) {
+    if let Some(console) = devices.consoles.first()
+        && devices.serials.is_empty()
+        && console_target(console) == "serial"
+    {
+        let mut serial = console.clone();
+        serial.target = None;
+        serial.tty = None;
+        devices.serials.push(serial);
+    }
+}
+
+/// The first serial port shows as the first console, too.
+fn serial_becomes_first_console(devices: &mut Devices) {
+    let Some(serial) = devices.serials.first().filter(|serial| has_console(Some(serial))) else {
+        return;
+    };
+    let port = serial.target.as_deref().and_then(|target| target.port);
+    let target = CharTarget { kind: Some("serial".to_owned()), port, ..CharTarget::default() };
+    let place = Place { alias: serial.place.alias.clone(), ..Place::default() };
+    let twin = CharDevice { target: Some(Box::new(target)), place, ..serial.clone() };
+    match devices.consoles.first_mut().filter(|console| console_target(console) == "serial") {
+        Some(console) => *console = twin,
+        None => devices.consoles.insert(0, twin),
+    }
+}
+
+/// Numbers ports that have no number after the highest that is given.
+fn number_ports(ports: &mut [CharDevice]) {
+    let given = |device: &CharDevice| device.target.as_deref().and_then(|target| target.port);
+    let mut next = ports.iter().filter_map(given).max().map_or(0, |port| port.saturating_add(1));
+    for device in ports {
+        let target = device.target.get_or_insert_default();
+        if target.port.is_none() {
+            target.port = Some(next);
+            next = next.saturating_add(1);
+        }
+    }
+}
+
+fn serial_target(serial: &mut CharDevice) {
+    let target = serial.target.get_or_insert_default();
+    let kind = target.kind.get_or_insert_with(|| "isa-serial".to_owned());
+    if matches!(kind.as_str(), "isa-serial" | "pci-serial" | "usb-serial") {
+        let kind = kind.clone();
+        target.model.get_or_insert_with(|| CharModel { name: kind, ..CharModel::default() });
+    }
+}
+
+fn complete_source(kind: CharKind, sources: &mut Vec<CharSource>, protocol: &mut Option<Protocol>) {
+    match kind {
+        CharKind::Tcp => {
+            protocol.get_or_insert_with(|| Protocol { kind: "raw".to_owned(), ..Protocol::default() });
+        }
+        // The daemon chooses the path; the document says nothing of it.
+        CharKind::Unix => sources.retain(|source| source.path.is_some()),
+        CharKind::Pty | CharKind::Null | CharKind::Vc | CharKind::Stdio | CharKind::SpiceVmc => {
+            sources.clear();
+        }
+        CharKind::Dev
+        | CharKind::File
+        | CharKind::Pipe
+        | CharKind::Udp
+        | CharKind::SpicePort
+        | CharKind::Nmdm
+        | CharKind::QemuVdagent
+        | CharKind::Dbus => {}
+    }
+}
+
+/// Whether a channel is a port of a virtio-serial controller.
+pub(super) fn is_virtio(device: &CharDevice) -> bool {
+    device.target.as_deref().and_then(|target| target.kind.as_deref()) == Some("virtio")
+}
+
+/// Gives virtio channels their ports; port 0 is the console's.
+fn channel_ports(channels: &mut [CharDevice]) {
+    let mut used: Vec<(u32, u32)> = Vec::new();
+    for channel in channels.iter() {
+        if let Some(Address::VirtioSerial(address)) = &channel.place.address
+            && address.port > 0
+        {
+            used.push((address.controller, address.port));
+        }
+    }
+    for channel in channels.iter_mut().filter(|channel| is_virtio(channel)) {
+        let wanted = match &channel.place.address {
+            Some(Address::VirtioSerial(address)) if address.port == 0 => Some(address.controller),
+            None => None,
+            Some(_) => continue,
+        };
+        let controllers = wanted.map_or(0..=u32::MAX, |controller| controller..=controller);
+        let mut places =
+            controllers.flat_map(|controller| (1..VIRTIO_PORTS).map(move |port| (controller, port)));
+        if let Some((controller, port)) = places.find(|place| !used.contains(place)) {
+            used.push((controller, port));
+            let address = VirtioSerialAddress { controller, port, ..VirtioSerialAddress::default() };
+            channel.place.address = Some(Address::VirtioSerial(address));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Controllers: their numbers and models, and those that the board or a device calls for.
+
+use super::Board;
+use super::chardevs::is_virtio;
+use crate::domain::address::Address;
+use crate::domain::controller::{Controller, ControllerKind, Master};
+use crate::domain::devices::Devices;
+use crate::domain::disk::DiskBus;
+use std::collections::BTreeSet;
+
+/// Completes the controllers but for the PCI bridges that only the search for slots calls for.
+pub(super) fn complete(devices: &mut Devices, board: Board) {
+    number(&mut devices.controllers);
+    models(&mut devices.controllers, board);
+    sort(&mut devices.controllers);
+    let (usb_model, root_model) = match board {
+        Board::Q35 => ("qemu-xhci", "pcie-root"),
+        Board::I440fx | Board::Other => ("piix3-uhci", "pci-root"),
+    };
+    if !devices.controllers.iter().any(|controller| controller.kind == ControllerKind::Usb) {
+        insert(&mut devices.controllers, Controller::new(ControllerKind::Usb, 0, Some(usb_model)));
+    }
+    if board == Board::Q35 {
+        ensure(devices, ControllerKind::Sata, 0, None);
+    }
+    ensure(devices, ControllerKind::Pci, 0, Some(root_model));
+    for (bus, kind, model) in [
+        (DiskBus::Scsi, ControllerKind::Scsi, Some("lsilogic")),
+        (DiskBus::Fdc, ControllerKind::Fdc, None),
+        (DiskBus::Ide, ControllerKind::Ide, None),
+        (DiskBus::Sata, ControllerKind::Sata, None),
+    ] {
+        for_disks(devices, bus, kind, model);
+    }
+    for_channels(devices);
+}
+
+/// Numbers controllers that have no number: the lowest that is free of their kind. The companions of a USB 2
+/// controller share its number.
+fn number(controllers: &mut [Controller]) {
+    let given = |controller: &Controller| Some((controller.kind, controller.index?));
+    let mut used: BTreeSet<_> = controllers.iter().filter_map(given).collect();
+    let mut master = None;
+    for controller in controllers {
+        if controller.index.is_none() {
+            let free = (0..=u32::MAX).find(|index| !used.contains(&(controller.kind, *index)));
+            controller.index = if is_companion(controller) { master.or(free) } else { free };
+        }
+        used.extend(given(controller));
+        if controller.model.as_deref() == Some("ich9-ehci1") {
+            master = controller.index;
+        }
+    }
+}
+
+/// Whether it serves the slow devices of a USB 2 controller.
+fn is_companion(controller: &Controller) -> bool {
+    controller.model.as_deref().is_some_and(|model| model.starts_with("ich9-uhci"))
+}
+
+fn models(controllers: &mut [Controller], board: Board) {
+    for controller in controllers {
+        let default = match (controller.kind, board) {
+            (ControllerKind::Usb, Board::Q35) => "qemu-xhci",
+            (ControllerKind::Usb, Board::I440fx) => "piix3-uhci",
+            (ControllerKind::Scsi, Board::Q35 | Board::I440fx) => "lsilogic",
+            (ControllerKind::Pci, Board::Q35) if controller.index == Some(0) => "pcie-root",
+            (ControllerKind::Pci, Board::I440fx) if controller.index == Some(0) => "pci-root",
+            _ => continue,
+        };
+        controller.model.get_or_insert_with(|| default.to_owned());
+        if is_companion(controller) {
+            let start_port = match controller.model.as_deref() {
+                Some("ich9-uhci2") => 2,
+                Some("ich9-uhci3") => 4,
+                _ => 0,
+            };
+            controller.master.get_or_insert_with(|| Master { start_port, ..Master::default() });
+        }
+    }
+}
+
+/// Puts a controller among its kind by number, or last (virDomainControllerInsertPreAlloced).
+pub(super) fn insert(controllers: &mut Vec<Controller>, controller: Controller) {
+    let mut place = None;
+    for (at, other) in controllers.iter().enumerate().rev().filter(|(_, other)| other.kind == controller.kind)
+    {
+        let companion_first =
+            other.index == controller.index && controller.master.is_none() && other.master.is_some();
+        if other.index > controller.index || companion_first {
+            place = Some(at);
+        } else if place.is_none() {
+            place = Some(at + 1);
+        }
+    }
+    controllers.insert(place.unwrap_or(controllers.len()), controller);
+}
+
+fn sort(controllers: &mut Vec<Controller>) {
+    let unsorted = std::mem::replace(controllers, Vec::with_capacity(controllers.len() + 8));
+    for controller in unsorted {
+        insert(controllers, controller);
+    }
+}
+
+/// Adds a controller unless there is one of that kind and number.
+pub(super) fn ensure(devices: &mut Devices, kind: ControllerKind, index: u32, model: Option<&str>) {
+    if !devices.controllers.iter().any(|other| other.kind == kind && other.index == Some(index)) {
+        insert(&mut devices.controllers, Controller::new(kind, index, model));
+    }
+}
+
+/// Controllers up to the highest that a disk of that bus names.
+fn for_disks(devices: &mut Devices, bus: DiskBus, kind: ControllerKind, model: Option<&str>) {
+    /// No machine has more; a wild number in a document must not make a million of them.
+    const CONTROLLERS_MAX: u32 = 256;
+    let on_bus = devices.disks.iter().filter(|disk| disk.target.bus == Some(bus));
+    let named = on_bus.filter_map(|disk| match &disk.place.address {
+        Some(Address::Drive(address)) => Some(address.controller),
+        _ => None,
+    });
+    let Some(highest) = named.max() else { return };
+    for index in 0..=highest.min(CONTROLLERS_MAX) {
+        ensure(devices, kind, index, model);
+    }
+}
+
+fn for_channels(devices: &mut Devices) {
+    let virtio = devices.channels.iter().chain(&devices.consoles).filter(|device| is_virtio(device));
+    let mut named: Vec<u32> = virtio
+        .map(|device| match &device.place.address {
+            Some(Address::VirtioSerial(address)) => address.controller,
+            _ => 0,
+        })
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    for index in named {
+        ensure(devices, ControllerKind::VirtioSerial, index, None);
+    }
+}

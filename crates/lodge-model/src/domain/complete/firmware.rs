@@ -1,0 +1,81 @@
+//! UEFI: which firmware image and which template of variables a document means.
+//!
+//! libvirt reads QEMU's firmware descriptors (`/usr/share/qemu/firmware/*.json`); here they are
+//! [`Platform::firmwares`].
+
+use crate::domain::features::Smm;
+use crate::domain::os::{Firmware as Wanted, FirmwareFeature, FirmwareFormat, Loader, LoaderKind, Nvram};
+use crate::domain::platform::Firmware;
+use crate::domain::{Domain, Platform};
+use crate::xml::{OnOff, YesNo};
+
+/// Features of firmware that a document can ask for.
+const FEATURES: [&str; 2] = ["enrolled-keys", "secure-boot"];
+
+/// Completes `<loader>`, `<nvram>` and `<firmware>`.
+pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
+    if let Some(found) = find(domain, platform) {
+        fill_in(domain, platform, found);
+    }
+    let os = &mut domain.os;
+    let Some(loader) = &mut os.loader else { return };
+    loader.format.get_or_insert(FirmwareFormat::Raw);
+    if let Some(nvram) = &mut os.nvram {
+        nvram.format.get_or_insert(FirmwareFormat::Raw);
+        if nvram.template.is_some() {
+            nvram.template_format.get_or_insert(FirmwareFormat::Raw);
+        }
+    }
+}
+
+/// The firmware that is meant: by its path, or the first that has what is asked for.
+fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
+    let os = &domain.os;
+    if let Some(path) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
+        return platform.firmwares.iter().find(|firmware| firmware.code == path);
+    }
+    if os.firmware != Some(Wanted::Efi) {
+        return None;
+    }
+    let asked = |firmware: &&Firmware| {
+        let mut features = os.firmware_features.iter().flat_map(|block| &block.features);
+        features.all(|feature| firmware.has(&feature.name) == feature.enabled.is_yes())
+    };
+    let secure = os.loader.as_deref().and_then(|loader| loader.secure);
+    let fits =
+        |firmware: &&Firmware| secure.is_none_or(|secure| firmware.has("requires-smm") == secure.is_yes());
+    platform.firmwares.iter().find(|firmware| asked(firmware) && fits(firmware))
+}
+
+fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
+    let name = domain.name.clone();
+    let os = &mut domain.os;
+    os.firmware = Some(Wanted::Efi);
+    let block = os.firmware_features.get_or_insert_default();
+    for name in FEATURES {
+        if !block.features.iter().any(|feature| feature.name == name) {
+            let enabled = YesNo::from(found.has(name));
+            block.features.push(FirmwareFeature {
+                enabled,
+                name: name.to_owned(),
+                ..FirmwareFeature::default()
+            });
+        }
+    }
+    block.features.sort_by(|a, b| a.name.cmp(&b.name));
+    let loader: &mut Loader = os.loader.get_or_insert_default();
+    loader.readonly.get_or_insert(YesNo::Yes);
+    loader.kind.get_or_insert(LoaderKind::Pflash);
+    loader.path.get_or_insert_with(|| found.code.clone());
+    let needs_smm = found.has("requires-smm");
+    if needs_smm {
+        loader.secure.get_or_insert(YesNo::Yes);
+    }
+    let nvram: &mut Nvram = os.nvram.get_or_insert_default();
+    nvram.template.get_or_insert_with(|| found.vars.clone());
+    nvram.path.get_or_insert_with(|| format!("{}/{name}_VARS.fd", platform.nvram_dir));
+    if needs_smm {
+        let features = domain.features.get_or_insert_default();
+        features.smm.get_or_insert_with(|| Smm { state: OnOff::On, ..Smm::default() });
+    }
+}

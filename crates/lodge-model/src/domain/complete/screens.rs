@@ -1,0 +1,181 @@
+//! Screens, sound, input, and the small devices that every machine gets.
+
+use super::Board;
+use crate::domain::Platform;
+use crate::domain::devices::{Devices, Memballoon, PanicModel, Watchdog, WatchdogModel};
+use crate::domain::graphics::{
+    Audio, AudioKind, Graphics, GraphicsKind, Input, InputBus, InputKind, Listen, ListenKind, Video,
+    VideoKind, VideoModel,
+};
+use crate::xml::YesNo;
+
+/// Completes them.
+pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board) {
+    for graphics in &mut devices.graphics {
+        complete_graphics(graphics);
+    }
+    inputs(devices, board);
+    audio(devices);
+    videos(devices, platform);
+    if board == Board::Q35 && !devices.watchdogs.iter().any(|watchdog| watchdog.model == WatchdogModel::Itco)
+    {
+        // It is part of the board; a document can only say what it does.
+        let action = devices.watchdogs.first().map_or_else(Default::default, |watchdog| watchdog.action);
+        devices.watchdogs.push(Watchdog { model: WatchdogModel::Itco, action, ..Watchdog::default() });
+    }
+    devices.memballoon.get_or_insert_with(|| Box::new(Memballoon::default()));
+    for panic in &mut devices.panics {
+        panic.model.get_or_insert(PanicModel::Isa);
+    }
+}
+
+fn complete_graphics(graphics: &mut Graphics) {
+    if graphics.listens.is_empty() && matches!(graphics.kind, GraphicsKind::Vnc | GraphicsKind::Spice) {
+        let (socket, address) = (graphics.socket.take(), graphics.listen.take());
+        let kind = if socket.is_some() { ListenKind::Socket } else { ListenKind::Address };
+        graphics.listens.push(Listen { kind, address, socket, ..Listen::default() });
+    }
+    for listen in &mut graphics.listens {
+        listen.address.take_if(|address| address.is_empty());
+    }
+    match graphics.kind {
+        GraphicsKind::Vnc => vnc_ports(graphics),
+        GraphicsKind::Spice => spice_ports(graphics),
+        GraphicsKind::Sdl
+        | GraphicsKind::Rdp
+        | GraphicsKind::Desktop
+        | GraphicsKind::EglHeadless
+        | GraphicsKind::Dbus => return,
+    }
+    let first = graphics.listens.first();
+    graphics.listen =
+        first.filter(|listen| listen.kind == ListenKind::Address).and_then(|listen| listen.address.clone());
+    graphics.socket =
+        first.filter(|listen| listen.kind == ListenKind::Socket).and_then(|listen| listen.socket.clone());
+    graphics.channels.retain(|channel| channel.mode != "any");
+}
+
+fn vnc_ports(graphics: &mut Graphics) {
+    let by_socket = graphics
+        .listens
+        .first()
+        .is_some_and(|listen| matches!(listen.kind, ListenKind::Socket | ListenKind::None));
+    if by_socket {
+        (graphics.port, graphics.autoport, graphics.websocket) = (None, None, None);
+        return;
+    }
+    let automatic = graphics.port.is_none_or(|port| port <= 0) || graphics.autoport == Some(YesNo::Yes);
+    if automatic {
+        graphics.port = Some(-1);
+    }
+    graphics.autoport = Some(automatic.into());
+}
+
+fn spice_ports(graphics: &mut Graphics) {
+    let given = graphics.port.is_some() || graphics.tls_port.is_some();
+    let automatic =
+        graphics.autoport == Some(YesNo::Yes) || graphics.port == Some(-1) || graphics.tls_port == Some(-1);
+    if automatic {
+        (graphics.port, graphics.tls_port) = (None, None);
+        graphics.autoport = Some(YesNo::Yes);
+    } else if given {
+        graphics.autoport = Some(YesNo::No);
+    } else {
+        // Without a port nobody can reach it.
+        graphics.autoport = None;
+        for listen in graphics.listens.iter_mut().filter(|listen| listen.kind == ListenKind::Address) {
+            *listen = Listen { kind: ListenKind::None, ..Listen::default() };
+        }
+    }
+}
+
+fn inputs(devices: &mut Devices, board: Board) {
+    for input in &mut devices.inputs {
+        match input.kind {
+            InputKind::Mouse | InputKind::Keyboard => {
+                input.bus.get_or_insert(if board == Board::Other { InputBus::Usb } else { InputBus::Ps2 });
+            }
+            InputKind::Tablet => {
+                input.bus.get_or_insert(InputBus::Usb);
+            }
+            InputKind::Passthrough => {
+                input.bus.get_or_insert(InputBus::Virtio);
+            }
+            InputKind::Evdev => {}
+        }
+    }
+    if board == Board::Other {
+        return;
+    }
+    for kind in [InputKind::Mouse, InputKind::Keyboard] {
+        let wanted = Input { kind, bus: Some(InputBus::Ps2), ..Input::default() };
+        if !devices.inputs.iter().any(|input| input.kind == wanted.kind && input.bus == wanted.bus) {
+            devices.inputs.push(wanted);
+        }
+    }
+}
+
+/// Sound goes where the last screen is (qemuDomainDefAddDefaultAudioBackend).
+fn audio(devices: &mut Devices) {
+    if !devices.audios.is_empty() {
+        return;
+    }
+    let mut kind = devices.graphics.is_empty().then_some(AudioKind::None);
+    for graphics in &devices.graphics {
+        match graphics.kind {
+            GraphicsKind::Vnc => kind = Some(AudioKind::None),
+            GraphicsKind::Spice => kind = Some(AudioKind::Spice),
+            GraphicsKind::Sdl
+            | GraphicsKind::Rdp
+            | GraphicsKind::Desktop
+            | GraphicsKind::EglHeadless
+            | GraphicsKind::Dbus => {}
+        }
+    }
+    devices.audios.extend(kind.map(|kind| Audio { id: 1, kind, ..Audio::default() }));
+}
+
+fn videos(devices: &mut Devices, platform: &Platform) {
+    if devices.videos.is_empty() && !devices.graphics.is_empty() {
+        devices.videos.push(Video::default());
+    }
+    for video in &mut devices.videos {
+        let model = video
+            .model
+            .get_or_insert_with(|| Box::new(VideoModel { kind: platform.video, ..VideoModel::default() }));
+        complete_model(model);
+    }
+    // The primary one comes first; where none is named it is the first.
+    let is_primary =
+        |video: &Video| video.model.as_deref().is_some_and(|model| model.primary == Some(YesNo::Yes));
+    if let Some(at) = devices.videos.iter().position(is_primary) {
+        devices.videos[..=at].rotate_right(1);
+    }
+    for (at, model) in devices.videos.iter_mut().filter_map(|video| video.model.as_deref_mut()).enumerate() {
+        model.primary = (at == 0 && model.kind != VideoKind::None).then_some(YesNo::Yes);
+    }
+}
+
+fn complete_model(model: &mut VideoModel) {
+    const DEFAULT_KIB: u32 = 16 * 1024;
+    const QXL_KIB: u32 = 64 * 1024;
+    match model.kind {
+        VideoKind::None => return,
+        VideoKind::Vga | VideoKind::Cirrus | VideoKind::VmVga | VideoKind::Bochs => {
+            model.vram_kib.get_or_insert(DEFAULT_KIB);
+        }
+        VideoKind::Qxl => {
+            let round = |kib: u32| kib.checked_next_power_of_two().unwrap_or(kib);
+            model.ram_kib = Some(round(model.ram_kib.unwrap_or(QXL_KIB)));
+            model.vram_kib = Some(round(model.vram_kib.unwrap_or(QXL_KIB)));
+            model.vgamem_kib = Some(round(model.vgamem_kib.unwrap_or(DEFAULT_KIB)));
+        }
+        VideoKind::Virtio
+        | VideoKind::Ramfb
+        | VideoKind::Gop
+        | VideoKind::Xen
+        | VideoKind::Vbox
+        | VideoKind::Parallels => {}
+    }
+    model.heads.get_or_insert(1);
+}

@@ -1,0 +1,197 @@
+//! USB ports: which device hangs on which port of which controller or hub.
+
+use crate::Faults;
+use crate::domain::address::{Address, Place, UsbAddress};
+use crate::domain::chardev::CharDevice;
+use crate::domain::controller::{Controller, ControllerKind};
+use crate::domain::devices::{Devices, Hub};
+use crate::domain::disk::DiskBus;
+use crate::domain::graphics::{InputBus, SoundModel};
+
+/// Ports of a hub (QEMU's usb-hub).
+const HUB_PORTS: u32 = 8;
+
+/// A controller's bus: its ports and the hubs on them.
+struct Bus {
+    index: u32,
+    ports: Vec<Port>,
+}
+
+/// A port: free, taken, or with a hub of further ports.
+#[derive(Clone)]
+enum Port {
+    Free,
+    Taken,
+    Hub(Vec<Port>),
+}
+
+/// Ports of a controller.
+fn ports(controller: &Controller) -> u32 {
+    match controller.model.as_deref().unwrap_or_default() {
+        "nec-xhci" | "qemu-xhci" => controller.ports.unwrap_or(4),
+        "ehci" | "ich9-ehci1" => 6,
+        "none" => 0,
+        model if model.starts_with("ich9-uhci") => 0,
+        _ => 2,
+    }
+}
+
+/// Gives every USB device a port; adds hubs when there are too few.
+pub(super) fn complete(devices: &mut Devices) -> Result<(), Faults> {
+    let mut buses = buses(&devices.controllers);
+    for hub in &devices.hubs {
+        take(&mut buses, &hub.place, true);
+    }
+    let mut missing = 0_usize;
+    for_each(devices, &mut |place| {
+        if take(&mut buses, place, false) {
+            missing += 1;
+        }
+    });
+    let missing_hubs = devices.hubs.iter().filter(|hub| wants(&hub.place)).count();
+    if missing + missing_hubs == 0 {
+        return Ok(());
+    }
+    add_hubs(devices, &buses, missing);
+    let mut lacking = false;
+    for hub in &mut devices.hubs {
+        lacking |= !assign(&mut buses, &mut hub.place, true);
+    }
+    for_each_mut(devices, &mut |place| lacking |= !assign(&mut buses, place, false));
+    if lacking { Err(Faults::one("/domain/devices", "no USB port is left for a USB device")) } else { Ok(()) }
+}
+
+fn buses(controllers: &[Controller]) -> Vec<Bus> {
+    let mut buses: Vec<Bus> = Vec::new();
+    for controller in controllers.iter().filter(|controller| controller.kind == ControllerKind::Usb) {
+        let (index, count) = (controller.index.unwrap_or_default(), ports(controller).min(64) as usize);
+        match buses.iter_mut().find(|bus| bus.index == index) {
+            Some(bus) if bus.ports.len() < count => bus.ports.resize(count, Port::Free),
+            Some(_) => {}
+            None => buses.push(Bus { index, ports: vec![Port::Free; count] }),
+        }
+    }
+    buses.sort_by_key(|bus| bus.index);
+    buses
+}
+
+/// Adds as many hubs as the devices need; each takes a port itself.
+fn add_hubs(devices: &mut Devices, buses: &[Bus], missing: usize) {
+    fn free(ports: &[Port]) -> usize {
+        ports
+            .iter()
+            .map(|port| match port {
+                Port::Free => 1,
+                Port::Taken => 0,
+                Port::Hub(ports) => free(ports),
+            })
+            .sum()
+    }
+    let free: usize = buses.iter().map(|bus| free(&bus.ports)).sum();
+    if free > 0 && missing > free {
+        let hubs = (missing - free).div_ceil(HUB_PORTS as usize - 1);
+        devices.hubs.extend(std::iter::repeat_with(Hub::default).take(hubs));
+    }
+}
+
+/// Whether the device still needs a port.
+fn wants(place: &Place) -> bool {
+    match &place.address {
+        None => true,
+        Some(Address::Usb(address)) => address.port.is_none(),
+        Some(_) => false,
+    }
+}
+
+/// Marks the port of a device that has one; `true` if it has none.
+fn take(buses: &mut [Bus], place: &Place, hub: bool) -> bool {
+    if let Some(Address::Usb(address)) = &place.address
+        && let Some(path) = &address.port
+        && let Some(bus) = buses.iter_mut().find(|bus| bus.index == address.bus)
+    {
+        mark(&mut bus.ports, path, hub);
+    }
+    wants(place)
+}
+
+fn mark(ports: &mut [Port], path: &str, hub: bool) {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let number = first.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    let Some(port) = number.and_then(|number| ports.get_mut(number)) else { return };
+    match (rest, port) {
+        (None, port @ (Port::Free | Port::Taken)) => {
+            *port = if hub { Port::Hub(vec![Port::Free; HUB_PORTS as usize]) } else { Port::Taken };
+        }
+        (Some(rest), Port::Hub(ports)) => mark(ports, rest, hub),
+        (None, Port::Hub(_)) | (Some(_), Port::Free | Port::Taken) => {}
+    }
+}
+
+/// The first free port, nearest to the controller first.
+fn find(ports: &[Port], prefix: &str) -> Option<String> {
+    let free = ports.iter().position(|port| matches!(port, Port::Free));
+    if let Some(at) = free {
+        return Some(format!("{prefix}{}", at + 1));
+    }
+    ports.iter().enumerate().find_map(|(at, port)| match port {
+        Port::Hub(ports) => find(ports, &format!("{prefix}{}.", at + 1)),
+        Port::Free | Port::Taken => None,
+    })
+}
+
+/// Gives a device a port if it needs one; `false` if none is left.
+fn assign(buses: &mut [Bus], place: &mut Place, hub: bool) -> bool {
+    if !wants(place) {
+        return true;
+    }
+    let wanted = match &place.address {
+        Some(Address::Usb(address)) => Some(address.bus),
+        _ => None,
+    };
+    for bus in buses.iter_mut().filter(|bus| wanted.is_none_or(|wanted| wanted == bus.index)) {
+        if let Some(path) = find(&bus.ports, "") {
+            mark(&mut bus.ports, &path, hub);
+            place.address =
+                Some(Address::Usb(UsbAddress { bus: bus.index, port: Some(path), ..UsbAddress::default() }));
+            return true;
+        }
+    }
+    false
+}
+
+fn is_usb_serial(serial: &CharDevice) -> bool {
+    serial.target.as_deref().and_then(|target| target.kind.as_deref()) == Some("usb-serial")
+}
+
+/// Every USB device but hubs, in libvirt's order (virDomainUSBDeviceDefForeach).
+fn for_each(devices: &Devices, visit: &mut dyn FnMut(&Place)) {
+    devices
+        .disks
+        .iter()
+        .filter(|disk| disk.target.bus == Some(DiskBus::Usb))
+        .for_each(|disk| visit(&disk.place));
+    devices
+        .inputs
+        .iter()
+        .filter(|input| input.bus == Some(InputBus::Usb))
+        .for_each(|input| visit(&input.place));
+    devices.serials.iter().filter(|serial| is_usb_serial(serial)).for_each(|serial| visit(&serial.place));
+    devices
+        .sounds
+        .iter()
+        .filter(|sound| sound.model == SoundModel::Usb)
+        .for_each(|sound| visit(&sound.place));
+    devices.redirdevs.iter().for_each(|redirdev| visit(&redirdev.place));
+}
+
+fn for_each_mut(devices: &mut Devices, visit: &mut dyn FnMut(&mut Place)) {
+    let disks = devices.disks.iter_mut().filter(|disk| disk.target.bus == Some(DiskBus::Usb));
+    disks.for_each(|disk| visit(&mut disk.place));
+    let inputs = devices.inputs.iter_mut().filter(|input| input.bus == Some(InputBus::Usb));
+    inputs.for_each(|input| visit(&mut input.place));
+    let serials = devices.serials.iter_mut().filter(|serial| is_usb_serial(serial));
+    serials.for_each(|serial| visit(&mut serial.place));
+    let sounds = devices.sounds.iter_mut().filter(|sound| sound.model == SoundModel::Usb);
+    sounds.for_each(|sound| visit(&mut sound.place));
+    devices.redirdevs.iter_mut().for_each(|redirdev| visit(&mut redirdev.place));
+}
