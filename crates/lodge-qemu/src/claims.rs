@@ -35,6 +35,14 @@ impl Descriptors {
         self.0.push(fd);
         number
     }
+
+    /// Makes reads and writes through `number` bypass the host's page cache.
+    pub(crate) fn set_direct(&self, number: FdNumber) -> std::io::Result<()> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let fd = self.0.iter().find(|fd| fd.as_raw_fd() == number.0);
+        let fd = fd.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+        Ok(fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::DIRECT)?)
+    }
 }
 
 /// What runs the guest's instructions.

@@ -40,7 +40,7 @@ use lodge_model::domain::Domain;
 pub use self::alias::assign_aliases;
 use self::builder::Builder;
 use crate::capabilities::Capabilities;
-use crate::claims::Claims;
+use crate::claims::{Claims, FdNumber};
 
 /// One argument: an option and its value, and why it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,9 @@ pub struct CommandLine {
     pub environment: Vec<(String, String)>,
     /// To be done by [`launch`](crate::launch()) once the monitor answers.
     pub commands: Vec<MonitorCommand>,
+    /// Descriptors that must bypass the host's page cache (`cache='none'`), with the disk's element: QEMU takes a
+    /// descriptor only if its O_DIRECT is as the cache mode says. [`launch`](crate::launch()) sets it.
+    pub direct: Vec<(FdNumber, String)>,
     /// For the user.
     pub warnings: Vec<Warning>,
 }

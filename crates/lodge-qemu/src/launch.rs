@@ -67,6 +67,14 @@ pub enum LaunchError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A disk's file cannot be used without the host's page cache.
+    #[error("{element}: its file system cannot do without the host's cache")]
+    Direct {
+        /// The disk.
+        element: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// The program did not start.
     #[error("cannot start QEMU")]
     Spawn {
@@ -108,6 +116,7 @@ impl LaunchError {
             Self::Directory { .. } | Self::Spawn { .. } | Self::Ended { .. } | Self::Monitor { .. } => {
                 Kind::Internal
             }
+            Self::Direct { .. } => Kind::Unsupported,
             Self::Silent { .. } => Kind::Unavailable,
         }
     }
@@ -122,6 +131,7 @@ impl LaunchError {
             Self::Silent { .. } => {
                 Some("see that the host is not out of memory or processor time".to_owned())
             }
+            Self::Direct { .. } => Some("use cache='writeback' for this disk, or move it".to_owned()),
             Self::Directory { .. } | Self::Spawn { .. } | Self::Monitor { .. } => None,
         }
     }
@@ -240,11 +250,31 @@ impl Vmm {
     }
 }
 
+/// Users of their own for guests: of 2^28 numbers that nobody gives away (systemd's UIDS-GIDS calls them unused).
+const GUEST_USERS: u32 = 0x7000_0000;
+
+/// The unprivileged user that guest `id`'s QEMU runs as: its own, so that one guest's QEMU cannot touch another's.
+/// `None` where we may not change users ourselves.
+pub fn guest_credentials(id: DomainId, accelerator: Accelerator) -> Option<Credentials> {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let [.., a, b, c, d] = *id.0.as_bytes();
+    let uid = GUEST_USERS | (u32::from_be_bytes([a, b, c, d]) & 0x0fff_ffff);
+    let kvm = std::fs::metadata("/dev/kvm").ok().filter(|_| accelerator == Accelerator::Kvm);
+    Some(Credentials { uid, gid: uid, groups: kvm.map(|meta| meta.gid()).into_iter().collect() })
+}
+
 /// Starts a QEMU and waits for its monitor. The guest's processors stand still (`-S`).
 ///
 /// On an error nothing of it is left but the files in the guest's directory.
 pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
     let log = spec.directory.join(QEMU_LOG);
+    for (fd, element) in &spec.command_line.direct {
+        let failed = |source| LaunchError::Direct { element: element.clone(), source };
+        spec.descriptors.set_direct(*fd).map_err(failed)?;
+    }
     let process = start(&mut spec, &log)?;
     let identity = process.identity();
     let note = Note {

@@ -25,7 +25,7 @@ pub use command_line::{
 };
 pub use launch::{
     AGENT_SOCKET, AdoptError, Credentials, LaunchError, LaunchSpec, MONITOR_SOCKET, Note, QEMU_LOG, Stop,
-    StopError, VMM_FILE, Vmm, adopt, forget, kill_noted, launch,
+    StopError, VMM_FILE, Vmm, adopt, forget, guest_credentials, kill_noted, launch,
 };
 pub use log::last_words_in;
 pub use socket::listen;

@@ -87,6 +87,11 @@ impl<'a> Builder<'a> {
         self.line.commands.push(MonitorCommand { command, arguments, element: self.element.clone() });
     }
 
+    /// Notes that the descriptor must bypass the host's cache.
+    pub(super) fn direct(&mut self, fd: FdNumber) {
+        self.line.direct.push((fd, self.element.clone()));
+    }
+
     pub(super) fn warn(&mut self, message: impl Into<String>) {
         self.line.warnings.push(Warning { element: self.element.clone(), message: message.into() });
     }

@@ -57,6 +57,9 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
     for (depth, link) in links.iter().enumerate().rev() {
         let number = first_node + depth;
         let is_top = depth == 0;
+        if matches!(driver.cache, Some(CacheMode::None | CacheMode::DirectSync)) {
+            b.direct(link.fd);
+        }
         let path = b.fdset(link.fd, if link.read_only { "rdonly" } else { "rdwr" });
         let storage = format!("libvirt-{number}-storage");
         let mut file = Props::driver(if link.is_block { "host_device" } else { "file" })

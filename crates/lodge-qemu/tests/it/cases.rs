@@ -1,0 +1,117 @@
+//! The cases: a document, and claims made for it out of fixed numbers or real descriptors.
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::chardev::CharKind;
+use lodge_model::domain::disk::DiskDevice;
+use lodge_model::domain::graphics::ListenKind;
+use lodge_qemu::{Accelerator, Claims, FdNumber, Link, NicClaim, ScreenClaim, assign_aliases};
+
+use crate::documents::{DISKS, I440FX, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2, document, q35};
+
+/// A document with a name.
+pub struct Case {
+    pub name: &'static str,
+    pub xml: String,
+}
+
+/// Every case that a real QEMU starts as well.
+pub fn cases() -> Vec<Case> {
+    let case = |name, xml| Case { name, xml };
+    vec![
+        case("rhel8", RHEL8.to_owned()),
+        case("disks", document("pc-q35-7.2", "<iothreads>1</iothreads>", DISKS)),
+        case("i440fx", document("pc", "<clock offset='localtime'/>", I440FX)),
+        case("streams", q35(STREAMS)),
+        case("people", q35(PEOPLE)),
+        case("small", document("q35", "<genid>8d0b5a2c-3f4e-4d5c-9a6b-7c8d9e0f1a2b</genid>", SMALL)),
+        case("usb2", q35(USB2)),
+        case("pci", q35(PCI)),
+        case("machine", document("q35", MACHINE, "<sound model='virtio'/><memballoon model='none'/>")),
+    ]
+}
+
+/// Elements beside `<devices>`.
+pub const MACHINE: &str = "
+  <currentMemory unit='MiB'>64</currentMemory>
+  <memoryBacking><source type='memfd'/><access mode='shared'/><allocation mode='immediate' threads='1'/></memoryBacking>
+  <sysinfo type='smbios'><system><entry name='manufacturer'>Lodge, Inc</entry></system>
+    <oemStrings><entry>one</entry><entry>two</entry></oemStrings></sysinfo>
+  <sysinfo type='fwcfg'><entry name='opt/org.example/x'>y</entry></sysinfo>
+  <cpu mode='custom' match='exact'><model>Nehalem</model><topology sockets='1' dies='1' cores='1' threads='1'/>
+    <feature policy='disable' name='sse4.2'/></cpu>
+  <clock offset='absolute' start='951782400'><timer name='rtc' track='guest' tickpolicy='catchup'/>
+    <timer name='hpet' present='yes'/></clock>
+  <on_reboot>destroy</on_reboot>
+  <pm><suspend-to-mem enabled='yes'/></pm>";
+
+/// What the host side would have resolved.
+pub trait Host {
+    fn fd(&mut self, what: &str, format: &str, read_only: bool) -> FdNumber;
+    fn port(&mut self) -> u16;
+    fn path(&mut self, name: &str) -> String;
+}
+
+/// Numbers from 30, in the order asked.
+pub struct Fixed(pub i32);
+
+impl Host for Fixed {
+    fn fd(&mut self, _: &str, _: &str, _: bool) -> FdNumber {
+        self.0 += 1;
+        FdNumber::fixed(self.0)
+    }
+
+    fn port(&mut self) -> u16 {
+        5901
+    }
+
+    fn path(&mut self, name: &str) -> String {
+        format!("/run/guest/{name}")
+    }
+}
+
+pub fn parse(xml: &str) -> Domain {
+    let mut domain = Domain::parse(xml).unwrap_or_else(|faults| panic!("{faults}\n{xml}"));
+    assign_aliases(&mut domain);
+    domain
+}
+
+/// Claims for all that `domain` has; a qcow2 disk gets a backing file.
+pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) -> Claims {
+    let mut claims = Claims::new(accelerator, host.fd("monitor.sock", "socket", false));
+    for disk in domain.devices.disks.iter().filter(|disk| disk.source.is_some()) {
+        let read_only = disk.device == DiskDevice::Cdrom;
+        let name = &disk.target.dev;
+        let mut chain = vec![Link::file(host.fd(name, disk.format(), read_only), disk.format(), read_only)];
+        if disk.format() == "qcow2" {
+            chain.push(Link::file(host.fd("base", "qcow2", true), "qcow2", true));
+        }
+        claims.disks.insert(name.clone(), chain);
+    }
+    for _ in &domain.devices.interfaces {
+        claims.nics.push(NicClaim { taps: vec![host.fd("tap", "tap", false)], vhosts: Vec::new() });
+    }
+    for stream in domain.devices.serials.iter().chain(&domain.devices.channels) {
+        let alias = stream.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+        let has_path = stream.source().is_some_and(|source| source.path.is_some());
+        if stream.kind == CharKind::Unix && !has_path {
+            claims.sockets.insert(alias.clone(), host.fd("agent.sock", "socket", false));
+        }
+        if stream.kind == CharKind::Pty && alias == "serial0" {
+            claims.logs.insert(alias, host.fd("console.log", "log", false));
+        }
+    }
+    for graphics in &domain.devices.graphics {
+        let on_socket = graphics.listens.iter().any(|listen| listen.kind == ListenKind::Socket);
+        let screen = if on_socket {
+            ScreenClaim { socket: Some(host.path("vnc.sock")), ..ScreenClaim::default() }
+        } else {
+            ScreenClaim { port: Some(host.port()), ..ScreenClaim::default() }
+        };
+        claims.screens.push(screen);
+    }
+    if domain.name.starts_with("rhel") {
+        claims.seed = Some(host.fd("seed.iso", "raw", true));
+        claims.fallback_reason = Some("this host's KVM is emulated".to_owned());
+    }
+    claims
+}

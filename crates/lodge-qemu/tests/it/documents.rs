@@ -1,0 +1,137 @@
+//! Documents for the tests: the seed's own, and small ones about one thing each.
+
+/// What virt-manager makes for a RHEL 8 guest.
+pub const RHEL8: &str = include_str!("../../../../examples/rhel8.0.xml");
+
+/// A q35 guest with these features and devices.
+pub fn q35(devices: &str) -> String {
+    document("pc-q35-7.2", "", devices)
+}
+
+/// A guest of machine `machine`, with `top` beside and `devices` inside `<devices>`.
+pub fn document(machine: &str, top: &str, devices: &str) -> String {
+    format!(
+        "<domain type='qemu'><name>small, but fine</name><uuid>11111111-2222-3333-4444-555555555555</uuid>\
+         <memory unit='MiB'>64</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{top}\
+         <devices>{devices}</devices></domain>"
+    )
+}
+
+/// Every way a disk can hang on a q35.
+pub const DISKS: &str = "
+  <controller type='scsi' index='0' model='virtio-scsi'><driver queues='2'/></controller>
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap' detect_zeroes='unmap'
+            error_policy='enospace' queues='2' iothread='1'/>
+    <source file='/images/top.qcow2'/><target dev='vda' bus='virtio'/>
+    <blockio logical_block_size='512' physical_block_size='4096'/>
+    <iotune><total_bytes_sec>10485760</total_bytes_sec><read_iops_sec>500</read_iops_sec></iotune>
+    <serial>WD-1, a</serial><boot order='2'/>
+  </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='qcow2' copy_on_read='on'/>
+    <source file='/images/b.qcow2'/><target dev='sda' bus='scsi'/><wwn>5000c50015ea71ad</wwn>
+    <vendor>LODGE</vendor><product>DISK</product>
+  </disk>
+  <disk type='file' device='cdrom'><target dev='sdb' bus='scsi'/><readonly/></disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw' cache='writethrough'/><source file='/images/c.raw'/><target dev='sdc' bus='sata'/>
+  </disk>
+  <disk type='file' device='cdrom'>
+    <driver name='qemu' type='raw'/><source file='/images/d.iso'/><target dev='sdd' bus='sata'/><readonly/>
+    <boot order='1'/>
+  </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw' cache='unsafe'/><source file='/images/e.raw'/>
+    <target dev='sde' bus='usb' removable='on'/>
+  </disk>";
+
+/// An old machine as people still have them.
+pub const I440FX: &str = "
+  <controller type='usb' index='0' model='piix3-uhci'/>
+  <controller type='ide' index='0'/>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw'/><source file='/images/a.raw'/><target dev='hda' bus='ide'/>
+  </disk>
+  <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>
+  <disk type='file' device='floppy'>
+    <driver name='qemu' type='raw'/><source file='/images/f.img'/><target dev='fda' bus='fdc'/>
+  </disk>
+  <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/><model type='e1000'/></interface>
+  <serial type='pty'/><console type='pty'/>
+  <graphics type='vnc' port='-1' autoport='yes' keymap='de' passwd='secret' sharePolicy='force-shared'>
+    <listen type='address' address='0.0.0.0'/>
+  </graphics>
+  <sound model='ac97'/>
+  <video><model type='cirrus' vram='16384' heads='1'/></video>
+  <memballoon model='none'/>";
+
+/// Streams of every sort.
+pub const STREAMS: &str = "
+  <controller type='virtio-serial' index='0' ports='8'/>
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <serial type='file'><source path='SCRATCH/serial,0.log' append='on'/><target port='0'/></serial>
+  <serial type='unix'><source mode='bind' path='SCRATCH/serial1'/><target port='1'/></serial>
+  <serial type='tcp'><source mode='bind' host='127.0.0.1' service='0'/><protocol type='telnet'/>
+    <target type='pci-serial' port='0'/></serial>
+  <serial type='null'><target type='usb-serial' port='0'/></serial>
+  <parallel type='null'/>
+  <console type='pty'><target type='serial' port='0'/></console>
+  <console type='pty'><target type='virtio' port='1'/></console>
+  <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+  <channel type='pty'><target type='virtio' name='org.example.0'/>
+    <address type='virtio-serial' controller='0' bus='0' port='5'/></channel>";
+
+/// Screens, sound, inputs.
+pub const PEOPLE: &str = "
+  <controller type='usb' index='0' model='qemu-xhci' ports='8'/>
+  <hub type='usb'><address type='usb' bus='0' port='1'/></hub>
+  <input type='mouse' bus='usb'><address type='usb' bus='0' port='1.1'/></input>
+  <input type='keyboard' bus='usb'/>
+  <input type='tablet' bus='virtio'/>
+  <input type='keyboard' bus='ps2'/>
+  <graphics type='vnc' port='5999' autoport='no'><listen type='socket'/></graphics>
+  <sound model='ich6'><codec type='micro'/><codec type='output'/></sound>
+  <sound model='usb'><audio id='2'/></sound>
+  <audio id='1' type='none'/>
+  <audio id='2' type='file' path='SCRATCH/out.wav'/>
+  <video><model type='bochs' vram='16384'><resolution x='800' y='600'/></model></video>
+  <video><model type='virtio' heads='2' edid='on' primary='no'/></video>";
+
+/// Small devices.
+pub const SMALL: &str = "
+  <watchdog model='i6300esb' action='poweroff'/>
+  <memballoon model='virtio' autodeflate='on' freePageReporting='on'><stats period='5'/></memballoon>
+  <rng model='virtio'><rate bytes='1024' period='2000'/><backend model='builtin'/></rng>
+  <panic model='isa'/><panic model='pvpanic'/>";
+
+/// USB 2 with companions, as older guests want it.
+pub const USB2: &str = "
+  <controller type='usb' index='0' model='ich9-ehci1'>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x1d' function='0x7'/></controller>
+  <controller type='usb' index='0' model='ich9-uhci1'><master startport='0'/>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x1d' function='0x0' multifunction='on'/></controller>
+  <controller type='usb' index='0' model='ich9-uhci2'><master startport='2'/>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x1d' function='0x1'/></controller>
+  <input type='tablet' bus='usb'><address type='usb' bus='0' port='1'/></input>";
+
+/// PCI Express with a bridge, an old bus behind it, and a switch.
+pub const PCI: &str = "
+  <controller type='pci' index='0' model='pcie-root'><pcihole64 unit='KiB'>1048576</pcihole64></controller>
+  <controller type='pci' index='1' model='pcie-root-port'><target chassis='1' port='0x8' hotplug='off'/>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x01' function='0x0' multifunction='on'/></controller>
+  <controller type='pci' index='2' model='pcie-to-pci-bridge'>
+    <address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></controller>
+  <controller type='pci' index='3' model='pcie-root-port'><target chassis='3' port='0x9'/>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x01' function='0x1'/></controller>
+  <controller type='pci' index='4' model='pcie-switch-upstream-port'>
+    <address type='pci' domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></controller>
+  <controller type='pci' index='5' model='pcie-switch-downstream-port'><target chassis='5' port='0x0'/>
+    <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/></controller>
+  <interface type='ethernet'><mac address='52:54:00:00:00:02'/><model type='rtl8139'/><rom enabled='no'/>
+    <address type='pci' domain='0x0000' bus='0x02' slot='0x03' function='0x0'/></interface>
+  <interface type='network'><mac address='52:54:00:00:00:03'/><source network='default'/><model type='virtio'/>
+    <link state='down'/><mtu size='1400'/><boot order='1'/>
+    <address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></interface>";

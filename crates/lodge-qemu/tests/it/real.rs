@@ -1,0 +1,194 @@
+//! The same cases with a real QEMU: started by `launch` as in the product, asked, adopted, stopped.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_qemu::{
+    AGENT_SOCKET, Accelerator, AdoptError, Capabilities, Descriptors, FdNumber, LaunchError, LaunchSpec,
+    MONITOR_SOCKET, Stop, Vmm, adopt, command_line, guest_credentials, launch, listen,
+};
+
+use crate::cases::{Case, Host, cases, claims, parse};
+use crate::documents::q35;
+use crate::probe::{QEMU, has_qemu};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A directory with a guest's things in it, and the descriptors for them.
+struct Real {
+    dir: PathBuf,
+    descriptors: Descriptors,
+}
+
+impl Host for Real {
+    fn fd(&mut self, what: &str, format: &str, read_only: bool) -> FdNumber {
+        let path = self.dir.join(what);
+        match format {
+            "socket" => return self.descriptors.pass(listen(&path).unwrap()),
+            "tap" => return self.descriptors.pass(File::open("/dev/null").unwrap()),
+            "log" => {
+                let file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+                return self.descriptors.pass(file);
+            }
+            "qcow2" => {
+                let made = Command::new("qemu-img")
+                    .args(["create", "-q", "-f", "qcow2"])
+                    .arg(&path)
+                    .arg("8M")
+                    .status();
+                assert!(made.unwrap().success());
+            }
+            _ => File::create(&path).unwrap().set_len(8 << 20).unwrap(),
+        }
+        self.descriptors.pass(OpenOptions::new().read(true).write(!read_only).open(&path).unwrap())
+    }
+
+    fn port(&mut self) -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    fn path(&mut self, name: &str) -> String {
+        self.dir.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// Networks need a host's bridge: here QEMU's own user network stands for them.
+fn with_user_network(xml: &str) -> String {
+    let mut xml = xml.to_owned();
+    for kind in ["network", "bridge", "ethernet"] {
+        xml = xml.replace(&format!("<interface type='{kind}'>"), "<interface type='user'>");
+    }
+    xml
+}
+
+fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchSpec {
+    let id = domain.uuid.unwrap();
+    let mut real = Real { dir: dir.to_owned(), descriptors: Descriptors::default() };
+    let claims = claims(domain, Accelerator::Tcg, &mut real);
+    let command_line =
+        command_line(domain, capabilities, &claims).unwrap_or_else(|refusals| panic!("{refusals}"));
+    let credentials = guest_credentials(id, Accelerator::Tcg);
+    if let Some(credentials) = &credentials {
+        std::os::unix::fs::chown(dir, Some(credentials.uid), Some(credentials.gid)).unwrap();
+    }
+    LaunchSpec {
+        binary: QEMU.into(),
+        id,
+        directory: dir.to_owned(),
+        command_line,
+        descriptors: real.descriptors,
+        accelerator: Accelerator::Tcg,
+        credentials,
+        cgroup: None,
+        patience: PATIENCE,
+    }
+}
+
+async fn capabilities() -> Capabilities {
+    Capabilities::probe(Path::new(QEMU), None).await.unwrap()
+}
+
+async fn launched(dir: &Path, xml: &str) -> (Vmm, DomainId) {
+    let xml = with_user_network(&xml.replace("SCRATCH", dir.to_str().unwrap()));
+    let domain = parse(&xml);
+    let spec = spec(dir, &domain, &capabilities().await);
+    let id = spec.id;
+    (launch(spec).await.unwrap_or_else(|error| panic!("{error}")), id)
+}
+
+#[tokio::test]
+async fn a_real_qemu_takes_every_case() {
+    if !has_qemu() {
+        return;
+    }
+    let known = capabilities().await;
+    for Case { name, xml } in cases() {
+        if name == "rhel8" && known.machine("pc-q35-3.1").is_none() {
+            println!("{name}: skipped, this QEMU has no pc-q35-3.1 any more");
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let xml = xml.replace("<memory unit='KiB'>4194304", "<memory unit='KiB'>131072");
+        let xml = xml.replace("<currentMemory unit='KiB'>4194304", "<currentMemory unit='KiB'>131072");
+        let begun = Instant::now();
+        let (vmm, _) = launched(dir.path(), &xml).await;
+        let up = begun.elapsed();
+        assert_eq!(vmm.monitor().status().await.unwrap().status.as_str(), "prelaunch", "{name}");
+        vmm.monitor().cont().await.unwrap();
+        assert!(vmm.monitor().status().await.unwrap().running, "{name}");
+        assert!(!vmm.monitor().vcpus().await.unwrap().is_empty(), "{name}");
+        let begun = Instant::now();
+        vmm.stop(Stop::Kill).await.unwrap();
+        println!("{name}: up in {up:?}, down in {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_is_adopted_by_a_later_daemon_and_only_if_it_is_that_one() {
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(adopt(dir.path(), DomainId::random(), PATIENCE).await, Err(AdoptError::Nothing { .. })));
+    let (vmm, id) = launched(dir.path(), &q35("<serial type='pty'/>")).await;
+    let identity = vmm.identity();
+    drop(vmm);
+    assert!(identity.alive(), "a QEMU does not hang on who started it");
+    let stranger = adopt(dir.path(), DomainId::random(), PATIENCE).await.unwrap_err();
+    assert!(matches!(stranger, AdoptError::Stranger { .. }), "{stranger}");
+    let again = adopt(dir.path(), id, PATIENCE).await.unwrap();
+    assert_eq!(again.identity(), identity);
+    let pty =
+        again.monitor().chardevs().await.unwrap().iter().find_map(|device| Some(device.pty()?.to_owned()));
+    assert!(pty.is_some_and(|pty| pty.starts_with("/dev/pts/")));
+    assert!(dir.path().join(MONITOR_SOCKET).exists() && !dir.path().join(AGENT_SOCKET).exists());
+    again.stop(Stop::Quit(PATIENCE)).await.unwrap();
+    assert!(!identity.alive());
+    assert!(matches!(adopt(dir.path(), id, PATIENCE).await, Err(AdoptError::Nothing { .. })));
+}
+
+#[tokio::test]
+async fn a_note_about_a_dead_process_is_no_guest() {
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (vmm, id) = launched(dir.path(), &q35("")).await;
+    let note = std::fs::read(dir.path().join("vmm.json")).unwrap();
+    vmm.stop(Stop::Graceful(PATIENCE)).await.unwrap();
+    std::fs::write(dir.path().join("vmm.json"), note).unwrap();
+    let gone = adopt(dir.path(), id, PATIENCE).await.unwrap_err();
+    assert!(gone.is_surely_gone(), "{gone}");
+    lodge_qemu::kill_noted(dir.path()).await.unwrap();
+    assert!(!dir.path().join("vmm.json").exists());
+    std::fs::write(dir.path().join("vmm.json"), "{").unwrap();
+    assert!(matches!(adopt(dir.path(), id, PATIENCE).await, Err(AdoptError::Note { .. })));
+}
+
+#[tokio::test]
+async fn a_qemu_that_dies_at_once_is_told_with_its_last_words() {
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let xml = q35("").replace("<memory unit='MiB'>64", "<memory unit='TiB'>900000");
+    let error = launch(spec(dir.path(), &parse(&xml), &capabilities().await)).await.unwrap_err();
+    let LaunchError::Ended { last_words, .. } = &error else { panic!("{error}") };
+    assert!(!last_words.is_empty(), "{error}");
+    println!("{error}");
+    assert!(!dir.path().join("vmm.json").exists());
+
+    let mut silent = spec(dir.path(), &parse(&q35("")), &capabilities().await);
+    silent.binary = "/bin/cat".into();
+    let error = launch(silent).await.unwrap_err();
+    assert!(matches!(error, LaunchError::Ended { .. }), "{error}");
+
+    let mut missing = spec(dir.path(), &parse(&q35("")), &capabilities().await);
+    missing.binary = "/nonexistent/qemu".into();
+    let error = launch(missing).await.unwrap_err();
+    assert!(error.kind() == lodge_model::Kind::NotFound && error.hint().is_some(), "{error}");
+}

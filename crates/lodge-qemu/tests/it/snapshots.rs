@@ -1,0 +1,207 @@
+//! Command lines as files in `snapshots/`: which element became which argument. `UPDATE_EXPECT=1` writes them anew.
+
+use expect_test::{ExpectFile, expect, expect_file};
+use lodge_qemu::{Accelerator, Capabilities, Refusals, command_line};
+
+use crate::cases::{Fixed, cases, claims, parse};
+use crate::documents::{RHEL8, document, q35};
+
+/// QEMU 10.0.2 of Debian as `Capabilities::probe` found it, with fewer machines and processor models.
+fn everything() -> Capabilities {
+    serde_json::from_str(include_str!("capabilities.json")).unwrap()
+}
+
+fn without_spice() -> Capabilities {
+    let mut capabilities = everything();
+    capabilities.chardevs.retain(|name| !name.starts_with("spice"));
+    capabilities.devices.retain(|name| !name.starts_with("qxl") && name != "usb-redir");
+    capabilities
+}
+
+fn shown(xml: &str, accelerator: Accelerator, capabilities: &Capabilities) -> Result<String, Refusals> {
+    let domain = parse(xml);
+    let claims = claims(&domain, accelerator, &mut Fixed(30));
+    let line = command_line(&domain, capabilities, &claims)?;
+    let mut text = line.explain();
+    for command in &line.commands {
+        text += &format!("then: {command:?}\n");
+    }
+    for warning in &line.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    Ok(text)
+}
+
+fn check(text: Result<String, Refusals>, file: &ExpectFile) {
+    match text {
+        Ok(text) => file.assert_eq(&text),
+        Err(refusals) => panic!("refused: {refusals}"),
+    }
+}
+
+#[test]
+fn every_case_under_tcg() {
+    for case in cases() {
+        let file = format!("{}/tests/it/snapshots/{}.txt", env!("CARGO_MANIFEST_DIR"), case.name);
+        check(shown(&case.xml, Accelerator::Tcg, &everything()), &expect_file![file]);
+    }
+}
+
+#[test]
+fn the_seeds_own_document_where_there_is_no_spice() {
+    check(
+        shown(RHEL8, Accelerator::Tcg, &without_spice()),
+        &expect_file!["snapshots/rhel8-without-spice.txt"],
+    );
+}
+
+#[test]
+fn the_seeds_own_document_under_kvm() {
+    check(shown(RHEL8, Accelerator::Kvm, &everything()), &expect_file!["snapshots/rhel8-kvm.txt"]);
+}
+
+#[test]
+fn features_that_only_kvm_has() {
+    let top = "
+      <cpu mode='host-passthrough' migratable='off'><topology sockets='1' dies='1' cores='2' threads='2'/>
+        <cache mode='passthrough'/><feature policy='require' name='vmx'/></cpu>
+      <clock offset='utc'><timer name='kvmclock' present='no'/><timer name='pit' tickpolicy='delay'/>
+        <timer name='hypervclock' present='yes'/></clock>";
+    let xml = document("q35", top, "")
+        .replace("type='qemu'", "type='kvm'")
+        .replace("<vcpu>1</vcpu>", "<vcpu current='2'>4</vcpu>")
+        .replace(
+            "<features>",
+            "<features><hyperv><relaxed state='on'/><spinlocks state='on' retries='8191'/>\
+             <vendor_id state='on' value='Lodge'/></hyperv><kvm><hidden state='on'/></kvm><ioapic driver='qemu'/>",
+        );
+    check(shown(&xml, Accelerator::Kvm, &everything()), &expect_file!["snapshots/kvm-features.txt"]);
+    check(
+        shown(&xml, Accelerator::Tcg, &everything()),
+        &expect_file!["snapshots/kvm-features-under-tcg.txt"],
+    );
+}
+
+#[test]
+fn firmware_huge_pages_queues_and_vsock() {
+    use lodge_qemu::{FdNumber, Link, NicClaim};
+    let devices = "<interface type='network'><mac address='52:54:00:00:00:09'/><source network='default'/>\
+                   <model type='virtio'/><driver name='vhost' queues='2'/></interface>\
+                   <vsock model='virtio'><cid auto='yes'/></vsock>";
+    let top = "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages><locked/></memoryBacking>\
+               <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\
+               <qemu:arg value='-name'/><qemu:arg value='own'/><qemu:env name='A' value='B'/></qemu:commandline>";
+    let xml = document("q35", top, devices).replace(
+        "hvm</type>",
+        "hvm</type><loader readonly='yes' type='pflash' secure='yes'>/c</loader><nvram>/v</nvram>\
+         <kernel>/boot/vmlinuz</kernel><initrd>/boot/initrd</initrd><cmdline>console=ttyS0 root=/dev/vda</cmdline>\
+         <bootmenu enable='yes' timeout='3000'/>",
+    );
+    let domain = parse(&xml);
+    let mut claims = claims(&domain, Accelerator::Tcg, &mut Fixed(30));
+    let fd = FdNumber::fixed;
+    claims.nics = vec![NicClaim { taps: vec![fd(40), fd(41)], vhosts: vec![fd(42), fd(43)] }];
+    claims.vsock = Some((fd(44), 3));
+    claims.firmware = Some(Link::file(fd(45), "raw", true));
+    claims.nvram = Some(Link::file(fd(46), "raw", false));
+    claims.incoming = true;
+    let line = command_line(&domain, &everything(), &claims).unwrap();
+    assert_eq!(line.environment, [("A".to_owned(), "B".to_owned())]);
+    expect_file!["snapshots/firmware.txt"].assert_eq(&line.explain());
+}
+
+/// What is asked for and cannot be given is refused by name, all of it at once, with what to do where that is known.
+#[test]
+fn refusals_name_the_element() {
+    let mut table = String::new();
+    let mut refuse = |what: &str, xml: &str, capabilities: &Capabilities| {
+        let refusals = shown(xml, Accelerator::Tcg, capabilities).expect_err(what);
+        assert_eq!(refusals.kind(), lodge_model::Kind::Unsupported);
+        for refused in &refusals.0 {
+            table += &format!("{what}: {}: {}\n", refused.element, refused.reason);
+            if let Some(hint) = &refused.hint {
+                table += &format!("    → {hint}\n");
+            }
+        }
+    };
+    let everything = everything();
+    let video = |kind: &str| q35(&format!("<video><model type='{kind}'/></video>"));
+    refuse("no such machine", &document("pc-q35-99.0", "", ""), &everything);
+    refuse("another family", &document("microvm", "", ""), &everything);
+    refuse("another architecture", &q35("").replace("x86_64", "aarch64"), &everything);
+    refuse("another hypervisor", &q35("").replace("type='qemu'", "type='xen'"), &everything);
+    refuse("unknown processor", &document("q35", "<cpu><model>Z80</model></cpu>", ""), &everything);
+    refuse(
+        "wrong topology",
+        &document("q35", "<cpu><topology sockets='2' cores='2' threads='1'/></cpu>", ""),
+        &everything,
+    );
+    refuse("efi without firmware", &q35("").replace("<os>", "<os firmware='efi'>"), &everything);
+    refuse(
+        "ide on q35",
+        &q35("<disk type='file'><source file='/a'/><target dev='hda' bus='ide'/></disk>"),
+        &everything,
+    );
+    refuse(
+        "two things",
+        &q35(
+            "<sound model='ich7'/><graphics type='sdl'/><rng model='virtio'><backend model='egd' type='udp'/></rng>",
+        ),
+        &everything,
+    );
+    refuse(
+        "passt",
+        &q35("<interface type='user'><mac address='52:54:00:00:00:01'/><backend type='passt'/></interface>"),
+        &everything,
+    );
+    refuse(
+        "macvtap",
+        &q35("<interface type='direct'><mac address='52:54:00:00:00:01'/><source dev='eth0'/></interface>"),
+        &everything,
+    );
+    refuse("a TPM", &q35("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"), &everything);
+    refuse("gop video", &video("gop"), &everything);
+    let mut poor = everything.clone();
+    poor.devices.remove("i6300esb");
+    refuse("a device not built in", &q35("<watchdog model='i6300esb'/>"), &poor);
+    expect![[r"
+        no such machine: /domain/os/type: this QEMU (10.0.2) has no machine `pc-q35-99.0`
+            → `pc-q35-10.0` is its newest of this family: set it in <os><type machine='pc-q35-10.0'>
+        another family: /domain/os/type: machines of the family of `microvm` are not supported yet; `q35` and `pc` are
+        another architecture: /domain/os/type: architecture `aarch64` is not supported yet; `x86_64` is
+        another hypervisor: /domain/@type: type='xen' is not supported; `kvm` and `qemu` are
+        unknown processor: /domain/cpu/model: this QEMU (10.0.2) has no processor model `Z80`
+            → `-cpu help` of the emulator lists those it has
+        wrong topology: /domain/cpu/topology: the topology makes 4 processors, but <vcpu> says 1
+        efi without firmware: /domain/os/loader: no firmware image was found for it
+            → install the Debian package ovmf, or name a <loader>
+        ide on q35: /domain/devices/disk[1]: machine q35 has no IDE
+            → use bus='sata'
+        two things: /domain/devices/graphics[1]: graphics of type 'sdl' are not supported; 'vnc' and 'spice' are
+        two things: /domain/devices/sound[1]: sound of model 'ich7' is not QEMU's
+        two things: /domain/devices/rng[1]: randomness of model 'egd' is not supported yet
+        passt: /domain/devices/interface[1]: the backend 'passt' is not supported yet
+            → without <backend> QEMU's own is used
+        macvtap: /domain/devices/interface[1]: interfaces of type 'direct' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are
+        a TPM: /domain/devices/tpm: not supported yet (element is kept but not supported)
+        gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
+        a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
+    "]].assert_eq(&table);
+}
+
+#[test]
+fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
+    let xml = q35("<disk type='file'><source file='/a'/><target dev='vda' bus='virtio'/></disk>\
+         <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/></interface>\
+         <graphics type='vnc'/><channel type='unix'><target type='virtio' name='a.b'/></channel>\
+         <vsock><cid auto='yes'/></vsock>");
+    let nothing = lodge_qemu::Claims::new(Accelerator::Tcg, lodge_qemu::FdNumber::fixed(3));
+    let refusals = command_line(&parse(&xml), &everything(), &nothing).unwrap_err();
+    expect![[r"
+        /domain/devices/disk[1]: the source of disk 'vda' was not opened
+        /domain/devices/interface[1]: no tap was made for it
+        /domain/devices/channel[1]: no socket was made for it
+        /domain/devices/graphics[1]: no port was chosen for it
+        /domain/devices/vsock: this host has no vhost-vsock, or no number was chosen for the guest"]]
+    .assert_eq(&refusals.to_string().replace("; ", "\n"));
+}
