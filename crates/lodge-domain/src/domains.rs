@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lodge_model::DomainId;
 use lodge_model::domain::{Domain, Machine, Platform};
@@ -15,6 +15,8 @@ use lodge_qemu::{Capabilities, Speed};
 use lodge_store::Store;
 use lodge_sys::spawn::Credentials;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::display;
 use crate::error::DomainError;
@@ -76,9 +78,27 @@ pub(crate) struct Shared {
     pub runtime: tokio::runtime::Handle,
     /// libvirt's number that the next start gets, at least.
     pub next_domid: AtomicU32,
+    pub owners: TaskTracker,
+    /// The daemon ends: owners let go of their guests as soon as no job is at work.
+    pub closing: CancellationToken,
 }
 
 impl Shared {
+    pub fn new(config: DomainsConfig, ports: Ports) -> Self {
+        Self {
+            platform: platform_of(&config.capabilities),
+            config,
+            ports,
+            index: Index::default(),
+            events: broadcast::channel(EVENTS_KEPT).0,
+            displays: display::Ports::default(),
+            runtime: tokio::runtime::Handle::current(),
+            next_domid: AtomicU32::new(1),
+            owners: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
     /// A number no running guest has. They grow by one per start while the daemon or any guest lives.
     pub fn new_domid(&self) -> u32 {
         self.next_domid.fetch_add(1, Ordering::Relaxed)
@@ -101,16 +121,7 @@ impl Domains {
     /// A guest that does not answer is taken over later, by its own task; it delays nobody.
     pub async fn open(config: DomainsConfig, ports: Ports) -> Result<Self, DomainError> {
         let begun = Instant::now();
-        let shared = Arc::new(Shared {
-            platform: platform_of(&config.capabilities),
-            config,
-            ports,
-            index: Index::default(),
-            events: broadcast::channel(EVENTS_KEPT).0,
-            displays: display::Ports::default(),
-            runtime: tokio::runtime::Handle::current(),
-            next_domid: AtomicU32::new(1),
-        });
+        let shared = Arc::new(Shared::new(config, ports));
         let found = recover::recover(&shared).await?;
         tracing::info!(
             definitions = found.definitions,
@@ -121,6 +132,16 @@ impl Domains {
             "domains opened"
         );
         Ok(Self { shared })
+    }
+
+    /// Lets go of all guests; they run on, and a next [`Domains::open`] takes them over. Jobs at work are let end
+    /// for as long as `patience`; what is not done then is for the next daemon.
+    pub async fn close(self, patience: Duration) {
+        self.shared.closing.cancel();
+        self.shared.owners.close();
+        if tokio::time::timeout(patience, self.shared.owners.wait()).await.is_err() {
+            tracing::warn!("some guests' jobs did not end in time; the next daemon takes them up");
+        }
     }
 
     /// Every domain's snapshot, by name.

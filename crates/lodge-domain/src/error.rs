@@ -97,6 +97,9 @@ pub enum DomainError {
     /// A fault of Lodge: the domain's owner failed and began anew.
     #[error("internal error while acting on domain `{name}`; its state was read anew from the host")]
     OwnerFailed { name: Arc<str> },
+    /// The daemon is about to end.
+    #[error("the daemon is ending")]
+    Closing,
     /// The domain went while the request was on its way.
     #[error("domain `{name}` is gone")]
     Vanished { name: Arc<str> },
@@ -120,7 +123,7 @@ impl DomainError {
             Self::Db { source, .. } => source.kind(),
             Self::Start { source, .. } => source.kind(),
             Self::Monitor { source, .. } => source.kind(),
-            Self::NotResponding { .. } | Self::WouldNotEnd { .. } => Kind::Unavailable,
+            Self::NotResponding { .. } | Self::WouldNotEnd { .. } | Self::Closing => Kind::Unavailable,
             Self::Agent { source, .. } => source.kind(),
             Self::Save { source, .. } => io_in(source.as_ref()).unwrap_or(Kind::Internal),
             Self::SavedImage { source, .. } => io_in(source.as_ref()).unwrap_or(Kind::Corrupt),
@@ -142,6 +145,7 @@ impl DomainError {
             Self::Denied { source, .. } => source.hint(),
             Self::Busy { .. } => "wait, or abort the job; `destroy` ends the guest in any case",
             Self::Crowded { .. } => "wait until some of them are done",
+            Self::Closing => "try again when the next one is up; guests run on meanwhile",
             Self::Aborted { .. } => "the guest is as it was; try again when it suits",
             Self::Port { source, .. } => return source.hint.clone(),
             Self::Definition(source) => return source.hint(),

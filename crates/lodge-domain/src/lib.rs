@@ -15,6 +15,9 @@
 
 #![allow(dead_code, clippy::all, clippy::pedantic)] // until the verbs are there: next landings
 
+#[cfg(test)]
+extern crate self as lodge_domain;
+
 mod console;
 mod define;
 mod display;
@@ -36,6 +39,10 @@ mod save;
 mod snapshot;
 mod start;
 mod stop;
+#[cfg(test)]
+#[path = "../tests/it/support.rs"]
+#[allow(dead_code)]
+mod support;
 mod undefine;
 mod vmm;
 

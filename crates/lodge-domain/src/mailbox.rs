@@ -55,6 +55,9 @@ pub(crate) async fn ask(
 
 /// Puts a message into the mailbox, and an owner behind it.
 pub(crate) fn post(shared: &Arc<Shared>, entry: &Arc<Entry>, message: Message) -> Result<(), DomainError> {
+    if shared.closing.is_cancelled() {
+        return Err(DomainError::Closing);
+    }
     let mut slot = entry.slot.lock().unwrap_or_else(PoisonError::into_inner);
     match &*slot {
         Slot::Gone => Err(DomainError::Vanished { name: entry.name() }),
@@ -65,7 +68,8 @@ pub(crate) fn post(shared: &Arc<Shared>, entry: &Arc<Entry>, message: Message) -
             let (sender, receiver) = mpsc::channel(MAILBOX_MAX);
             let sent = sender.try_send(message);
             *slot = Slot::Open(sender);
-            shared.runtime.spawn(owner::supervise(Arc::clone(shared), Arc::clone(entry), receiver));
+            let owner = owner::supervise(Arc::clone(shared), Arc::clone(entry), receiver);
+            shared.owners.spawn_on(owner, &shared.runtime);
             sent.map_err(|_| DomainError::Crowded { name: entry.name() })
         }
     }

@@ -212,6 +212,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>, entry: Arc<Entry>, mut mailbo
                 shared.index.remove(&entry);
                 return mailbox::close(&entry, &mut mailbox);
             }
+            Ok(false) if shared.closing.is_cancelled() => return,
             Ok(false) if mailbox::retire(&entry, &mailbox) => return,
             Ok(false) => {}
             Err(panic) => {
@@ -249,6 +250,10 @@ impl Owner {
             if resting && (self.vanished || mailbox.is_empty()) {
                 return;
             }
+            let closing = self.shared.closing.clone();
+            if closing.is_cancelled() && self.job.is_none() {
+                return;
+            }
             let patience = self.waiting.iter().map(|waiting| waiting.until).min();
             tokio::select! {
                 biased;
@@ -259,6 +264,7 @@ impl Owner {
                     None => return,
                 },
                 () = sleep_until(patience) => self.give_up_waiting(),
+                () = closing.cancelled(), if !closing.is_cancelled() => {}
                 _ = tick.tick(), if self.vmm.is_some() => facts::tick(self),
             }
         }

@@ -14,6 +14,8 @@ mod gather;
 mod live;
 mod nvram;
 mod steps;
+#[cfg(test)]
+mod trials;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -228,7 +228,10 @@ impl Drop for World {
 pub async fn config(dir: &Path) -> DomainsConfig {
     static CACHE: tokio::sync::OnceCell<Capabilities> = tokio::sync::OnceCell::const_new();
     let probe = || async { Capabilities::probe(Path::new(QEMU), None).await.unwrap() };
-    let capabilities = CACHE.get_or_init(probe).await.clone();
+    config_with(dir, CACHE.get_or_init(probe).await.clone())
+}
+
+pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
     DomainsConfig {
         store: Store::open(&Root::at(dir).unwrap()).unwrap(),
         capabilities: Arc::new(capabilities),

@@ -1,0 +1,79 @@
+//! A start with real QEMU, failed, repeated, cancelled, panicked and crashed at every step and every note.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_qemu::Capabilities;
+use lodge_store::saga::Step;
+use lodge_store::saga::testing::{Scenario, try_everything};
+use serde_json::Value;
+
+use super::{Launch, Plan, steps};
+use crate::domains::{DomainsConfig, Shared};
+use crate::support::{QEMU, World, config_with, has_qemu, tiny};
+
+struct Start {
+    capabilities: Capabilities,
+    id: DomainId,
+    document: Domain,
+}
+
+struct Host {
+    world: World,
+    config: DomainsConfig,
+    before: String,
+}
+
+impl Scenario for Start {
+    type Context = Launch;
+    type World = Host;
+
+    fn world(&self) -> Host {
+        let world = World::new();
+        let config = config_with(world.dir.path(), self.capabilities.clone());
+        let before = world.leavings();
+        Host { world, config, before }
+    }
+
+    fn steps(&self) -> Vec<Box<dyn Step<Launch>>> {
+        steps()
+    }
+
+    fn context(&self, host: &Host, saved: Option<&Value>) -> Launch {
+        let shared = Arc::new(Shared::new(host.config.clone(), host.world.fakes.ports()));
+        let fresh = || Plan::new(&shared, &self.document, None, false, false);
+        let plan = saved.map_or_else(fresh, |saved| serde_json::from_value(saved.clone()).unwrap());
+        Launch::new(&shared, self.id, plan, self.document.clone())
+    }
+
+    fn is_done(&self, host: &Host) -> Result<(), String> {
+        let processes = host.world.processes();
+        let live = host.world.root().guest(self.id.0).join("live.xml");
+        let held = host.world.fakes.0.lock().unwrap();
+        let has_all = [&held.volumes, &held.nics, &held.seeds].iter().all(|set| set.contains(&self.id));
+        if processes.len() == 1 && live.exists() && has_all {
+            Ok(())
+        } else {
+            Err(format!("processes {processes:?}, live {}, held {held:?}", live.exists()))
+        }
+    }
+
+    fn is_undone(&self, host: &Host) -> Result<(), String> {
+        let after = host.world.leavings();
+        if after == host.before { Ok(()) } else { Err(format!("before {} after {after}", host.before)) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_whole_whatever_happens() {
+    if !has_qemu() {
+        return;
+    }
+    let capabilities = Capabilities::probe(Path::new(QEMU), None).await.unwrap();
+    let mut document = Domain::parse(&tiny("web1")).unwrap();
+    let id = DomainId::random();
+    document.uuid = Some(id);
+    try_everything(&Start { capabilities, id, document }).await.unwrap();
+}
