@@ -22,6 +22,8 @@ pub use facts::{
 };
 pub use judge::judge;
 pub use kvm::{KvmVerdict, kvm_verdict, probe_main};
+/// The hidden argument that makes the program the probe's child.
+pub use lodge_sys::kvm::PROBE_ARGUMENT;
 pub use report::{Check, HostReport, Status, Verdict};
 
 use std::path::Path;

@@ -1,2 +1,36 @@
 //! One program for a Linux host's virtual machines: the command line and the daemon.
-fn main() {}
+//!
+//! ```text
+//!  args (what was typed) ──▶ Verb ──▶ domain · network · instance · host   one file per group of verbs
+//!                             │           all through lodge_client, the REST API and nothing else
+//!                             └─────▶ daemon · netd · shell · manual
+//! ```
+//!
+//! [`session`] holds what every verb shares: the connection, the way to print. [`failure`] is how all of them fail.
+
+#![allow(clippy::format_push_string, reason = "short texts for people, built once per command")]
+#![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them"))]
+
+mod args;
+mod daemon;
+mod domain;
+mod failure;
+mod help;
+mod host;
+mod instance;
+mod manual;
+mod network;
+mod output;
+mod session;
+mod shell;
+mod virsh;
+
+fn main() -> std::process::ExitCode {
+    if let Some(code) = daemon::kvm_probe(std::env::args_os()) {
+        return code;
+    }
+    match args::parse(std::env::args_os()) {
+        Ok(cli) => args::run(cli),
+        Err(refusal) => refusal.tell(),
+    }
+}

@@ -1,0 +1,115 @@
+//! `etc/lodge/lodge.toml` under the root (a user's: `lodge/lodge.toml` in the configuration directory): what the daemon is told beside its options. An option wins.
+//!
+//! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`. An unknown word is an error: a setting
+//! that is silently ignored is worse than none.
+
+use std::path::{Path, PathBuf};
+
+use lodge_store::Root;
+use serde::Deserialize;
+
+use super::Fallback;
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    accelerator_fallback: Option<Choice>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    Allow,
+    Refuse,
+}
+
+/// Why the settings could not be taken.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// The file is there and cannot be read.
+    Read { path: PathBuf, source: std::io::Error },
+    /// The file is not understood.
+    Parse { path: PathBuf, source: toml::de::Error },
+}
+
+impl SettingsError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "let the daemon's user read the file, or remove it",
+            Self::Parse { .. } => "the file knows one line: accelerator_fallback = \"allow\" or \"refuse\"",
+        }
+    }
+}
+
+impl std::fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
+            Self::Parse { path, .. } => write!(f, "do not understand `{}`", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Parse { source, .. } => Some(source),
+        }
+    }
+}
+
+/// The option's word, else the file's, else `allow`.
+pub fn fallback(option: Option<Fallback>, root: &Root) -> Result<Fallback, SettingsError> {
+    let settings = read(&file(root))?;
+    let of_file = settings.accelerator_fallback.map(|choice| match choice {
+        Choice::Allow => Fallback::Allow,
+        Choice::Refuse => Fallback::Refuse,
+    });
+    Ok(option.or(of_file).unwrap_or(Fallback::Allow))
+}
+
+fn file(root: &Root) -> PathBuf {
+    // Definitions lie in `etc/libvirt/qemu` below the root, a user's in `libvirt/qemu`; ours lies beside `libvirt`.
+    let libvirt = root.domains();
+    let etc = libvirt.parent().and_then(Path::parent).unwrap_or(root.dir());
+    etc.join("lodge/lodge.toml")
+}
+
+fn read(path: &Path) -> Result<Settings, SettingsError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_wins_over_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Root::at(root.path()).unwrap();
+        let of = |option| fallback(option, &places);
+        assert_eq!(of(None).unwrap(), Fallback::Allow);
+        std::fs::create_dir_all(root.path().join("etc/lodge")).unwrap();
+        let file = root.path().join("etc/lodge/lodge.toml");
+        std::fs::write(&file, "accelerator_fallback = \"refuse\"\n").unwrap();
+        assert_eq!(of(None).unwrap(), Fallback::Refuse);
+        assert_eq!(of(Some(Fallback::Allow)).unwrap(), Fallback::Allow);
+        std::fs::write(&file, "acelerator_fallback = \"refuse\"\n").unwrap();
+        assert!(of(None).unwrap_err().source_text().contains("unknown field"));
+    }
+
+    impl SettingsError {
+        fn source_text(&self) -> String {
+            std::error::Error::source(self).unwrap().to_string()
+        }
+    }
+}
