@@ -139,13 +139,15 @@ fn drop_privileges(id: u32) -> Result<(), SandboxError> {
 }
 
 fn load_filter(profile: Profile) -> Result<(), SandboxError> {
-    let rules = match profile {
+    let mut rules = match profile {
         Profile::Server => server::rules(),
     };
     // clone3's flags lie in memory a filter cannot read: answer ENOSYS and libc falls back to clone,
-    // whose flags the second filter checks.
+    // whose flags the second filter checks. Of two filters that refuse the later's error counts, so the
+    // second must let clone3 pass.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     load(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
+    rules.insert(libc::SYS_clone3, Vec::new());
     load(rules, SeccompAction::Errno(libc::EPERM.cast_unsigned()), SeccompAction::Allow)
 }
 
