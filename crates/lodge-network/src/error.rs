@@ -165,3 +165,9 @@ impl NetworkError {
         }
     }
 }
+
+/// The whole chain on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -8,19 +8,44 @@
 //! ```
 //!
 //! A network's document is libvirt's; `plan` judges it once and says what is to be made. Starting is a
-//! sequence with undo (`start`); the firewall is a standing wish (`firewall`, reconciled). What
+//! sequence with undo (`owner`); the firewall is a standing wish (`firewall`, reconciled). What
 //! runs is read from the host: the bridge's `ifalias` says whose it is, and netd answers on its socket.
 //!
 //! Deliberately absent: iptables, dnsmasq, and any `unsafe` (taps and packet sockets are `lodge_sys`'s).
 
 mod attach;
+mod client;
+mod conflict;
 mod error;
+mod firewall;
+mod launch;
+mod limits;
+mod link;
+mod mark;
 pub mod netd;
 mod networks;
+mod owner;
+mod plan;
+mod upstream;
 mod view;
 mod wire;
 
 pub use attach::{AttachRequest, Attached};
 pub use error::NetworkError;
-pub use networks::{NetdProgram, Networks, NetworksConfig};
+pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
 pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started};
+
+/// What the fuzzers call: each takes any bytes and panics only where the parser is wrong.
+pub mod fuzz {
+    pub use crate::netd::dhcp::fuzz as dhcp_packet;
+    pub use crate::netd::dns::fuzz as dns_packet;
+    pub use crate::netd::journal::fuzz as journal;
+
+    /// A line on netd's control socket.
+    pub fn control_line(line: &[u8]) {
+        if let Ok(request) = crate::wire::parse_request(line) {
+            let text = serde_json::to_vec(&request).expect("requests are plain data");
+            assert_eq!(crate::wire::parse_request(&text), Ok(request));
+        }
+    }
+}

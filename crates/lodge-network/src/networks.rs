@@ -1,6 +1,4 @@
-//! The handle to all networks of one root, and what it is opened with.
-
-#![expect(clippy::unused_async, reason = "the bodies come next")]
+//! The handle to all networks of one root: acts go to the owner task, reads are snapshots or ask netd.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -8,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lodge_model::{MacAddr, NetworkId};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{AttachRequest, Attached, Lease, NetworkError, NetworkEvent, NetworkView, Started};
+use crate::client::Netd;
+use crate::owner::{Owner, Request, Seen};
+use crate::wire::WireLease;
+use crate::{AttachRequest, Attached, Lease, NetworkError, NetworkEvent, NetworkView, Started, limits};
 
 /// How to start netd: a program and the arguments before netd's own.
 #[derive(Debug, Clone)]
 pub struct NetdProgram {
-    /// Usually the running program itself.
+    /// Usually the running program itself; an absolute path.
     pub program: PathBuf,
     /// Usually `["netd"]`.
     pub args: Vec<OsString>,
@@ -30,105 +31,151 @@ pub struct NetworksConfig {
     pub netd: NetdProgram,
 }
 
-/// Every network of one root. Cheap to clone; acts go to one owner task, reads are snapshots.
+/// An event: which network, its name, what happened.
+pub type NetworkHappening = (NetworkId, String, NetworkEvent);
+
+/// Every network of one root. Cheap to clone; the owner task ends with the last clone, the networks stay.
 #[derive(Debug, Clone)]
-pub struct Networks {}
+pub struct Networks {
+    requests: mpsc::Sender<Request>,
+    seen: watch::Receiver<Arc<[Seen]>>,
+    events: broadcast::Sender<NetworkHappening>,
+}
 
 impl Networks {
     /// Loads the definitions and adopts networks that run already. Starts nothing: see [`Self::autostart`].
     pub async fn open(config: NetworksConfig) -> Result<Self, NetworkError> {
-        let _ = config;
-        Err(NetworkError::Closed)
+        let (requests, inbox) = mpsc::channel(limits::REQUESTS_MAX);
+        let (events, _) = broadcast::channel(limits::EVENTS_KEPT);
+        let owner = Owner::open(config, requests.downgrade(), events.clone()).await?;
+        let seen = owner.snapshots();
+        tokio::spawn(owner.run(inbox));
+        Ok(Self { requests, seen, events })
     }
 
     /// Starts the networks marked so. One that fails does not stop the others.
     pub async fn autostart(&self) -> Vec<(String, NetworkError)> {
-        Vec::new()
+        self.ask(Request::StartMarked).await.unwrap_or_default()
     }
 
     /// All networks, by name.
     pub fn list(&self) -> Vec<Arc<NetworkView>> {
-        Vec::new()
+        self.seen.borrow().iter().map(|seen| Arc::clone(&seen.view)).collect()
     }
 
     /// One network by name or UUID.
     pub fn get(&self, name: &str) -> Result<Arc<NetworkView>, NetworkError> {
-        Err(NetworkError::NotFound { name: name.into() })
+        let id = name.parse::<NetworkId>().ok();
+        let seen = self.seen.borrow();
+        let by_name = seen.iter().find(|seen| seen.view.name == name);
+        let found = by_name.or_else(|| seen.iter().find(|seen| Some(seen.view.id) == id));
+        found.map(|seen| Arc::clone(&seen.view)).ok_or_else(|| NetworkError::NotFound { name: name.into() })
     }
 
     /// The document: as it runs, or (`inactive`) as it is defined.
     pub async fn xml(&self, id: NetworkId, inactive: bool) -> Result<String, NetworkError> {
-        let _ = (id, inactive);
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Xml { id, inactive, reply }).await?
     }
 
     /// Takes in a document; replaces the definition of the same name and UUID.
     pub async fn define(&self, xml: &str) -> Result<Arc<NetworkView>, NetworkError> {
-        let _ = xml;
-        Err(NetworkError::Closed)
+        let xml = xml.to_owned();
+        let id = self.ask(|reply| Request::Define { xml, reply }).await??;
+        self.get(&id.to_string())
     }
 
     /// Forgets the definition. A running network stays up, as in libvirt, and is gone once stopped.
     pub async fn undefine(&self, id: NetworkId) -> Result<(), NetworkError> {
-        let _ = id;
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Undefine { id, reply }).await?
     }
 
     /// Brings it up; done already if it is up.
     pub async fn start(&self, id: NetworkId) -> Result<Started, NetworkError> {
-        let _ = id;
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Start { id, reply }).await?
     }
 
-    /// Takes it down: bridge, rules, netd. Guests' taps stay but lead nowhere, as in libvirt.
+    /// Takes it down: bridge, rules, netd. Guests' taps stay but lead nowhere until it is up again.
     pub async fn stop(&self, id: NetworkId) -> Result<(), NetworkError> {
-        let _ = id;
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Stop { id, reply }).await?
     }
 
     /// Marks it to be started with the daemon, or not.
     pub async fn set_autostart(&self, id: NetworkId, enabled: bool) -> Result<(), NetworkError> {
-        let _ = (id, enabled);
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::SetAutostart { id, enabled, reply }).await?
     }
 
-    /// Addresses given out now on this network.
+    /// Addresses given out now on this network, by address. A network that is down has none.
     pub async fn leases(&self, id: NetworkId) -> Result<Vec<Lease>, NetworkError> {
-        let _ = id;
-        Err(NetworkError::Closed)
+        let seen = self.seen.borrow().iter().find(|seen| seen.view.id == id).cloned();
+        let seen = seen.ok_or_else(|| NetworkError::NotFound { name: id.to_string() })?;
+        let Some(netd) = seen.netd() else { return Ok(Vec::new()) };
+        let leases = netd.leases().await?;
+        Ok(leases.into_iter().map(|lease| view(lease, seen.prefix)).collect())
     }
 
-    /// Addresses given out now to this hardware address, on any network.
-    pub fn addresses(&self, mac: MacAddr) -> Vec<Lease> {
-        let _ = mac;
-        Vec::new()
+    /// Addresses given out now to this hardware address, on any network. A netd that does not answer
+    /// tells none.
+    pub async fn addresses(&self, mac: MacAddr) -> Vec<Lease> {
+        let mut found = Vec::new();
+        for (netd, prefix) in self.served() {
+            match netd.lease(mac).await {
+                Ok(lease) => found.extend(lease.map(|lease| view(lease, prefix))),
+                Err(error) => tracing::debug!(%mac, %error, "no word about a lease"),
+            }
+        }
+        found
     }
 
     /// Makes a tap on the network's bridge and tells netd the guest's name.
     pub async fn attach(&self, request: AttachRequest) -> Result<Attached, NetworkError> {
-        let _ = request;
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Attach { request: Box::new(request), reply }).await?
     }
 
     /// Takes a tap away and forgets the name. Done already if it is not there.
     pub async fn detach(&self, ifname: &str) -> Result<(), NetworkError> {
-        let _ = ifname;
-        Err(NetworkError::Closed)
+        let ifname = ifname.to_owned();
+        self.ask(|reply| Request::Detach { ifname, reply }).await?
     }
 
     /// Addresses of a guest by its name (domain's name, host name, with or without the DNS domain).
     pub async fn resolve(&self, name: &str) -> Vec<IpAddr> {
-        let _ = name;
-        Vec::new()
+        let mut found = Vec::new();
+        for (netd, _) in self.served() {
+            found.extend(netd.resolve(name).await.unwrap_or_default());
+        }
+        found
     }
 
-    /// Puts back what is missing of rules and netd processes; called by a timer too.
+    /// Puts back what is missing of rules and netd processes; a timer does so too.
     pub async fn reconcile(&self) -> Result<(), NetworkError> {
-        Err(NetworkError::Closed)
+        self.ask(|reply| Request::Reconcile { reply: Some(reply) }).await?
     }
 
     /// What happens from now on. A reader who lags loses the oldest.
-    pub fn subscribe(&self) -> broadcast::Receiver<(NetworkId, String, NetworkEvent)> {
-        broadcast::channel(1).1
+    pub fn subscribe(&self) -> broadcast::Receiver<NetworkHappening> {
+        self.events.subscribe()
+    }
+
+    fn served(&self) -> Vec<(Netd, u8)> {
+        self.seen.borrow().iter().filter_map(|seen| Some((seen.netd()?, seen.prefix))).collect()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, NetworkError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| NetworkError::Closed)?;
+        answer.await.map_err(|_| NetworkError::Closed)
+    }
+}
+
+fn view(lease: WireLease, prefix: u8) -> Lease {
+    let client_id =
+        lease.client_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
+    Lease {
+        mac: lease.mac,
+        ip: lease.ip,
+        prefix,
+        expires: lease.expires,
+        hostname: lease.hostname,
+        client_id,
     }
 }

@@ -25,6 +25,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Ipv4Addr>,
     },
+    /// The lease of one guest.
+    Lease {
+        /// The guest.
+        mac: MacAddr,
+    },
     /// The host gives these names to a guest; none takes them away.
     Names {
         /// The guest.

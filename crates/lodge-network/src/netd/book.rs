@@ -132,6 +132,13 @@ impl Book {
         self.state.borrow().names.all_vouched().map(|(mac, _)| mac).collect()
     }
 
+    /// The lease of one guest.
+    pub fn lease(&self, mac: MacAddr) -> Option<WireLease> {
+        let known = self.state.borrow();
+        let held = known.server.as_ref()?.table().holding(mac)?;
+        (held.state == State::Bound).then(|| known.lease(mac, held))
+    }
+
     /// One page of leases after an address, and whether there is another.
     pub fn leases(&self, after: Option<Ipv4Addr>) -> (Vec<WireLease>, bool) {
         let known = self.state.borrow();

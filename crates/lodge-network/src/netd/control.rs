@@ -85,6 +85,9 @@ async fn answer(request: Request, book: &Book, dns: Option<&Dns>) -> std::io::Re
             let (leases, more) = book.leases(after);
             Reply::Leases { leases, more }
         }
+        Request::Lease { mac } => {
+            Reply::Leases { leases: book.lease(mac).into_iter().collect(), more: false }
+        }
         Request::Names { mac, names } => {
             book.vouch(mac, names);
             book.commit().await?;

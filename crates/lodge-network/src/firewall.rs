@@ -1,0 +1,92 @@
+//! The rules of all running networks of one root: one nftables table of our own.
+//!
+//! The table is a pure function of the plans ([`ruleset`]); loading replaces all of it in one transaction,
+//! so there is never a moment with half the rules. [`Firewall`] is the reconciler: it knows what the
+//! kernel's own listing of our table looked like after the last load, and loads again when that differs.
+//!
+//! Accepting here cannot overrule another table that drops: each base chain has its own say. Rejecting is
+//! final, so isolation holds whatever others do. Deliberately absent: iptables, and any table not ours.
+
+mod text;
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::plan::Plan;
+use crate::{NetworkError, limits};
+
+pub use text::ruleset;
+
+/// The table of one root, and how it looked when it was right.
+#[derive(Debug)]
+pub struct Firewall {
+    table: String,
+    seen: Option<String>,
+}
+
+impl Firewall {
+    /// The table of the root with this tag: `lodge` for the host's own, `lodge_TAG` for others.
+    pub fn new(tag: &str, is_system: bool) -> Self {
+        let table = if is_system { "lodge".to_owned() } else { format!("lodge_{tag}") };
+        Self { table, seen: None }
+    }
+
+    /// Makes the rules those of `plans`; without any the table goes.
+    pub async fn load(&mut self, plans: &[&Plan]) -> Result<(), NetworkError> {
+        let with_rules: Vec<&Plan> = plans.iter().copied().filter(|plan| plan.own_bridge()).collect();
+        self.seen = None;
+        nft(&["-f", "-"], &ruleset(&self.table, &with_rules)).await?;
+        self.seen = self.listing().await?;
+        Ok(())
+    }
+
+    /// Are the rules as they were after the last load?
+    pub async fn is_intact(&self) -> Result<bool, NetworkError> {
+        Ok(self.seen.is_some() && self.listing().await? == self.seen)
+    }
+
+    /// The kernel's listing of the table without counters; `None` if there is no such table.
+    async fn listing(&self) -> Result<Option<String>, NetworkError> {
+        match nft(&["-s", "list", "table", "inet", &self.table], "").await {
+            Ok(text) => Ok(Some(text)),
+            Err(NetworkError::Firewall { detail }) if detail.contains("No such file or directory") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Runs nft with a script on its input.
+async fn nft(args: &[&str], script: &str) -> Result<String, NetworkError> {
+    let failed = |detail: String| NetworkError::Firewall { detail };
+    let run = async {
+        let mut child = Command::new("nft")
+            .args(args)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(script.as_bytes()).await?;
+        }
+        child.wait_with_output().await
+    };
+    let output = match tokio::time::timeout(limits::NFT_RUN, run).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(failed("the program `nft` is not there; install the package nftables".into()));
+        }
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed(format!("it did not end within {:?}", limits::NFT_RUN))),
+    };
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words: String = String::from_utf8_lossy(&output.stderr).chars().take(2_000).collect();
+    Err(failed(words.trim().to_owned()))
+}

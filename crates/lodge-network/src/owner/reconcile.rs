@@ -1,0 +1,50 @@
+//! Putting right what others took away: rules, netd processes. No input; by timer and on request.
+
+use std::collections::HashSet;
+
+use lodge_model::NetworkId;
+
+use super::Owner;
+use crate::{NetworkError, NetworkEvent};
+
+impl Owner {
+    pub(super) async fn reconcile(&mut self) -> Result<(), NetworkError> {
+        let running: Vec<NetworkId> =
+            self.entries.iter().filter(|(_, entry)| entry.running.is_some()).map(|(id, _)| *id).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        self.drop_dead_taps().await?;
+        for id in &running {
+            let failing =
+                self.entries.get(id).and_then(|e| e.running.as_ref()).is_some_and(|r| r.failures > 0);
+            if !failing {
+                self.netd_again(*id).await;
+            }
+        }
+        if self.firewall.is_intact().await? {
+            return Ok(());
+        }
+        tracing::warn!("rules of ours were missing or changed; they are loaded again");
+        self.load_rules(None).await?;
+        for id in running {
+            self.tell(id, NetworkEvent::FirewallRepaired);
+        }
+        Ok(())
+    }
+
+    /// Taps go with their guests; what is kept about them here goes too.
+    async fn drop_dead_taps(&mut self) -> Result<(), NetworkError> {
+        let known =
+            || self.entries.values().filter_map(|entry| entry.running.as_ref()).flat_map(|r| r.nics.keys());
+        if known().next().is_none() {
+            return Ok(());
+        }
+        let there: HashSet<String> = self.links.all().await?.into_iter().map(|link| link.name).collect();
+        let dead: Vec<String> = known().filter(|name| !there.contains(*name)).cloned().collect();
+        for ifname in dead {
+            self.detach(&ifname).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! Bringing a network up and down.
+//!
+//! Up is a sequence: look for conflicts · note · bridge · addresses · forwarding · netd · rules. When a step
+//! fails, [`Owner::unmake`] takes back all of it; the same function takes a running network down, and clears
+//! away what a crash left half-made. Each of its steps is done already if there is nothing to take back.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use lodge_model::NetworkId;
+use lodge_model::network::Network;
+use lodge_model::xml::WriteOptions;
+use lodge_sys::process::Identity;
+
+use super::{Owner, Running, define, host_side};
+use crate::client::Netd;
+use crate::conflict;
+use crate::launch::{self, Places, file};
+use crate::link::BridgeSpec;
+use crate::mark::Mark;
+use crate::plan::{Mode, Plan, overlap};
+use crate::{NetworkError, NetworkEvent, Started, limits};
+
+impl Owner {
+    pub(super) async fn start(&mut self, id: NetworkId) -> Result<Started, NetworkError> {
+        if self.entry(id)?.running.is_some() {
+            return Ok(Started::default());
+        }
+        self.take_in_edits(id).await?;
+        let entry = self.entry(id)?;
+        let document =
+            entry.document().cloned().ok_or_else(|| NetworkError::NotFound { name: id.to_string() })?;
+        let mut plan = Plan::of(&document)?;
+        plan.id = id;
+        self.refuse_taken(&plan)?;
+        self.clear_leftovers(&plan).await?;
+        conflict::check(&self.links, &plan, &self.tag).await?;
+        match self.make(&plan, document).await {
+            Ok((running, notes)) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.running = Some(running);
+                }
+                self.replug(id).await;
+                self.watch_netd(id);
+                tracing::info!(network = %plan.name, bridge = plan.bridge.as_deref().unwrap_or_default(), "network started");
+                self.tell(id, NetworkEvent::Started);
+                Ok(Started { changed: true, notes })
+            }
+            Err(error) => {
+                for left in self.unmake(&plan).await {
+                    tracing::error!(network = %plan.name, error = %crate::error::chain(&left), "start not wholly undone");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn start_marked(&mut self) -> Vec<(String, NetworkError)> {
+        let marked: Vec<(NetworkId, String)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.autostart && entry.running.is_none())
+            .map(|(id, entry)| (*id, entry.name.clone()))
+            .collect();
+        let mut failed = Vec::new();
+        for (id, name) in marked {
+            if let Err(error) = self.start(id).await {
+                tracing::error!(network = %name, error = %crate::error::chain(&error), "network not started");
+                failed.push((name, error));
+            }
+        }
+        failed
+    }
+
+    pub(super) async fn stop(&mut self, id: NetworkId) -> Result<(), NetworkError> {
+        let entry = self.entry(id)?;
+        let name = entry.name.clone();
+        let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.take()) else {
+            return Err(NetworkError::Inactive { network: name });
+        };
+        let plan = running.plan.clone();
+        if let Some(netd) = &running.netd {
+            launch::end(&netd.process).await;
+        }
+        drop(running);
+        let mut failures = self.unmake(&plan).await;
+        tracing::info!(network = %name, "network stopped");
+        self.tell(id, NetworkEvent::Stopped);
+        if self.entries.get(&id).is_some_and(|entry| entry.defined.is_none()) {
+            self.entries.remove(&id);
+            failures.extend(Places::of(&self.config, id, &name).remove_leases().err());
+        }
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Networks of our own that have the bridge or the subnet.
+    fn refuse_taken(&self, plan: &Plan) -> Result<(), NetworkError> {
+        if !plan.own_bridge() {
+            return Ok(());
+        }
+        for other in
+            self.entries.values().filter_map(|entry| entry.running.as_ref()).map(|running| &running.plan)
+        {
+            if other.bridge == plan.bridge {
+                let bridge = plan.bridge.as_deref().unwrap_or_default();
+                return Err(define::taken(format!("the bridge `{bridge}`"), &other.name));
+            }
+            for net in &plan.addresses {
+                if other.addresses.iter().any(|taken| overlap(net, taken)) {
+                    return Err(define::taken(format!("the subnet {}", net.trunc()), &other.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A bridge with our own mark for this very network is a crash's leftover, not a conflict.
+    async fn clear_leftovers(&mut self, plan: &Plan) -> Result<(), NetworkError> {
+        let mine = self.mark(plan.id).text();
+        let left = self.links.all().await?.into_iter().any(|link| link.alias.as_deref() == Some(&mine));
+        if left || Places::of(&self.config, plan.id, &plan.name).run.exists() {
+            tracing::warn!(network = %plan.name, "clearing away what an earlier start left");
+            return self.unmake(plan).await.into_iter().next().map_or(Ok(()), Err);
+        }
+        Ok(())
+    }
+
+    async fn make(&mut self, plan: &Plan, document: Network) -> Result<(Running, Vec<String>), NetworkError> {
+        let places = Places::of(&self.config, plan.id, &plan.name);
+        places.prepare()?;
+        let text = document.to_xml(&WriteOptions::STORED);
+        lodge_sys::fs::write_durable(&places.live, text.as_bytes(), 0o600)
+            .map_err(file("write", &places.live))?;
+        let mut notes = Vec::new();
+        let ifindex = self.make_bridge(plan).await?;
+        if matches!(plan.mode, Mode::Nat(_) | Mode::Route) {
+            notes.extend(switch_forwarding_on(plan)?);
+        }
+        let upstreams = self.upstreams(plan);
+        let process = if plan.served() {
+            Some(launch::start(&self.config, plan, ifindex, upstreams.clone()).await?)
+        } else {
+            None
+        };
+        let netd = process.map(|process| super::Supervised { process, watches: Vec::new() });
+        let running = Running {
+            plan: plan.clone(),
+            document,
+            ifindex,
+            control: places.control,
+            netd,
+            failures: 0,
+            nics: std::collections::BTreeMap::new(),
+            upstreams,
+        };
+        if let Err(error) = self.load_rules(Some(plan)).await {
+            if let Some(netd) = &running.netd {
+                launch::end(&netd.process).await;
+            }
+            return Err(error);
+        }
+        tell_resolved(plan).await;
+        Ok((running, notes))
+    }
+
+    /// The bridge, up and with its addresses; or the number of the one that is there already.
+    async fn make_bridge(&self, plan: &Plan) -> Result<u32, NetworkError> {
+        let name = plan.bridge.as_deref().unwrap_or_default();
+        if !plan.own_bridge() {
+            return match self.links.find(name).await? {
+                Some(link) => Ok(link.index),
+                None => Err(NetworkError::Link {
+                    act: "find the bridge",
+                    subject: name.to_owned(),
+                    source: std::io::ErrorKind::NotFound.into(),
+                }),
+            };
+        }
+        let alias = self.mark(plan.id).text();
+        let spec = BridgeSpec {
+            name,
+            mac: plan.mac,
+            stp: plan.stp,
+            delay_s: plan.delay_s,
+            mtu: plan.mtu,
+            alias: &alias,
+        };
+        let index = self.links.create_bridge(&spec).await?;
+        for net in &plan.addresses {
+            self.links.add_address(index, name, *net).await?;
+        }
+        self.links.set_up(index, name).await?;
+        Ok(index)
+    }
+
+    /// Takes back all that a start may have made. Goes on after a failure and tells all of them.
+    pub(super) async fn unmake(&mut self, plan: &Plan) -> Vec<NetworkError> {
+        let mut failures = Vec::new();
+        let places = Places::of(&self.config, plan.id, &plan.name);
+        end_any_netd(&places, &plan.name).await;
+        launch::remove_cgroup(&places);
+        let mine = self.mark(plan.id).text();
+        match self.links.all().await {
+            Ok(links) => {
+                for link in links.iter().filter(|link| link.alias.as_deref() == Some(&mine)) {
+                    failures.extend(self.links.delete(link.index, &link.name).await.err());
+                }
+            }
+            Err(error) => failures.push(error),
+        }
+        failures.extend(self.load_rules(None).await.err());
+        failures.extend(places.remove_run().err());
+        failures
+    }
+
+    /// Makes the rules those of all running networks, and of `starting`.
+    pub(super) async fn load_rules(&mut self, starting: Option<&Plan>) -> Result<(), NetworkError> {
+        let running =
+            self.entries.values().filter_map(|entry| entry.running.as_ref()).map(|running| &running.plan);
+        let plans: Vec<&Plan> = running.chain(starting).collect();
+        self.firewall.load(&plans).await
+    }
+
+    /// Taps of this network whose guests run: they were left without a bridge when it stopped.
+    async fn replug(&mut self, id: NetworkId) {
+        let Ok(links) = self.links.all().await else { return };
+        for link in links {
+            let Some(mark) = link.alias.as_deref().and_then(Mark::parse) else { continue };
+            let (true, Some(guest)) = (mark.tag == self.tag && mark.network == id, mark.guest.clone()) else {
+                continue;
+            };
+            let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) else {
+                return;
+            };
+            let plugged =
+                self.links.plug(&link, running.ifindex, &mark.text(), host_side(guest.mac), None).await;
+            match plugged {
+                Ok(()) => {
+                    drop(running.nics.insert(link.name.clone(), super::attach::plugged(&link.name, &guest)));
+                }
+                Err(error) => tracing::error!(tap = %link.name, %error, "tap not plugged in again"),
+            }
+        }
+    }
+
+    pub(super) fn mark(&self, id: NetworkId) -> Mark {
+        Mark { tag: self.tag.clone(), network: id, guest: None }
+    }
+}
+
+/// Ends the netd that belongs to these places: by its record, or by what answers on its socket.
+async fn end_any_netd(places: &Places, network: &str) {
+    if let Some(process) = launch::find(places) {
+        launch::end(&process).await;
+    }
+    if !places.control.exists() {
+        return;
+    }
+    let netd = Netd::at(network, places.control.clone());
+    if let Ok(status) = netd.status(limits::NETD_ANSWER).await
+        && let Ok(Some(identity)) = Identity::of(status.pid)
+        && let Ok(Some(process)) = lodge_sys::process::Process::hold(identity)
+    {
+        launch::end(&process).await;
+    }
+}
+
+/// Guests reach nothing unless the host forwards. Told when it was off: it is the whole host's switch.
+fn switch_forwarding_on(plan: &Plan) -> Result<Vec<String>, NetworkError> {
+    let mut notes = Vec::new();
+    let families = [
+        (
+            "IPv4",
+            "/proc/sys/net/ipv4/ip_forward",
+            plan.addresses.iter().any(|net| matches!(net, IpNet::V4(_))),
+        ),
+        (
+            "IPv6",
+            "/proc/sys/net/ipv6/conf/all/forwarding",
+            plan.addresses.iter().any(|net| matches!(net, IpNet::V6(_))),
+        ),
+    ];
+    for (family, path, wanted) in families {
+        let path = Path::new(path);
+        let off = wanted && std::fs::read_to_string(path).map_err(file("read", path))?.trim() == "0";
+        if off {
+            std::fs::write(path, "1\n").map_err(file("switch forwarding on in", path))?;
+            tracing::info!(family, "forwarding switched on");
+            notes
+                .push(format!("{family} forwarding was off on this host; it is on now ({})", path.display()));
+        }
+    }
+    Ok(notes)
+}
+
+/// Where systemd-resolved runs, it learns whom to ask for the guests' domain. Elsewhere the host asks
+/// the bridge's address itself (`dig @192.168.122.1 NAME`).
+async fn tell_resolved(plan: &Plan) {
+    let (Some(bridge), Some(gateway), Some(rules)) =
+        (plan.bridge.as_deref(), plan.gateway(), plan.dns.as_ref())
+    else {
+        return;
+    };
+    if !Path::new("/run/systemd/resolve/io.systemd.Resolve").exists() {
+        return;
+    }
+    let domain =
+        rules.domain.as_deref().map_or_else(|| "~.lodge.internal".to_owned(), |domain| format!("~{domain}"));
+    let gateway = gateway.to_string();
+    let calls: [&[&str]; 3] =
+        [&["dns", bridge, &gateway], &["domain", bridge, &domain], &["default-route", bridge, "no"]];
+    for args in calls {
+        let run = tokio::process::Command::new("resolvectl").args(args).kill_on_drop(true).output();
+        match tokio::time::timeout(limits::NETD_ANSWER, run).await {
+            Ok(Ok(output)) if output.status.success() => {}
+            outcome => {
+                tracing::warn!(network = %plan.name, ?args, ?outcome, "systemd-resolved was not told");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What a network's document asks for, judged once. Pure.
+//!
+//! A parsed document is a claim; a [`Plan`] is what will be made: every name checked, every address inside
+//! its subnet, defaults filled in. All faults are told, not the first. Everything after this trusts it.
+//!
+//! Deliberately absent: the state of the host. Whether a bridge or subnet is free is [`crate::conflict`]'s.
+
+mod dhcp;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use lodge_model::network::{Forward, ForwardMode, Network};
+use lodge_model::xml::words::{OnOff, YesNo};
+use lodge_model::{Fault, Faults, MacAddr, NetworkId};
+
+use crate::netd::setup::{DnsHost, DnsRules, Scope};
+use crate::netd::valid_name;
+use crate::{NetworkError, limits};
+
+/// How guests reach the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Through the host's address.
+    Nat(Nat),
+    /// By the host as a router.
+    Route,
+    /// Not at all.
+    Isolated,
+    /// Straight on a bridge somebody else made.
+    Bridge,
+}
+
+/// How addresses are translated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// IPv6 too.
+    pub ipv6: bool,
+    /// To these addresses, not the outgoing interface's.
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// From these ports.
+    pub ports: Option<(u16, u16)>,
+}
+
+impl Mode {
+    /// libvirt's word, or `isolated`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Nat(_) => "nat",
+            Self::Route => "route",
+            Self::Isolated => "isolated",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
+/// All that is to be made for one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The network.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// How guests reach the world.
+    pub mode: Mode,
+    /// Only through this interface.
+    pub forward_dev: Option<String>,
+    /// The bridge; `None`: a free `virbrN` is to be found.
+    pub bridge: Option<String>,
+    /// Spanning tree.
+    pub stp: bool,
+    /// Forward delay in seconds.
+    pub delay_s: u32,
+    /// The bridge's hardware address; `None`: the kernel's choice.
+    pub mac: Option<MacAddr>,
+    /// MTU of bridge and taps.
+    pub mtu: Option<u32>,
+    /// The bridge's addresses.
+    pub addresses: Vec<IpNet>,
+    /// DHCP, on the one IPv4 subnet that has it.
+    pub dhcp: Option<Scope>,
+    /// DNS, with no servers outside yet; `None` where it is switched off or there is no address.
+    pub dns: Option<DnsRules>,
+    /// Name servers the document gives; without them the host's.
+    pub forwarders: Vec<IpAddr>,
+}
+
+impl Plan {
+    /// Judges a document.
+    pub fn of(network: &Network) -> Result<Self, NetworkError> {
+        let mut faults = Faults::default();
+        network.check().unwrap_or_else(|found| faults.0.extend(found.0));
+        refuse_unsupported(network)?;
+        let forward = network.forward.as_deref();
+        let addresses = addresses(network, &mut faults);
+        let mut plan = Self {
+            id: network.uuid.unwrap_or_else(NetworkId::random),
+            name: network.name.clone(),
+            mode: mode(forward),
+            forward_dev: forward.and_then(|forward| forward.dev.clone()),
+            bridge: network.bridge.as_ref().and_then(|bridge| bridge.name.clone()),
+            stp: network.bridge.as_ref().and_then(|bridge| bridge.stp) != Some(OnOff::Off),
+            delay_s: network.bridge.as_ref().and_then(|bridge| bridge.delay_s).unwrap_or(0),
+            mac: network.mac.as_ref().map(|mac| mac.address),
+            mtu: network.mtu.as_ref().map(|mtu| mtu.size_bytes),
+            dhcp: dhcp::scope(network, &mut faults),
+            dns: None,
+            forwarders: forwarders(network),
+            addresses,
+        };
+        plan.dns = plan.dns_rules(network, &mut faults);
+        plan.check(&mut faults);
+        if faults.0.is_empty() {
+            Ok(plan)
+        } else {
+            Err(NetworkError::Document { faults: faults.to_string() })
+        }
+    }
+
+    /// The bridge's IPv4 address guests know, if it has one.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.dhcp.as_ref().map(|scope| scope.server).or_else(|| {
+            self.addresses.iter().find_map(|net| match net {
+                IpNet::V4(net) => Some(net.addr()),
+                IpNet::V6(_) => None,
+            })
+        })
+    }
+
+    /// Does it make a bridge of its own?
+    pub fn own_bridge(&self) -> bool {
+        self.mode != Mode::Bridge
+    }
+
+    /// Does it need a netd?
+    pub fn served(&self) -> bool {
+        self.dhcp.is_some() || self.dns.is_some()
+    }
+
+    fn dns_rules(&self, network: &Network, faults: &mut Faults) -> Option<DnsRules> {
+        let dns = network.dns.as_deref();
+        let enabled = dns.and_then(|dns| dns.enable) != Some(YesNo::No);
+        if !enabled || !self.own_bridge() || self.gateway().is_none() {
+            return None;
+        }
+        let domain = network.domain.as_ref();
+        if let Some(domain) = domain.filter(|domain| !valid_name(&domain.name)) {
+            faults.0.push(Fault::at("/network/domain/@name", format!("`{}` is no domain name", domain.name)));
+        }
+        let mut hosts = Vec::new();
+        for (at, host) in dns.iter().flat_map(|dns| &dns.hosts).enumerate() {
+            for name in host.hostnames.iter().filter(|name| !valid_name(name)) {
+                let path = format!("/network/dns/host[{}]/hostname", at + 1);
+                faults.0.push(Fault::at(path, format!("`{name}` is no host name")));
+            }
+            hosts.push(DnsHost { ip: host.ip, names: host.hostnames.clone() });
+        }
+        Some(DnsRules {
+            clients: self.addresses.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
+            domain: domain.map(|domain| domain.name.clone()),
+            local_only: domain.and_then(|domain| domain.local_only) == Some(YesNo::Yes),
+            forward_plain_names: dns.and_then(|dns| dns.forward_plain_names) != Some(YesNo::No),
+            hosts,
+            upstreams: Vec::new(),
+        })
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        if let Err(bad) = lodge_model::check_name(&self.name) {
+            faults.0.push(Fault::at("/network/name", bad.to_string()));
+        }
+        match &self.bridge {
+            Some(name) if !valid_ifname(name) => {
+                let why = format!("`{name}` is no interface name (1 to 15 bytes, no blank, no `/`)");
+                faults.0.push(Fault::at("/network/bridge/@name", why));
+            }
+            None if self.mode == Mode::Bridge => {
+                faults.0.push(Fault::at(
+                    "/network/bridge/@name",
+                    "forward mode 'bridge' needs the bridge's name",
+                ));
+            }
+            _ => {}
+        }
+        if self.mode == Mode::Bridge && !self.addresses.is_empty() {
+            faults.0.push(Fault::at(
+                "/network/ip",
+                "a network on somebody else's bridge has no address of its own",
+            ));
+        }
+        if self.mac.is_some_and(MacAddr::is_multicast) {
+            faults.0.push(Fault::at("/network/mac/@address", "a multicast address is nobody's own"));
+        }
+        if self.delay_s > 30 {
+            faults.0.push(Fault::at("/network/bridge/@delay", "the forward delay is at most 30 seconds"));
+        }
+        if self.mtu.is_some_and(|mtu| !(68..=65_535).contains(&mtu)) {
+            faults.0.push(Fault::at("/network/mtu/@size", "an MTU is 68 to 65535 bytes"));
+        }
+        for (at, net) in self.addresses.iter().enumerate() {
+            if self.addresses[..at].iter().any(|other| overlap(net, other)) {
+                faults.0.push(Fault::at(
+                    format!("/network/ip[{}]", at + 1),
+                    format!("{net} overlaps another <ip>"),
+                ));
+            }
+        }
+    }
+}
+
+/// Do two subnets have an address in common?
+pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// Can `name` be an interface's?
+pub fn valid_ifname(name: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\\' | b'%' | b':' | b'*');
+    (1..=15).contains(&name.len()) && name.bytes().all(plain) && !matches!(name, "." | "..")
+}
+
+fn mode(forward: Option<&Forward>) -> Mode {
+    let Some(forward) = forward else { return Mode::Isolated };
+    match forward.mode {
+        ForwardMode::Nat => {
+            let nat = forward.nat.as_deref();
+            Mode::Nat(Nat {
+                ipv6: nat.and_then(|nat| nat.ipv6) == Some(YesNo::Yes),
+                addresses: nat.and_then(|nat| nat.address.as_ref()).map(|range| (range.start, range.end)),
+                ports: nat.and_then(|nat| nat.port.as_ref()).map(|range| (range.start, range.end)),
+            })
+        }
+        ForwardMode::Route => Mode::Route,
+        ForwardMode::Bridge => Mode::Bridge,
+        // The others are refused before; `none` is libvirt's word for isolated.
+        ForwardMode::None
+        | ForwardMode::Open
+        | ForwardMode::Private
+        | ForwardMode::Vepa
+        | ForwardMode::Passthrough
+        | ForwardMode::Hostdev => Mode::Isolated,
+    }
+}
+
+/// Says by name what the document asks for and Lodge does not do, rather than leaving it out.
+fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
+    let what = || -> Option<String> {
+        let mode = network.forward_mode();
+        if let Some(
+            mode @ (ForwardMode::Open
+            | ForwardMode::Private
+            | ForwardMode::Vepa
+            | ForwardMode::Passthrough
+            | ForwardMode::Hostdev),
+        ) = mode
+        {
+            return Some(format!("forward mode '{mode}'"));
+        }
+        let interfaces = network.forward.as_deref().is_some_and(|forward| forward.interfaces.len() > 1);
+        if interfaces || mode == Some(ForwardMode::Bridge) && network.bridge.is_none() {
+            return Some("a forward over a pool of interfaces (macvtap)".into());
+        }
+        let dns = network.dns.as_deref();
+        if dns.is_some_and(|dns| dns.forwarders.iter().any(|forwarder| forwarder.domain.is_some())) {
+            return Some("a DNS forwarder for one domain".into());
+        }
+        if dns.is_some_and(|dns| !dns.txts.is_empty() || !dns.srvs.is_empty()) {
+            return Some("DNS of TXT and SRV records".into());
+        }
+        for ip in &network.ips {
+            if ip.tftp.is_some() {
+                return Some("TFTP".into());
+            }
+            if ip.dhcp.is_some() && ip.address.is_ipv6() {
+                return Some("DHCP for IPv6".into());
+            }
+        }
+        (!network.routes.is_empty()).then(|| "a static <route>".into())
+    };
+    match what() {
+        Some(what) => Err(NetworkError::Unsupported { network: network.name.clone(), what }),
+        None => Ok(()),
+    }
+}
+
+fn addresses(network: &Network, faults: &mut Faults) -> Vec<IpNet> {
+    let mut addresses = Vec::new();
+    for (at, ip) in network.ips.iter().enumerate() {
+        let path = format!("/network/ip[{}]", at + 1);
+        let net = ip.prefix_length().and_then(|prefix| IpNet::new(ip.address, prefix).ok());
+        match net {
+            None => faults.0.push(Fault::at(path, "the netmask or prefix is none of this address's family")),
+            Some(IpNet::V4(net)) if net.prefix_len() > 30 || net.prefix_len() < 8 => {
+                faults.0.push(Fault::at(path, "a subnet for guests has a prefix of 8 to 30"));
+            }
+            Some(IpNet::V4(net)) if net.addr() == net.network() || net.addr() == net.broadcast() => {
+                let why = format!("{} is the subnet's own or its broadcast address", net.addr());
+                faults.0.push(Fault::at(path, why));
+            }
+            Some(net) => addresses.push(net),
+        }
+    }
+    addresses
+}
+
+fn forwarders(network: &Network) -> Vec<IpAddr> {
+    let forwarders = network.dns.iter().flat_map(|dns| &dns.forwarders);
+    forwarders.filter_map(|forwarder| forwarder.address).take(limits::HOSTS_MAX).collect()
+}
