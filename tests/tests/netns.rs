@@ -1,0 +1,17 @@
+//! Networks for real, in network namespaces of their own: bridges, rules, netd, and guests played by other
+//! namespaces with busybox's DHCP client. Needs root, iproute2, nftables, busybox and dig; says what it skips.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+#[path = "netns/conflict.rs"]
+mod conflict;
+#[path = "netns/firewall.rs"]
+mod firewall;
+#[path = "netns/guest.rs"]
+mod guest;
+#[path = "netns/life.rs"]
+mod life;
+#[path = "netns/serve.rs"]
+mod serve;
+#[path = "netns/space.rs"]
+mod space;
