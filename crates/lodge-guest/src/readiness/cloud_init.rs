@@ -183,9 +183,8 @@ pub fn log_line(log: &[u8], module: &str) -> Option<String> {
     let telling = ["Failed to install packages", "Package update failed", "Package upgrade failed"];
     let lines: Vec<&str> = log.lines().collect();
     let find = |wanted: &dyn Fn(&str) -> bool| lines.iter().position(|line| is_bad(line) && wanted(line));
-    let said = (lined == "package_update_upgrade_install")
-        .then(|| find(&|line| telling.iter().any(|words| line.contains(words))))
-        .flatten();
+    let said =
+        is_packages(module).then(|| find(&|line| telling.iter().any(|words| line.contains(words)))).flatten();
     let said = said.or_else(|| find(&|line| names(line) && line.contains("Running module")));
     let said = said.or_else(|| find(&|line| names(line))).or_else(|| find(&|_| true))?;
     let line = clean(lines[said], LINE_MAX_CHARS);
@@ -215,6 +214,19 @@ fn exception(line: &str, following: &[&str]) -> Option<String> {
         words.push_str(line.trim());
     }
     (!words.is_empty()).then(|| clean(&words, LINE_MAX_CHARS))
+}
+
+/// Does this module run the package manager, whose own words say most?
+pub fn is_packages(module: &str) -> bool {
+    matches!(module.replace('-', "_").as_str(), "package_update_upgrade_install" | "apt_configure")
+}
+
+/// The package manager's own words of why it failed, from the end of `/var/log/cloud-init-output.log`: apt's lines
+/// that begin with `E: `, dnf's with `Error: `. The first is the cause; what follows it, its consequences.
+pub fn package_manager_line(output: &[u8]) -> Option<String> {
+    let output = String::from_utf8_lossy(output);
+    let is_error = |line: &&str| line.starts_with("E: ") || line.starts_with("Error: ");
+    output.lines().find(is_error).map(|line| clean(line, LINE_MAX_CHARS))
 }
 
 /// The line of ds-identify's log that tells why no data source was found.
@@ -347,7 +359,8 @@ fn message(
     output: Option<&str>,
 ) -> String {
     match verdict {
-        Verdict::Failed(failure) => format!("cloud-init: {} failed", failure.module),
+        Verdict::Failed(failure) if failed.is_empty() => format!("cloud-init: {} failed", failure.module),
+        Verdict::Failed(_) => format!("cloud-init: {} failed", failed.join(", ")),
         Verdict::Done if recoverable.is_empty() => "cloud-init is done".to_owned(),
         Verdict::Done => "cloud-init is done, with complaints".to_owned(),
         Verdict::Running => {

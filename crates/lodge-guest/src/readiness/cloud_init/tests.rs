@@ -167,6 +167,9 @@ fn the_logs_line_of_a_failure_is_found_with_its_exception() {
         2026-11-20 13:00:01,001 - util.py[WARNING]: Something else in another module"#]].assert_eq(&lines.join("\n"));
     assert_eq!(log_line(b"2026 - util.py[DEBUG]: all is well\n", "locale"), None);
     assert_eq!(log_line(b"", "locale"), None);
+    let output = b"Reading package lists...\nE: Unable to locate package nginxx\nE: Couldn't find any package by regex\n";
+    assert_eq!(package_manager_line(output).as_deref(), Some("E: Unable to locate package nginxx"));
+    assert_eq!(package_manager_line(b"Setting up nginx\n"), None);
 }
 
 #[test]

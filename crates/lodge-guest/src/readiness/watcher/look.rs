@@ -230,11 +230,26 @@ impl Look {
                 Some(found) if !found.is_empty() => found,
                 _ => self.file(LOG, LOG_MAX_BYTES).await.unwrap_or_default().unwrap_or_default(),
             };
-            cloud_init::log_line(&log, &module)
+            let line = cloud_init::log_line(&log, &module);
+            let words =
+                if cloud_init::is_packages(&module) { self.package_manager_line().await? } else { None };
+            match (words, line) {
+                (Some(words), Some(line)) => Some(format!("{words} | {line}")),
+                (words, line) => words.or(line),
+            }
         };
         self.known.logged = Some(module);
         self.events.extend(line.map(Event::LogLine));
         Ok(())
+    }
+
+    async fn package_manager_line(&mut self) -> Result<Option<String>, GuestError> {
+        let output = self.program("grep", &["-a", "-E", "-m", "5", "^(E|Error): ", OUTPUT]).await?;
+        let output = match output {
+            Some(output) if !output.is_empty() => output,
+            _ => self.file(OUTPUT, LOG_MAX_BYTES).await?.unwrap_or_default(),
+        };
+        Ok(cloud_init::package_manager_line(&output))
     }
 
     /// A file's content. `None`: it is not there, or is not to be had this time.
