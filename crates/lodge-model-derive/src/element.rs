@@ -16,6 +16,7 @@ pub fn derive(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let ident = &input.ident;
     let reading = reading(&fields);
     let (attributes, content) = (&writing.attributes, &writing.content);
+    let open = container_word(&input.attrs, "open")?.map(|_| quote!(writer.close_start_tag();));
     Ok(quote! {
         impl ::lodge_model::xml::Element for #ident {
             #reading
@@ -25,6 +26,7 @@ pub fn derive(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             }
 
             fn write_content(&self, writer: &mut ::lodge_model::xml::Writer) {
+                #open
                 #(#content)*
             }
 

@@ -1,4 +1,10 @@
 //! The network document: libvirt's `<network>`.
+//!
+//! [`Network::complete`] adds what libvirt adds at a definition, [`Network::check`] finds contradictions.
+//! Deliberately absent: names of free bridges and other networks' subnets, which only the host knows.
+
+mod check;
+mod complete;
 
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
@@ -11,6 +17,9 @@ pub struct Network {
     /// Number of guests plugged in; only live.
     #[xml(attr, live)]
     pub connections: Option<u32>,
+    /// Whether guests may speak IPv6 among themselves without an IPv6 address on the bridge.
+    #[xml(attr)]
+    pub ipv6: Option<YesNo>,
     /// Whether guests see traffic that is for others.
     #[xml(attr = "trustGuestRxFilters")]
     pub trust_guest_rx_filters: Option<YesNo>,
@@ -47,12 +56,24 @@ pub struct Network {
     /// `<dns>`.
     #[xml(child)]
     pub dns: Option<Box<Dns>>,
+    /// `<vlan>`, kept as it is.
+    #[xml(kept = "vlan")]
+    pub vlan: Foreign,
+    /// `<bandwidth>` of the whole network.
+    #[xml(child)]
+    pub bandwidth: Option<Box<crate::domain::interface::Bandwidth>>,
+    /// `<port isolated='yes'/>`: what every interface of it is.
+    #[xml(child)]
+    pub port: Option<crate::domain::interface::PortOptions>,
     /// `<ip>`: the bridge's addresses and what is served there.
     #[xml(children = "ip")]
     pub ips: Vec<Ip>,
     /// `<route …/>`.
     #[xml(children = "route")]
     pub routes: Vec<Route>,
+    /// `<virtualport>`, kept as it is.
+    #[xml(kept = "virtualport")]
+    pub virtualport: Foreign,
     /// `<portgroup>`.
     #[xml(children = "portgroup")]
     pub port_groups: Vec<PortGroup>,
@@ -214,12 +235,12 @@ pub struct Dns {
     /// `<txt name='example' value='text'/>`.
     #[xml(children = "txt")]
     pub txts: Vec<DnsTxt>,
-    /// `<host ip='192.168.122.2'>`.
-    #[xml(children = "host")]
-    pub hosts: Vec<DnsHost>,
     /// `<srv service='…' protocol='…'/>`.
     #[xml(children = "srv")]
     pub srvs: Vec<DnsSrv>,
+    /// `<host ip='192.168.122.2'>`.
+    #[xml(children = "host")]
+    pub hosts: Vec<DnsHost>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
@@ -303,6 +324,7 @@ words! {
 
 /// `<ip address='192.168.122.1' netmask='255.255.255.0'>`.
 #[derive(Debug, Clone, PartialEq, Eq, Xml)]
+#[xml(open)]
 pub struct Ip {
     /// The family; `ipv4` if not said.
     #[xml(attr)]
@@ -495,38 +517,8 @@ impl Network {
         crate::xml::unsupported(self)
     }
 
-    /// Adds what libvirt adds at a definition: UUID, the bridge's MAC, STP and delay. A missing bridge name is
-    /// for the network crate to find, since it depends on the host.
-    pub fn complete(&mut self) {}
-
-    /// Finds contradictions.
-    pub fn check(&self) -> Result<(), Faults> {
-        Ok(())
-    }
-
     /// How guests reach the world; `None`: they do not.
     pub fn forward_mode(&self) -> Option<ForwardMode> {
         self.forward.as_deref().map(|forward| forward.mode)
-    }
-}
-
-impl Ip {
-    /// Length of the subnet's prefix, from `prefix` or `netmask`; libvirt's default by class otherwise.
-    pub fn prefix_length(&self) -> Option<u8> {
-        match (self.prefix, self.netmask, self.address) {
-            (Some(prefix), _, _) => Some(prefix),
-            (None, Some(IpAddr::V4(mask)), _) => {
-                let bits = u32::from(mask);
-                let length = u8::try_from(bits.leading_ones()).ok()?;
-                (bits.leading_ones() + bits.trailing_zeros() >= 32).then_some(length)
-            }
-            (None, Some(IpAddr::V6(_)), _) => None,
-            (None, None, IpAddr::V4(address)) => Some(match address.octets()[0] {
-                0..=127 => 8,
-                128..=191 => 16,
-                192.. => 24,
-            }),
-            (None, None, IpAddr::V6(_)) => Some(64),
-        }
     }
 }

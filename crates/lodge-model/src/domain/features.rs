@@ -159,6 +159,7 @@ words! {
 
 /// `<hyperv mode='custom'>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+#[xml(open)]
 pub struct Hyperv {
     /// Which are meant.
     #[xml(attr)]

@@ -42,9 +42,7 @@ impl Writer {
     }
 
     fn start(&mut self, name: &str) {
-        if self.open {
-            self.out.push_str(">\n");
-        }
+        self.close_start_tag();
         self.indent();
         self.out.push('<');
         self.out.push_str(name);
@@ -65,6 +63,14 @@ impl Writer {
         }
         self.open = false;
         self.texted = false;
+    }
+
+    /// Ends the start tag, so that the element gets an end tag even when it is empty.
+    pub fn close_start_tag(&mut self) {
+        if self.open {
+            self.out.push_str(">\n");
+            self.open = false;
+        }
     }
 
     /// Writes a child element.
@@ -199,10 +205,7 @@ impl Writer {
         let quotes = if double_quotes { Quotes::Double } else { Quotes::Single };
         for item in foreign.items() {
             if let ForeignItem::Element { xml, .. } = item {
-                if self.open {
-                    self.out.push_str(">\n");
-                    self.open = false;
-                }
+                self.close_start_tag();
                 self.texted = false;
                 Dump { out: &mut self.out, quotes }.text(xml, self.depth);
                 self.out.push('\n');

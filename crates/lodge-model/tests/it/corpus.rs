@@ -29,21 +29,26 @@ fn platform() -> Platform {
 }
 
 fn corpus() -> Vec<(String, PathBuf)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut found: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+    documents("corpus", 25)
+}
+
+/// All `NAME.in.xml` of a directory of documents; at least so many must be there.
+pub fn documents(dir: &str, at_least: usize) -> Vec<(String, PathBuf)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
+    let entries = fs::read_dir(&dir).expect("the documents are there");
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.expect("the directory can be read").path())
         .filter_map(|path| {
             Some((path.file_name()?.to_str()?.strip_suffix(".in.xml")?.to_owned(), path.clone()))
         })
         .collect();
     found.sort();
-    assert!(found.len() >= 25, "the corpus is there");
+    assert!(found.len() >= at_least, "{} has its documents", dir.display());
     found
 }
 
 /// The first lines that differ, for people.
-fn difference(ours: &str, theirs: &str) -> Option<String> {
+pub fn difference(ours: &str, theirs: &str) -> Option<String> {
     let (ours, theirs) = (ours.trim_end(), theirs.trim_end());
     if ours == theirs {
         return None;

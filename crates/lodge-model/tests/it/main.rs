@@ -1,3 +1,6 @@
 //! The crate through its public interface: documents in, documents out.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 mod corpus;
+mod network;
