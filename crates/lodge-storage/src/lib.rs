@@ -31,6 +31,7 @@ mod error;
 mod file;
 mod format;
 mod image;
+mod import;
 mod limits;
 mod lock;
 mod qcow2;
