@@ -155,8 +155,13 @@ fn read_u16(bytes: &[u8], at: usize) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Images of the right layout that boot nothing.
+    pub(crate) fn loader() -> Loader {
+        Loader { boot_img: boot_img(), bios_core: core_img(), efi: b"loader".to_vec() }
+    }
 
     fn boot_img() -> Vec<u8> {
         let mut image = vec![0; SECTOR];

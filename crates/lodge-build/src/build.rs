@@ -24,6 +24,7 @@ use crate::{
     dress,
     error::BuildError,
     identity,
+    packages::{self, Package},
     progress::{Phase, Progress},
     recipe::Recipe,
     tool::{self, Network, Run, Toolbox},
@@ -48,15 +49,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self { size: Bytes(8 << 30), mirror: Mirror::of_host(Path::new("/etc/apt")) }
     }
-}
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
 }
 
 /// A finished image.
@@ -117,8 +109,8 @@ async fn run(
 
     tell(Phase::Dressing, 0.0);
     let tree = Tree::open(&root)?;
-    let packages = installed(&tree)?;
-    let layout = Layout::new(settings.size, &id_seed(recipe, &packages))?;
+    let packages = packages::installed(&tree)?;
+    let layout = Layout::new(settings.size, &packages::id_seed(recipe.name, &packages))?;
     dress::dress(&tree, recipe, &settings.mirror, &layout)?;
 
     tell(Phase::BootLoader, 0.0);
@@ -196,39 +188,6 @@ fn milestone(line: &str) -> Option<(Phase, f32)> {
     marks.iter().find(|(start, ..)| line.starts_with(start)).map(|(_, phase, part)| (*phase, *part))
 }
 
-/// The installed packages, from dpkg's own status file.
-fn installed(tree: &Tree) -> Result<Vec<Package>, BuildError> {
-    let status = tree.read("var/lib/dpkg/status")?;
-    let packages = parse_status(&String::from_utf8_lossy(&status));
-    if packages.is_empty() {
-        return Err(BuildError::NotInTree { what: "installed packages".into() });
-    }
-    Ok(packages)
-}
-
-fn parse_status(text: &str) -> Vec<Package> {
-    let mut packages: Vec<_> = text
-        .split("\n\n")
-        .filter_map(|paragraph| {
-            let field =
-                |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-            let is_installed = field("Status: ")?.ends_with(" installed");
-            let package = Package { name: field("Package: ")?, version: field("Version: ")? };
-            is_installed.then_some(package)
-        })
-        .collect();
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
-    packages
-}
-
-fn id_seed(recipe: &Recipe, packages: &[Package]) -> Vec<u8> {
-    let mut digest = Sha256::new().chain_update(recipe.name);
-    for package in packages {
-        digest.update(format!("\n{}={}", package.name, package.version));
-    }
-    digest.finalize().to_vec()
-}
-
 /// `qemu-img` and not imago: it finds the zeroes, and does it in a child that a crash of the
 /// format code cannot take the daemon with. Both formats are named, none is guessed. Uncompressed:
 /// clones read through this file, and under TCG every cycle of decompression is a guest's.
@@ -299,16 +258,6 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_installed_packages_count() {
-        let text = "Package: b\nStatus: install ok installed\nVersion: 2\n\n\
-                    Package: c\nStatus: deinstall ok config-files\nVersion: 3\n\n\
-                    Package: a\nStatus: install ok installed\nVersion: 1:1-1\n";
-        let names: Vec<_> =
-            parse_status(text).into_iter().map(|p| format!("{}={}", p.name, p.version)).collect();
-        assert_eq!(names, ["a=1:1-1", "b=2"]);
-    }
 
     #[test]
     fn mmdebstrap_tells_how_far_it_is() {

@@ -232,4 +232,44 @@ mod tests {
         assert_eq!(part.size().unwrap() * SECTOR, layout.root_size());
         assert!(part.ending_lba <= gpt.header.last_usable_lba);
     }
+
+    #[tokio::test]
+    async fn a_filled_disk_has_sound_file_systems_with_what_was_in_the_tree() {
+        if !rustix::process::geteuid().is_root() || !Path::new("/sbin/e2fsck").exists() {
+            eprintln!("skipped: writing file systems needs root and e2fsprogs");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let work = crate::work::WorkDir::create(dir.path(), "t").unwrap();
+        let root = work.root();
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/motd"), "hello").unwrap();
+        std::os::unix::fs::chown(root.join("etc/motd"), Some(7), Some(8)).unwrap();
+        let layout = Layout::new(Bytes(SMALLEST), b"x").unwrap();
+        let loader = boot::tests::loader();
+        let disk = work.path().join("disk.raw");
+        lay_out(&disk, &layout, &loader, &work.path().join("esp")).unwrap();
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let toolbox = Toolbox { work: &work, cancel: &cancel, epoch_s: None };
+        fill_root(&toolbox, &disk, &layout, &root).await.unwrap();
+
+        let image = format!("{}?offset={ROOT_START}", disk.display());
+        let run = |program: &str, args: &[&str]| {
+            let output = std::process::Command::new(program).args(args).arg(&image).output().unwrap();
+            (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let (is_sound, text) = run("e2fsck", &["-f", "-n"]);
+        assert!(is_sound, "{text}");
+        assert_eq!(run("debugfs", &["-R", "cat /etc/motd"]).1, "hello");
+        let stat = run("debugfs", &["-R", "stat /etc/motd"]).1;
+        assert!(stat.contains("User:     7   Group:     8"), "{stat}");
+        // Both loaders are where they are looked for, and the file is still mostly holes.
+        let mut start = vec![0; 512];
+        let file = File::open(&disk).unwrap();
+        file.read_exact_at(&mut start, 0).unwrap();
+        assert_eq!(start[510..], [0x55, 0xaa]);
+        assert_eq!(start[0x5c..0x64], (BIOS_START / SECTOR).to_le_bytes());
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+        assert!(blocks * 512 < 128 * MIB, "{blocks} blocks");
+    }
 }

@@ -13,7 +13,7 @@
 //! `fatfs`), any network but apt's, and any registry of images to download from.
 //!
 //! Programs are started here and not through `lodge-sys`: its `spawn` is made for processes which
-//! outlive the daemon, these must die with it. See [`tool`].
+//! outlive the daemon, these must die with it. See `tool.rs`.
 
 mod apt;
 mod boot;
@@ -23,6 +23,7 @@ mod dress;
 mod error;
 mod esp;
 mod identity;
+mod packages;
 mod progress;
 mod recipe;
 mod tool;
@@ -30,8 +31,9 @@ mod tree;
 mod work;
 
 pub use apt::Mirror;
-pub use build::{Built, Package, Settings, build};
+pub use build::{Built, Settings, build};
 pub use error::BuildError;
+pub use packages::Package;
 pub use progress::{Phase, Progress};
 pub use recipe::Recipe;
 pub use tool::{MissingTool, missing_tools};
