@@ -144,6 +144,11 @@ impl Domains {
         }
     }
 
+    /// The store that all of it is kept in.
+    pub fn store(&self) -> &Store {
+        &self.shared.config.store
+    }
+
     /// Every domain's snapshot, by name.
     pub fn list(&self) -> Vec<Arc<Snapshot>> {
         self.shared.index.snapshots()

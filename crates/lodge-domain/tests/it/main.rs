@@ -3,5 +3,7 @@
 //! A guest without disks sits in its firmware, which is all that states need. Where there is no QEMU each test says
 //! so and is skipped.
 
+mod adoption;
+mod crash;
 mod lifecycle;
 mod support;
