@@ -26,6 +26,7 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{self, State};
 use lodge_qemu::qmp::MonitorError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -189,6 +190,8 @@ pub(crate) struct Owner {
     pub vmm: Option<Box<Vmm>>,
     /// The domain is neither defined nor running: its owner ends with the job at work.
     pub vanished: bool,
+    /// The note of the last start's end, on its way to the disk.
+    pub noted: Option<JoinHandle<()>>,
     job: Option<Job>,
     waiting: VecDeque<Waiting>,
 }
@@ -234,6 +237,7 @@ impl Owner {
             since: known.since,
             vmm: None,
             vanished: false,
+            noted: None,
             job: None,
             waiting: VecDeque::new(),
             entry,

@@ -5,13 +5,16 @@
 //!        ◀──────────── each taken back if a later one fails or the daemon dies ────────┘
 //! ```
 //!
-//! Note, then act: a crash leaves a log that tells the next daemon how far it came. It goes on if QEMU is there
-//! and answers, else everything is taken back (`recover.rs`); so a guest is never started twice and never lost.
+//! Note, then act: before the first step the log says that all of them may have had their effect, and after the
+//! last that it is over ([`FewNotes`]). A next daemon that finds it open asks the host how far it came: where QEMU
+//! is there and answers, the start goes on, else everything is taken back (`recover.rs`); so a guest is never
+//! started twice and never lost.
 //! The steps are in `start/steps.rs`, what QEMU is given in `start/gather.rs`, the live document in
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
 mod gather;
 mod live;
+mod notes;
 mod nvram;
 mod steps;
 #[cfg(test)]
@@ -26,7 +29,9 @@ use lodge_model::xml::WriteOptions;
 use lodge_model::{JobId, Kind};
 use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
+use self::notes::FewNotes;
 pub(crate) use self::steps::{Launch, steps};
 use crate::define::{self, Edit, blocking, summary_of};
 use crate::domains::Shared;
@@ -74,6 +79,8 @@ pub(crate) struct Launched {
     pub live: Arc<str>,
     pub document: Domain,
     pub plan: Plan,
+    /// The note of the saga's end, on its way to the disk.
+    pub noted: Option<JoinHandle<()>>,
 }
 
 /// `virsh start`.
@@ -161,8 +168,12 @@ where
     F: Future<Output = Result<(Launched, Edit), Failed>> + Send + 'static,
 {
     owner.advance(Change::StartBegan(ticket.id.unwrap_or(JobId(0))), None);
-    let launching = launch(ticket.clone());
+    let (launching, noted) = (launch(ticket.clone()), owner.noted.take());
     let work = async move {
+        if let Some(noted) = noted {
+            // The end of the start before must be on disk before the next one begins.
+            let _ = noted.await;
+        }
         let outcome = launching.await;
         let end: Ended = ended(move |owner| match outcome {
             Ok((launched, edit)) => {
@@ -191,15 +202,29 @@ pub(crate) async fn launch(
     let name = entry.name();
     ticket.tell("starting", None);
     let mut launch = Launch::new(shared, entry.id, plan, document);
+    launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;
     let db = shared.config.store.db();
     let job = ticket.id.map(|job| job.0);
     let begun = saga::begin(db, SAGA, &entry.id.to_string(), job, &launch).await;
-    let mut log = begun.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?;
-    match saga::drive(&steps(), &mut launch, &mut log, &ticket.cancel).await {
-        Ok(()) => launch.into_launched(&name),
-        Err(SagaError::Cancelled { .. }) => Err(DomainError::Aborted { act: "start", name }),
-        Err(source) => Err(DomainError::Start { name, source }),
+    let mut log = FewNotes::of(begun.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?);
+    let driven = saga::drive(&steps(), &mut launch, &mut log, &ticket.cancel).await;
+    let noted = log.ended();
+    match driven {
+        Ok(()) => launch.into_launched(&name, noted),
+        Err(error) => {
+            if let Some(noted) = noted {
+                let _ = noted.await;
+            }
+            Err(match error {
+                SagaError::Cancelled { .. } => DomainError::Aborted { act: "start", name },
+                source => DomainError::Start { name, source },
+            })
+        }
     }
+}
+
+fn not_begun(name: &Arc<str>, failure: saga::Failure) -> DomainError {
+    DomainError::Start { name: Arc::clone(name), source: SagaError::Failed { failure, left: Vec::new() } }
 }
 
 /// Takes up a start that an earlier daemon left. `Ok(None)`: it was taken back.
@@ -217,9 +242,14 @@ pub(crate) async fn resume(
     let mut launch = Launch::new(shared, entry.id, plan, document);
     let goes_on = launch.find_running().await;
     let direction = if goes_on { saga::Direction::On } else { saga::Direction::Back };
-    let (mut log, cancel) = (open.log, CancellationToken::new());
-    match saga::resume(&steps(), &mut launch, &mut log, open.position, direction, &cancel).await {
-        Ok(()) => launch.into_launched(&name).map(Some),
+    let (mut log, cancel, steps) = (open.log, CancellationToken::new(), steps());
+    let position = match open.position {
+        // Any step may have had its effect.
+        saga::Position::Forward { .. } => saga::Position::Forward { at: steps.len() - 1 },
+        back @ saga::Position::Back { .. } => back,
+    };
+    match saga::resume(&steps, &mut launch, &mut log, position, direction, &cancel).await {
+        Ok(()) => launch.into_launched(&name, None).map(Some),
         Err(error) => {
             tracing::info!(domain = %name, why = %error, "an unfinished start was taken back");
             Ok(None)
@@ -250,7 +280,8 @@ impl Plan {
 impl Owner {
     /// The guest is up: it is this owner's from now on.
     pub fn take_launched(&mut self, launched: Launched) -> Answer {
-        let Launched { vmm, live, document, plan } = launched;
+        let Launched { vmm, live, document, plan, noted } = launched;
+        self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
         self.vmm = Some(vmm);
         self.set_documents(|documents| documents.live = Some(live));

@@ -25,7 +25,6 @@ pub(crate) fn pass(
     claims: &mut Claims,
     descriptors: &mut Descriptors,
 ) -> Result<(), Failure> {
-    choose(launch)?;
     let os = &launch.document.os;
     let Some(loader) = os.loader.as_deref().filter(|loader| loader.kind == Some(LoaderKind::Pflash)) else {
         return Ok(());
@@ -39,7 +38,6 @@ pub(crate) fn pass(
     let template = nvram.template.as_deref().map(PathBuf::from).or_else(|| template_of(&code));
     if !path.exists() {
         make(&path, template.as_deref())?;
-        launch.plan.made.push(path.clone());
     }
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.map_err(|error| file_failure("open the UEFI variables", &path, &error))?;
@@ -47,8 +45,8 @@ pub(crate) fn pass(
     Ok(())
 }
 
-/// `<os firmware='efi'>`: picks the firmware and the place of the variables.
-fn choose(launch: &mut Launch) -> Result<(), Failure> {
+/// Picks the firmware of `<os firmware='efi'>` and the place of the variables. Says which file a start will make.
+pub(super) fn choose(launch: &mut Launch) -> Result<Vec<PathBuf>, Failure> {
     let default = launch.shared.config.store.root().nvram().join(format!("{}_VARS.fd", launch.plan.name));
     let os = &mut launch.document.os;
     if os.firmware == Some(Firmware::Efi) && os.loader.as_ref().is_none_or(|loader| loader.path.is_none()) {
@@ -74,9 +72,10 @@ fn choose(launch: &mut Launch) -> Result<(), Failure> {
     });
     if pflash {
         let nvram: &mut Nvram = os.nvram.get_or_insert_default();
-        nvram.path.get_or_insert_with(|| default.display().to_string());
+        let path = PathBuf::from(nvram.path.get_or_insert_with(|| default.display().to_string()).as_str());
+        return Ok(if path.exists() { Vec::new() } else { vec![path] });
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn template_of(code: &Path) -> Option<PathBuf> {

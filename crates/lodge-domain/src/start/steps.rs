@@ -13,6 +13,7 @@ use lodge_store::saga::{Context, Failure, Step};
 use lodge_sys::cgroup::{Cgroup, Outcome};
 use lodge_sys::process::{Process, boot_id};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use super::{Launched, Plan, file_failure, gather, live, remove_file};
 use crate::define::blocking;
@@ -26,6 +27,9 @@ use crate::{restore, stop};
 
 /// How long QEMU may take on bare hardware until its monitor answers.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The state of a guest whose last step is not done.
+const STARTING_UP: State = State::Paused { reason: PausedReason::StartingUp };
 
 /// The steps, in order.
 pub(crate) fn steps() -> Vec<Box<dyn Step<Launch>>> {
@@ -79,6 +83,9 @@ impl Launch {
     /// Looks for the QEMU that an earlier daemon spawned in this start. `false`: it is not to be used.
     pub async fn find_running(&mut self) -> bool {
         let dir = self.shared.config.store.root().guest(self.id.0);
+        if !dir.exists() {
+            return false;
+        }
         let record = {
             let dir = dir.clone();
             blocking(move || Record::read(&dir)).await
@@ -95,13 +102,21 @@ impl Launch {
             && let Ok(document) = Domain::parse(&text)
         {
             self.document = document;
+            // Once the record tells another state, the last step was done: what the guest does now is its own.
+            if record.last_state() != STARTING_UP {
+                self.live = Some(text.into());
+            }
         }
         self.running = Some(Running { qemu, process, record });
         true
     }
 
     /// The saga has ended well: what the owner takes on.
-    pub fn into_launched(self, name: &Arc<str>) -> Result<Launched, DomainError> {
+    pub fn into_launched(
+        self,
+        name: &Arc<str>,
+        noted: Option<JoinHandle<()>>,
+    ) -> Result<Launched, DomainError> {
         let lost = || DomainError::OwnerFailed { name: Arc::clone(name) };
         let Running { qemu, process, record } = self.running.ok_or_else(lost)?;
         let dir = self.shared.config.store.root().guest(self.id.0);
@@ -112,6 +127,7 @@ impl Launch {
             live: self.live.ok_or_else(lost)?,
             document: self.document,
             plan: self.plan,
+            noted,
         })
     }
 }
@@ -225,6 +241,10 @@ impl Step<Launch> for Spawn {
 async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
     let root = launch.shared.config.store.root();
     let (dir, relative) = (root.guest(launch.id.0), stop::cgroup_of(&launch.shared, launch.id));
+    // The directory comes first and goes last: without it there is nothing.
+    if !dir.exists() {
+        return Ok(());
+    }
     let stuck = |error: &dyn std::error::Error| Failure::of(Kind::Unavailable, error);
     lodge_qemu::kill_noted(&dir).await.map_err(|error| stuck(&error))?;
     let members = {
@@ -292,7 +312,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         console: None,
         displays: gathered.displays,
         agent: gathered.agent,
-        state: State::Paused { reason: PausedReason::StartingUp }.virt(),
+        state: STARTING_UP.virt(),
         reboot_wanted: false,
     };
     record.write(&dir).map_err(|error| file_failure("write to", &dir, &error))?;
@@ -310,6 +330,9 @@ impl Step<Launch> for Run {
     }
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        if launch.live.is_some() {
+            return forget_managed_save(launch).await;
+        }
         let dir = launch.shared.config.store.root().guest(launch.id.0);
         let Some(running) = &mut launch.running else {
             return Err(Failure::new(Kind::Internal, "there is no QEMU to run"));
@@ -347,16 +370,18 @@ impl Step<Launch> for Run {
         running.record.state = state.virt();
         running.record.write(&dir).map_err(|error| file_failure("write to", &dir, &error))?;
         launch.live = Some(text.into());
-        if let Some(memory) = launch.plan.restore.as_ref().filter(|memory| memory.managed) {
-            // The guest runs on from here: an old memory with new disks must never be used again.
-            let path = memory.file.clone();
-            remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
-        }
-        Ok(())
+        forget_managed_save(launch).await
     }
 
     async fn undo(&self, _launch: &mut Launch) -> Result<(), Failure> {
         // What ran goes with its process, which the step before takes back.
         Ok(())
     }
+}
+
+/// The guest runs on from here: an old memory with newer disks must never be used again.
+async fn forget_managed_save(launch: &Launch) -> Result<(), Failure> {
+    let Some(memory) = launch.plan.restore.as_ref().filter(|memory| memory.managed) else { return Ok(()) };
+    let path = memory.file.clone();
+    remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))
 }
