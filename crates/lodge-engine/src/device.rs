@@ -34,26 +34,28 @@ impl Engine {
     ) -> Result<Vec<InterfaceAddresses>> {
         let handle = self.find_domain(dom)?;
         match source {
-            AddressSource::Lease => self.leased(&handle),
+            AddressSource::Lease => self.leased(&handle).await,
             AddressSource::Agent => self.told_by_agent(&handle).await,
             AddressSource::Arp => arp(&handle),
         }
     }
 
     /// What netd leased to the domain's cards.
-    pub(crate) fn leased(&self, handle: &Handle) -> Result<Vec<InterfaceAddresses>> {
-        let interface = |(name, mac): (String, MacAddr)| {
-            let leases = self.networks.addresses(mac);
+    pub(crate) async fn leased(&self, handle: &Handle) -> Result<Vec<InterfaceAddresses>> {
+        let mut interfaces = Vec::new();
+        for (name, mac) in cards(handle)? {
             let address = |lease: lodge_network::Lease| Address {
                 family: AddressFamily::Ipv4,
                 ip: lease.ip.to_string(),
                 prefix: lease.prefix,
             };
-            let addresses: Vec<Address> = leases.into_iter().map(address).collect();
-            InterfaceAddresses { name, mac: Some(mac.to_string()), addresses }
-        };
-        let interfaces = cards(handle)?.into_iter().map(interface);
-        Ok(interfaces.filter(|interface| !interface.addresses.is_empty()).collect())
+            let addresses: Vec<Address> =
+                self.networks.addresses(mac).await.into_iter().map(address).collect();
+            if !addresses.is_empty() {
+                interfaces.push(InterfaceAddresses { name, mac: Some(mac.to_string()), addresses });
+            }
+        }
+        Ok(interfaces)
     }
 
     async fn told_by_agent(&self, handle: &Handle) -> Result<Vec<InterfaceAddresses>> {

@@ -111,7 +111,7 @@ impl Engine {
             closing: CancellationToken::new(),
         };
         let engine = Self { state: Arc::new(state) };
-        engine.follow_domains();
+        engine.follow_domains().await;
         engine.tell_of_networks();
         Ok(engine)
     }

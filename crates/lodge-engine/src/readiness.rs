@@ -95,17 +95,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Engine {
     /// Follows every guest that runs, and those that start later; publishes what happens to domains.
-    pub(crate) fn follow_domains(&self) {
+    pub(crate) async fn follow_domains(&self) {
         let mut events = self.domains.subscribe();
-        self.follow_all();
+        self.follow_all().await;
         let engine = self.clone();
         self.spawn(async move {
             loop {
                 match events.recv().await {
-                    Ok(event) => engine.heard(&event),
+                    Ok(event) => engine.heard(&event).await,
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!(missed, "domain events missed; looking at all");
-                        engine.follow_all();
+                        engine.follow_all().await;
                     }
                     Err(RecvError::Closed) => return,
                 }
@@ -114,25 +114,25 @@ impl Engine {
     }
 
     /// Sees to it that exactly the running guests are followed.
-    fn follow_all(&self) {
+    async fn follow_all(&self) {
         let active: Vec<DomainId> =
             self.domains.list().iter().filter(|domain| domain.is_active()).map(|domain| domain.id).collect();
         lock(&self.followers.guests).retain(|id, _| active.contains(id));
         for id in active {
             let followed = lock(&self.followers.guests).contains_key(&id);
             if let (false, Ok(handle)) = (followed, self.domains.get(id)) {
-                self.follow(&handle, false);
+                self.follow(&handle, false).await;
             }
         }
     }
 
-    fn heard(&self, event: &DomainEvent) {
+    async fn heard(&self, event: &DomainEvent) {
         let data = serde_json::json!({ "uuid": event.domain, "detail": event.kind.detail() });
         self.feed.publish(format!("domain.{}", event.kind.as_str()), event.name.to_string(), data);
         let signal = match event.kind {
             EventKind::Lifecycle(Lifecycle::Started, _) => {
                 if let Ok(handle) = self.domains.get(event.domain) {
-                    self.follow(&handle, true);
+                    self.follow(&handle, true).await;
                 }
                 return;
             }
@@ -149,11 +149,11 @@ impl Engine {
     }
 
     /// `fresh`: it has just started, so leases it has already are of an earlier life.
-    fn follow(&self, handle: &Handle, fresh: bool) {
+    async fn follow(&self, handle: &Handle, fresh: bool) {
         let Ok(document) = handle.document() else { return };
         let Some(vmm) = handle.snapshot().vmm.clone() else { return };
         let agent = vmm.agent_socket.as_deref().map(Agent::new);
-        let leases = CardLeases::new(&self.networks, &document, fresh);
+        let leases = CardLeases::new(&self.networks, &document, fresh).await;
         let sight = Sight {
             agent_channel: agent.is_some(),
             nics: !leases.macs.is_empty(),
@@ -204,13 +204,13 @@ impl Engine {
 
     /// How far the guest in a domain is.
     pub async fn readiness(&self, _caller: &Caller, dom: &str) -> Result<Readiness> {
-        Ok(self.readiness_of(&self.find_domain(dom)?))
+        Ok(self.readiness_of(&self.find_domain(dom)?).await)
     }
 
-    fn readiness_of(&self, handle: &Handle) -> Readiness {
+    async fn readiness_of(&self, handle: &Handle) -> Readiness {
         let Some(watching) = self.followers.watch(handle.id()) else { return Readiness::default() };
         let seen = watching.borrow().clone();
-        let interfaces = self.leased(handle).unwrap_or_default();
+        let interfaces = self.leased(handle).await.unwrap_or_default();
         let interfaces = if interfaces.is_empty() { unnamed(&seen.addresses) } else { interfaces };
         let accelerator = crate::view::domain(&handle.snapshot()).accelerator;
         Readiness {
@@ -240,7 +240,7 @@ impl Engine {
         if let Ok(outcome) = tokio::time::timeout(Duration::from_secs(timeout_s), waiting).await {
             return outcome;
         }
-        let now = self.readiness_of(&handle);
+        let now = self.readiness_of(&handle).await;
         let (target, phase) = (word(query.target), now.phase);
         let message =
             format!("`{dom}` is not {target} after {timeout_s} s; it is at `{phase}`: {}", now.message);
@@ -251,7 +251,7 @@ impl Engine {
     async fn wait_for(&self, handle: &Handle, target: WaitFor) -> Result<Readiness> {
         let mut events = self.domains.subscribe();
         loop {
-            if let Some(done) = self.has_come(handle, target)? {
+            if let Some(done) = self.has_come(handle, target).await? {
                 return Ok(done);
             }
             // Whatever comes first: the domain's own event, the guest's next phase, or a look by the clock.
@@ -271,10 +271,10 @@ impl Engine {
     }
 
     /// `Ok(None)`: not yet.
-    fn has_come(&self, handle: &Handle, target: WaitFor) -> Result<Option<Readiness>> {
+    async fn has_come(&self, handle: &Handle, target: WaitFor) -> Result<Option<Readiness>> {
         let snapshot = handle.snapshot();
         let (state, _) = snapshot.state.words();
-        let now = self.readiness_of(handle);
+        let now = self.readiness_of(handle).await;
         let come = match target {
             WaitFor::Stopped => return Ok((!snapshot.is_active()).then_some(now)),
             WaitFor::Running => state == "running",
@@ -403,21 +403,31 @@ struct CardLeases {
 }
 
 impl CardLeases {
-    fn new(networks: &Networks, document: &Domain, fresh: bool) -> Self {
+    async fn new(networks: &Networks, document: &Domain, fresh: bool) -> Self {
         let cards = document.devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Network);
         let macs: Vec<MacAddr> = cards.filter_map(lodge_model::domain::interface::Interface::mac).collect();
-        let leases = macs.iter().flat_map(|mac| networks.addresses(*mac));
-        let stale = leases.filter(|_| fresh).map(|lease| (lease.ip.into(), lease.expires)).collect();
-        Self { networks: networks.clone(), macs, stale }
+        let mut leases = Self { networks: networks.clone(), macs, stale: Vec::new() };
+        if fresh {
+            leases.stale = leases.all().await;
+        }
+        leases
+    }
+
+    /// Every lease by address and end.
+    async fn all(&self) -> Vec<(IpAddr, u64)> {
+        let mut all = Vec::new();
+        for mac in &self.macs {
+            let leases = self.networks.addresses(*mac).await;
+            all.extend(leases.into_iter().map(|lease| (lease.ip.into(), lease.expires)));
+        }
+        all
     }
 }
 
 #[async_trait::async_trait]
 impl Leases for CardLeases {
     async fn addresses(&self) -> Vec<IpAddr> {
-        let leases = self.macs.iter().flat_map(|mac| self.networks.addresses(*mac));
-        let current =
-            leases.map(|lease| (lease.ip.into(), lease.expires)).filter(|lease| !self.stale.contains(lease));
-        current.map(|(ip, _)| ip).collect()
+        let all = self.all().await;
+        all.into_iter().filter(|lease| !self.stale.contains(lease)).map(|(ip, _)| ip).collect()
     }
 }
