@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::probe::ProbeError;
+pub(crate) use self::probe::Throwaway;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
 
 /// The answers of one binary.

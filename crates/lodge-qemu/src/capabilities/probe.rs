@@ -99,7 +99,9 @@ impl Drop for Throwaway {
 
 impl Throwaway {
     /// Starts `binary` with `args` and a monitor on a socket pair.
-    pub(crate) async fn start(binary: &Path, args: &[&str]) -> Result<Self, ProbeError> {
+    ///
+    /// The descriptors `kept` go along under their numbers.
+    pub(crate) async fn start(binary: &Path, args: &[&str], kept: Vec<OwnedFd>) -> Result<Self, ProbeError> {
         let channel = |source: io::Error| ProbeError::Channel { binary: binary.to_owned(), source };
         let (ours, theirs) = UnixStream::pair().map_err(channel)?;
         // QEMU wants a blocking socket to begin with.
@@ -113,6 +115,9 @@ impl Throwaway {
         let monitor = format!("socket,id=m,fd={}", theirs.as_raw_fd());
         command.args(args).args(["-chardev", &monitor, "-mon", "chardev=m,mode=control"]);
         command.fd(theirs);
+        for fd in kept {
+            command.fd(fd);
+        }
         command.output(output.try_clone().map_err(channel)?.into());
         let process =
             command.spawn().map_err(|source| ProbeError::Spawn { binary: binary.to_owned(), source })?;
@@ -137,7 +142,7 @@ fn failed(binary: &Path, mut output: &std::fs::File, source: MonitorError) -> Pr
 /// Asks `binary` everything.
 pub(super) async fn ask(binary: &Path) -> Result<Capabilities, ProbeError> {
     let args = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg"];
-    let qemu = Throwaway::start(binary, &args).await?;
+    let qemu = Throwaway::start(binary, &args, Vec::new()).await?;
     match questions(binary, &qemu.monitor).await {
         Ok(capabilities) => {
             let _ = qemu.monitor.quit().await;

@@ -1,6 +1,10 @@
 //! The crate through its public API: command lines as snapshots, and the same ones with a real QEMU.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    reason = "tests: to panic is to fail, and nothing is hot"
+)]
 
 mod cases;
 mod documents;

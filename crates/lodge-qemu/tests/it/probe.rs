@@ -44,3 +44,14 @@ async fn what_is_no_qemu_is_told() {
     let other = Capabilities::probe(Path::new("/bin/echo"), None).await.unwrap_err();
     assert!(matches!(other, ProbeError::Monitor { .. }), "{other}");
 }
+
+#[tokio::test]
+async fn the_speed_of_tcg_is_measured() {
+    if !has_qemu() {
+        return;
+    }
+    let begun = Instant::now();
+    let speed = lodge_qemu::speed::measure(Path::new(QEMU), lodge_qemu::Accelerator::Tcg).await.unwrap();
+    println!("TCG takes {:.1} times as long as the host; measured in {:?}", speed.factor, begun.elapsed());
+    assert!((1.0..500.0).contains(&speed.factor), "{}", speed.factor);
+}

@@ -192,3 +192,52 @@ async fn a_qemu_that_dies_at_once_is_told_with_its_last_words() {
     let error = launch(missing).await.unwrap_err();
     assert!(error.kind() == lodge_model::Kind::NotFound && error.hint().is_some(), "{error}");
 }
+
+#[tokio::test]
+async fn a_guest_is_saved_to_libvirts_format_and_restored() {
+    use lodge_qemu::save_image::{SaveImageError, SavedGuest, Saving};
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let xml = q35("<controller type='virtio-serial' index='0'/><memballoon model='none'/>");
+    let (vmm, _) = launched(dir.path(), &xml).await;
+    vmm.monitor().cont().await.unwrap();
+    vmm.monitor().stop().await.unwrap();
+    let path = dir.path().join("guest.save");
+    let saving = Saving::create(&path, &xml, true).unwrap();
+    let mut seen = 0;
+    saving.take_memory(vmm.monitor(), |progress| seen = progress.total).await.unwrap();
+    assert!(seen >= 64 << 20, "{seen}");
+    saving.finish().unwrap();
+    vmm.stop(Stop::Kill).await.unwrap();
+
+    let saved = SavedGuest::open(&path).unwrap();
+    assert!(saved.was_running && saved.xml == xml);
+    let domain = parse(&saved.xml);
+    let incoming = |dir: &Path, known: &Capabilities| {
+        let base = spec(dir, &domain, known);
+        let mut real = Real { dir: dir.to_owned(), descriptors: Descriptors::default() };
+        let mut claims = claims(&domain, Accelerator::Tcg, &mut real);
+        claims.incoming = true;
+        let command_line = command_line(&domain, known, &claims).unwrap();
+        LaunchSpec { command_line, descriptors: real.descriptors, ..base }
+    };
+    let known = capabilities().await;
+    let again = tempfile::tempdir().unwrap();
+    let vmm = launch(incoming(again.path(), &known)).await.unwrap();
+    assert_eq!(vmm.monitor().status().await.unwrap().status.as_str(), "inmigrate");
+    saved.give_memory(vmm.monitor(), |_| {}).await.unwrap();
+    vmm.monitor().cont().await.unwrap();
+    assert!(vmm.monitor().status().await.unwrap().running);
+    vmm.stop(Stop::Kill).await.unwrap();
+
+    // A file that is cut off is told, not waited for.
+    let size = std::fs::metadata(&path).unwrap().len();
+    File::options().write(true).open(&path).unwrap().set_len(size / 2).unwrap();
+    let vmm = launch(incoming(again.path(), &known)).await.unwrap();
+    let error = SavedGuest::open(&path).unwrap().give_memory(vmm.monitor(), |_| {}).await.unwrap_err();
+    assert!(matches!(error, SaveImageError::Failed { .. } | SaveImageError::Monitor { .. }), "{error}");
+    println!("{error}: {}", vmm.last_words());
+    vmm.stop(Stop::Kill).await.unwrap();
+}
