@@ -5,12 +5,17 @@
 //! Making a [`Root`] reads nothing but the arguments, except [`Root::new`], which also looks at the user id
 //! and the environment. The methods are pure.
 
+mod error;
+mod xdg;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lodge_model::Kind;
-use lodge_sys::fs::{Lock, LockError};
+use lodge_sys::fs::Lock;
 use uuid::Uuid;
+
+pub use error::RootError;
+pub use xdg::Xdg;
 
 /// The daemon's tree of paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,82 +41,6 @@ pub enum Scope {
     Directory,
     /// An ordinary user's session.
     User,
-}
-
-/// A user's base directories; see the XDG Base Directory Specification.
-#[derive(Debug, Clone)]
-pub struct Xdg {
-    /// `$XDG_CONFIG_HOME`, else `~/.config`.
-    pub config: PathBuf,
-    /// `$XDG_DATA_HOME`, else `~/.local/share`.
-    pub data: PathBuf,
-    /// `$XDG_CACHE_HOME`, else `~/.cache`.
-    pub cache: PathBuf,
-    /// `$XDG_STATE_HOME`, else `~/.local/state`.
-    pub state: PathBuf,
-    /// `$XDG_RUNTIME_DIR`, else a directory under the cache, as libvirt does.
-    pub runtime: PathBuf,
-}
-
-/// Why a root cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RootError {
-    /// Neither `$HOME` nor the XDG variables say where a user's files are.
-    #[error("the home directory is not known")]
-    NoHome,
-    /// The path could not be made absolute.
-    #[error("cannot resolve the root `{}`", path.display())]
-    Resolve {
-        /// The path as given.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A directory of the tree could not be made.
-    #[error("cannot create the directory `{}`", path.display())]
-    Create {
-        /// The directory.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Another daemon uses the root, or its lock is out of reach.
-    #[error("cannot use the root `{}`", root.display())]
-    Lock {
-        /// The root's directory.
-        root: PathBuf,
-        /// Who holds it, or why it could not be tried.
-        source: LockError,
-    },
-}
-
-impl RootError {
-    /// Sorts the error for those who did not cause it.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::NoHome => Kind::InvalidInput,
-            Self::Lock { source: LockError::Held { .. }, .. } => Kind::Busy,
-            Self::Resolve { source, .. }
-            | Self::Create { source, .. }
-            | Self::Lock { source: LockError::Io { source, .. }, .. } => crate::store::io_kind(source),
-        }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoHome => "set HOME, or give --root DIR".to_owned(),
-            Self::Resolve { .. } => "give --root a directory whose parent can be reached".to_owned(),
-            Self::Create { path, .. } => {
-                format!("check the owner and the free space of `{}`", path.display())
-            }
-            Self::Lock { source: LockError::Held { pid, .. }, .. } => match pid {
-                Some(pid) => format!("stop that daemon (process {pid}), or give this one another --root DIR"),
-                None => "stop the daemon that uses it, or give this one another --root DIR".to_owned(),
-            },
-            Self::Lock { .. } => "run it as the user who owns the root".to_owned(),
-        })
-    }
 }
 
 impl Root {
@@ -346,25 +275,6 @@ impl Root {
     }
 }
 
-impl Xdg {
-    /// The directories the environment names. Relative paths are ignored, as the specification asks.
-    pub fn from_env() -> Result<Self, RootError> {
-        let var = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = var("HOME");
-        let of_home = |variable: &str, below: &str| {
-            var(variable).or_else(|| home.as_ref().map(|home| home.join(below))).ok_or(RootError::NoHome)
-        };
-        let cache = of_home("XDG_CACHE_HOME", ".cache")?;
-        Ok(Self {
-            config: of_home("XDG_CONFIG_HOME", ".config")?,
-            data: of_home("XDG_DATA_HOME", ".local/share")?,
-            state: of_home("XDG_STATE_HOME", ".local/state")?,
-            runtime: var("XDG_RUNTIME_DIR").unwrap_or_else(|| cache.join("lodge/run")),
-            cache,
-        })
-    }
-}
-
 /// The canonical form of a path whose last parts may be missing.
 fn canonical(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
@@ -378,6 +288,8 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use lodge_model::Kind;
+
     use super::*;
 
     #[test]

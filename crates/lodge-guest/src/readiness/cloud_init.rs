@@ -5,10 +5,15 @@
 //! `recoverable_errors` by level to each stage (`cloudinit/cmd/main.py`, `status_wrapper`). A stage's errors are
 //! the texts of Python tuples `('locale', ProcessExecutionError(…))`, or of plain exceptions.
 
+mod failure;
+mod log;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Failure;
+use failure::{failure, module_failure, seed_not_read};
+pub use log::{ds_identify_line, is_packages, log_line, package_manager_line};
 
 /// The records' digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,155 +177,8 @@ pub fn switched_off() -> Report {
     }
 }
 
-/// The line of cloud-init's log that says what failed, from its tail. `module` is a [`Failure`]'s.
-pub fn log_line(log: &[u8], module: &str) -> Option<String> {
-    let log = String::from_utf8_lossy(log);
-    // Both spellings: 22.4 names modules with `-`, 23.1 and later with `_`.
-    let (dashed, lined) = (module.replace('_', "-"), module.replace('-', "_"));
-    let names = |line: &str| line.contains(&dashed) || line.contains(&lined);
-    let is_bad = |line: &str| ["WARNING]:", "ERROR]:", "CRITICAL]:"].iter().any(|level| line.contains(level));
-    // The package module fails with its last error; these lines tell which one it was.
-    let telling = ["Failed to install packages", "Package update failed", "Package upgrade failed"];
-    let lines: Vec<&str> = log.lines().collect();
-    let find = |wanted: &dyn Fn(&str) -> bool| lines.iter().position(|line| is_bad(line) && wanted(line));
-    let said =
-        is_packages(module).then(|| find(&|line| telling.iter().any(|words| line.contains(words)))).flatten();
-    let said = said.or_else(|| find(&|line| names(line) && line.contains("Running module")));
-    let said = said.or_else(|| find(&|line| names(line))).or_else(|| find(&|_| true))?;
-    let line = clean(lines[said], LINE_MAX_CHARS);
-    Some(match exception(lines[said], &lines[said + 1..]) {
-        Some(exception) => format!("{line} | {exception}"),
-        None => line,
-    })
-}
-
-/// The exception of the trace back that follows a line, which says more than the line; for a command that failed
-/// also which and how.
-fn exception(line: &str, following: &[&str]) -> Option<String> {
-    let said = |line: &str| line.split_once("]: ").map(|(_, message)| message.to_owned());
-    // The same again at level debug stands between them (`util.logexc`).
-    let again = following.first().is_some_and(|next| said(next) == said(line));
-    let trace = usize::from(again);
-    following.get(trace).filter(|line| line.starts_with("Traceback"))?;
-    let body = following[trace + 1..].iter().take(200);
-    let end =
-        body.skip_while(|line| line.starts_with(' ') || line.is_empty()).take_while(|line| !is_stamped(line));
-    let mut words = String::new();
-    for line in end
-        .take(8)
-        .filter(|line| !matches!(line.trim(), "Exit code: -" | "Reason: -" | "Stdout: -" | "Stderr: -"))
-    {
-        words.push_str(if words.is_empty() { "" } else { "; " });
-        words.push_str(line.trim());
-    }
-    (!words.is_empty()).then(|| clean(&words, LINE_MAX_CHARS))
-}
-
-/// Does this module run the package manager, whose own words say most?
-pub fn is_packages(module: &str) -> bool {
-    matches!(module.replace('-', "_").as_str(), "package_update_upgrade_install" | "apt_configure")
-}
-
-/// The package manager's own words of why it failed, from the end of `/var/log/cloud-init-output.log`: apt's lines
-/// that begin with `E: `, dnf's with `Error: `. The first is the cause; what follows it, its consequences.
-pub fn package_manager_line(output: &[u8]) -> Option<String> {
-    let output = String::from_utf8_lossy(output);
-    let is_error = |line: &&str| line.starts_with("E: ") || line.starts_with("Error: ");
-    output.lines().find(is_error).map(|line| clean(line, LINE_MAX_CHARS))
-}
-
-/// The line of ds-identify's log that tells why no data source was found.
-pub fn ds_identify_line(log: &[u8]) -> Option<String> {
-    let log = String::from_utf8_lossy(log);
-    let telling = ["No ds found", "no datasource", "Disabled", "disabled"];
-    let found = telling.iter().find_map(|words| log.lines().rev().find(|line| line.contains(words)));
-    found.map(|line| clean(line, LINE_MAX_CHARS))
-}
-
-/// A line of the log proper begins with its date.
-fn is_stamped(line: &str) -> bool {
-    line.as_bytes().first().is_some_and(u8::is_ascii_digit)
-}
-
 fn parse(bytes: Option<&[u8]>) -> Map<String, Value> {
     bytes.and_then(|bytes| serde_json::from_slice::<Document>(bytes).ok()).unwrap_or_default().v1
-}
-
-fn failure(stage: &str, error: &str) -> Failure {
-    // `('package-update-upgrade-install', ProcessExecutionError("…"))`
-    let tuple = error.strip_prefix("('").and_then(|rest| rest.split_once("', "));
-    let (module, reason) = match tuple {
-        Some((module, reason)) => (module, reason.strip_suffix(')').unwrap_or(reason)),
-        None => (stage, error),
-    };
-    Failure {
-        module: module.chars().take(80).collect(),
-        reason: command_failure(reason)
-            .unwrap_or_else(|| reason.to_owned())
-            .chars()
-            .take(LINE_MAX_CHARS)
-            .collect(),
-        log_line: None,
-        hint: Some(hint(module)),
-        stalled: false,
-    }
-}
-
-/// `ProcessExecutionError("…\nCommand: ['a', 'b']\nExit code: 100\nReason: -\n…")` as a sentence. The text is a
-/// Python repr: its newlines are a backslash and an `n`.
-fn command_failure(reason: &str) -> Option<String> {
-    let text = reason.strip_prefix("ProcessExecutionError(")?.replace("\\n", "\n");
-    let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?.trim();
-        let value = value.trim_end_matches(['"', ')']);
-        (!matches!(value, "" | "-")).then(|| value.to_owned())
-    };
-    let words = field("Command")?;
-    let command = words.trim_matches(['[', ']']).split(", ").map(|word| word.trim_matches(['\'', '"']));
-    let command = command.collect::<Vec<_>>().join(" ");
-    Some(match (field("Reason"), field("Exit code")) {
-        (Some(reason), _) => format!("`{command}`: {reason}"),
-        (None, Some(code)) => format!("`{command}` ended with exit code {code}"),
-        (None, None) => format!("`{command}` failed"),
-    })
-}
-
-/// A complaint that is in truth the failure of a module: 23.4 and later end with no error all the same (cloud-init
-/// issue 6281).
-fn module_failure(complaint: &str) -> Option<Failure> {
-    let (module, rest) = complaint.strip_prefix("Running module ")?.split_once(' ')?;
-    rest.ends_with("failed").then(|| failure("", &format!("('{module}', the module failed)")))
-}
-
-fn hint(module: &str) -> String {
-    let words = match module.replace('-', "_").as_str() {
-        "locale" => "the image lacks the package `locales`: add it to the image",
-        "package_update_upgrade_install" | "apt_configure" => {
-            "see whether the guest reaches its package mirror and whether the packages' names are right"
-        }
-        "scripts_user" | "runcmd" | "bootcmd" => {
-            "a command of the user-data failed: its output is in the guest's \
-                                                  /var/log/cloud-init-output.log"
-        }
-        "users_groups" | "ssh" => "see `users` and the keys in the user-data",
-        "write_files" => "see `write_files` in the user-data",
-        _ => "see /var/log/cloud-init.log in the guest",
-    };
-    words.to_owned()
-}
-
-fn seed_not_read() -> Failure {
-    Failure {
-        module: "datasource".to_owned(),
-        reason: "cloud-init did not find the seed".to_owned(),
-        log_line: None,
-        hint: Some(
-            "the guest must see the seed's disk (label CIDATA), have the drivers for it early in its boot, and have \
-             NoCloud in `datasource_list` of /etc/cloud"
-                .to_owned(),
-        ),
-        stalled: false,
-    }
 }
 
 fn is_fallback(datasource: Option<&str>) -> bool {
