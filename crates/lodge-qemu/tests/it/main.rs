@@ -6,6 +6,7 @@
     reason = "tests: to panic is to fail, and nothing is hot"
 )]
 
+mod bench;
 mod cases;
 mod documents;
 mod probe;

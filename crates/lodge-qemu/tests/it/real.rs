@@ -57,7 +57,7 @@ impl Host for Real {
 }
 
 /// Networks need a host's bridge: here QEMU's own user network stands for them.
-fn with_user_network(xml: &str) -> String {
+pub fn with_user_network(xml: &str) -> String {
     let mut xml = xml.to_owned();
     for kind in ["network", "bridge", "ethernet"] {
         xml = xml.replace(&format!("<interface type='{kind}'>"), "<interface type='user'>");
@@ -65,7 +65,7 @@ fn with_user_network(xml: &str) -> String {
     xml
 }
 
-fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchSpec {
+pub fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchSpec {
     let id = domain.uuid.unwrap();
     let mut real = Real { dir: dir.to_owned(), descriptors: Descriptors::default() };
     let claims = claims(domain, Accelerator::Tcg, &mut real);
@@ -88,7 +88,7 @@ fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchSpec 
     }
 }
 
-async fn capabilities() -> Capabilities {
+pub async fn capabilities() -> Capabilities {
     Capabilities::probe(Path::new(QEMU), None).await.unwrap()
 }
 
