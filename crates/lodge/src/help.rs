@@ -108,7 +108,9 @@ pub struct Help {
 impl Help {
     /// The text.
     pub fn text(&self) -> Result<String, Failure> {
-        let grammar = args::grammar();
+        let mut grammar = args::grammar();
+        // Lays the options for everywhere over every command.
+        grammar.build();
         let Some(asked) = self.command.as_deref() else { return Ok(groups(&grammar)) };
         if asked == "exit-codes" {
             return Ok(exit_codes());

@@ -30,7 +30,7 @@ pub(super) fn qemu() -> Qemu {
         |question: &str, word: &str| asked.as_deref().is_some_and(|program| knows(program, question, word));
     let first = |files: &[&str]| files.iter().map(PathBuf::from).find(|file| file.exists());
     Qemu {
-        spice: knows("-chardev", "spicevmc"),
+        spice: knows("-spice", "spice options"),
         gpu: knows("-device", "\"virtio-gpu-pci\""),
         img: find_program("qemu-img"),
         seabios: first(&SEABIOS),
@@ -39,7 +39,8 @@ pub(super) fn qemu() -> Qemu {
     }
 }
 
-/// `qemu-system-x86_64 -chardev help`: the modules that are installed, as QEMU itself finds them.
+/// `qemu-system-x86_64 -spice help`: the modules that are installed, as QEMU itself finds them. (`-chardev help` would
+/// not do: it lists only what is loaded already.)
 fn knows(program: &Path, question: &str, word: &str) -> bool {
     output(program, &["-M", "none", question, "help"]).is_ok_and(|help| help.contains(word))
 }
