@@ -182,6 +182,9 @@ impl Plan {
             }
             _ => {}
         }
+        if let Some(dev) = self.forward_dev.as_ref().filter(|dev| !valid_ifname(dev)) {
+            faults.0.push(Fault::at("/network/forward/@dev", format!("`{dev}` is no interface name")));
+        }
         if self.mode == Mode::Bridge && !self.addresses.is_empty() {
             faults.0.push(Fault::at(
                 "/network/ip",
@@ -308,3 +311,6 @@ fn forwarders(network: &Network) -> Vec<IpAddr> {
     let forwarders = network.dns.iter().flat_map(|dns| &dns.forwarders);
     forwarders.filter_map(|forwarder| forwarder.address).take(limits::HOSTS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,6 @@ fn family(net: &IpNet) -> &'static str {
         IpNet::V6(_) => "ip6",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,7 @@ impl Book {
     /// Writes a new snapshot when the journal has grown long.
     pub fn compact(&self) -> io::Result<()> {
         let known = &mut *self.state.borrow_mut();
-        let live = known.server.as_ref().map_or(0, |server| server.table().leases().count());
+        let live = known.server.as_ref().map_or(0, |server| server.table().lease_count());
         if !known.journal.is_long(live) {
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl Book {
     pub fn counts(&self) -> (usize, usize, u64, u64) {
         let known = self.state.borrow();
         let table = known.server.as_ref().map(Server::table);
-        let leases = table.map_or(0, |table| table.leases().count());
+        let leases = table.map_or(0, super::table::Table::lease_count);
         let free = table.map_or(0, super::table::Table::free_count);
         (leases, free, self.dhcp_messages.get(), self.dns_queries.get())
     }

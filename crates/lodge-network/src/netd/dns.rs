@@ -221,3 +221,6 @@ pub fn fuzz(query: &[u8]) {
         Decision::Ignore => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

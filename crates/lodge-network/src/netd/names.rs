@@ -33,7 +33,7 @@ pub fn valid_label(label: &str) -> bool {
 pub fn valid_name(name: &str) -> bool {
     let label =
         |label: &str| valid_label(label) || label.bytes().all(|b| b.is_ascii_digit()) && !label.is_empty();
-    name.len() <= 253 && name.split('.').all(label) && name.bytes().any(|b| b.is_ascii_alphabetic())
+    name.len() <= 253 && name.split('.').all(label) && name.bytes().any(|b| !b.is_ascii_digit() && b != b'.')
 }
 
 /// All names of one network, in lower case.

@@ -290,6 +290,11 @@ impl Table {
         ended
     }
 
+    /// How many leases there are now.
+    pub fn lease_count(&self) -> usize {
+        self.bound.len()
+    }
+
     /// How many addresses nobody holds.
     pub fn free_count(&self) -> usize {
         self.free.len()
@@ -328,3 +333,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
