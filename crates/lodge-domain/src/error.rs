@@ -13,6 +13,7 @@ use lodge_model::domain::lifecycle::Denied;
 use lodge_model::{DomainId, Faults, Kind};
 use lodge_qemu::agent::AgentError;
 use lodge_qemu::qmp::MonitorError;
+use lodge_qemu::save_image::SaveImageError;
 use lodge_store::saga::SagaError;
 use lodge_store::{DbError, DefinitionError};
 
@@ -86,8 +87,8 @@ pub enum DomainError {
     #[error("cannot save domain `{name}` to `{}`", path.display())]
     Save { name: Arc<str>, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// A saved state could not be read.
-    #[error("cannot read the saved guest `{}`", path.display())]
-    SavedImage { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("cannot restore from `{}`", path.display())]
+    SavedImage { path: PathBuf, source: SaveImageError },
     /// The document given with a saved state is another machine's.
     #[error("the document given is not the one of the saved guest: {why}")]
     OtherMachine { why: String },
@@ -126,7 +127,7 @@ impl DomainError {
             Self::NotResponding { .. } | Self::WouldNotEnd { .. } | Self::Closing => Kind::Unavailable,
             Self::Agent { source, .. } => source.kind(),
             Self::Save { source, .. } => io_in(source.as_ref()).unwrap_or(Kind::Internal),
-            Self::SavedImage { source, .. } => io_in(source.as_ref()).unwrap_or(Kind::Corrupt),
+            Self::SavedImage { source, .. } => source.kind(),
             Self::File { source, .. } => io_kind(source),
             Self::OwnerFailed { .. } => Kind::Internal,
         }
@@ -161,7 +162,7 @@ impl DomainError {
             Self::Encumbered { hint, .. } => hint,
             Self::Transient { .. } => "`lodge define` it first",
             Self::Save { .. } => "check the directory's free space and permissions; the guest runs on",
-            Self::SavedImage { .. } => "give a file that `lodge save` or `virsh save` has written",
+            Self::SavedImage { source, .. } => return source.hint(),
             Self::OtherMachine { .. } => "change only what the guest cannot see, such as the disks' paths",
             Self::File { source, .. } => match io_kind(source) {
                 Kind::Exhausted => "free some space on that file system, then try again",

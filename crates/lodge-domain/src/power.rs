@@ -183,7 +183,3 @@ pub(crate) fn boot_again(owner: &mut Owner) -> Option<Work> {
         })
     }))
 }
-
-pub(crate) fn not_yet(o: &mut Owner) -> Begin {
-    Begin::Now(Err(DomainError::OwnerFailed { name: o.name() }))
-}

@@ -1,22 +1,41 @@
-//! Not written yet.
-use crate::options::{RestoreOptions, Ticket};
-use crate::owner::{Begin, Owner};
-use crate::power::not_yet;
-use lodge_model::domain::Domain;
+//! `virsh restore`: a guest goes on from the memory in a file. A start like any other, with that memory.
+
 use std::path::PathBuf;
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::lifecycle::Request;
+use lodge_qemu::qmp::Monitor;
+use lodge_qemu::save_image::{SaveImageError, SavedGuest};
+use lodge_store::saga::Failure;
+
+use crate::define::blocking;
+use crate::options::{Resumption, RestoreOptions, Ticket};
+use crate::owner::{Begin, Owner};
+use crate::start::{SavedMemory, launch_document};
+
+/// `virsh restore`.
 pub(crate) fn restore(
-    o: &mut Owner,
-    _d: &Domain,
-    _file: PathBuf,
-    _options: &RestoreOptions,
-    _t: &Ticket,
+    owner: &mut Owner,
+    document: &Domain,
+    file: PathBuf,
+    options: &RestoreOptions,
+    ticket: &Ticket,
 ) -> Begin {
-    not_yet(o)
+    if let Err(error) = owner.admit("restore", Request::Start) {
+        return Begin::Now(Err(error));
+    }
+    let memory = SavedMemory { file, managed: false, bypass_cache: options.bypass_cache };
+    let paused = options.resumption == Resumption::Paused;
+    launch_document(owner, document.clone(), Some(memory), paused, ticket)
 }
-pub(crate) async fn load(
-    _s: &crate::domains::Shared,
-    _m: &lodge_qemu::qmp::Monitor,
-    _f: &crate::start::SavedMemory,
-) -> Result<(), lodge_store::saga::Failure> {
-    Ok(())
+
+/// Gives a QEMU that waits for it the saved memory.
+pub(crate) async fn load(monitor: &Monitor, memory: &SavedMemory) -> Result<(), Failure> {
+    if memory.bypass_cache {
+        tracing::warn!(file = %memory.file.display(), "a restore past the page cache is not supported; it goes through it");
+    }
+    let file = memory.file.clone();
+    let refused = |error: &SaveImageError| Failure::of(error.kind(), error).with_hint(error.hint());
+    let saved = blocking(move || SavedGuest::open(&file)).await.map_err(|error| refused(&error))?;
+    saved.give_memory(monitor, |_| ()).await.map_err(|error| refused(&error))
 }

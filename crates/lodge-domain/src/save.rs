@@ -1,53 +1,428 @@
-//! Not written yet.
-use crate::options::{RestoreOptions, SaveOptions, Ticket};
-use crate::owner::{Begin, Owner};
-use crate::power::not_yet;
-use lodge_model::domain::Domain;
+//! `virsh save` and `managedsave`: the guest's memory to a file, then the guest is off.
+//!
+//! ```text
+//!  note ▶ FILE.part ▶ note its inode ▶ hold ▶ memory ▶ sync ▶ rename to FILE ▶ end QEMU
+//!                                      └──── fails, aborted, crash: the guest goes on, FILE.part goes ────┘
+//! ```
+//!
+//! The rename decides: before it the guest is as it was, after it the guest is saved. A next daemon knows which by
+//! the inode noted: an older file of that name is never mistaken for this save. The format is libvirt's
+//! (`lodge_qemu::save_image`). Deliberately absent: compression, and going past the page cache.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-pub(crate) fn save(o: &mut Owner, _file: PathBuf, _options: SaveOptions, _t: &Ticket) -> Begin {
-    not_yet(o)
-}
-pub(crate) fn managed_save(o: &mut Owner, _options: SaveOptions, _t: &Ticket) -> Begin {
-    not_yet(o)
-}
-pub(crate) fn remove_managed_save(o: &mut Owner) -> Begin {
-    not_yet(o)
-}
-pub(crate) async fn read_for_restore(
-    _s: &crate::domains::Shared,
-    file: &Path,
-    _o: RestoreOptions,
-) -> Result<(Domain, RestoreOptions), crate::DomainError> {
-    Err(crate::DomainError::File {
-        act: "restore from",
-        path: file.into(),
-        source: std::io::ErrorKind::Unsupported.into(),
-    })
-}
-pub(crate) struct Saved {
-    pub document: Domain,
-    pub memory: crate::start::SavedMemory,
-    pub paused: bool,
-}
-pub(crate) async fn managed_save_of(
-    _s: &crate::domains::Shared,
-    _n: &str,
-    _o: crate::StartOptions,
-) -> Result<Option<Saved>, crate::DomainError> {
-    Ok(None)
+use std::sync::Arc;
+use std::time::Duration;
+
+use lodge_model::JobId;
+use lodge_model::domain::Domain;
+use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
+use lodge_qemu::qmp::Monitor;
+use lodge_qemu::save_image::{SaveImageError, SavedGuest, Saving};
+use lodge_store::saga::{self, DbLog, Log, OpenSaga, Position};
+use lodge_sys::process::Process;
+use serde::{Deserialize, Serialize};
+
+use crate::define::{blocking, judge};
+use crate::domains::Shared;
+use crate::error::{DomainError, chain};
+use crate::index::Entry;
+use crate::options::{Resumption, RestoreOptions, SaveOptions, StartOptions, Ticket};
+use crate::owner::{Begin, Ended, Owner, Reply, ended};
+use crate::record::Record;
+use crate::start::{SavedMemory, remove_file};
+use crate::stop;
+use crate::vmm::BOOT_XML;
+
+/// The saga's kind in the store.
+pub(crate) const SAGA: &str = "domain-save";
+/// How long QEMU may take to end once all is saved.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is kept of a save under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Note {
+    name: String,
+    file: PathBuf,
+    was_running: bool,
+    /// Of `FILE.part`, once it is there.
+    inode: Option<(u64, u64)>,
 }
 
-pub(crate) const SAGA: &str = "domain-save";
-pub(crate) async fn resume(
-    _s: &std::sync::Arc<crate::domains::Shared>,
-    _e: &std::sync::Arc<crate::index::Entry>,
-    _o: lodge_store::saga::OpenSaga,
-) -> Option<crate::owner::Ended> {
+impl saga::Context for Note {
+    fn saved(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a note has string keys only")
+    }
+}
+
+/// Where a domain's managed save is; libvirt's place.
+pub(crate) fn managed_path(shared: &Shared, name: &str) -> PathBuf {
+    shared.config.store.root().managed_saves().join(format!("{name}.save"))
+}
+
+/// The domains that have one.
+pub(crate) fn managed_saves(dir: &Path) -> HashSet<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".save")?.to_owned())).collect()
+}
+
+/// `virsh save`.
+pub(crate) fn save(owner: &mut Owner, file: PathBuf, options: SaveOptions, ticket: &Ticket) -> Begin {
+    save_to(owner, "save", file, options, false, ticket)
+}
+
+/// `virsh managedsave`.
+pub(crate) fn managed_save(owner: &mut Owner, options: SaveOptions, ticket: &Ticket) -> Begin {
+    if !owner.is_persistent() {
+        return Begin::Now(Err(DomainError::Transient { act: "managedsave", name: owner.name() }));
+    }
+    let file = managed_path(&owner.shared, &owner.name());
+    save_to(owner, "managedsave", file, options, true, ticket)
+}
+
+fn save_to(
+    owner: &mut Owner,
+    act: &'static str,
+    file: PathBuf,
+    options: SaveOptions,
+    managed: bool,
+    ticket: &Ticket,
+) -> Begin {
+    if let Err(error) = owner.admit(act, Request::Save) {
+        return Begin::Now(Err(error));
+    }
+    let monitor = match owner.monitor() {
+        Ok(monitor) => monitor,
+        Err(error) => return Begin::Now(Err(error)),
+    };
+    let Some(vmm) = owner.vmm.as_deref() else {
+        return Begin::Now(Err(DomainError::NotResponding { name: owner.name() }));
+    };
+    if options.bypass_cache {
+        tracing::warn!(domain = %owner.name(), "a save past the page cache is not supported; it goes through it");
+    }
+    let was_running = matches!(owner.state, State::Running { .. });
+    let saving = Save {
+        shared: Arc::clone(&owner.shared),
+        entry: Arc::clone(&owner.entry),
+        process: vmm.process.clone(),
+        boot_xml: vmm.dir.join(BOOT_XML),
+        monitor,
+        options,
+        ticket: ticket.clone(),
+        note: Note { name: owner.name().to_string(), file, was_running, inode: None },
+    };
+    owner.advance(Change::SaveBegan(ticket.id.unwrap_or(JobId(0))), None);
+    let work = async move {
+        let outcome = saving.run().await;
+        let end: Ended = ended(move |owner| match outcome {
+            Ok(()) => {
+                owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
+                owner.is_off(ShutoffReason::Saved)
+            }
+            Err(error) => {
+                owner.advance(Change::SaveFailed, None);
+                crate::facts::look_again(owner);
+                Err(error)
+            }
+        });
+        end
+    };
+    Begin::Job { work: Box::pin(work), cancel: ticket.cancel.clone() }
+}
+
+/// One save.
+struct Save {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    process: Process,
+    boot_xml: PathBuf,
+    monitor: Monitor,
+    options: SaveOptions,
+    ticket: Ticket,
+    note: Note,
+}
+
+impl Save {
+    async fn run(mut self) -> Result<(), DomainError> {
+        let name = self.entry.name();
+        let xml = self.document().await?;
+        let db_failed = { let name = Arc::clone(&name); move |source| DomainError::Db { name, source } };
+        let db = self.shared.config.store.db();
+        let job = self.ticket.id.map(|job| job.0);
+        let begun = saga::begin(db, SAGA, &self.entry.id.to_string(), job, &self.note).await;
+        let mut log = begun.map_err(db_failed)?;
+        match self.to_file(&xml, &mut log).await {
+            Ok(()) => {
+                self.ticket.tell("ending the guest", Some(1.0));
+                let _ = stop::kill(&self.process, END_PATIENCE).await;
+                stop::clear_away(&self.shared, self.entry.id, &name).await;
+                end(&mut log).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.take_back().await;
+                end(&mut log).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The document to keep: the one the run was started with, or another one of the same machine.
+    async fn document(&self) -> Result<String, DomainError> {
+        let path = self.boot_xml.clone();
+        let read = { let path = path.clone(); blocking(move || std::fs::read_to_string(path)).await };
+        let own = read.map_err(|source| DomainError::File { act: "read", path, source })?;
+        let Some(given) = &self.options.xml else { return Ok(own) };
+        let own = Domain::parse(&own).map_err(|faults| DomainError::Document { faults })?;
+        let given = judge(&self.shared, given, false)?;
+        same_machine(&own, &given)?;
+        Ok(given.to_xml(&lodge_model::xml::WriteOptions::STORED))
+    }
+
+    async fn to_file(&mut self, xml: &str, log: &mut DbLog) -> Result<(), DomainError> {
+        let (file, name) = (self.note.file.clone(), self.entry.name());
+        let part = part_of(&file);
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| DomainError::Save {
+            name: Arc::clone(&name),
+            path: file.clone(),
+            source: error,
+        };
+        let runs_after = match self.options.resumption {
+            Resumption::AsBefore => self.note.was_running,
+            Resumption::Running => true,
+            Resumption::Paused => false,
+        };
+        self.ticket.tell("making the file", None);
+        let (at, target, xml) = (part.clone(), file.clone(), xml.to_owned());
+        let made = blocking(move || {
+            is_replaceable(&target).map_err(|error| SaveImageError::Write { path: target.clone(), source: error })?;
+            let saving = Saving::create(&at, &xml, runs_after)?;
+            let inode = std::fs::metadata(&at).map(|metadata| (metadata.dev(), metadata.ino()));
+            Ok::<_, SaveImageError>((saving, inode.map_err(|source| SaveImageError::Open { path: at, source })?))
+        });
+        let (saving, inode) = made.await.map_err(|error| failed(error.into()))?;
+        self.note.inode = Some(inode);
+        let noted = log.note(&Position::Forward { at: 1 }, &saga::Context::saved(&self.note)).await;
+        noted.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?;
+        let written = self.write(&saving);
+        let cancel = self.ticket.cancel.clone();
+        let written = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(DomainError::Aborted { act: "save", name }),
+            written = written => written,
+        };
+        written.map_err(|error| failed(error.into()))?;
+        self.ticket.tell("making it durable", Some(1.0));
+        let kept = blocking(move || {
+            saving.finish().map_err(Box::<dyn std::error::Error + Send + Sync>::from)?;
+            commit(&part, &file)?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        });
+        let path = self.note.file.clone();
+        kept.await.map_err(|source| DomainError::Save { name, path, source })
+    }
+
+    async fn write(&self, saving: &Saving) -> Result<(), SaveImageError> {
+        if self.note.was_running {
+            self.monitor.stop().await.map_err(|source| SaveImageError::Monitor { act: "save", source })?;
+        }
+        let tell = |ram: lodge_qemu::save_image::Progress| {
+            let Some(progress) = &self.ticket.progress else { return };
+            let done = ram.total.saturating_sub(ram.remaining);
+            #[expect(clippy::cast_precision_loss, reason = "it is a fraction for people")]
+            let fraction = (ram.total > 0).then(|| done as f32 / ram.total as f32);
+            progress.send_replace(crate::options::Progress {
+                phase: "saving memory".to_owned(),
+                fraction,
+                bytes: Some((done, ram.total)),
+            });
+        };
+        saving.take_memory(&self.monitor, tell).await
+    }
+
+    /// The guest goes on as it was.
+    async fn take_back(&self) {
+        undo(&self.monitor, &self.note, &self.entry.name()).await;
+    }
+}
+
+/// Breaks a save off: the guest goes on as it was, and nothing of the file is left.
+async fn undo(monitor: &Monitor, note: &Note, name: &str) {
+    let _ = monitor.migrate_cancel().await;
+    // QEMU lets the processors run only after the migration has come to its end.
+    for _ in 0..100 {
+        match monitor.migration().await {
+            Ok(now) if matches!(now.status.as_str(), "active" | "setup" | "cancelling" | "device" | "pre-switchover") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            _ => break,
+        }
+    }
+    if note.was_running
+        && let Err(error) = monitor.cont().await
+    {
+        tracing::error!(domain = name, error = %chain(&error), "a guest whose save failed could not go on");
+    }
+    let part = part_of(&note.file);
+    if let Err(error) = remove_file(part.clone()).await {
+        tracing::error!(domain = name, path = %part.display(), %error, "a half-made save was not removed");
+    }
+}
+
+async fn end(log: &mut DbLog) {
+    if let Err(error) = log.end().await {
+        tracing::warn!(saga = %log.id(), %error, "the end of a save could not be noted");
+    }
+}
+
+/// The file under work.
+fn part_of(file: &Path) -> PathBuf {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// Only a plain file is replaced; a device or a directory is somebody's mistake.
+fn is_replaceable(file: &Path) -> io::Result<()> {
+    match std::fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there and is no plain file"))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn commit(part: &Path, file: &Path) -> io::Result<()> {
+    std::fs::rename(part, file)?;
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(dir)?.sync_all()
+}
+
+/// Settles a save that an earlier daemon left. `None`: the guest goes on; it is to be looked for.
+pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Option<Ended> {
+    let name = entry.name();
+    let mut log = open.log;
+    let Ok(note) = serde_json::from_value::<Note>(open.saved) else {
+        tracing::error!(domain = %name, "the note of an unfinished save is unreadable");
+        return None;
+    };
+    let file = note.file.clone();
+    let there = blocking(move || std::fs::metadata(file).map(|now| (now.dev(), now.ino())).ok()).await;
+    let dir = shared.config.store.root().guest(entry.id.0);
+    if note.inode.is_some() && there == note.inode {
+        let record = { let dir = dir.clone(); blocking(move || Record::read(&dir).ok().flatten()).await };
+        let process = record.and_then(|record| Process::hold(record.identity()?).ok().flatten());
+        if let Some(process) = process {
+            let _ = stop::kill(&process, END_PATIENCE).await;
+        }
+        stop::clear_away(shared, entry.id, &name).await;
+        end(&mut log).await;
+        let managed = note.file == managed_path(shared, &name);
+        tracing::info!(domain = %name, file = %note.file.display(), "an unfinished save was finished");
+        return Some(ended(move |owner| {
+            owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
+            owner.set_state(State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown }, None);
+            owner.is_off(ShutoffReason::Saved)
+        }));
+    }
+    match lodge_qemu::adopt(&dir, entry.id, Duration::from_secs(2)).await {
+        Ok(qemu) => undo(qemu.monitor(), &note, &name).await,
+        Err(error) => {
+            tracing::warn!(domain = %name, error = %chain(&error), "a guest in the midst of a save does not answer");
+            let _ = remove_file(part_of(&note.file)).await;
+        }
+    }
+    end(&mut log).await;
+    tracing::info!(domain = %name, file = %note.file.display(), "an unfinished save was taken back");
     None
 }
-pub(crate) fn managed_path(s: &crate::domains::Shared, name: &str) -> PathBuf {
-    s.config.store.root().managed_saves().join(format!("{name}.save"))
+
+/// `virsh managedsave-remove`.
+pub(crate) fn remove_managed_save(owner: &mut Owner) -> Begin {
+    let path = managed_path(&owner.shared, &owner.name());
+    Begin::job(async move {
+        let removed = remove_file(path.clone()).await;
+        ended(move |owner| {
+            removed.map_err(|source| DomainError::File { act: "remove", path, source })?;
+            owner.amend_snapshot(|snapshot| snapshot.managed_save = false);
+            Ok(Reply::Done)
+        })
+    })
 }
-pub(crate) fn managed_saves(_d: &Path) -> std::collections::HashSet<String> {
-    std::collections::HashSet::new()
+
+/// A managed save to start from.
+pub(crate) struct Saved {
+    pub document: Domain,
+    pub memory: SavedMemory,
+    pub paused: bool,
+}
+
+/// The managed save of a domain that is about to start, if there is one and it is wanted.
+pub(crate) async fn managed_save_of(
+    shared: &Shared,
+    name: &str,
+    options: StartOptions,
+) -> Result<Option<Saved>, DomainError> {
+    let file = managed_path(shared, name);
+    let there = { let file = file.clone(); blocking(move || file.exists()).await };
+    if !there {
+        return Ok(None);
+    }
+    if options.force_boot {
+        let removed = remove_file(file.clone()).await;
+        removed.map_err(|source| DomainError::File { act: "remove", path: file, source })?;
+        return Ok(None);
+    }
+    let saved = open(&file).await?;
+    let document = judge(shared, &saved.xml, false)?;
+    let memory = SavedMemory { file, managed: true, bypass_cache: options.bypass_cache };
+    Ok(Some(Saved { document, memory, paused: !saved.was_running }))
+}
+
+/// Reads what a saved guest's file says of itself.
+async fn open(file: &Path) -> Result<SavedGuest, DomainError> {
+    let path = file.to_owned();
+    let opened = { let path = path.clone(); blocking(move || SavedGuest::open(&path)).await };
+    opened.map_err(|source| DomainError::SavedImage { path, source })
+}
+
+/// What a restore is of: the document, and options in which nothing is left to the image.
+pub(crate) async fn read_for_restore(
+    shared: &Shared,
+    file: &Path,
+    mut options: RestoreOptions,
+) -> Result<(Domain, RestoreOptions), DomainError> {
+    let saved = open(file).await?;
+    let own = judge(shared, &saved.xml, false)?;
+    if options.resumption == Resumption::AsBefore {
+        options.resumption = if saved.was_running { Resumption::Running } else { Resumption::Paused };
+    }
+    let Some(given) = &options.xml else { return Ok((own, options)) };
+    let given = judge(shared, given, false)?;
+    same_machine(&own, &given)?;
+    Ok((given, options))
+}
+
+/// Memory belongs to the machine it was taken from: what the guest can see must be the same.
+fn same_machine(own: &Domain, given: &Domain) -> Result<(), DomainError> {
+    let counts = |domain: &Domain| {
+        let devices = &domain.devices;
+        [devices.disks.len(), devices.interfaces.len(), devices.controllers.len(), devices.channels.len(), devices.videos.len()]
+    };
+    let differs = [
+        ("its name is another", own.name != given.name),
+        ("its uuid is another", own.uuid != given.uuid),
+        ("its machine type is another", own.os.kind.machine != given.os.kind.machine),
+        ("its memory is of another size", own.memory.size != given.memory.size),
+        ("it has another number of processors", own.vcpu.as_ref().map(|vcpu| vcpu.count) != given.vcpu.as_ref().map(|vcpu| vcpu.count)),
+        ("it has other devices", counts(own) != counts(given)),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        Some((why, _)) => Err(DomainError::OtherMachine { why: why.to_owned() }),
+        None => Ok(()),
+    }
 }

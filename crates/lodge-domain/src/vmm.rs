@@ -26,6 +26,9 @@ pub(crate) const CONSOLE_LOG: &str = "console.log";
 /// Name of the live document in a guest's directory.
 pub(crate) const LIVE_XML: &str = "live.xml";
 
+/// Name of the document the run was started with, in a guest's directory.
+pub(crate) const BOOT_XML: &str = "boot.xml";
+
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The way to QEMU's monitor.

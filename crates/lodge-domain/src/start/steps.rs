@@ -22,7 +22,7 @@ use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::ports::{AttachedNic, ClaimedDisk, PortError, SeedDisk};
 use crate::record::{Record, replace, unix_ms};
-use crate::vmm::{LIVE_XML, Policies, Vmm};
+use crate::vmm::{BOOT_XML, LIVE_XML, Policies, Vmm};
 use crate::{restore, stop};
 
 /// How long QEMU may take on bare hardware until its monitor answers.
@@ -315,7 +315,8 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         state: STARTING_UP.virt(),
         reboot_wanted: false,
     };
-    record.write(&dir).map_err(|error| file_failure("write to", &dir, &error))?;
+    let written = replace(&dir.join(BOOT_XML), launch.plan.xml.as_bytes()).and_then(|()| record.write(&dir));
+    written.map_err(|error| file_failure("write to", &dir, &error))?;
     launch.running = Some(Running { qemu, process, record });
     Ok(())
 }
@@ -348,7 +349,7 @@ impl Step<Launch> for Run {
             failure
         };
         if let Some(memory) = &launch.plan.restore {
-            restore::load(&launch.shared, &monitor, memory).await?;
+            restore::load(&monitor, memory).await?;
         }
         let chardevs = monitor.chardevs().await.map_err(|error| refused(&error))?;
         live::complete(
