@@ -162,7 +162,7 @@ impl DomainError {
             Self::Encumbered { hint, .. } => hint,
             Self::Transient { .. } => "`lodge define` it first",
             Self::Save { .. } => "check the directory's free space and permissions; the guest runs on",
-            Self::SavedImage { source, .. } => return source.hint(),
+            Self::SavedImage { source, .. } => return source.hint().map(str::to_owned),
             Self::OtherMachine { .. } => "change only what the guest cannot see, such as the disks' paths",
             Self::File { source, .. } => match io_kind(source) {
                 Kind::Exhausted => "free some space on that file system, then try again",

@@ -9,7 +9,7 @@ use lodge_qemu::save_image::{SaveImageError, SavedGuest};
 use lodge_store::saga::Failure;
 
 use crate::define::blocking;
-use crate::options::{Resumption, RestoreOptions, Ticket};
+use crate::options::{RestoreOptions, Resumption, Ticket};
 use crate::owner::{Begin, Owner};
 use crate::start::{SavedMemory, launch_document};
 
@@ -35,7 +35,8 @@ pub(crate) async fn load(monitor: &Monitor, memory: &SavedMemory) -> Result<(), 
         tracing::warn!(file = %memory.file.display(), "a restore past the page cache is not supported; it goes through it");
     }
     let file = memory.file.clone();
-    let refused = |error: &SaveImageError| Failure::of(error.kind(), error).with_hint(error.hint());
+    let refused =
+        |error: &SaveImageError| Failure::of(error.kind(), error).with_hint(error.hint().map(str::to_owned));
     let saved = blocking(move || SavedGuest::open(&file)).await.map_err(|error| refused(&error))?;
     saved.give_memory(monitor, |_| ()).await.map_err(|error| refused(&error))
 }

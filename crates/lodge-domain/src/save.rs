@@ -29,7 +29,7 @@ use crate::define::{blocking, judge};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::index::Entry;
-use crate::options::{Resumption, RestoreOptions, SaveOptions, StartOptions, Ticket};
+use crate::options::{RestoreOptions, Resumption, SaveOptions, StartOptions, Ticket};
 use crate::owner::{Begin, Ended, Owner, Reply, ended};
 use crate::record::Record;
 use crate::start::{SavedMemory, remove_file};
@@ -149,7 +149,10 @@ impl Save {
     async fn run(mut self) -> Result<(), DomainError> {
         let name = self.entry.name();
         let xml = self.document().await?;
-        let db_failed = { let name = Arc::clone(&name); move |source| DomainError::Db { name, source } };
+        let db_failed = {
+            let name = Arc::clone(&name);
+            move |source| DomainError::Db { name, source }
+        };
         let db = self.shared.config.store.db();
         let job = self.ticket.id.map(|job| job.0);
         let begun = saga::begin(db, SAGA, &self.entry.id.to_string(), job, &self.note).await;
@@ -173,7 +176,10 @@ impl Save {
     /// The document to keep: the one the run was started with, or another one of the same machine.
     async fn document(&self) -> Result<String, DomainError> {
         let path = self.boot_xml.clone();
-        let read = { let path = path.clone(); blocking(move || std::fs::read_to_string(path)).await };
+        let read = {
+            let path = path.clone();
+            blocking(move || std::fs::read_to_string(path)).await
+        };
         let own = read.map_err(|source| DomainError::File { act: "read", path, source })?;
         let Some(given) = &self.options.xml else { return Ok(own) };
         let own = Domain::parse(&own).map_err(|faults| DomainError::Document { faults })?;
@@ -198,10 +204,14 @@ impl Save {
         self.ticket.tell("making the file", None);
         let (at, target, xml) = (part.clone(), file.clone(), xml.to_owned());
         let made = blocking(move || {
-            is_replaceable(&target).map_err(|error| SaveImageError::Write { path: target.clone(), source: error })?;
+            is_replaceable(&target)
+                .map_err(|error| SaveImageError::Write { path: target.clone(), source: error })?;
             let saving = Saving::create(&at, &xml, runs_after)?;
             let inode = std::fs::metadata(&at).map(|metadata| (metadata.dev(), metadata.ino()));
-            Ok::<_, SaveImageError>((saving, inode.map_err(|source| SaveImageError::Open { path: at, source })?))
+            Ok::<_, SaveImageError>((
+                saving,
+                inode.map_err(|source| SaveImageError::Open { path: at, source })?,
+            ))
         });
         let (saving, inode) = made.await.map_err(|error| failed(error.into()))?;
         self.note.inode = Some(inode);
@@ -255,7 +265,12 @@ async fn undo(monitor: &Monitor, note: &Note, name: &str) {
     // QEMU lets the processors run only after the migration has come to its end.
     for _ in 0..100 {
         match monitor.migration().await {
-            Ok(now) if matches!(now.status.as_str(), "active" | "setup" | "cancelling" | "device" | "pre-switchover") => {
+            Ok(now)
+                if matches!(
+                    now.status.as_str(),
+                    "active" | "setup" | "cancelling" | "device" | "pre-switchover"
+                ) =>
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             _ => break,
@@ -314,7 +329,10 @@ pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
     let there = blocking(move || std::fs::metadata(file).map(|now| (now.dev(), now.ino())).ok()).await;
     let dir = shared.config.store.root().guest(entry.id.0);
     if note.inode.is_some() && there == note.inode {
-        let record = { let dir = dir.clone(); blocking(move || Record::read(&dir).ok().flatten()).await };
+        let record = {
+            let dir = dir.clone();
+            blocking(move || Record::read(&dir).ok().flatten()).await
+        };
         let process = record.and_then(|record| Process::hold(record.identity()?).ok().flatten());
         if let Some(process) = process {
             let _ = stop::kill(&process, END_PATIENCE).await;
@@ -325,7 +343,10 @@ pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         tracing::info!(domain = %name, file = %note.file.display(), "an unfinished save was finished");
         return Some(ended(move |owner| {
             owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
-            owner.set_state(State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown }, None);
+            owner.set_state(
+                State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
+                None,
+            );
             owner.is_off(ShutoffReason::Saved)
         }));
     }
@@ -368,7 +389,10 @@ pub(crate) async fn managed_save_of(
     options: StartOptions,
 ) -> Result<Option<Saved>, DomainError> {
     let file = managed_path(shared, name);
-    let there = { let file = file.clone(); blocking(move || file.exists()).await };
+    let there = {
+        let file = file.clone();
+        blocking(move || file.exists()).await
+    };
     if !there {
         return Ok(None);
     }
@@ -386,7 +410,10 @@ pub(crate) async fn managed_save_of(
 /// Reads what a saved guest's file says of itself.
 async fn open(file: &Path) -> Result<SavedGuest, DomainError> {
     let path = file.to_owned();
-    let opened = { let path = path.clone(); blocking(move || SavedGuest::open(&path)).await };
+    let opened = {
+        let path = path.clone();
+        blocking(move || SavedGuest::open(&path)).await
+    };
     opened.map_err(|source| DomainError::SavedImage { path, source })
 }
 
@@ -411,14 +438,23 @@ pub(crate) async fn read_for_restore(
 fn same_machine(own: &Domain, given: &Domain) -> Result<(), DomainError> {
     let counts = |domain: &Domain| {
         let devices = &domain.devices;
-        [devices.disks.len(), devices.interfaces.len(), devices.controllers.len(), devices.channels.len(), devices.videos.len()]
+        [
+            devices.disks.len(),
+            devices.interfaces.len(),
+            devices.controllers.len(),
+            devices.channels.len(),
+            devices.videos.len(),
+        ]
     };
     let differs = [
         ("its name is another", own.name != given.name),
         ("its uuid is another", own.uuid != given.uuid),
         ("its machine type is another", own.os.kind.machine != given.os.kind.machine),
         ("its memory is of another size", own.memory.size != given.memory.size),
-        ("it has another number of processors", own.vcpu.as_ref().map(|vcpu| vcpu.count) != given.vcpu.as_ref().map(|vcpu| vcpu.count)),
+        (
+            "it has another number of processors",
+            own.vcpu.as_ref().map(|vcpu| vcpu.count) != given.vcpu.as_ref().map(|vcpu| vcpu.count),
+        ),
         ("it has other devices", counts(own) != counts(given)),
     ];
     match differs.into_iter().find(|(_, differs)| *differs) {

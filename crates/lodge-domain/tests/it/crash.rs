@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lodge_domain::{DefineOptions, DestroyOptions, Domains, Handle, StartOptions, Ticket, UndefineOptions};
+use lodge_domain::{
+    DefineOptions, DestroyOptions, Domains, Handle, SaveOptions, StartOptions, Ticket, UndefineOptions,
+};
 
 use crate::support::{Fakes, World, config, has_qemu, processes_below, tiny_with};
 
@@ -28,11 +30,13 @@ enum Mode {
     Off,
     Running,
     Paused,
+    Saved,
 }
 
-const ACTS: [(&str, &[Mode], Mode); 6] = [
-    ("define", &[Mode::Undefined, Mode::Off, Mode::Running, Mode::Paused], Mode::Off),
-    ("start", &[Mode::Off], Mode::Running),
+const ACTS: [(&str, &[Mode], Mode); 7] = [
+    ("define", &[Mode::Undefined, Mode::Off, Mode::Running, Mode::Paused, Mode::Saved], Mode::Off),
+    ("start", &[Mode::Off, Mode::Saved], Mode::Running),
+    ("managedsave", &[Mode::Running], Mode::Saved),
     ("suspend", &[Mode::Running], Mode::Paused),
     ("resume", &[Mode::Paused], Mode::Running),
     ("destroy", &[Mode::Running, Mode::Paused], Mode::Off),
@@ -53,6 +57,7 @@ fn mode_of(domains: &Domains, name: &str) -> (Mode, Option<u32>) {
     match view.state.words().0 {
         "running" => (Mode::Running, pid),
         "paused" => (Mode::Paused, pid),
+        "shut off" if view.managed_save => (Mode::Saved, pid),
         "shut off" => (Mode::Off, pid),
         other => panic!("{name} is {other}"),
     }
@@ -128,6 +133,7 @@ async fn do_it(
             domains.define(&tiny_with(name, &top, ""), DefineOptions::default()).await.map(drop)
         }
         "start" => guest(name)?.start(StartOptions::default(), Ticket::default()).await,
+        "managedsave" => guest(name)?.managed_save(SaveOptions::default(), Ticket::default()).await,
         "suspend" => guest(name)?.suspend().await,
         "resume" => guest(name)?.resume().await,
         "destroy" => guest(name)?.destroy(DestroyOptions::default()).await,
@@ -208,7 +214,7 @@ async fn killing_the_daemon_under_load_harms_no_guest() {
         if view.is_active() {
             guest.destroy(DestroyOptions::default()).await.unwrap();
         }
-        guest.undefine(UndefineOptions::default()).await.unwrap();
+        guest.undefine(UndefineOptions { managed_save: true, ..UndefineOptions::default() }).await.unwrap();
     }
     domains.close(Duration::from_secs(5)).await;
     assert!(world.processes().is_empty() && world.cgroups().is_empty(), "{}", world.leavings());

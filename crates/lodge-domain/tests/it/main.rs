@@ -5,5 +5,8 @@
 
 mod adoption;
 mod crash;
+mod definitions;
 mod lifecycle;
+mod policy;
+mod save;
 mod support;

@@ -233,11 +233,24 @@ pub async fn config(dir: &Path) -> DomainsConfig {
 
 pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
     DomainsConfig {
-        store: Store::open(&Root::at(dir).unwrap()).unwrap(),
+        store: open_store(dir),
         capabilities: Arc::new(capabilities),
         accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
         speed: Speed { factor: 3.0 },
         user: None,
+    }
+}
+
+/// A daemon that was killed while it started a process leaves its lock with that process until its exec.
+fn open_store(dir: &Path) -> Store {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match Store::open(&Root::at(dir).unwrap()) {
+            Err(error) if error.kind() == Kind::Busy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other.unwrap(),
+        }
     }
 }
 
