@@ -73,6 +73,13 @@ fn reading(fields: &[XmlField]) -> TokenStream {
     });
     let child_arms = fields.iter().filter_map(|field| child_arm(field, &slot(field), &foreign));
     let (parts_attribute, parts_child) = parts(fields);
+    let keeps = || fields.iter().flat_map(|field| &field.keeps);
+    let kept_attributes = keeps().filter_map(|word| word.strip_prefix('@')).map(|name| {
+        quote!(#name => reader.unknown_attribute(node, &attribute, ::core::option::Option::Some(&mut slot_foreign), true),)
+    });
+    let kept_children = keeps().filter(|word| !word.starts_with('@')).map(|name| {
+        quote!(("", #name) => reader.unknown_element(child, ::core::option::Option::Some(&mut slot_foreign), true),)
+    });
     let text = fields.iter().find(|field| field.role == Role::Text).map(|field| {
         let slot = slot(field);
         quote!(#slot = reader.text(node);)
@@ -105,6 +112,7 @@ fn reading(fields: &[XmlField]) -> TokenStream {
             for attribute in node.attributes() {
                 match ::lodge_model::xml::attribute_key(&attribute) {
                     #(#attribute_arms)*
+                    #(#kept_attributes)*
                     name if !tag.is_empty() && name == tag => {}
                     #(#parts_attribute)*
                     _ => reader.unknown_attribute(node, &attribute, #foreign),
@@ -117,6 +125,7 @@ fn reading(fields: &[XmlField]) -> TokenStream {
                 }
                 match ::lodge_model::xml::element_key(child) {
                     #(#child_arms)*
+                    #(#kept_children)*
                     #(#parts_child)*
                     _ => reader.unknown_element(child, #foreign),
                 }

@@ -44,6 +44,8 @@ pub struct XmlField {
     pub secret: bool,
     pub known: bool,
     pub double_quotes: bool,
+    /// Of a foreign field: elements (and `@attributes`) that libvirt knows, so they are no fault.
+    pub keeps: Vec<String>,
 }
 
 impl XmlField {
@@ -65,6 +67,7 @@ impl XmlField {
             secret: false,
             known: false,
             double_quotes: false,
+            keeps: Vec::new(),
         };
         let mut role = None;
         for attribute in annotations(&field.attrs) {
@@ -89,6 +92,11 @@ impl XmlField {
                     "kept" => Role::Kept,
                     "hex" => {
                         made.hex = Some(meta.value()?.parse::<LitInt>()?.base10_parse()?);
+                        return Ok(());
+                    }
+                    "keeps" => {
+                        let words = meta.value()?.parse::<LitStr>()?.value();
+                        made.keeps = words.split_whitespace().map(str::to_owned).collect();
                         return Ok(());
                     }
                     "required" => return set(&mut made.required),

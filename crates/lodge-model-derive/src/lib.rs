@@ -14,6 +14,7 @@
 //! | `children` | all children of that name | `Vec<T>` with `T: Element` |
 //! | `flatten` | more attributes and children of the same element | `T: Part` |
 //! | `foreign` | what no other field knows | `Foreign`; `known`: it is no fault that it is there |
+//! | `foreign, keeps = "a @b"` | the same; element `a` and attribute `b` are libvirt's, so strict reading lets them pass | `Foreign` |
 //! | `kept` | a child element that libvirt knows and Lodge does not yet, kept in its place | `Foreign` |
 //!
 //! Further words: `required` (its absence is a fault), `live` (written only in the live form), `secret` (written

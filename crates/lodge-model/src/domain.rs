@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod chardev;
+mod check;
 mod complete;
 pub mod controller;
 pub mod cpu;
@@ -21,11 +22,13 @@ pub mod lifecycle;
 pub mod lodge;
 pub mod memory;
 pub mod os;
+mod places;
 mod platform;
 
 use crate::xml::words::words;
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
 use crate::{DomainId, Fault, Faults};
+use complete::target_number;
 pub use lodge::LodgeGuest;
 pub use platform::{Firmware, Machine, Platform};
 
@@ -200,10 +203,5 @@ impl Domain {
     /// Its identity, once it has one.
     pub fn id(&self) -> Option<DomainId> {
         self.uuid
-    }
-
-    /// Finds contradictions; every fault names its element.
-    pub fn check(&self) -> Result<(), Faults> {
-        Ok(())
     }
 }

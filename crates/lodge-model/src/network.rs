@@ -106,7 +106,7 @@ pub struct Forward {
     #[xml(children = "interface")]
     pub interfaces: Vec<ForwardInterface>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver pf address @managed")]
     pub foreign: Foreign,
 }
 

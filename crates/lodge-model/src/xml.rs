@@ -22,6 +22,7 @@ pub(crate) use value::read_number;
 pub(crate) use words::unknown_word;
 pub use words::{OnOff, YesNo};
 pub use writer::Writer;
+pub(crate) use writer::escaped;
 
 use crate::{Fault, Faults};
 
@@ -158,5 +159,6 @@ pub(crate) fn write<T: Element>(value: &T, root: &str, options: WriteOptions) ->
 pub(crate) fn unsupported<T: Element>(value: &T) -> Vec<Fault> {
     let mut found = Vec::new();
     value.visit_foreign(&mut |item| found.push(item.as_fault()));
+    found.sort_by_key(|fault: &Fault| (fault.line, fault.column));
     found
 }

@@ -157,7 +157,7 @@ pub struct PciAddress {
     #[xml(attr)]
     pub multifunction: Option<OnOff>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "zpci")]
     pub foreign: Foreign,
 }
 

@@ -38,7 +38,7 @@ pub struct CharDevice {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "acpi")]
     pub foreign: Foreign,
 }
 
@@ -84,7 +84,7 @@ pub struct CharSource {
     #[xml(attr)]
     pub channel: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "seclabel reconnect @master @slave @wiremode")]
     pub foreign: Foreign,
 }
 

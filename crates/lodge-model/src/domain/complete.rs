@@ -15,6 +15,8 @@ mod pci_buses;
 mod screens;
 mod usb;
 
+pub(super) use disks::target_number;
+
 use super::devices::Devices;
 use super::{Domain, Platform};
 use crate::{Fault, Faults};

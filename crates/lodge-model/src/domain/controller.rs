@@ -49,7 +49,7 @@ pub struct Controller {
     #[xml(child = "pcihole64")]
     pub pci_hole64: Option<Box<PciHole>>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@maxGrantFrames @maxEventChannels")]
     pub foreign: Foreign,
 }
 
@@ -96,7 +96,7 @@ pub struct ControllerTarget {
     #[xml(leaf)]
     pub node: Option<u32>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@memReserve")]
     pub foreign: Foreign,
 }
 
@@ -130,7 +130,7 @@ pub struct ControllerDriver {
     #[xml(attr)]
     pub iothread: Option<u32>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "iothreads @iommu @ats @packed @page_per_vq")]
     pub foreign: Foreign,
 }
 

@@ -75,7 +75,7 @@ pub struct CpuTune {
     #[xml(children = "iothreadpin")]
     pub iothread_pins: Vec<IothreadPin>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "iothreadsched vcpusched emulatorsched cachetune memorytune")]
     pub foreign: Foreign,
 }
 
@@ -170,7 +170,7 @@ pub struct Cpu {
     #[xml(child)]
     pub numa: Option<Box<Numa>>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "signature @deprecated_features")]
     pub foreign: Foreign,
 }
 
@@ -286,7 +286,7 @@ pub struct Numa {
     #[xml(children = "cell")]
     pub cells: Vec<NumaCell>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "interconnects")]
     pub foreign: Foreign,
 }
 
@@ -312,6 +312,6 @@ pub struct NumaCell {
     #[xml(attr)]
     pub discard: Option<YesNo>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "distances cache")]
     pub foreign: Foreign,
 }

@@ -106,7 +106,7 @@ pub struct Devices {
     #[xml(child)]
     pub vsock: Option<Box<Vsock>>,
     /// What this struct does not know: file systems, host devices, TPMs …
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "pstore")]
     pub foreign: Foreign,
 }
 
@@ -186,7 +186,7 @@ pub struct Memballoon {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver")]
     pub foreign: Foreign,
 }
 
@@ -222,7 +222,7 @@ pub struct Rng {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver")]
     pub foreign: Foreign,
 }
 
@@ -300,7 +300,7 @@ pub struct Vsock {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver")]
     pub foreign: Foreign,
 }
 

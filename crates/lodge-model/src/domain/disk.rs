@@ -93,7 +93,7 @@ pub struct Disk {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "throttlefilters backenddomain")]
     pub foreign: Foreign,
 }
 
@@ -193,7 +193,10 @@ pub struct DiskDriver {
     #[xml(attr)]
     pub queue_size: Option<u32>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(
+        foreign,
+        keeps = "metadata_cache iothreads statistics @iommu @ats @packed @page_per_vq @discard_no_unref"
+    )]
     pub foreign: Foreign,
 }
 
@@ -239,7 +242,10 @@ pub struct DiskSource {
     #[xml(children = "seclabel")]
     pub seclabels: Vec<super::devices::SecLabel>,
     /// What this struct does not know; among it hosts, encryption and slices.
-    #[xml(foreign)]
+    #[xml(
+        foreign,
+        keeps = "host auth encryption slices reservations initiator address ssl cookies readahead timeout snapshot config dataStore identity nfs reconnect @query @tls @tlsHostname @fdgroup @namespace @managed @type @path"
+    )]
     pub foreign: Foreign,
 }
 
@@ -262,7 +268,7 @@ pub struct BackingStore {
     #[xml(child = "backingStore")]
     pub backing_store: Option<Box<BackingStore>>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@id")]
     pub foreign: Foreign,
 }
 
@@ -326,7 +332,7 @@ pub struct DiskTarget {
     #[xml(attr)]
     pub rotation_rate: Option<u32>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@dpofua")]
     pub foreign: Foreign,
 }
 
@@ -352,6 +358,9 @@ pub struct IoTune {
     #[xml(leaf)]
     pub write_iops_sec: Option<u64>,
     /// What this struct does not know; among it bursts.
-    #[xml(foreign)]
+    #[xml(
+        foreign,
+        keeps = "total_bytes_sec_max read_bytes_sec_max write_bytes_sec_max total_iops_sec_max read_iops_sec_max write_iops_sec_max size_iops_sec group_name total_bytes_sec_max_length read_bytes_sec_max_length write_bytes_sec_max_length total_iops_sec_max_length read_iops_sec_max_length write_iops_sec_max_length"
+    )]
     pub foreign: Foreign,
 }

@@ -61,7 +61,7 @@ pub struct Features {
     #[xml(child)]
     pub ps2: Option<Toggle>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "capabilities hpt htm nested-hv ccf-assist xen cfpc sbbc ibs tcg ras aia")]
     pub foreign: Foreign,
 }
 
@@ -72,7 +72,7 @@ pub struct Toggle {
     #[xml(attr)]
     pub state: OnOff,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "direct extended")]
     pub foreign: Foreign,
 }
 
@@ -105,7 +105,7 @@ pub struct Smm {
     #[xml(attr)]
     pub state: OnOff,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "tseg")]
     pub foreign: Foreign,
 }
 
@@ -264,7 +264,7 @@ pub struct KvmFeatures {
     #[xml(child = "pv-ipi")]
     pub pv_ipi: Option<Toggle>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "dirty-ring")]
     pub foreign: Foreign,
 }
 

@@ -97,7 +97,7 @@ pub struct Graphics {
     #[xml(child)]
     pub audio: Option<AudioRef>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@websocketGenerated @multiUser @fullscreen @replaceUser @address @p2p")]
     pub foreign: Foreign,
 }
 
@@ -122,7 +122,7 @@ pub struct Listen {
     #[xml(attr)]
     pub socket: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@fromConfig")]
     pub foreign: Foreign,
 }
 
@@ -233,7 +233,7 @@ pub struct VideoDriver {
     #[xml(attr)]
     pub name: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@vgaconf @iommu @ats @packed @page_per_vq")]
     pub foreign: Foreign,
 }
 
@@ -333,7 +333,7 @@ pub struct Sound {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver @multichannel @streams")]
     pub foreign: Foreign,
 }
 
@@ -380,7 +380,10 @@ pub struct Audio {
     #[xml(attr)]
     pub path: Option<String>,
     /// What this struct does not know; among it `<input>` and `<output>`.
-    #[xml(foreign)]
+    #[xml(
+        foreign,
+        keeps = "input output @driver @dev @runtimeDir @serverName @tryMMap @exclusive @dspPolicy @period"
+    )]
     pub foreign: Foreign,
 }
 
@@ -413,7 +416,7 @@ pub struct Input {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "driver")]
     pub foreign: Foreign,
 }
 
@@ -427,6 +430,6 @@ pub struct InputSource {
     #[xml(attr)]
     pub dev: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@grab @repeat @grabToggle @startupID @name")]
     pub foreign: Foreign,
 }

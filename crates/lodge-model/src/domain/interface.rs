@@ -81,7 +81,7 @@ pub struct Interface {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know; among it VLANs, virtual ports and filters.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "tune guest backenddomain portForward @managed")]
     pub foreign: Foreign,
 }
 
@@ -148,7 +148,7 @@ pub struct InterfaceSource {
     #[xml(attr)]
     pub port: Option<u16>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "local address reconnect route ip @managed @tls @switchid @hostname")]
     pub foreign: Foreign,
 }
 
@@ -278,7 +278,7 @@ pub struct InterfaceDriver {
     #[xml(attr)]
     pub tx_queue_size: Option<u32>,
     /// What this struct does not know; among it `<host>` and `<guest>` offloads.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "host guest @rss @rss_hash_report @iommu @ats @packed @page_per_vq @vhost")]
     pub foreign: Foreign,
 }
 
@@ -298,7 +298,7 @@ pub struct InterfaceBackend {
     #[xml(attr = "logFile")]
     pub log_file: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@hostname @fqdn")]
     pub foreign: Foreign,
 }
 

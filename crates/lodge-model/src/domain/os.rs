@@ -46,7 +46,7 @@ pub struct Os {
     #[xml(child)]
     pub smbios: Option<Smbios>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "init initarg initenv initdir inituser initgroup acpi shim varstore root")]
     pub foreign: Foreign,
 }
 
@@ -149,7 +149,7 @@ pub struct Nvram {
     #[xml(text)]
     pub path: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "source @type")]
     pub foreign: Foreign,
 }
 

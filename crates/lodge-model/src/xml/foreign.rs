@@ -54,6 +54,14 @@ pub struct Position {
 }
 
 impl ForeignItem {
+    /// An element out of its text; `None` if that is not well-formed.
+    pub fn element(xml: &str) -> Option<Self> {
+        let document = roxmltree::Document::parse(xml).ok()?;
+        let root = document.root_element();
+        let name = root.tag_name().name().into();
+        Some(Self::Element { name, xml: canonical(root).into(), at: Position::default() })
+    }
+
     /// What it says, without where it stood.
     fn said(&self) -> (Option<&str>, &str, &str) {
         match self {

@@ -26,6 +26,7 @@ impl Faults {
                 wanted = wanted.rsplit_once('/').map_or("", |(parent, _)| parent);
             }
         }
+        self.0.sort_by_key(|fault| (fault.line, fault.column));
         self
     }
 }

@@ -2,5 +2,6 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+mod check;
 mod corpus;
 mod network;

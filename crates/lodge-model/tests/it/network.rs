@@ -53,9 +53,9 @@ fn hosts_that_collide_are_named() {
     check(
         "<ip address='10.0.0.1' prefix='24'><dhcp><range start='10.0.0.1' end='10.0.0.9'/><host mac='52:54:00:00:00:01' ip='10.0.0.3'/><host mac='52:54:00:00:00:01' ip='10.0.0.3'/><host name='x' ip='10.0.9.1'/></dhcp></ip>",
         &expect![[r#"
-            line 3, column 172: /network/ip/dhcp/host[3]/@ip: 10.0.9.1 is outside of 10.0.0.1/24
             line 3, column 127: /network/ip/dhcp/host[2]/@mac: `52:54:00:00:00:01` is given to two hosts
-            line 3, column 127: /network/ip/dhcp/host[2]/@ip: `10.0.0.3` is given to two hosts"#]],
+            line 3, column 127: /network/ip/dhcp/host[2]/@ip: `10.0.0.3` is given to two hosts
+            line 3, column 172: /network/ip/dhcp/host[3]/@ip: 10.0.9.1 is outside of 10.0.0.1/24"#]],
     );
 }
 
@@ -65,8 +65,8 @@ fn subnets_that_overlap_are_named() {
         "<bridge name='much-too-long-a-name'/><ip address='10.0.0.1' prefix='24'/><ip address='10.0.0.129' prefix='25'/><ip family='ipv6' address='10.9.0.1' prefix='24'/><ip address='10.8.0.1' netmask='255.0.255.0'/>",
         &expect![[r#"
             line 3, column 1: /network/bridge/@name: `much-too-long-a-name` cannot name an interface: 1 to 15 characters without blanks, `/` and `:`
+            line 3, column 74: /network/ip[2]: its subnet overlaps that of 10.0.0.1
             line 3, column 112: /network/ip[3]/@family: 10.9.0.1 is an ipv4 address, not ipv6
-            line 3, column 162: /network/ip[4]/@netmask: is no netmask
-            line 3, column 74: /network/ip[2]: its subnet overlaps that of 10.0.0.1"#]],
+            line 3, column 162: /network/ip[4]/@netmask: is no netmask"#]],
     );
 }

@@ -44,7 +44,7 @@ fn default_bus(device: DiskDevice, target: &str) -> DiskBus {
 }
 
 /// The number in a target's name: `vda` is 0, `vdz` 25, `vdaa` 26 (virDiskNameParse).
-pub(super) fn target_number(target: &str) -> Option<u32> {
+pub(in crate::domain) fn target_number(target: &str) -> Option<u32> {
     let prefix = ["fd", "hd", "vd", "sd", "xvd", "ubd", "nvme"]
         .into_iter()
         .find(|prefix| target.starts_with(prefix))?;

@@ -217,7 +217,7 @@ impl Buses {
     /// Finds a whole free slot without taking it.
     pub(super) fn find(&self, need: Need) -> Option<Spot> {
         let shares = need == Need::Bridge(BusKind::RootPort);
-        for (bus, number) in self.buses.iter().zip(0_u8..).filter(|(bus, _)| bus.kind.accepts(need)) {
+        for (bus, number) in self.buses.iter().zip(0..=u8::MAX).filter(|(bus, _)| bus.kind.accepts(need)) {
             let (first, last) = bus.kind.slots();
             for slot in first..=last {
                 let Slot { functions, shared } = bus.slots[usize::from(slot)];
