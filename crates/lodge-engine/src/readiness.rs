@@ -251,11 +251,15 @@ impl Engine {
     async fn wait_for(&self, handle: &Handle, target: WaitFor) -> Result<Readiness> {
         let mut events = self.domains.subscribe();
         loop {
+            // Seen before it is judged: only what changes after that wakes us.
+            let mut watching = self.followers.watch(handle.id());
+            if let Some(watching) = &mut watching {
+                watching.mark_unchanged();
+            }
             if let Some(done) = self.has_come(handle, target).await? {
                 return Ok(done);
             }
             // Whatever comes first: the domain's own event, the guest's next phase, or a look by the clock.
-            let mut watching = self.followers.watch(handle.id());
             let phase = async {
                 match &mut watching {
                     Some(watching) => watching.changed().await.is_ok(),
