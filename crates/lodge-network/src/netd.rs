@@ -28,6 +28,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use lodge_sys::sandbox::{self, Profile, Sandbox};
+use tracing_subscriber::EnvFilter;
 
 pub use names::valid_name;
 use serve::{DhcpEquipment, DnsEquipment, Equipment};
@@ -61,6 +62,10 @@ enum NetdError {
 
 /// Runs netd; `args` are those after the word `netd`. To be called before any other thread exists.
 pub fn run<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> ExitCode {
+    // Standard error is netd's log. Where the program has set up its own logging, that stays.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).try_init();
     let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,7 +74,6 @@ pub fn run<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> ExitCode {
                 std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
             let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
             tracing::error!(error = %text, "netd ends");
-            eprintln!("netd: {text}");
             ExitCode::FAILURE
         }
     }

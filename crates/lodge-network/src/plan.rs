@@ -98,7 +98,12 @@ impl Plan {
             name: network.name.clone(),
             mode: mode(forward),
             forward_dev: forward.and_then(|forward| forward.dev.clone()),
-            bridge: network.bridge.as_ref().and_then(|bridge| bridge.name.clone()),
+            // libvirt's pattern `virbr%d` asks for a free one as well.
+            bridge: network
+                .bridge
+                .as_ref()
+                .and_then(|bridge| bridge.name.clone())
+                .filter(|name| name != "virbr%d"),
             stp: network.bridge.as_ref().and_then(|bridge| bridge.stp) != Some(OnOff::Off),
             delay_s: network.bridge.as_ref().and_then(|bridge| bridge.delay_s).unwrap_or(0),
             mac: network.mac.as_ref().map(|mac| mac.address),
@@ -150,7 +155,8 @@ impl Plan {
         let mut hosts = Vec::new();
         for (at, host) in dns.iter().flat_map(|dns| &dns.hosts).enumerate() {
             for name in host.hostnames.iter().filter(|name| !valid_name(name)) {
-                let path = format!("/network/dns/host[{}]/hostname", at + 1);
+                let path =
+                    numbered("/network/dns/host", at, dns.map_or(0, |dns| dns.hosts.len())) + "/hostname";
                 faults.0.push(Fault::at(path, format!("`{name}` is no host name")));
             }
             hosts.push(DnsHost { ip: host.ip, names: host.hostnames.clone() });
@@ -165,13 +171,11 @@ impl Plan {
         })
     }
 
+    /// What the model does not know: the limits of the kernel, of nft's text and of ours.
     fn check(&self, faults: &mut Faults) {
-        if let Err(bad) = lodge_model::check_name(&self.name) {
-            faults.0.push(Fault::at("/network/name", bad.to_string()));
-        }
         match &self.bridge {
-            Some(name) if !valid_ifname(name) => {
-                let why = format!("`{name}` is no interface name (1 to 15 bytes, no blank, no `/`)");
+            Some(name) if name.contains(QUOTING) => {
+                let why = format!("`{name}` cannot name an interface here: no quotes, `\\`, `%` and `*`");
                 faults.0.push(Fault::at("/network/bridge/@name", why));
             }
             None if self.mode == Mode::Bridge => {
@@ -185,30 +189,18 @@ impl Plan {
         if let Some(dev) = self.forward_dev.as_ref().filter(|dev| !valid_ifname(dev)) {
             faults.0.push(Fault::at("/network/forward/@dev", format!("`{dev}` is no interface name")));
         }
-        if self.mode == Mode::Bridge && !self.addresses.is_empty() {
-            faults.0.push(Fault::at(
-                "/network/ip",
-                "a network on somebody else's bridge has no address of its own",
-            ));
-        }
-        if self.mac.is_some_and(MacAddr::is_multicast) {
-            faults.0.push(Fault::at("/network/mac/@address", "a multicast address is nobody's own"));
-        }
         if self.delay_s > 30 {
             faults.0.push(Fault::at("/network/bridge/@delay", "the forward delay is at most 30 seconds"));
         }
         if self.mtu.is_some_and(|mtu| !(68..=65_535).contains(&mtu)) {
             faults.0.push(Fault::at("/network/mtu/@size", "an MTU is 68 to 65535 bytes"));
         }
-        for (at, net) in self.addresses.iter().enumerate() {
-            if self.addresses[..at].iter().any(|other| overlap(net, other)) {
-                faults.0.push(Fault::at(
-                    format!("/network/ip[{}]", at + 1),
-                    format!("{net} overlaps another <ip>"),
-                ));
-            }
-        }
     }
+}
+
+/// The path of one of `count` elements: numbered only where there are several, as the model does.
+fn numbered(path: &str, at: usize, count: usize) -> String {
+    if count > 1 { format!("{path}[{}]", at + 1) } else { path.to_owned() }
 }
 
 /// Do two subnets have an address in common?
@@ -216,11 +208,12 @@ pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
-/// Can `name` be an interface's?
-pub fn valid_ifname(name: &str) -> bool {
-    let plain =
-        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\\' | b'%' | b':' | b'*');
-    (1..=15).contains(&name.len()) && name.bytes().all(plain) && !matches!(name, "." | "..")
+/// What the kernel takes in an interface's name and nft's text would take for something else.
+const QUOTING: [char; 4] = ['"', '\\', '%', '*'];
+
+fn valid_ifname(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':');
+    (1..=15).contains(&name.len()) && name.bytes().all(plain) && !name.contains(QUOTING)
 }
 
 fn mode(forward: Option<&Forward>) -> Mode {
@@ -290,10 +283,11 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
 fn addresses(network: &Network, faults: &mut Faults) -> Vec<IpNet> {
     let mut addresses = Vec::new();
     for (at, ip) in network.ips.iter().enumerate() {
-        let path = format!("/network/ip[{}]", at + 1);
+        let path = numbered("/network/ip", at, network.ips.len());
         let net = ip.prefix_length().and_then(|prefix| IpNet::new(ip.address, prefix).ok());
         match net {
-            None => faults.0.push(Fault::at(path, "the netmask or prefix is none of this address's family")),
+            // The model has told it.
+            None => {}
             Some(IpNet::V4(net)) if net.prefix_len() > 30 || net.prefix_len() < 8 => {
                 faults.0.push(Fault::at(path, "a subnet for guests has a prefix of 8 to 30"));
             }

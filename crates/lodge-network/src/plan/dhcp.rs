@@ -8,7 +8,7 @@ use lodge_model::network::{Dhcp, Ip, LeaseTime, LeaseUnit, Network};
 use lodge_model::xml::words::YesNo;
 use lodge_model::{Fault, Faults};
 
-use super::{Mode, mode};
+use super::{Mode, mode, numbered};
 use crate::limits::{ADDRESSES_MAX, HOSTS_MAX, LEASE_DEFAULT_S};
 use crate::netd::setup::{Boot, Scope, StaticHost};
 use crate::netd::valid_name;
@@ -21,12 +21,9 @@ pub(super) fn scope(network: &Network, faults: &mut Faults) -> Option<Scope> {
         .enumerate()
         .filter(|(_, ip)| ip.address.is_ipv4())
         .filter_map(|(at, ip)| Some((at, ip, ip.dhcp.as_deref()?)));
+    // A second one the model refuses.
     let (at, ip, dhcp) = with_dhcp.next()?;
-    let path = format!("/network/ip[{}]/dhcp", at + 1);
-    if let Some((other, ..)) = with_dhcp.next() {
-        let why = "only one IPv4 subnet of a network can have DHCP";
-        faults.0.push(Fault::at(format!("/network/ip[{}]/dhcp", other + 1), why));
-    }
+    let path = numbered("/network/ip", at, network.ips.len()) + "/dhcp";
     let net = subnet(ip)?;
     let judge = Judge { net, path, faults };
     Some(judge.scope(network, dhcp))
@@ -69,40 +66,27 @@ impl Judge<'_> {
         self.faults.0.push(Fault::at(format!("{}{at}", self.path), why));
     }
 
-    /// An address guests can have: of the subnet, and neither its own, its broadcast, nor the bridge's.
+    /// An address guests can have. That it is in the subnet is the model's to tell.
     fn usable(&mut self, at: &str, ip: IpAddr) -> Option<Ipv4Addr> {
-        let IpAddr::V4(ip) = ip else {
-            self.fault(at, format!("{ip} is no IPv4 address"));
-            return None;
-        };
-        if !self.net.contains(&ip) {
-            self.fault(at, format!("{ip} is not in the subnet {}", self.net.trunc()));
-            return None;
-        }
+        let IpAddr::V4(ip) = ip else { return None };
         if ip == self.net.network() || ip == self.net.broadcast() {
             self.fault(at, format!("{ip} is the subnet's own or its broadcast address"));
-            return None;
         }
-        Some(ip)
+        self.net.contains(&ip).then_some(ip)
     }
 
     fn ranges(&mut self, dhcp: &Dhcp) -> Vec<(Ipv4Addr, Ipv4Addr)> {
-        let mut ranges: Vec<(Ipv4Addr, Ipv4Addr)> = Vec::new();
+        let mut ranges = Vec::new();
         let mut total = 0_u64;
         for (at, range) in dhcp.ranges.iter().enumerate() {
-            let at = format!("/range[{}]", at + 1);
+            let at = numbered("/range", at, dhcp.ranges.len());
             let ends = (self.usable(&at, range.start), self.usable(&at, range.end));
-            let (Some(start), Some(end)) = ends else { continue };
-            if start > end {
-                self.fault(&at, format!("it begins with {start}, after its end {end}"));
-                continue;
+            if let (Some(start), Some(end)) = ends
+                && start <= end
+            {
+                total += u64::from(u32::from(end) - u32::from(start)) + 1;
+                ranges.push((start, end));
             }
-            if ranges.iter().any(|&(first, last)| first <= end && start <= last) {
-                self.fault(&at, "it overlaps another range".into());
-                continue;
-            }
-            total += u64::from(u32::from(end) - u32::from(start)) + 1;
-            ranges.push((start, end));
         }
         if total > ADDRESSES_MAX {
             self.fault(
@@ -116,36 +100,23 @@ impl Judge<'_> {
 
     fn hosts(&mut self, dhcp: &Dhcp) -> Vec<StaticHost> {
         let mut hosts = Vec::new();
-        let (mut macs, mut ips, mut names) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut names = HashSet::new();
         if dhcp.hosts.len() > HOSTS_MAX {
             self.fault("/host", format!("there are more than {HOSTS_MAX}"));
         }
         for (at, host) in dhcp.hosts.iter().take(HOSTS_MAX).enumerate() {
-            let at = format!("/host[{}]", at + 1);
-            let Some(ip) = host.ip else {
-                // libvirt allows a name alone; without an address nothing follows from it.
-                self.fault(&at, "it needs an address: ip='…'".into());
-                continue;
-            };
-            let Some(ip) = self.usable(&at, ip) else { continue };
-            if host.mac.is_none() && host.name.is_none() {
-                self.fault(&at, "it needs a mac='…' or a name='…' to know the guest by".into());
-            }
-            if ip == self.net.addr() {
-                self.fault(&at, format!("{ip} is the bridge's own address"));
-            }
+            let at = numbered("/host", at, dhcp.hosts.len());
             if let Some(name) = host.name.as_ref().filter(|name| !valid_name(name)) {
-                self.fault(&at, format!("`{name}` is no host name"));
+                self.fault(&format!("{at}/@name"), format!("`{name}` is no host name"));
             }
-            let again = [
-                host.mac.filter(|mac| !macs.insert(*mac)).map(|mac| mac.to_string()),
-                (!ips.insert(ip)).then(|| ip.to_string()),
-                host.name.clone().filter(|name| !names.insert(name.to_ascii_lowercase())),
-            ];
-            for what in again.into_iter().flatten() {
-                self.fault(&at, format!("{what} is given to another host already"));
+            // DNS does not tell letters' cases apart, the model does.
+            let folded = host.name.as_ref().map(|name| name.to_ascii_lowercase());
+            if let Some(name) = folded.filter(|name| !names.insert(name.clone())) {
+                self.fault(&format!("{at}/@name"), format!("`{name}` is the name of another host already"));
             }
-            hosts.push(StaticHost { mac: host.mac, name: host.name.clone(), ip });
+            if let Some(ip) = host.ip.and_then(|ip| self.usable(&at, ip)) {
+                hosts.push(StaticHost { mac: host.mac, name: host.name.clone(), ip });
+            }
         }
         hosts
     }

@@ -38,25 +38,26 @@ fn the_default_network_is_understood() {
 #[test]
 fn every_fault_is_told_with_its_place() {
     expect_test::expect![[r"
+        /network/bridge/@name: `this-is-too-long-by-far` cannot name an interface: 1 to 15 characters without blanks, `/` and `:`
+        /network/mac/@address: a group's address cannot be a bridge's
+        /network/ip[1]/dhcp/range[1]: the range begins at 10.0.0.9 and ends before it, at 10.0.0.5
+        /network/ip[1]/dhcp/range[2]/@start: 10.0.1.5 is outside of 10.0.0.1/24
+        /network/ip[1]/dhcp/range[2]: the range begins at 10.0.1.5 and ends before it, at 10.0.0.255
+        /network/ip[1]/dhcp/range[4]: overlaps another range
+        /network/ip[1]/dhcp/host[1]/@ip: 10.0.0.1 is the bridge's own address
+        /network/ip[1]/dhcp/host[2]: a host needs `mac`, `id` or `name`
+        /network/ip[1]/dhcp/host[5]: attribute `ip` is missing
+        /network/ip[2]: its subnet overlaps that of 10.0.0.1
+        /network/ip[1]/dhcp/host[4]/@mac: `52:54:00:00:00:02` is given to two hosts
+        /network/ip[1]/dhcp/host[4]/@ip: `10.0.0.41` is given to two hosts
         /network/ip[3]: 10.0.2.0 is the subnet's own or its broadcast address
         /network/ip[4]: a subnet for guests has a prefix of 8 to 30
-        /network/ip[1]/dhcp/range[1]: it begins with 10.0.0.9, after its end 10.0.0.5
-        /network/ip[1]/dhcp/range[2]: 10.0.1.5 is not in the subnet 10.0.0.0/24
         /network/ip[1]/dhcp/range[2]: 10.0.0.255 is the subnet's own or its broadcast address
-        /network/ip[1]/dhcp/range[4]: it overlaps another range
-        /network/ip[1]/dhcp/host[1]: 10.0.0.1 is the bridge's own address
-        /network/ip[1]/dhcp/host[2]: it needs a mac='…' or a name='…' to know the guest by
-        /network/ip[1]/dhcp/host[4]: 52:54:00:00:00:02 is given to another host already
-        /network/ip[1]/dhcp/host[4]: 10.0.0.41 is given to another host already
-        /network/ip[1]/dhcp/host[4]: A is given to another host already
-        /network/ip[1]/dhcp/host[5]: it needs an address: ip='…'
+        /network/ip[1]/dhcp/host[4]/@name: `a` is the name of another host already
         /network/domain/@name: `a b` is no domain name
-        /network/dns/host[1]/hostname: `-x` is no host name
-        /network/bridge/@name: `this-is-too-long-by-far` is no interface name (1 to 15 bytes, no blank, no `/`)
-        /network/mac/@address: a multicast address is nobody's own
+        /network/dns/host/hostname: `-x` is no host name
         /network/bridge/@delay: the forward delay is at most 30 seconds
-        /network/mtu/@size: an MTU is 68 to 65535 bytes
-        /network/ip[2]: 10.0.0.129/25 overlaps another <ip>"]].assert_eq(&faults(
+        /network/mtu/@size: an MTU is 68 to 65535 bytes"]].assert_eq(&faults(
         "<bridge name='this-is-too-long-by-far' delay='99'/><mac address='01:00:5e:00:00:01'/><mtu size='9'/>\
          <domain name='a b'/><dns><host ip='10.0.0.9'><hostname>-x</hostname></host></dns>\
          <ip address='10.0.0.1' prefix='24'><dhcp>\
@@ -73,17 +74,20 @@ fn every_fault_is_told_with_its_place() {
 fn modes_and_their_own_needs() {
     assert_eq!(plan("<bridge name='b'/>").unwrap().mode, Mode::Isolated);
     assert_eq!(plan("<forward mode='none'/>").unwrap().mode, Mode::Isolated);
+    assert_eq!(plan("<bridge name='virbr%d'/>").unwrap().bridge, None);
     assert_eq!(plan("<forward mode='route' dev='eth0'/>").unwrap().forward_dev.as_deref(), Some("eth0"));
     let bridged = plan("<forward mode='bridge'/><bridge name='br0'/>").unwrap();
     assert!(!bridged.own_bridge() && !bridged.served());
     assert!(
         faults("<forward mode='bridge'/><bridge name='br0'/><ip address='10.0.0.1' prefix='24'/>")
-            .contains("/network/ip")
+            .contains("/network/forward/@mode")
     );
-    let nat = "<forward mode='nat'><nat><address start='192.0.2.1' end='192.0.2.4'/><port start='2000' end='3000'/></nat></forward>";
+    let nat = "<forward mode='nat'><nat><address start='192.0.2.1' end='192.0.2.4'/><port start='2000' end='3000'/></nat></forward>\
+               <ip address='10.0.0.1' prefix='24'/>";
     let Mode::Nat(nat) = plan(nat).unwrap().mode else { panic!("not nat") };
     assert_eq!(nat.ports, Some((2_000, 3_000)));
-    assert!(faults("<forward mode='nat' dev='eth0\"; drop'/>").contains("/network/forward/@dev"));
+    assert!(faults("<forward mode='route' dev='eth0&quot;; drop'/>").contains("/network/forward/@dev"));
+    assert!(faults("<bridge name='br*'/>").contains("/network/bridge/@name"), "nft would match others by it");
 }
 
 #[test]
