@@ -19,9 +19,9 @@ use crate::probe::{QEMU, has_qemu};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A directory with a guest's things in it, and the descriptors for them.
-struct Real {
-    dir: PathBuf,
-    descriptors: Descriptors,
+pub struct Real {
+    pub dir: PathBuf,
+    pub descriptors: Descriptors,
 }
 
 impl Host for Real {
