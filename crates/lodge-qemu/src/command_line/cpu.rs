@@ -31,7 +31,9 @@ fn model(b: &mut Builder<'_>, cpu: Option<&Cpu>) -> String {
         (CpuMode::HostModel | CpuMode::HostPassthrough, true) => format!("host,migratable={migratable}"),
         (CpuMode::HostModel | CpuMode::HostPassthrough, false) => {
             b.warn(format!("mode='{mode}' means KVM; under TCG the guest sees all that TCG can do (`max`)"));
-            "max".to_owned()
+            // A fifth level of page tables is of no use below 64 TiB, and TCG walks each level in software: with it a
+            // Debian guest took a seventh more processor time to boot.
+            "max,la57=off".to_owned()
         }
         (CpuMode::Maximum, _) => "max".to_owned(),
         (CpuMode::Custom, _) => match named {
