@@ -1,6 +1,6 @@
 //! What a test may leave on a host: links, firewall tables, mounts, and processes of ours.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -11,7 +11,7 @@ pub struct Trace {
 
 impl Trace {
     /// Looks at links, nft tables, mounts, and the processes whose command line names `root`.
-    pub fn look(root: &std::path::Path) -> Self {
+    pub fn look(root: &Path) -> Self {
         let mut facts = Vec::new();
         let text = |program: &str, args: &[&str]| {
             let output = Command::new(program).args(args).output();
@@ -29,7 +29,7 @@ impl Trace {
     }
 
     /// Fails, naming it, if the host has more now.
-    pub fn is_unchanged(&self, root: &std::path::Path) -> Result<()> {
+    pub fn is_unchanged(&self, root: &Path) -> Result<()> {
         let now = Self::look(root);
         let more: Vec<&String> = now.facts.iter().filter(|fact| !self.facts.contains(fact)).collect();
         ensure!(more.is_empty(), "left behind: {more:#?}");
@@ -37,15 +37,20 @@ impl Trace {
     }
 }
 
-/// Pids and command lines of the processes that name `root`: its guests, netds and daemons.
-pub fn processes_of(root: &std::path::Path) -> Vec<(i32, String)> {
+/// Pids and command lines of the processes of a daemon's root: its guests, netds and itself. They name the root on
+/// their command line, or their output goes to a file under it.
+pub fn processes_of(root: &Path) -> Vec<(i32, String)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let root = root.to_string_lossy().into_owned();
+    let text = root.to_string_lossy().into_owned();
     let commands = entries.filter_map(Result::ok).filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let bytes = fs::read(entry.path().join("cmdline")).ok()?;
         let command = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        command.contains(&root).then_some((pid, command))
+        let writes_there = |fd: &str| {
+            fs::read_link(entry.path().join("fd").join(fd)).is_ok_and(|file| file.starts_with(root))
+        };
+        let ours = command.contains(&text) || writes_there("1") || writes_there("2");
+        (ours && !command.is_empty()).then_some((pid, command))
     });
     commands.collect()
 }

@@ -24,7 +24,24 @@ use crate::snapshot::Summary;
 /// Reads, completes and checks a document that somebody gave.
 pub(crate) fn judge(shared: &Shared, xml: &str, strict: bool) -> Result<Domain, DomainError> {
     let parsed = if strict { Domain::parse_strict(xml) } else { Domain::parse(xml) };
-    complete(shared, parsed).map_err(|faults| DomainError::Document { faults })
+    let domain = complete(shared, parsed).map_err(|faults| DomainError::Document { faults })?;
+    known_machine(shared, &domain)?;
+    Ok(domain)
+}
+
+/// As libvirt, a definition is held against the QEMU that is there; one that is there already stays, whatever QEMU
+/// an upgrade brings. A host without a QEMU takes every document.
+fn known_machine(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
+    let capabilities = &shared.config.capabilities;
+    match domain.os.kind.machine.as_deref() {
+        Some(machine) if capabilities.is_present() && capabilities.machine(machine).is_none() => {
+            Err(DomainError::NoSuchMachine {
+                emulator: capabilities.binary.clone(),
+                machine: machine.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn complete(shared: &Shared, parsed: Result<Domain, Faults>) -> Result<Domain, Faults> {

@@ -35,6 +35,9 @@ pub enum DomainError {
     /// The document cannot be a domain's. Every fault is told.
     #[error("the domain's document is not valid: {faults}")]
     Document { faults: Faults },
+    /// This QEMU cannot be the machine that the document asks for.
+    #[error("emulator `{}` does not support machine type `{machine}`", emulator.display())]
+    NoSuchMachine { emulator: PathBuf, machine: String },
     /// The definition's file was edited by hand and is no valid document.
     #[error("the definition `{}` was edited by hand and is not valid: {why}", path.display())]
     BadEdit { path: PathBuf, why: Arc<str> },
@@ -119,6 +122,7 @@ impl DomainError {
             | Self::Encumbered { .. }
             | Self::Transient { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
+            Self::NoSuchMachine { .. } => Kind::Unsupported,
             Self::Port { source, .. } => source.kind,
             Self::Definition(source) => source.kind(),
             Self::Db { source, .. } => source.kind(),
@@ -158,6 +162,9 @@ impl DomainError {
             Self::Agent { source, .. } => return source.hint().map(str::to_owned),
             Self::NoAgent { .. } => {
                 "use --mode acpi, or add the channel org.qemu.guest_agent.0 to the document"
+            }
+            Self::NoSuchMachine { .. } => {
+                "`qemu-system-x86_64 -machine help` lists those this QEMU has; `q35` is always the newest"
             }
             Self::Encumbered { hint, .. } => hint,
             Self::Transient { .. } => "`lodge define` it first",

@@ -115,7 +115,7 @@ fn taken_names_and_missing_parts_are_told() -> Result<()> {
     refused(&host, &["start", "nonet"], &["nowhere"])?;
 
     let path = host.file("machine.xml", &tiny("machine").replace("'q35'", "'pc-q35-99.9'"))?;
-    host.lodge(&["define", &path])?.fails_saying(&["pc-q35-99.9"])?;
+    refused(&host, &["define", &path], &["pc-q35-99.9"])?;
     refused(&host, &["start", "unheard-of"], &["unheard-of"])?;
     refused(&host, &["migrate", "one", "qemu+ssh://elsewhere/system"], &["not yet"])?;
     Ok(())
@@ -151,7 +151,7 @@ fn a_second_daemon_on_the_same_root_is_refused() -> Result<()> {
     let mut second = std::process::Command::new(lodge_tests::host::lodge_program()?);
     second.args(["daemon", "--root"]).arg(host.root());
     let done = lodge_tests::host::finish(&mut second, std::time::Duration::from_secs(20), "lodge daemon")?;
-    done.fails_saying(&["already", &host.daemon_pid().to_string()])?;
+    done.fails_saying(&["locked by process", &host.daemon_pid().to_string()])?;
     host.lodge(&["list", "--all"])?.ok()?;
     Ok(())
 }
