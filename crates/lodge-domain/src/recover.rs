@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
-use lodge_model::domain::lifecycle::{Event as Change, ShutoffReason, State};
+use lodge_model::domain::lifecycle::{Event as Change, ShutdownReason, ShutoffReason, State};
 use lodge_qemu::qmp::Status;
 use lodge_store::saga::{self, OpenSaga};
 use lodge_sys::process::Process;
@@ -326,6 +326,10 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         }
     };
     vmm.ports = ports;
+    if status.is_none() && last_state == (State::InShutdown { reason: ShutdownReason::User }) {
+        // It was being ended when the daemon died.
+        vmm.reason = Some(ShutoffReason::Destroyed);
+    }
     ended(move |owner| {
         tracing::info!(domain = %owner.name(), pid = vmm.record.pid, "running guest taken over");
         owner.shared.domid_in_use(vmm.record.domid);

@@ -11,7 +11,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lodge_model::DomainId;
 use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
@@ -32,6 +32,9 @@ const TERM_PATIENCE: Duration = Duration::from_secs(2);
 const GRACEFUL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the kernel may take to end a killed process: it waits for its disks.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a process that has ended may stay in its cgroup.
+const CGROUP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// `virsh destroy`.
 pub(crate) fn destroy(owner: &mut Owner, options: DestroyOptions) -> Begin {
@@ -191,18 +194,31 @@ pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -
     clean
 }
 
-/// Removes a guest's run-time directory and cgroup. The error says which could not be removed.
+/// Removes a guest's cgroup and run-time directory, in this order: while the directory is there, a next try knows
+/// that something is. The error says which could not be removed.
 pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'static str, io::Error)> {
     let (dir, relative) = (shared.config.store.root().guest(id.0), cgroup_of(shared, id));
-    blocking(move || {
-        let cgroup = Cgroup::find(&relative).and_then(|found| found.map_or(Ok(()), |cgroup| cgroup.remove()));
-        let dir = match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        cgroup.map_err(|error| ("cgroup", error)).and(dir.map_err(|error| ("run-time directory", error)))
-    })
-    .await
+    let begun = Instant::now();
+    loop {
+        let relative = relative.clone();
+        let removed =
+            blocking(move || Cgroup::find(&relative)?.map_or(Ok(()), |cgroup| cgroup.remove())).await;
+        match removed {
+            Ok(()) => break,
+            // A process that has ended leaves its cgroup a moment after it can be waited for.
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && begun.elapsed() < CGROUP_PATIENCE =>
+            {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => return Err(("cgroup", error)),
+        }
+    }
+    let removed = blocking(move || match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    });
+    removed.await.map_err(|error| ("run-time directory", error))
 }
 
 /// Processes of a guest that no note names: the daemon died between their start and the note. They are known by
