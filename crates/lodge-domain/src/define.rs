@@ -115,10 +115,10 @@ fn keep_unseen_edit(definitions: &Definitions, name: &str) {
     let kept = path.with_extension("xml.edited");
     match std::fs::copy(&path, &kept) {
         Ok(_) => {
-            tracing::warn!(domain = name, kept = %kept.display(), "a hand edit was replaced by a define")
+            tracing::warn!(domain = name, kept = %kept.display(), "a hand edit was replaced by a define");
         }
         Err(error) => {
-            tracing::warn!(domain = name, %error, "a hand edit was replaced by a define and not kept")
+            tracing::warn!(domain = name, %error, "a hand edit was replaced by a define and not kept");
         }
     }
 }
@@ -256,9 +256,8 @@ pub(crate) fn set_autostart(owner: &mut Owner, enabled: bool) -> Begin {
 pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, DomainError> {
     let documents = entry.documents.load();
     let live = documents.live.as_ref().filter(|_| !options.inactive);
-    let text = match live.or(documents.inactive.as_ref()).or(documents.live.as_ref()) {
-        Some(text) => text,
-        None => return Err(DomainError::NoSuchDomain { wanted: entry.name().to_string() }),
+    let Some(text) = live.or(documents.inactive.as_ref()).or(documents.live.as_ref()) else {
+        return Err(DomainError::NoSuchDomain { wanted: entry.name().to_string() });
     };
     let domain = parse(text)?;
     let inactive = live.is_none() || options.migratable;

@@ -24,7 +24,7 @@ use crate::event::{DomainEvent, EventKind};
 use crate::handle::Handle;
 use crate::index::{Documents, Entry, Index};
 use crate::mailbox;
-use crate::options::{CreateOptions, DefineOptions, RestoreOptions, Ticket};
+use crate::options::{CreateOptions, DefineOptions, RestoreOptions, StartOptions, Ticket};
 use crate::owner::Act;
 use crate::ports::Ports;
 use crate::snapshot::Snapshot;
@@ -223,7 +223,7 @@ impl Domains {
         let mut failed = Vec::new();
         for view in marked {
             let Ok(handle) = self.get(view.id) else { continue };
-            if let Err(error) = handle.start(Default::default(), Ticket::default()).await {
+            if let Err(error) = handle.start(StartOptions::default(), Ticket::default()).await {
                 tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
                 failed.push((Arc::clone(&view.name), error));
             }

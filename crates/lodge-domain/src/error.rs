@@ -64,7 +64,7 @@ pub enum DomainError {
     Db { name: Arc<str>, source: DbError },
     /// The guest did not come up; nothing of the attempt is left.
     #[error("domain `{name}` did not start")]
-    Start { name: Arc<str>, source: SagaError },
+    Start { name: Arc<str>, source: Box<SagaError> },
     /// QEMU refused or did not answer.
     #[error("cannot {act} domain `{name}`")]
     Monitor { act: &'static str, name: Arc<str>, source: MonitorError },

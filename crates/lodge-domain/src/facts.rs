@@ -31,7 +31,7 @@ use crate::{power, stop};
 /// A QEMU that has not answered for this long is said to be not responding.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long an answer is awaited at all; a stopped QEMU may answer hours later.
-const ANSWER: Duration = Duration::from_secs(24 * 3600);
+const ANSWER: Duration = Duration::from_hours(24);
 
 /// One thing the host told.
 pub(crate) enum Fact {
@@ -94,7 +94,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
         }
         // The exit is told by the process itself.
         Fact::Reached(Err(error)) if error.is_surely_gone() => {
-            vmm.link = Link::Coming(Box::pin(std::future::pending()))
+            vmm.link = Link::Coming(Box::pin(std::future::pending()));
         }
         Fact::Reached(Err(error)) => {
             tracing::debug!(domain = %vmm.record.name, error = %crate::error::chain(&error), "monitor not reached");
@@ -211,8 +211,8 @@ fn paused(owner: &mut Owner, reason: PausedReason) {
 fn switched_off(owner: &mut Owner, reason: &str) {
     let Some(vmm) = owner.vmm.as_deref_mut() else { return };
     let action = match reason {
-        "guest-shutdown" | "subsystem-reset" | "snapshot-load" => vmm.policies.on_poweroff,
-        "guest-reset" => vmm.policies.on_reboot,
+        "guest-shutdown" | "subsystem-reset" | "snapshot-load" => vmm.policies.poweroff,
+        "guest-reset" => vmm.policies.reboot,
         // What is done about a panic was decided when it was told.
         "guest-panic" => return,
         // A signal or `quit`: QEMU ends of itself, and whoever sent it knows why.
@@ -234,7 +234,7 @@ fn panicked(owner: &mut Owner) {
     if vmm.due.is_some() || matches!(owner.state, State::Crashed { .. }) {
         return;
     }
-    let action = vmm.policies.on_crash;
+    let action = vmm.policies.crash;
     vmm.due = match action {
         LifecycleAction::Preserve => None,
         _ if restarts(action) => Some(Due::BootAgain),
@@ -394,13 +394,13 @@ mod tests {
             }
             table = table.trim_end().to_owned() + "\n";
         }
-        expect![[r#"
+        expect![[r"
             running   running (booted)          running (unknown)         running (unknown)
             paused    paused (unknown)          paused (user)             paused (unknown)
             io-error  paused (I/O error)        paused (I/O error)        paused (I/O error)
             shutdown  in shutdown (unknown)     in shutdown (unknown)     in shutdown (user)
             suspended pmsuspended (unknown)     pmsuspended (unknown)     pmsuspended (unknown)
-        "#]]
+        "]]
         .assert_eq(&table);
     }
 }

@@ -128,7 +128,7 @@ impl Handle {
         match mailbox::ask(&self.shared, &self.entry, Act::Undefine(options), Ticket::default()).await {
             Ok(Reply::Undefined(report)) => Ok(report),
             Ok(Reply::Done) => Ok(Undefined::default()),
-            Err(error) => Err(self.gone(error)),
+            Err(error) => Err(gone(error)),
         }
     }
 
@@ -147,13 +147,14 @@ impl Handle {
 
     async fn ask(&self, act: Act, ticket: Ticket) -> Result<(), DomainError> {
         let answer = mailbox::ask(&self.shared, &self.entry, act, ticket).await;
-        answer.map(|_| ()).map_err(|error| self.gone(error))
+        answer.map(|_| ()).map_err(gone)
     }
+}
 
-    fn gone(&self, error: DomainError) -> DomainError {
-        match error {
-            DomainError::Vanished { name } => DomainError::NoSuchDomain { wanted: name.to_string() },
-            other => other,
-        }
+/// A domain that went while the request was on its way is no domain to the caller.
+fn gone(error: DomainError) -> DomainError {
+    match error {
+        DomainError::Vanished { name } => DomainError::NoSuchDomain { wanted: name.to_string() },
+        other => other,
     }
 }

@@ -13,8 +13,6 @@
 //! begun ends whole or not at all. Deliberately absent: callers and their rights, jobs' records, and other
 //! resources: what a guest needs of them is in [`ports`], which the engine implements.
 
-#![allow(dead_code, clippy::all, clippy::pedantic)] // until the verbs are there: next landings
-
 #[cfg(test)]
 extern crate self as lodge_domain;
 

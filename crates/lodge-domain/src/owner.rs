@@ -314,9 +314,9 @@ impl Owner {
         let (expired, kept) =
             self.waiting.drain(..).fold((expired, kept), |(mut expired, mut kept), waiting| {
                 if waiting.until <= now {
-                    expired.push(waiting)
+                    expired.push(waiting);
                 } else {
-                    kept.push_back(waiting)
+                    kept.push_back(waiting);
                 }
                 (expired, kept)
             });

@@ -37,11 +37,11 @@ impl Owner {
     }
 
     /// Admits the request and gives the monitor. `Err`: what to answer at once.
-    fn admitted(&self, act: &'static str, request: Request) -> Result<Monitor, Begin> {
+    fn admitted(&self, act: &'static str, request: Request) -> Result<Monitor, Box<Begin>> {
         match self.admit(act, request) {
-            Ok(true) => self.monitor().map_err(|error| Begin::Now(Err(error))),
-            Ok(false) => Err(Begin::Now(Ok(Reply::Done))),
-            Err(error) => Err(Begin::Now(Err(error))),
+            Ok(true) => self.monitor().map_err(|error| Box::new(Begin::Now(Err(error)))),
+            Ok(false) => Err(Box::new(Begin::Now(Ok(Reply::Done)))),
+            Err(error) => Err(Box::new(Begin::Now(Err(error)))),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Owner {
 pub(crate) fn suspend(owner: &mut Owner) -> Begin {
     let monitor = match owner.admitted("suspend", Request::Suspend) {
         Ok(monitor) => monitor,
-        Err(begin) => return begin,
+        Err(begin) => return *begin,
     };
     let work = async move {
         let done = monitor.stop().await;
@@ -68,7 +68,7 @@ pub(crate) fn suspend(owner: &mut Owner) -> Begin {
 pub(crate) fn resume(owner: &mut Owner) -> Begin {
     let monitor = match owner.admitted("resume", Request::Resume) {
         Ok(monitor) => monitor,
-        Err(begin) => return begin,
+        Err(begin) => return *begin,
     };
     let work = async move {
         let done = monitor.cont().await;
@@ -86,7 +86,7 @@ pub(crate) fn resume(owner: &mut Owner) -> Begin {
 pub(crate) fn reset(owner: &mut Owner) -> Begin {
     let monitor = match owner.admitted("reset", Request::Reset) {
         Ok(monitor) => monitor,
-        Err(begin) => return begin,
+        Err(begin) => return *begin,
     };
     let crashed = matches!(owner.state, State::Crashed { .. });
     let work = async move {
@@ -122,14 +122,13 @@ fn ask_guest(
 ) -> Begin {
     let monitor = match owner.admitted(act, request) {
         Ok(monitor) => monitor,
-        Err(begin) => return begin,
+        Err(begin) => return *begin,
     };
     let Some(vmm) = owner.vmm.as_deref_mut() else {
         return Begin::Now(Err(DomainError::NotResponding { name: owner.name() }));
     };
     // libvirt: with on_reboot=destroy a reboot is a shutdown.
-    let boots_again =
-        matches!(request, Request::Reboot) && vmm.policies.on_reboot == LifecycleAction::Restart;
+    let boots_again = matches!(request, Request::Reboot) && vmm.policies.reboot == LifecycleAction::Restart;
     vmm.record.reboot_wanted = boots_again;
     vmm.note();
     let modes = match options.modes {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
@@ -235,7 +235,8 @@ async fn take_up(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Op
             Ok(Some(launched)) => Some(ended(move |owner| {
                 owner.set_state(State::NEW, None);
                 owner.advance(Change::StartBegan(lodge_model::JobId(0)), None);
-                owner.take_launched(launched)
+                owner.take_launched(launched);
+                Ok(Reply::Done)
             })),
             Ok(None) => None,
             Err(error) => {
@@ -279,7 +280,8 @@ async fn find_guest(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Ended {
                 State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
                 None,
             );
-            owner.is_off(ShutoffReason::Crashed)
+            owner.is_off(ShutoffReason::Crashed);
+            Ok(Reply::Done)
         });
     };
     adopt(shared, entry, record, process).await
@@ -357,15 +359,12 @@ impl Owner {
         self.entry.monitor.store(None);
         self.set_documents(|documents| documents.live = None);
         self.vanished = !self.is_persistent();
-        match self.state {
-            State::Shutoff { .. } => self.publish_snapshot(),
-            // After a panic: whatever it was doing is over.
-            _ => {
-                self.since = SystemTime::now();
-                let told = EventKind::Lifecycle(Lifecycle::Stopped, 5);
-                self.set_state(State::Shutoff { reason: ShutoffReason::Failed }, Some(told));
-            }
+        if matches!(self.state, State::Shutoff { .. }) {
+            return self.publish_snapshot();
         }
+        // After a panic: whatever it was doing is over.
+        let told = EventKind::Lifecycle(Lifecycle::Stopped, 5);
+        self.set_state(State::Shutoff { reason: ShutoffReason::Failed }, Some(told));
     }
 
     /// Notes whether the running guest goes when it stops.

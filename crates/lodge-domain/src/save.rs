@@ -120,7 +120,8 @@ fn save_to(
         let end: Ended = ended(move |owner| match outcome {
             Ok(()) => {
                 owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
-                owner.is_off(ShutoffReason::Saved)
+                owner.is_off(ShutoffReason::Saved);
+                Ok(Reply::Done)
             }
             Err(error) => {
                 owner.advance(Change::SaveFailed, None);
@@ -157,7 +158,7 @@ impl Save {
         let job = self.ticket.id.map(|job| job.0);
         let begun = saga::begin(db, SAGA, &self.entry.id.to_string(), job, &self.note).await;
         let mut log = begun.map_err(db_failed)?;
-        match self.to_file(&xml, &mut log).await {
+        match self.fill_file(&xml, &mut log).await {
             Ok(()) => {
                 self.ticket.tell("ending the guest", Some(1.0));
                 let _ = stop::kill(&self.process, END_PATIENCE).await;
@@ -188,7 +189,7 @@ impl Save {
         Ok(given.to_xml(&lodge_model::xml::WriteOptions::STORED))
     }
 
-    async fn to_file(&mut self, xml: &str, log: &mut DbLog) -> Result<(), DomainError> {
+    async fn fill_file(&mut self, xml: &str, log: &mut DbLog) -> Result<(), DomainError> {
         let (file, name) = (self.note.file.clone(), self.entry.name());
         let part = part_of(&file);
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| DomainError::Save {
@@ -347,7 +348,8 @@ pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
                 State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
                 None,
             );
-            owner.is_off(ShutoffReason::Saved)
+            owner.is_off(ShutoffReason::Saved);
+            Ok(Reply::Done)
         }));
     }
     match lodge_qemu::adopt(&dir, entry.id, Duration::from_secs(2)).await {

@@ -39,7 +39,7 @@ use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
-use crate::owner::{Answer, Begin, Ended, Owner, Reply, ended};
+use crate::owner::{Begin, Ended, Owner, Reply, ended};
 use crate::vmm::Vmm;
 
 /// The saga's kind in the store.
@@ -178,7 +178,8 @@ where
         let end: Ended = ended(move |owner| match outcome {
             Ok((launched, edit)) => {
                 owner.take_edit(edit);
-                owner.take_launched(launched)
+                owner.take_launched(launched);
+                Ok(Reply::Done)
             }
             Err(Failed(error, edit)) => {
                 owner.take_edit(edit);
@@ -217,14 +218,15 @@ pub(crate) async fn launch(
             }
             Err(match error {
                 SagaError::Cancelled { .. } => DomainError::Aborted { act: "start", name },
-                source => DomainError::Start { name, source },
+                source => DomainError::Start { name, source: Box::new(source) },
             })
         }
     }
 }
 
 fn not_begun(name: &Arc<str>, failure: saga::Failure) -> DomainError {
-    DomainError::Start { name: Arc::clone(name), source: SagaError::Failed { failure, left: Vec::new() } }
+    let source = Box::new(SagaError::Failed { failure, left: Vec::new() });
+    DomainError::Start { name: Arc::clone(name), source }
 }
 
 /// Takes up a start that an earlier daemon left. `Ok(None)`: it was taken back.
@@ -279,7 +281,7 @@ impl Plan {
 
 impl Owner {
     /// The guest is up: it is this owner's from now on.
-    pub fn take_launched(&mut self, launched: Launched) -> Answer {
+    pub fn take_launched(&mut self, launched: Launched) {
         let Launched { vmm, live, document, plan, noted } = launched;
         self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
@@ -301,7 +303,6 @@ impl Owner {
         } else {
             self.advance(Change::Started(reason), Some(started));
         }
-        Ok(Reply::Done)
     }
 
     /// The guest did not come up, and nothing of it is left.

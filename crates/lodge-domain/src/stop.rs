@@ -24,7 +24,7 @@ use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::options::DestroyOptions;
-use crate::owner::{Answer, Begin, Owner, Reply, Work, ended};
+use crate::owner::{Begin, Owner, Reply, Work, ended};
 
 /// How long QEMU may take to write its caches back before the plug is pulled.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
@@ -81,7 +81,10 @@ fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
             clear_away(&shared, entry.id, &entry.name()).await;
         }
         ended(move |owner| match done {
-            Ok(_) => owner.is_off(reason),
+            Ok(_) => {
+                owner.is_off(reason);
+                Ok(Reply::Done)
+            }
             Err(error) => {
                 if let Some(vmm) = owner.vmm.as_deref_mut() {
                     vmm.reason = None;
@@ -108,7 +111,10 @@ pub(crate) fn after_exit(owner: &mut Owner, ending: Ending) -> Work {
             keep_log(&shared, &entry.name(), log).await;
         }
         clear_away(&shared, entry.id, &entry.name()).await;
-        ended(move |owner| owner.is_off(reason))
+        ended(move |owner| {
+            owner.is_off(reason);
+            Ok(Reply::Done)
+        })
     })
 }
 
@@ -122,7 +128,7 @@ async fn keep_log(shared: &Shared, name: &str, log: PathBuf) {
 
 impl Owner {
     /// Nothing of the run is left: takes on the state that follows.
-    pub fn is_off(&mut self, reason: ShutoffReason) -> Answer {
+    pub fn is_off(&mut self, reason: ShutoffReason) {
         self.vmm = None;
         self.entry.monitor.store(None);
         self.set_documents(|documents| documents.live = None);
@@ -135,7 +141,6 @@ impl Owner {
         let told = EventKind::Lifecycle(Lifecycle::Stopped, stopped_detail(reason));
         self.vanished = !self.is_persistent();
         self.advance(Change::Exited(reason), Some(told));
-        Ok(Reply::Done)
     }
 }
 

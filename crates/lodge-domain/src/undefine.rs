@@ -262,7 +262,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
             entry.documents.store(Arc::new(documents));
         }
         Err(error) => {
-            tracing::error!(domain = %entry.name(), error = %chain(&error), "an unfinished undefine was taken back")
+            tracing::error!(domain = %entry.name(), error = %chain(&error), "an unfinished undefine was taken back");
         }
     }
     None

@@ -53,18 +53,18 @@ pub(crate) enum Due {
 /// What the document wants done when the guest stops by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policies {
-    pub on_poweroff: LifecycleAction,
-    pub on_reboot: LifecycleAction,
-    pub on_crash: LifecycleAction,
+    pub poweroff: LifecycleAction,
+    pub reboot: LifecycleAction,
+    pub crash: LifecycleAction,
 }
 
 impl Policies {
     /// The document's, with libvirt's defaults.
     pub fn of(document: &Domain) -> Self {
         Self {
-            on_poweroff: document.on_poweroff.unwrap_or(LifecycleAction::Destroy),
-            on_reboot: document.on_reboot.unwrap_or(LifecycleAction::Restart),
-            on_crash: document.on_crash.unwrap_or(LifecycleAction::Destroy),
+            poweroff: document.on_poweroff.unwrap_or(LifecycleAction::Destroy),
+            reboot: document.on_reboot.unwrap_or(LifecycleAction::Restart),
+            crash: document.on_crash.unwrap_or(LifecycleAction::Destroy),
         }
     }
 }
@@ -208,7 +208,7 @@ impl Vmm {
 }
 
 /// A QEMU that is stuck answers one day or ends; there is nobody else to wait for it.
-const REACH: Duration = Duration::from_secs(24 * 3600);
+const REACH: Duration = Duration::from_hours(24);
 
 fn reach(dir: &Path, id: DomainId) -> Pending<Result<lodge_qemu::Vmm, AdoptError>> {
     let dir = dir.to_owned();

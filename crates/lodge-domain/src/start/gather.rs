@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use lodge_model::Kind;
 use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
+use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
     AGENT_SOCKET, Accelerator, Claims, CommandLine, Descriptors, Link, MONITOR_SOCKET, NicClaim, ScreenClaim,
     command_line, listen,
@@ -20,10 +21,11 @@ use lodge_store::saga::Failure;
 
 use rustix::fs::FileType;
 
-use super::steps::Launch;
+use super::steps::Seed;
 use super::{file_failure, nvram};
-use crate::domains::DomainsConfig;
-use crate::ports::{ChainLink, ClaimedDisk};
+use crate::display::{self, Port};
+use crate::domains::{DomainsConfig, Shared};
+use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
 use crate::record::unix_ms;
 use crate::snapshot::Display;
 use crate::vmm::CONSOLE_LOG;
@@ -44,53 +46,92 @@ pub(crate) struct Gathered {
     pub agent: Option<String>,
 }
 
-/// Gathers it. On failure what was made stays for the step's undo.
-pub(crate) async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
-    let config = launch.shared.config.clone();
-    let dir = config.store.root().guest(launch.id.0);
-    make_dir(&dir)?;
-    let (accelerator, reason, fell_back) = choose_accelerator(&config, &launch.document)?;
-    let mut descriptors = Descriptors::default();
-    let monitor = listening(&dir.join(MONITOR_SOCKET), &mut descriptors)?;
-    let mut claims = Claims::new(accelerator, monitor);
-    claims.fallback_reason = fell_back.then(|| reason.clone());
-    claims.incoming = launch.plan.restore.is_some();
-    claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
-    for disk in launch.disks.take().unwrap_or_default() {
-        let (target, chain) = pass_disk(disk, &mut descriptors);
-        claims.disks.insert(target, chain);
+/// What it is gathered from. Owned, so that it can be done on a thread that may block.
+pub(crate) struct Draft {
+    pub shared: Arc<Shared>,
+    pub id: DomainId,
+    /// A saved memory will come.
+    pub incoming: bool,
+    pub document: Domain,
+    pub disks: Vec<ClaimedDisk>,
+    pub nics: Vec<AttachedNic>,
+    pub seed: Seed,
+    pub ports: Vec<Port>,
+}
+
+impl Draft {
+    /// Gathers it. On failure what was made stays for the step's undo.
+    pub fn gather(&mut self) -> Result<Gathered, Failure> {
+        let config = self.shared.config.clone();
+        let dir = config.store.root().guest(self.id.0);
+        make_dir(&dir)?;
+        lodge_qemu::assign_aliases(&mut self.document);
+        let (accelerator, reason, fell_back) = choose_accelerator(&config, &self.document)?;
+        let mut descriptors = Descriptors::default();
+        let monitor = listening(&dir.join(MONITOR_SOCKET), &mut descriptors)?;
+        let mut claims = Claims::new(accelerator, monitor);
+        claims.fallback_reason = fell_back.then(|| reason.clone());
+        claims.incoming = self.incoming;
+        claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
+        for disk in std::mem::take(&mut self.disks) {
+            let (target, chain) = pass_disk(disk, &mut descriptors);
+            claims.disks.insert(target, chain);
+        }
+        for nic in &mut self.nics {
+            let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();
+            claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+        }
+        if let Seed::Written(seed) = &self.seed {
+            let file = File::open(&seed.path);
+            let file = file.map_err(|error| file_failure("open the seed", &seed.path, &error))?;
+            claims.seed = Some(descriptors.pass(file));
+        }
+        let agent = pass_channels(&self.document, &dir, &mut claims, &mut descriptors)?;
+        pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
+        nvram::pass(self, &mut claims, &mut descriptors)?;
+        let displays = self.pass_screens(&mut claims)?;
+        let command_line = command_line(&self.document, &config.capabilities, &claims)
+            .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
+        for warning in &command_line.warnings {
+            tracing::warn!(domain = self.document.name, element = warning.element, "{}", warning.message);
+        }
+        // The binary that was asked what it can do is the one that runs, unless the document insists on another.
+        let emulator = self.document.devices.emulator.as_deref().map(PathBuf::from);
+        Ok(Gathered {
+            binary: emulator.unwrap_or_else(|| config.capabilities.binary.clone()),
+            warnings: command_line.warnings.iter().map(ToString::to_string).collect(),
+            command_line,
+            descriptors,
+            accelerator,
+            accelerator_reason: reason,
+            displays,
+            agent,
+        })
     }
-    for nic in launch.nics.iter_mut().flatten() {
-        let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();
-        claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+
+    fn pass_screens(&mut self, claims: &mut Claims) -> Result<Vec<Display>, Failure> {
+        let mut displays = Vec::new();
+        let has_spice = self.shared.config.capabilities.has_spice();
+        for graphics in &mut self.document.devices.graphics {
+            let spice = graphics.kind == GraphicsKind::Spice;
+            let first = graphics.listens.first();
+            let socket = first.filter(|listen| listen.kind == ListenKind::Socket);
+            let socket = socket.and_then(|listen| listen.socket.clone()).or_else(|| graphics.socket.clone());
+            let silent = first.is_some_and(|listen| listen.kind == ListenKind::None);
+            if !(spice || graphics.kind == GraphicsKind::Vnc) || socket.is_some() || silent {
+                claims.screens.push(ScreenClaim { socket, ..ScreenClaim::default() });
+                continue;
+            }
+            let address = listen_address(graphics);
+            let port = choose_port(&self.shared.displays, graphics, &address)?;
+            graphics.port = Some(i32::from(port.number()));
+            claims.screens.push(ScreenClaim { port: Some(port.number()), ..ScreenClaim::default() });
+            let kind = if spice && has_spice { "spice" } else { "vnc" };
+            displays.push(Display { kind: kind.to_owned(), listen: address, port: port.number() });
+            self.ports.push(port);
+        }
+        Ok(displays)
     }
-    if let Some(Some(seed)) = &launch.seed {
-        let file =
-            File::open(&seed.path).map_err(|error| file_failure("open the seed", &seed.path, &error))?;
-        claims.seed = Some(descriptors.pass(file));
-    }
-    let agent = pass_channels(&launch.document, &dir, &mut claims, &mut descriptors)?;
-    pass_console(&launch.document, &dir, &mut claims, &mut descriptors)?;
-    nvram::pass(launch, &mut claims, &mut descriptors)?;
-    let displays = pass_screens(launch, &mut claims)?;
-    let command_line = command_line(&launch.document, &config.capabilities, &claims)
-        .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
-    let warnings = command_line.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>();
-    for warning in &command_line.warnings {
-        tracing::warn!(domain = launch.plan.name, element = warning.element, "{}", warning.message);
-    }
-    // The binary that was asked what it can do is the one that runs, unless the document insists on another.
-    let emulator = launch.document.devices.emulator.as_deref().map(PathBuf::from);
-    Ok(Gathered {
-        binary: emulator.unwrap_or_else(|| config.capabilities.binary.clone()),
-        command_line,
-        descriptors,
-        accelerator,
-        accelerator_reason: reason,
-        warnings,
-        displays,
-        agent,
-    })
 }
 
 fn make_dir(dir: &Path) -> Result<(), Failure> {
@@ -185,39 +226,13 @@ fn pass_console(
     Ok(())
 }
 
-fn pass_screens(launch: &mut Launch, claims: &mut Claims) -> Result<Vec<Display>, Failure> {
-    let mut displays = Vec::new();
-    let has_spice = launch.shared.config.capabilities.has_spice();
-    for graphics in &mut launch.document.devices.graphics {
-        let spice = graphics.kind == GraphicsKind::Spice;
-        if !spice && graphics.kind != GraphicsKind::Vnc {
-            claims.screens.push(ScreenClaim::default());
-            continue;
-        }
-        let listens = graphics.listens.first();
-        let socket = listens
-            .filter(|listen| listen.kind == ListenKind::Socket)
-            .and_then(|listen| listen.socket.clone());
-        let silent = listens.is_some_and(|listen| listen.kind == ListenKind::None);
-        if socket.is_some() || graphics.socket.is_some() || silent {
-            let socket = socket.or_else(|| graphics.socket.clone());
-            claims.screens.push(ScreenClaim { socket, ..ScreenClaim::default() });
-            continue;
-        }
-        let address = listen_address(graphics);
-        let fixed = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-        let chosen = graphics.autoport.is_none_or(lodge_model::xml::YesNo::is_yes) || fixed.is_none();
-        let port = match fixed.filter(|_| !chosen) {
-            Some(number) => launch.shared.displays.take(number).ok_or_else(|| port_taken(number))?,
-            None => launch.shared.displays.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port)?,
-        };
-        graphics.port = Some(i32::from(port.number()));
-        claims.screens.push(ScreenClaim { port: Some(port.number()), ..ScreenClaim::default() });
-        let kind = if spice && has_spice { "spice" } else { "vnc" };
-        displays.push(Display { kind: kind.to_owned(), listen: address, port: port.number() });
-        launch.ports.push(port);
+/// The document's own port, or the next free one.
+fn choose_port(ports: &display::Ports, graphics: &Graphics, address: &str) -> Result<Port, Failure> {
+    let fixed = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    match fixed.filter(|_| graphics.autoport.is_none_or(|auto| !auto.is_yes())) {
+        Some(number) => ports.take(number).ok_or_else(|| port_taken(number)),
+        None => ports.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port),
     }
-    Ok(displays)
 }
 
 /// Where a screen listens: its own word, else libvirt's default.

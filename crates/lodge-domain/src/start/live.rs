@@ -8,7 +8,7 @@ use lodge_model::domain::graphics::{GraphicsKind, Listen, ListenKind};
 use lodge_model::domain::interface::{InterfaceSource, InterfaceTarget};
 use lodge_qemu::qmp::Chardev;
 
-use super::steps::Running;
+use super::steps::{Running, Seed};
 use crate::ports::{AttachedNic, SeedDisk};
 
 /// Puts in what is known only now: number, terminals, interfaces, the screens' kind, the seed.
@@ -17,7 +17,7 @@ pub(crate) fn complete(
     running: &mut Running,
     chardevs: &[Chardev],
     nics: Option<&[AttachedNic]>,
-    seed: Option<&Option<SeedDisk>>,
+    seed: &Seed,
 ) {
     document.id = i32::try_from(running.record.domid).ok();
     terminals(document, running, chardevs);
@@ -31,7 +31,7 @@ pub(crate) fn complete(
             source.bridge = Some(bridge.clone());
         }
     }
-    if let Some(Some(seed)) = seed {
+    if let Seed::Written(seed) = seed {
         add_seed(document, seed);
     }
 }

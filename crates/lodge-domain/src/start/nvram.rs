@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use lodge_model::Kind;
-use lodge_model::domain::os::{Firmware, FirmwareFormat, Loader, LoaderKind, Nvram};
+use lodge_model::domain::os::{Firmware, FirmwareFormat, LoaderKind, Nvram};
 use lodge_model::xml::YesNo;
 use lodge_qemu::{Claims, Descriptors, Link};
 use lodge_store::saga::Failure;
 
 use super::file_failure;
+use super::gather::Draft;
 use super::steps::Launch;
 
 /// Where Debian puts OVMF: code and template of variables, the better first.
@@ -20,12 +21,8 @@ const OVMF: [(&str, &str); 3] = [
 ];
 
 /// Opens firmware and variables where the document asks for UEFI, and completes the live document's `<os>`.
-pub(crate) fn pass(
-    launch: &mut Launch,
-    claims: &mut Claims,
-    descriptors: &mut Descriptors,
-) -> Result<(), Failure> {
-    let os = &launch.document.os;
+pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descriptors) -> Result<(), Failure> {
+    let os = &draft.document.os;
     let Some(loader) = os.loader.as_deref().filter(|loader| loader.kind == Some(LoaderKind::Pflash)) else {
         return Ok(());
     };
@@ -58,12 +55,9 @@ pub(super) fn choose(launch: &mut Launch) -> Result<Vec<PathBuf>, Failure> {
             return Err(failure.with_hint("install the package ovmf".to_owned()));
         };
         let loader = os.loader.get_or_insert_default();
-        *loader = Box::new(Loader {
-            readonly: Some(YesNo::Yes),
-            kind: Some(LoaderKind::Pflash),
-            path: Some(code.to_owned()),
-            ..Loader::clone(loader)
-        });
+        loader.readonly = Some(YesNo::Yes);
+        loader.kind = Some(LoaderKind::Pflash);
+        loader.path = Some(code.to_owned());
         let nvram = os.nvram.get_or_insert_default();
         nvram.template.get_or_insert_with(|| template.to_owned());
     }

@@ -15,7 +15,8 @@ use lodge_sys::process::{Process, boot_id};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::{Launched, Plan, file_failure, gather, live, remove_file};
+use super::gather::{Draft, Gathered};
+use super::{Launched, Plan, file_failure, live, remove_file};
 use crate::define::blocking;
 use crate::display::Port;
 use crate::domains::Shared;
@@ -45,10 +46,21 @@ pub(crate) struct Launch {
     pub document: Domain,
     pub disks: Option<Vec<ClaimedDisk>>,
     pub nics: Option<Vec<AttachedNic>>,
-    pub seed: Option<Option<SeedDisk>>,
+    pub seed: Seed,
     pub ports: Vec<Port>,
     pub running: Option<Running>,
     live: Option<Arc<str>>,
+}
+
+/// The first-boot seed of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seed {
+    /// The port was not asked (by this daemon).
+    NotAsked,
+    /// The guest has none.
+    None,
+    /// This one.
+    Written(SeedDisk),
 }
 
 /// The QEMU that was spawned or found.
@@ -73,7 +85,7 @@ impl Launch {
             document,
             disks: None,
             nics: None,
-            seed: None,
+            seed: Seed::NotAsked,
             ports: Vec::new(),
             running: None,
             live: None,
@@ -189,12 +201,12 @@ impl Step<Launch> for WriteSeed {
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
         let written = launch.shared.ports.seeds.write(launch.id, &launch.document).await;
-        launch.seed = Some(written.map_err(|error| refused(&error))?);
+        launch.seed = written.map_err(|error| refused(&error))?.map_or(Seed::None, Seed::Written);
         Ok(())
     }
 
     async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
-        launch.seed = None;
+        launch.seed = Seed::NotAsked;
         launch.shared.ports.seeds.discard(launch.id).await.map_err(|error| refused(&error))
     }
 }
@@ -220,7 +232,7 @@ impl Step<Launch> for Spawn {
         if launch.nics.is_none() {
             AttachNics.run(launch).await?;
         }
-        if launch.seed.is_none() {
+        if launch.seed == Seed::NotAsked {
             WriteSeed.run(launch).await?;
         }
         spawn(launch).await
@@ -259,10 +271,33 @@ async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
     })
 }
 
+/// Opens and reserves on a thread that may block: a stuck file server delays this guest only.
+async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
+    let mut draft = Draft {
+        shared: Arc::clone(&launch.shared),
+        id: launch.id,
+        incoming: launch.plan.restore.is_some(),
+        document: std::mem::take(&mut launch.document),
+        disks: launch.disks.take().unwrap_or_default(),
+        nics: launch.nics.take().unwrap_or_default(),
+        seed: launch.seed.clone(),
+        ports: Vec::new(),
+    };
+    let (draft, gathered) = blocking(move || {
+        let gathered = draft.gather();
+        (draft, gathered)
+    })
+    .await;
+    launch.document = draft.document;
+    launch.nics = Some(draft.nics);
+    launch.ports = draft.ports;
+    gathered
+}
+
 async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     let config = launch.shared.config.clone();
     lodge_qemu::assign_aliases(&mut launch.document);
-    let gathered = gather::gather(launch).await?;
+    let gathered = gather(launch).await?;
     let relative = stop::cgroup_of(&launch.shared, launch.id);
     let cgroup = match blocking(move || Cgroup::create(&relative)).await {
         Ok(Outcome::Made(cgroup)) => Some(cgroup),
@@ -352,13 +387,7 @@ impl Step<Launch> for Run {
             restore::load(&monitor, memory).await?;
         }
         let chardevs = monitor.chardevs().await.map_err(|error| refused(&error))?;
-        live::complete(
-            &mut launch.document,
-            running,
-            &chardevs,
-            launch.nics.as_deref(),
-            launch.seed.as_ref(),
-        );
+        live::complete(&mut launch.document, running, &chardevs, launch.nics.as_deref(), &launch.seed);
         let text =
             launch.document.to_xml(&WriteOptions { inactive: false, security_info: true, migratable: false });
         replace(&dir.join(LIVE_XML), text.as_bytes()).map_err(|error| file_failure("write", &dir, &error))?;

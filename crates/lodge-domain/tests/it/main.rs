@@ -3,6 +3,8 @@
 //! A guest without disks sits in its firmware, which is all that states need. Where there is no QEMU each test says
 //! so and is skipped.
 
+#![allow(clippy::unwrap_used, reason = "a test ends there, and should")]
+
 mod adoption;
 mod crash;
 mod definitions;

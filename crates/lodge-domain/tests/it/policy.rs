@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lodge_domain::{DefineOptions, DestroyOptions, Domains, Handle, PowerOptions, StartOptions, Ticket};
+use lodge_domain::{
+    DefineOptions, DestroyOptions, Domains, Handle, PowerOptions, StartOptions, Ticket, UndefineOptions,
+};
 
 use crate::support::{Listener, QEMU, World, has_qemu, state, until};
 
@@ -113,7 +115,7 @@ async fn a_guest_that_resets_goes_on_or_ends_by_its_policy() {
     listener.wait_for("reboot ").await;
     assert!(guest.snapshot().is_active());
     guest.destroy(DestroyOptions::default()).await.unwrap();
-    guest.undefine(Default::default()).await.unwrap();
+    guest.undefine(UndefineOptions::default()).await.unwrap();
     let guest = define(&world, &domains, RESET, "<on_reboot>destroy</on_reboot>").await;
     start(&guest).await;
     listener.wait_for("stopped shutdown").await;
@@ -132,7 +134,7 @@ async fn a_guest_that_panics_ends_or_is_kept_by_its_policy() {
     start(&guest).await;
     listener.wait_for("crashed panicked").await;
     listener.wait_for("stopped crashed").await;
-    guest.undefine(Default::default()).await.unwrap();
+    guest.undefine(UndefineOptions::default()).await.unwrap();
     let guest = define(&world, &domains, PANIC, "<on_crash>preserve</on_crash>").await;
     start(&guest).await;
     listener.wait_for("crashed panicked").await;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig, EventKind,
-    Handle, Lifecycle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
+    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig, Handle, Nics,
+    PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -337,8 +337,4 @@ pub async fn until(handle: &Handle, what: &str, wanted: impl Fn(&Snapshot) -> bo
 pub fn state(handle: &Handle) -> String {
     let (state, reason) = handle.snapshot().state.words();
     format!("{state} ({reason})")
-}
-
-pub fn lifecycle(lifecycle: Lifecycle, detail: u8) -> EventKind {
-    EventKind::Lifecycle(lifecycle, detail)
 }
