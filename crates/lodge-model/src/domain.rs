@@ -192,7 +192,26 @@ impl Domain {
 
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
-        crate::xml::write(self, "domain", *options)
+        if options.migratable {
+            crate::xml::write(&self.without_implicit_devices(), "domain", *options)
+        } else {
+            crate::xml::write(self, "domain", *options)
+        }
+    }
+
+    /// Without those that every libvirt adds itself and an old one would refuse (qemuDomainDefFormatBufInternal).
+    fn without_implicit_devices(&self) -> Self {
+        let mut domain = self.clone();
+        let implicit = graphics::Input {
+            kind: graphics::InputKind::Keyboard,
+            bus: Some(graphics::InputBus::Ps2),
+            ..graphics::Input::default()
+        };
+        let plain =
+            |input: &graphics::Input| graphics::Input { place: address::Place::default(), ..input.clone() };
+        domain.devices.inputs.retain(|input| plain(input) != implicit);
+        domain.devices.audios.retain(|audio| audio.id != 1 || !audio.foreign.is_empty());
+        domain
     }
 
     /// What is kept but not understood, with its place in the text it was read from.

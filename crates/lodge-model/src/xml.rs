@@ -43,7 +43,8 @@ pub struct WriteOptions {
     pub inactive: bool,
     /// With passwords (`dumpxml --security-info`).
     pub security_info: bool,
-    /// Without what only a newer libvirt knows (`dumpxml --migratable`).
+    /// For another host: the definition with passwords, without what an older libvirt adds itself
+    /// (`dumpxml --migratable`).
     pub migratable: bool,
 }
 

@@ -27,12 +27,12 @@ impl Writer {
 
     /// Whether the form of the running guest is written.
     pub fn is_live(&self) -> bool {
-        !self.options.inactive
+        !self.options.inactive && !self.options.migratable
     }
 
     /// Whether passwords are written.
     pub fn shows_secrets(&self) -> bool {
-        self.options.security_info
+        self.options.security_info || self.options.migratable
     }
 
     fn indent(&mut self) {

@@ -101,3 +101,30 @@ fn completing_twice_changes_nothing() {
         assert_eq!(read, once, "{name}: the stored text says all");
     }
 }
+
+/// What libvirtd printed of a running guest (`virsh dumpxml`, QEMU under TCG).
+#[test]
+fn a_running_guests_text_is_read_and_written_as_it_is() {
+    let text = include_str!("../corpus/live.xml");
+    let domain = Domain::parse_strict(text).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(difference(&domain.to_xml(&WriteOptions::default()), text), None);
+    let inactive = domain.to_xml(&INACTIVE);
+    for live in ["qemu' id=", "<alias ", "tty=", "top.qcow2' index=", "state='disc", "<imagelabel>"] {
+        assert!(text.contains(live) && !inactive.contains(live), "{live}");
+    }
+}
+
+#[test]
+fn passwords_are_shown_only_when_asked_for() {
+    let text =
+        "<domain type='kvm'><name>n</name><devices><graphics type='vnc' passwd='geheim'/></devices></domain>";
+    let domain = Domain::parse(text).expect("it can be read");
+    for (options, shown) in [
+        (WriteOptions::default(), false),
+        (INACTIVE, false),
+        (WriteOptions::STORED, true),
+        (WriteOptions { migratable: true, ..WriteOptions::default() }, true),
+    ] {
+        assert_eq!(domain.to_xml(&options).contains("geheim"), shown, "{options:?}");
+    }
+}

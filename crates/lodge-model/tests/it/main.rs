@@ -4,4 +4,6 @@
 
 mod check;
 mod corpus;
+mod laws;
+mod lifecycle;
 mod network;
