@@ -71,6 +71,23 @@ fn find_program(name: &str) -> Option<PathBuf> {
 
 /// Runs a program that only tells something; `Err` is what it said instead.
 fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    let answer = ask(program, arguments)?;
+    if answer.success {
+        Ok(answer.told)
+    } else {
+        Err(answer.complained.lines().next().unwrap_or("it failed").to_owned())
+    }
+}
+
+/// What a program said, and whether it was content.
+struct Answer {
+    success: bool,
+    told: String,
+    complained: String,
+}
+
+/// Runs a program that only tells something; `Err`: it could not be run, or gave no answer.
+fn ask(program: &Path, arguments: &[&str]) -> Result<Answer, String> {
     const DEADLINE: Duration = Duration::from_secs(5);
     let mut child = Command::new(program)
         .args(arguments)
@@ -97,11 +114,7 @@ fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
     }
     let told = readers.0.join().unwrap_or_default();
     let complained = readers.1.join().unwrap_or_default();
-    if status?.success() {
-        Ok(told)
-    } else {
-        Err(complained.lines().next().unwrap_or("it failed").to_owned())
-    }
+    Ok(Answer { success: status?.success(), told, complained })
 }
 
 /// All that a program writes, up to a limit.

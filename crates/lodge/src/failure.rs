@@ -55,6 +55,13 @@ impl Failure {
         self
     }
 
+    /// Lengthens the first of two lines: "Failed to save domain 'web1' to /file".
+    #[must_use]
+    pub fn further(mut self, words: &str) -> Self {
+        self.what = self.what.map(|what| format!("{what} {words}"));
+        self
+    }
+
     /// The sort of failure.
     pub fn kind(&self) -> ErrorKind {
         self.body.kind

@@ -142,7 +142,7 @@ impl Version {
             let mut text = format!(
                 "Compiled against library: lodge {ours}\nUsing library: lodge {ours}\nUsing API: QEMU {}\n\
                  Running hypervisor: QEMU {qemu}\n",
-                daemon.api
+                daemon.lodge
             );
             if self.daemon {
                 text += &format!("Running against daemon: {}\n", daemon.lodge);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::facts::Qemu;
 
-use super::{find_program, output};
+use super::{ask, find_program, output};
 
 const SEABIOS: [&str; 3] = [
     "/usr/share/seabios/bios-256k.bin",
@@ -42,7 +42,8 @@ pub(super) fn qemu() -> Qemu {
 /// `qemu-system-x86_64 -spice help`: the modules that are installed, as QEMU itself finds them. (`-chardev help` would
 /// not do: it lists only what is loaded already.)
 fn knows(program: &Path, question: &str, word: &str) -> bool {
-    output(program, &["-M", "none", question, "help"]).is_ok_and(|help| help.contains(word))
+    // QEMU 10 ends `-spice help` with 1 although it helped.
+    ask(program, &["-M", "none", question, "help"]).is_ok_and(|answer| answer.told.contains(word))
 }
 
 /// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2~bpo12+1)` → `10.0.2`.

@@ -49,9 +49,10 @@ impl Save {
         };
         let client = session.client().await?;
         let spinner = Spinner::start(session, &format!("Saving {dom}"));
-        let saved = client.save_domain(dom, &options).await.on_domain(dom, "save");
+        let saved = client.save_domain(dom, &options).await;
         spinner.stop();
         let shown = self.file.display();
+        let saved = saved.on_domain(dom, "save").map_err(|failure| failure.further(&format!("to {shown}")));
         session.done(&saved?, |view| format!("\nDomain '{}' saved to {shown}\n", view.name));
         Ok(())
     }
