@@ -135,6 +135,8 @@ pub struct CommandLine {
     /// Descriptors that must bypass the host's page cache (`cache='none'`), with the disk's element: QEMU takes a
     /// descriptor only if its O_DIRECT is as the cache mode says. [`launch`](crate::launch()) sets it.
     pub direct: Vec<(FdNumber, String)>,
+    /// Whether QEMU will lock the guest's memory, and so needs the right to.
+    pub locks_memory: bool,
     /// For the user.
     pub warnings: Vec<Warning>,
 }

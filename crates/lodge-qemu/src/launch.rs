@@ -1,10 +1,6 @@
-//! A guest's QEMU as a process: starting one, finding one again, ending one.
+//! Starting a guest's QEMU.
 //!
-//! ```text
-//!  launch ──▶ Vmm ──▶ (the daemon dies; QEMU does not) ──▶ adopt ──▶ Vmm ──▶ stop
-//! ```
-//!
-//! QEMU gets descriptors, its own session and cgroup and, where we may, a user of its own; so it needs no path that
+//! It gets descriptors, its own session and cgroup and, where we may, a user of its own; so it needs no path that
 //! it could not open and nothing of it hangs on us. `vmm.json` in the guest's directory is written before the guest's
 //! processors run, and tells a later daemon whom to look for.
 //! Deliberately absent: `cont` (the caller lets the guest run when all else is in place), and retries.
@@ -15,23 +11,14 @@ use std::time::Duration;
 
 use lodge_model::{DomainId, Kind};
 use lodge_sys::cgroup::Cgroup;
-use lodge_sys::process::{Ending, Identity, Process};
+use lodge_sys::process::{Ending, Process};
 pub use lodge_sys::spawn::Credentials;
 use lodge_sys::spawn::{Command, SpawnError};
-use serde::{Deserialize, Serialize};
 
 use crate::claims::{Accelerator, Descriptors};
 use crate::command_line::{CommandLine, MonitorCommand};
 use crate::qmp::{Monitor, MonitorError};
-
-/// Name of the monitor's socket in a guest's directory.
-pub const MONITOR_SOCKET: &str = "monitor.sock";
-/// Name of the guest agent channel's socket in a guest's directory.
-pub const AGENT_SOCKET: &str = "agent.sock";
-/// Name of QEMU's own output in a guest's directory.
-pub const QEMU_LOG: &str = "qemu.log";
-/// Name of the file that tells a later daemon about the process.
-pub const VMM_FILE: &str = "vmm.json";
+use crate::vmm::{MONITOR_SOCKET, Note, QEMU_LOG, VMM_FILE, Vmm, write_note};
 
 /// A QEMU to be started.
 #[derive(Debug)]
@@ -137,119 +124,6 @@ impl LaunchError {
     }
 }
 
-/// Why a running QEMU was not taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
-    /// `vmm.json` is not there: none was started, or it was stopped in order.
-    #[error("no running QEMU is noted in `{}`", path.display())]
-    Nothing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// `vmm.json` cannot be read.
-    #[error("the note `{}` about a running QEMU is unreadable: {reason}", path.display())]
-    Note {
-        /// The file.
-        path: PathBuf,
-        /// In what way.
-        reason: String,
-    },
-    /// The process that was noted is gone.
-    #[error("QEMU (pid {pid}) has ended meanwhile")]
-    Gone {
-        /// Its number then.
-        pid: u32,
-    },
-    /// The process is there, and its monitor does not answer.
-    #[error("QEMU (pid {pid}) runs, but its monitor does not answer")]
-    Monitor {
-        /// Its number.
-        pid: u32,
-        /// What went wrong.
-        source: MonitorError,
-    },
-    /// The monitor answers for another guest.
-    #[error("the QEMU (pid {pid}) found is guest {found}, not {wanted}")]
-    Stranger {
-        /// Its number.
-        pid: u32,
-        /// Whom it says it is.
-        found: String,
-        /// Whom it should be.
-        wanted: DomainId,
-    },
-}
-
-impl AdoptError {
-    /// Sorts the error for those who did not cause it.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Nothing { .. } | Self::Gone { .. } => Kind::NotFound,
-            Self::Note { .. } => Kind::Corrupt,
-            Self::Monitor { .. } => Kind::Unavailable,
-            Self::Stranger { .. } => Kind::Conflict,
-        }
-    }
-
-    /// Whether it is certain that no QEMU of this guest runs.
-    pub fn is_surely_gone(&self) -> bool {
-        matches!(self, Self::Nothing { .. } | Self::Gone { .. })
-    }
-}
-
-/// What a later daemon must know to find a QEMU again: `vmm.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// The guest.
-    pub id: DomainId,
-    /// The process.
-    pub pid: u32,
-    /// When it started (field 22 of `proc_pid_stat(5)`).
-    pub start_time: u64,
-    /// The host's boot that the start time counts from.
-    pub boot_id: String,
-    /// `kvm` or `tcg`.
-    pub accelerator: String,
-    /// Path of its cgroup below each hierarchy.
-    pub cgroup: Option<PathBuf>,
-}
-
-/// A guest's QEMU: the process, and its monitor.
-#[derive(Debug, Clone)]
-pub struct Vmm {
-    note: Note,
-    process: Process,
-    monitor: Monitor,
-    directory: PathBuf,
-}
-
-impl Vmm {
-    /// Its monitor.
-    pub fn monitor(&self) -> &Monitor {
-        &self.monitor
-    }
-
-    /// The process.
-    pub fn identity(&self) -> Identity {
-        self.process.identity()
-    }
-
-    /// What is noted about it.
-    pub fn note(&self) -> &Note {
-        &self.note
-    }
-
-    /// Waits for the process's end. Any number may wait.
-    pub async fn ended(&self) -> io::Result<Ending> {
-        self.process.ended().await
-    }
-
-    /// The end of its log, for people.
-    pub fn last_words(&self) -> String {
-        crate::log::last_words_in(&self.directory.join(QEMU_LOG))
-    }
-}
-
 /// Users of their own for guests: of 2^28 numbers that nobody gives away (systemd's UIDS-GIDS calls them unused).
 const GUEST_USERS: u32 = 0x7000_0000;
 
@@ -323,6 +197,7 @@ fn start(spec: &mut LaunchSpec, log: &Path) -> Result<Process, LaunchError> {
     command.args(spec.command_line.words()).output(output.into());
     // QEMU looks for its modules and ROMs by itself; the rest is what libvirt gives, so that messages are in English.
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    command.lock_memory(spec.command_line.locks_memory);
     for (name, value) in &spec.command_line.environment {
         command.env(name, value);
     }
@@ -383,155 +258,4 @@ async fn do_commands(monitor: &Monitor, commands: Vec<MonitorCommand>) -> Result
         }
     }
     Ok(())
-}
-
-/// Takes over the QEMU of guest `id` that an earlier daemon started, if it is surely that one.
-pub async fn adopt(directory: &Path, id: DomainId, patience: Duration) -> Result<Vmm, AdoptError> {
-    let note = read_note(&directory.join(VMM_FILE))?;
-    let identity = Identity { pid: note.pid, start_time: note.start_time };
-    let gone = || AdoptError::Gone { pid: note.pid };
-    let same_boot = lodge_sys::process::boot_id().is_ok_and(|boot_id| boot_id == note.boot_id);
-    let process = match Process::hold(identity) {
-        Ok(Some(process)) if same_boot => process,
-        _ => return Err(gone()),
-    };
-    let silent = |source| AdoptError::Monitor { pid: note.pid, source };
-    let asked = async {
-        let monitor = Monitor::connect(&directory.join(MONITOR_SOCKET), patience).await?;
-        let found = monitor.uuid().await?.uuid;
-        Ok::<_, MonitorError>((monitor, found))
-    };
-    let (monitor, found) = match asked.await {
-        Ok(answers) => answers,
-        Err(_) if matches!(process.poll_ended(), Ok(Some(_))) => return Err(gone()),
-        Err(source) => return Err(silent(source)),
-    };
-    if DomainId(found) != id || note.id != id {
-        return Err(AdoptError::Stranger { pid: note.pid, found: found.to_string(), wanted: id });
-    }
-    Ok(Vmm { note, process, monitor, directory: directory.to_owned() })
-}
-
-/// How a QEMU is to be ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// At once, as one pulls a plug: SIGKILL. What the guest has not written is lost; images stay whole.
-    Kill,
-    /// SIGTERM: QEMU flushes its images and ends; after the time given, an error (libvirt's `--graceful`).
-    Graceful(Duration),
-    /// `quit`, and SIGKILL if it has not ended in the time given.
-    Quit(Duration),
-}
-
-/// Why a QEMU did not end.
-#[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    /// A signal or a wait failed.
-    #[error("cannot end QEMU (pid {pid})")]
-    Signal {
-        /// Its number.
-        pid: u32,
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// It still runs.
-    #[error("QEMU (pid {pid}) has not ended in {waited:?}")]
-    StillRuns {
-        /// Its number.
-        pid: u32,
-        /// How long was waited.
-        waited: Duration,
-    },
-}
-
-impl StopError {
-    /// Sorts the error for those who did not cause it.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Signal { .. } => Kind::Internal,
-            Self::StillRuns { .. } => Kind::Busy,
-        }
-    }
-}
-
-/// How long after SIGKILL the kernel may take: a process in the middle of a disk's answer cannot die before it.
-const DEATH: Duration = Duration::from_secs(30);
-
-impl Vmm {
-    /// Ends it and waits for the end. Fine if it has ended already. The note is removed.
-    pub async fn stop(&self, how: Stop) -> Result<Ending, StopError> {
-        let pid = self.note.pid;
-        let signal = |source| StopError::Signal { pid, source };
-        let ending = match how {
-            Stop::Kill => self.kill().await?,
-            Stop::Graceful(patience) => {
-                self.process.terminate().map_err(signal)?;
-                match tokio::time::timeout(patience, self.process.ended()).await {
-                    Ok(ending) => ending.map_err(signal)?,
-                    Err(_) => return Err(StopError::StillRuns { pid, waited: patience }),
-                }
-            }
-            Stop::Quit(patience) => {
-                let quit = async {
-                    let _ = self.monitor.quit().await;
-                    self.process.ended().await
-                };
-                match tokio::time::timeout(patience, quit).await {
-                    Ok(ending) => ending.map_err(signal)?,
-                    Err(_) => self.kill().await?,
-                }
-            }
-        };
-        forget(&self.directory);
-        Ok(ending)
-    }
-
-    async fn kill(&self) -> Result<Ending, StopError> {
-        kill_and_wait(&self.process).await
-    }
-}
-
-async fn kill_and_wait(process: &Process) -> Result<Ending, StopError> {
-    let pid = process.identity().pid;
-    let signal = |source| StopError::Signal { pid, source };
-    process.kill().map_err(signal)?;
-    match tokio::time::timeout(DEATH, process.ended()).await {
-        Ok(ending) => ending.map_err(signal),
-        Err(_) => Err(StopError::StillRuns { pid, waited: DEATH }),
-    }
-}
-
-/// Kills the process noted in a guest's directory, if it is still that one, whether its monitor answers or not: for a
-/// half-made start and for a guest that cannot be adopted.
-pub async fn kill_noted(directory: &Path) -> Result<(), StopError> {
-    let Ok(note) = read_note(&directory.join(VMM_FILE)) else { return Ok(()) };
-    let identity = Identity { pid: note.pid, start_time: note.start_time };
-    let same_boot = lodge_sys::process::boot_id().is_ok_and(|boot_id| boot_id == note.boot_id);
-    let held = Process::hold(identity).map_err(|source| StopError::Signal { pid: note.pid, source })?;
-    if let Some(process) = held.filter(|_| same_boot) {
-        kill_and_wait(&process).await?;
-    }
-    forget(directory);
-    Ok(())
-}
-
-/// Removes the note of a QEMU that has ended.
-pub fn forget(directory: &Path) {
-    let _ = std::fs::remove_file(directory.join(VMM_FILE));
-}
-
-/// Written whole or not at all. Not synced: it means nothing after the host's own end.
-fn write_note(path: &Path, note: &Note) -> io::Result<()> {
-    let fresh = path.with_extension("tmp");
-    std::fs::write(&fresh, serde_json::to_vec_pretty(note)?)?;
-    std::fs::rename(&fresh, path)
-}
-
-fn read_note(path: &Path) -> Result<Note, AdoptError> {
-    let text = std::fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => AdoptError::Nothing { path: path.to_owned() },
-        _ => AdoptError::Note { path: path.to_owned(), reason: error.to_string() },
-    })?;
-    serde_json::from_slice(&text)
-        .map_err(|error| AdoptError::Note { path: path.to_owned(), reason: error.to_string() })
 }

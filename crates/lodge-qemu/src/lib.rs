@@ -1,12 +1,13 @@
 //! QEMU: capabilities, command line, monitor, process.
 //!
 //! A newcomer's path: [`Capabilities::probe`] (what this QEMU can do) → [`command_line()`] (the document as
-//! arguments, a pure function) → [`launch()`] (the process) → [`qmp::Monitor`] (talking to it) → [`adopt`] (finding it
+//! arguments, a pure function) → [`launch()`] (the process) → [`qmp::Monitor`] (talking to it) → [`adopt()`] (finding it
 //! again after the daemon's own end).
 //!
 //! This is the only crate with QEMU's and x86's words. Deliberately absent: what a guest's life is (lodge-domain), and
 //! where disks and nets come from: they arrive here as descriptors ([`Claims`]).
 
+mod adopt;
 pub mod agent;
 mod capabilities;
 mod claims;
@@ -17,16 +18,18 @@ pub mod qmp;
 pub mod save_image;
 mod socket;
 pub mod speed;
+mod stop;
+mod vmm;
 
+pub use adopt::{AdoptError, adopt};
 pub use capabilities::{Capabilities, ProbeError, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
 };
-pub use launch::{
-    AGENT_SOCKET, AdoptError, Credentials, LaunchError, LaunchSpec, MONITOR_SOCKET, Note, QEMU_LOG, Stop,
-    StopError, VMM_FILE, Vmm, adopt, forget, guest_credentials, kill_noted, launch,
-};
+pub use launch::{Credentials, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
 pub use socket::listen;
 pub use speed::Speed;
+pub use stop::{Stop, StopError, kill_noted};
+pub use vmm::{AGENT_SOCKET, MONITOR_SOCKET, Note, QEMU_LOG, VMM_FILE, Vmm, forget};

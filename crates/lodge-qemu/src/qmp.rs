@@ -12,8 +12,11 @@
 //! Deliberately absent: reconnecting by itself (the owner of the guest must know), and QEMU's schema as types.
 
 mod answer;
+mod block;
 mod command;
 mod error;
+mod migration;
+mod open_enum;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -32,7 +35,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 pub use self::answer::*;
+pub use self::block::{BlockDevice, BlockImage, BlockNode};
 pub use self::error::MonitorError;
+pub use self::migration::{Migration, MigrationRam, MigrationState};
 pub use self::wire::{Greeting, Timestamp};
 pub(crate) use self::wire::{Lines, TooLong};
 

@@ -87,6 +87,11 @@ impl<'a> Builder<'a> {
         self.line.commands.push(MonitorCommand { command, arguments, element: self.element.clone() });
     }
 
+    /// Notes that QEMU will lock the guest's memory.
+    pub(super) fn lock_memory(&mut self) {
+        self.line.locks_memory = true;
+    }
+
     /// Notes that the descriptor must bypass the host's cache.
     pub(super) fn direct(&mut self, fd: FdNumber) {
         self.line.direct.push((fd, self.element.clone()));

@@ -23,6 +23,9 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     let object = object(b, backing, size.0);
     b.json("-object", &object);
     b.arg("-overcommit", if backing.locked { "mem-lock=on" } else { "mem-lock=off" });
+    if backing.locked {
+        b.lock_memory();
+    }
     b.at("/domain/currentMemory");
     match &b.domain.current_memory {
         Some(now) if now.size > size => b.refuse("the guest cannot have more than <memory> says"),
