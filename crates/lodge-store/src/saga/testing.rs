@@ -47,7 +47,9 @@ pub async fn try_everything<S: Scenario>(scenario: &S) -> Result<(), String> {
             expect_undone(scenario, "stopped", fault).await?;
         }
         // Crashes on the way on and on the way back, before and after each note.
-        for fault in [Fault::None, Fault::FailAfter(at)] {
+        // Without a fault they are the same for every step.
+        let faults = [Fault::FailAfter(at), Fault::None];
+        for fault in faults.into_iter().take(if at == 0 { 2 } else { 1 }) {
             for note in 0..2 * steps + 2 {
                 for written in [false, true] {
                     for direction in [Direction::On, Direction::Back] {
