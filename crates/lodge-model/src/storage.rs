@@ -5,7 +5,7 @@ use crate::xml::words::words;
 use crate::xml::{
     Element, Foreign, ForeignItem, Node, ParseOptions, Reader, WriteOptions, Writer, Xml, attribute_key,
 };
-use crate::{Bytes, Fault, Faults, PoolId};
+use crate::{BadName, Bytes, Fault, Faults, PoolId, check_name};
 
 words! {
     /// Sorts of pool.
@@ -50,6 +50,7 @@ pub struct Pool {
 
 /// `<source>` of a pool, kept as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+#[xml(open)]
 pub struct PoolSource {
     /// What is in it.
     #[xml(foreign, known)]
@@ -68,6 +69,38 @@ pub struct StorageTarget {
     /// `<permissions>`.
     #[xml(child)]
     pub permissions: Option<Permissions>,
+    /// `<timestamps>` of an existing volume.
+    #[xml(child)]
+    pub timestamps: Option<Timestamps>,
+    /// qcow2: `1.1` or `0.10`.
+    #[xml(leaf)]
+    pub compat: Option<String>,
+    /// qcow2: `<clusterSize unit='B'>65536</clusterSize>`, kept as it is.
+    #[xml(kept = "clusterSize")]
+    pub cluster_size: Foreign,
+    /// qcow2: `<features>`, kept as it is.
+    #[xml(kept = "features")]
+    pub features: Foreign,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<timestamps>`: seconds since 1970 with nanoseconds, as `1795186302.593786968`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Timestamps {
+    /// Last read.
+    #[xml(leaf)]
+    pub atime: Option<String>,
+    /// Last written.
+    #[xml(leaf)]
+    pub mtime: Option<String>,
+    /// Last changed.
+    #[xml(leaf)]
+    pub ctime: Option<String>,
+    /// Made.
+    #[xml(leaf)]
+    pub btime: Option<String>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
@@ -169,14 +202,38 @@ impl Pool {
         self.target.as_deref()?.path.as_deref()
     }
 
-    /// Adds a UUID if there is none.
+    /// Adds what libvirt adds at a definition: a UUID, an empty source. Sizes are known only of a running pool.
     pub fn complete(&mut self) {
         self.uuid.get_or_insert_with(PoolId::random);
+        self.source.get_or_insert_default();
+        for amount in [&mut self.capacity, &mut self.allocation, &mut self.available] {
+            *amount = Some(Amount::default());
+        }
     }
 
-    /// Finds contradictions.
+    /// Finds contradictions; every fault names its element.
     pub fn check(&self) -> Result<(), Faults> {
-        Ok(())
+        let mut faults = Vec::new();
+        faults.extend(name_fault("/pool", &self.name));
+        match self.path() {
+            None if self.kind == PoolKind::Dir => {
+                faults.push(Fault::at("/pool/target", "element <path> is missing"));
+            }
+            Some(path) if !path.starts_with('/') || path.chars().any(char::is_control) => {
+                faults.push(Fault::at("/pool/target/path", format!("{path:?} is no absolute path")));
+            }
+            Some(_) | None => {}
+        }
+        if let Some(mode) =
+            self.target.as_deref().and_then(|target| target.permissions.as_ref()?.mode.as_deref())
+            && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o7777)
+        {
+            faults.push(Fault::at(
+                "/pool/target/permissions/mode",
+                format!("`{mode}` is no octal mode, as 0711"),
+            ));
+        }
+        Faults(faults).into_result()
     }
 }
 
@@ -191,8 +248,31 @@ impl Volume {
         crate::xml::write(self, "volume", *options)
     }
 
-    /// Finds contradictions.
+    /// What is kept but not understood.
+    pub fn unsupported(&self) -> Vec<Fault> {
+        crate::xml::unsupported(self)
+    }
+
+    /// Format of its image; `raw` where it says nothing.
+    pub fn format(&self) -> &str {
+        let format = self.target.as_deref().and_then(|target| target.format.as_ref());
+        format.map_or("raw", |format| format.kind.as_str())
+    }
+
+    /// Finds contradictions; every fault names its element.
     pub fn check(&self) -> Result<(), Faults> {
-        Ok(())
+        let mut faults: Vec<_> = name_fault("/volume", &self.name).into_iter().collect();
+        if self.capacity.is_none() && self.backing_store.is_none() {
+            faults.push(Fault::at("/volume", "element <capacity> is missing"));
+        }
+        Faults(faults).into_result()
+    }
+}
+
+fn name_fault(root: &str, name: &str) -> Option<Fault> {
+    match check_name(name) {
+        Ok(()) => None,
+        Err(BadName::Empty) => Some(Fault::at(root, "element <name> is missing or empty")),
+        Err(error) => Some(Fault::at(format!("{root}/name"), error.to_string())),
     }
 }

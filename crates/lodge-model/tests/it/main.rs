@@ -7,3 +7,4 @@ mod corpus;
 mod laws;
 mod lifecycle;
 mod network;
+mod storage;
