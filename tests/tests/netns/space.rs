@@ -21,10 +21,13 @@ pub struct Space {
 impl Space {
     /// Opens the networks of this host: what a daemon does when it starts.
     pub async fn open(&self) -> Networks {
+        Networks::open(self.config()).await.unwrap()
+    }
+
+    /// What they are opened with.
+    pub fn config(&self) -> NetworksConfig {
         let program = env!("CARGO_BIN_EXE_lodge-test-netd").into();
-        let config =
-            NetworksConfig { root: self.root.clone(), netd: NetdProgram { program, args: Vec::new() } };
-        Networks::open(config).await.unwrap()
+        NetworksConfig { root: self.root.clone(), netd: NetdProgram { program, args: Vec::new() } }
     }
 
     /// Links, rules, files and processes of this host.
@@ -63,6 +66,8 @@ pub fn in_space<F: Future<Output = ()>>(test: impl FnOnce(Space) -> F + Send + '
             return lodge_tests::skip(&format!("needs the program `{program}` (package {package})"));
         }
     }
+    // Seen only where a test fails.
+    let _ = tracing_subscriber::fmt().with_env_filter("lodge_network=debug").with_test_writer().try_init();
     let name = std::thread::current().name().unwrap_or("test").to_owned();
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         new_network_namespace();

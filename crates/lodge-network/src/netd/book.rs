@@ -80,7 +80,7 @@ impl Book {
 
     /// Makes all noted changes durable. Many may wait for one call.
     pub async fn commit(&self) -> io::Result<()> {
-        let file = self.state.borrow_mut().write()?;
+        let file = self.state.borrow_mut().journal.write()?;
         match file {
             Some(file) => {
                 tokio::task::spawn_blocking(move || file.sync_data()).await.map_err(io::Error::other)?
@@ -120,11 +120,13 @@ impl Book {
         }
     }
 
-    /// The host gives names to a guest; noted, not yet durable.
-    pub fn vouch(&self, mac: MacAddr, names: Vec<String>) {
+    /// The host gives names to a guest. Written but not made durable: that survives the end of this process,
+    /// and a crash of the host ends the guest too.
+    pub fn vouch(&self, mac: MacAddr, names: Vec<String>) -> io::Result<()> {
         let known = &mut *self.state.borrow_mut();
         known.names.vouch(mac, &names);
         known.journal.note(&Entry::Names { mac, names });
+        known.journal.write().map(drop)
     }
 
     /// Guests the host has given names to.
@@ -241,10 +243,6 @@ impl Known {
             self.names.unclaim(*mac);
         }
         ended
-    }
-
-    fn write(&mut self) -> io::Result<Option<std::sync::Arc<std::fs::File>>> {
-        self.journal.write()
     }
 
     fn entries(&self) -> Vec<Entry> {

@@ -57,7 +57,7 @@ async fn converse(stream: UnixStream, book: &Book, dns: Option<&Dns>) -> std::io
                 send(&mut write, &Reply::Done).await?;
                 return tell(listener, &mut write).await;
             }
-            Ok(request) => answer(request, book, dns).await?,
+            Ok(request) => answer(request, book, dns)?,
             Err(why) => Reply::Refused { why },
         };
         send(&mut write, &reply).await?;
@@ -67,7 +67,7 @@ async fn converse(stream: UnixStream, book: &Book, dns: Option<&Dns>) -> std::io
     }
 }
 
-async fn answer(request: Request, book: &Book, dns: Option<&Dns>) -> std::io::Result<Reply> {
+fn answer(request: Request, book: &Book, dns: Option<&Dns>) -> std::io::Result<Reply> {
     Ok(match request {
         Request::Status => {
             let (leases, free, dhcp_messages, dns_queries) = book.counts();
@@ -89,8 +89,7 @@ async fn answer(request: Request, book: &Book, dns: Option<&Dns>) -> std::io::Re
             Reply::Leases { leases: book.lease(mac).into_iter().collect(), more: false }
         }
         Request::Names { mac, names } => {
-            book.vouch(mac, names);
-            book.commit().await?;
+            book.vouch(mac, names)?;
             Reply::Done
         }
         Request::Named => Reply::Named { macs: book.named() },

@@ -42,6 +42,10 @@ impl Owner {
                 tracing::error!(network = %plan.name, error = %crate::error::chain(&error), "not wholly");
             }
         }
+        if !rustix::process::geteuid().is_root() {
+            // A user's session daemon has no networks of its own and cannot ask nft.
+            return;
+        }
         // Also removes a table that an earlier daemon left without a network.
         if let Err(error) = self.load_rules(None).await {
             tracing::error!(error = %crate::error::chain(&error), "rules could not be loaded");

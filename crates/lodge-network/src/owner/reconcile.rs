@@ -16,6 +16,9 @@ impl Owner {
         }
         self.drop_dead_taps().await?;
         for id in &running {
+            self.rebuild_if_gone(*id).await?;
+        }
+        for id in &running {
             let failing =
                 self.entries.get(id).and_then(|e| e.running.as_ref()).is_some_and(|r| r.failures > 0);
             if !failing {
@@ -31,6 +34,25 @@ impl Owner {
             self.tell(id, NetworkEvent::FirewallRepaired);
         }
         Ok(())
+    }
+
+    /// A bridge that somebody removed takes addresses, taps' places and netd's sockets with it: all of the
+    /// network is made again, and guests that run are plugged in again.
+    async fn rebuild_if_gone(&mut self, id: NetworkId) -> Result<(), NetworkError> {
+        let Some(running) = self.entries.get(&id).and_then(|entry| entry.running.as_ref()) else {
+            return Ok(());
+        };
+        let bridge = running.plan.bridge.clone().unwrap_or_default();
+        let there = self.links.find(&bridge).await?;
+        if !running.plan.own_bridge() || there.is_some_and(|link| link.index == running.ifindex) {
+            return Ok(());
+        }
+        tracing::warn!(network = %running.plan.name, bridge, "the bridge is gone; the network is made again");
+        let document = running.document.clone();
+        for left in self.take_down(id).await {
+            tracing::error!(error = %crate::error::chain(&left), "not wholly taken back");
+        }
+        self.bring_up(id, document).await.map(drop)
     }
 
     /// Taps go with their guests; what is kept about them here goes too.

@@ -16,7 +16,7 @@ use super::{Owner, Running, define, host_side};
 use crate::client::Netd;
 use crate::conflict;
 use crate::launch::{self, Places, file};
-use crate::link::BridgeSpec;
+use crate::link::{BridgeSpec, Link};
 use crate::mark::Mark;
 use crate::plan::{Mode, Plan, overlap};
 use crate::{NetworkError, NetworkEvent, Started, limits};
@@ -30,6 +30,15 @@ impl Owner {
         let entry = self.entry(id)?;
         let document =
             entry.document().cloned().ok_or_else(|| NetworkError::NotFound { name: id.to_string() })?;
+        self.bring_up(id, document).await
+    }
+
+    /// Makes a network that is down by this document.
+    pub(super) async fn bring_up(
+        &mut self,
+        id: NetworkId,
+        document: Network,
+    ) -> Result<Started, NetworkError> {
         let mut plan = Plan::of(&document)?;
         plan.id = id;
         self.refuse_taken(&plan)?;
@@ -75,15 +84,10 @@ impl Owner {
     pub(super) async fn stop(&mut self, id: NetworkId) -> Result<(), NetworkError> {
         let entry = self.entry(id)?;
         let name = entry.name.clone();
-        let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.take()) else {
+        if entry.running.is_none() {
             return Err(NetworkError::Inactive { network: name });
-        };
-        let plan = running.plan.clone();
-        if let Some(netd) = &running.netd {
-            launch::end(&netd.process).await;
         }
-        drop(running);
-        let mut failures = self.unmake(&plan).await;
+        let mut failures = self.take_down(id).await;
         tracing::info!(network = %name, "network stopped");
         self.tell(id, NetworkEvent::Stopped);
         if self.entries.get(&id).is_some_and(|entry| entry.defined.is_none()) {
@@ -91,6 +95,19 @@ impl Owner {
             failures.extend(Places::of(&self.config, id, &name).remove_leases().err());
         }
         failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Ends what runs of a network; tells all that could not be taken back.
+    pub(super) async fn take_down(&mut self, id: NetworkId) -> Vec<NetworkError> {
+        let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.take()) else {
+            return Vec::new();
+        };
+        let plan = running.plan.clone();
+        if let Some(netd) = &running.netd {
+            launch::end(&netd.process).await;
+        }
+        drop(running);
+        self.unmake(&plan).await
     }
 
     /// Networks of our own that have the bridge or the subnet.
@@ -200,9 +217,16 @@ impl Owner {
         end_any_netd(&places, &plan.name).await;
         launch::remove_cgroup(&places);
         let mine = self.mark(plan.id).text();
+        let noted = places.live.exists();
+        // A crash between making a bridge and marking it: noted as begun, of this name, with this very MAC.
+        let unmarked = |link: &Link| {
+            let same = plan.bridge.as_ref() == Some(&link.name) && plan.mac.is_some() && link.mac == plan.mac;
+            noted && plan.own_bridge() && link.is_bridge && link.alias.is_none() && same
+        };
         match self.links.all().await {
             Ok(links) => {
-                for link in links.iter().filter(|link| link.alias.as_deref() == Some(&mine)) {
+                for link in links.iter().filter(|link| link.alias.as_deref() == Some(&mine) || unmarked(link))
+                {
                     failures.extend(self.links.delete(link.index, &link.name).await.err());
                 }
             }
