@@ -2,6 +2,7 @@
 //!
 //! A canned daemon answers where one is needed, so that no QEMU is. What the real daemon does is tested in `tests/`.
 
+mod console;
 mod daemonless;
 mod peer;
 mod verbs;

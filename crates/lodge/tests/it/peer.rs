@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 /// Answers by "METHOD /path", without the query.
 type Answers = HashMap<String, (u16, Value)>;
@@ -49,7 +53,7 @@ impl Peer {
 fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
-        let (mut line, mut length) = (String::new(), 0);
+        let (mut line, mut length, mut key) = (String::new(), 0, None);
         reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
         let call = line.rsplit_once(' ')?.0.to_owned();
         loop {
@@ -57,6 +61,12 @@ fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> 
             reader.read_line(&mut header).ok()?;
             if header.trim().is_empty() {
                 break;
+            }
+            match header.split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("sec-websocket-key") => {
+                    key = Some(value.trim().to_owned());
+                }
+                _ => {}
             }
             if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().ok()?;
@@ -66,9 +76,12 @@ fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> 
         reader.read_exact(&mut body).ok()?;
         let body = String::from_utf8_lossy(&body);
         asked.lock().expect("not poisoned").push(format!("{call} {body}").trim_end().to_owned());
-        let key = call.split('?').next()?;
-        let none = (404, json!({ "kind": "not_found", "message": format!("there is nothing at {key}") }));
-        let (status, answer) = answers.get(key).unwrap_or(&none);
+        if let Some(key) = key {
+            return echo(stream, &key);
+        }
+        let place = call.split('?').next()?;
+        let none = (404, json!({ "kind": "not_found", "message": format!("there is nothing at {place}") }));
+        let (status, answer) = answers.get(place).unwrap_or(&none);
         let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
         let head = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -76,5 +89,26 @@ fn serve(stream: &UnixStream, answers: &Answers, asked: &Mutex<Vec<String>>) -> 
         );
         let mut stream = stream;
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).ok()?;
+    }
+}
+
+/// A console: says "ready", then answers what is typed in capitals; `!` ends it from the guest's side.
+fn echo(stream: &UnixStream, key: &str) -> Option<()> {
+    let accept = derive_accept_key(key.as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+    );
+    let mut raw = stream;
+    raw.write_all(head.as_bytes()).ok()?;
+    let mut socket = WebSocket::from_raw_socket(stream.try_clone().ok()?, Role::Server, None);
+    socket.send(Message::Binary("ready".into())).ok()?;
+    loop {
+        if let Message::Binary(typed) = socket.read().ok()? {
+            if typed.contains(&b'!') {
+                socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).ok()?;
+            } else {
+                socket.send(Message::Binary(typed.to_ascii_uppercase().into())).ok()?;
+            }
+        }
     }
 }
