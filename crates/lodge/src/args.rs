@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::failure::{self, Failure, Refusal};
+use crate::failure::{self, Failure};
+use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{daemon, domain, help, host, instance, manual, network, shell, virsh};
 

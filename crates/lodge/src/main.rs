@@ -21,6 +21,7 @@ mod instance;
 mod manual;
 mod network;
 mod output;
+mod refusal;
 mod session;
 mod shell;
 mod virsh;
