@@ -9,6 +9,7 @@
 mod bench;
 mod cases;
 mod documents;
+mod exchange;
 mod guest;
 mod probe;
 mod real;
