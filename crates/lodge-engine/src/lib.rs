@@ -15,10 +15,12 @@
 
 mod accelerator;
 mod caller;
+mod console;
 mod device;
 mod domain;
 mod error;
 mod event;
+mod follow;
 mod host;
 mod image;
 mod instance;
@@ -29,9 +31,10 @@ mod ports;
 mod readiness;
 mod seed;
 mod view;
+mod wait;
 
 pub use caller::Caller;
+pub use console::Console;
 pub use error::{EngineError, Result, error_kind};
 pub use event::{Events, Missed};
 pub use open::{Config, Engine};
-pub use readiness::Console;

@@ -17,7 +17,9 @@ use lodge_storage::Storage;
 use lodge_store::{Root, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{accelerator, error::Result, event::Feed, job::Jobs, ports, readiness::Followers};
+use crate::{
+    accelerator, console::Consoles, error::Result, event::Feed, follow::Followers, job::Jobs, ports,
+};
 
 /// Debian's and Fedora's place of QEMU for this machine.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
@@ -48,6 +50,7 @@ pub struct State {
     pub(crate) jobs: Jobs,
     pub(crate) feed: Feed,
     pub(crate) followers: Followers,
+    pub(crate) consoles: Consoles,
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
@@ -104,6 +107,7 @@ impl Engine {
             jobs,
             feed,
             followers,
+            consoles: Consoles::default(),
             accelerator,
             capabilities,
             started: SystemTime::now(),
