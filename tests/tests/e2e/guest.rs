@@ -42,7 +42,8 @@ fn build_image() -> Result<PathBuf> {
 fn host_with_image() -> Result<Host> {
     let image = image()?;
     let host = Host::start()?;
-    host.lodge_for(BOOT, &["image", "import", "--format", "qcow2", "debian-12", &image.to_string_lossy()])?.ok()?;
+    host.lodge_for(BOOT, &["image", "import", "--format", "qcow2", "debian-12", &image.to_string_lossy()])?
+        .ok()?;
     Ok(host)
 }
 
