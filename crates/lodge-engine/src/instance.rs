@@ -1,6 +1,7 @@
 //! Instances: an image, a seed and a domain in one act.
 //!
-//! Whatever step fails, those before it are taken back: no disk, definition or seed of a failed run is left.
+//! Whatever step fails, those before it are taken back: no disk, definition or seed of a failed run is left. Nor of one
+//! that a crash cut off: the disk's path is noted before the disk is made, and the next daemon undoes what it finds.
 
 use lodge_api::{
     DomainView, ImageBuild, InstanceRemoval, InstanceSpec, Job, SeedSpec, UndefineOptions, UndefineReport,
@@ -19,6 +20,8 @@ const MEMORY_KIB: u64 = 1 << 20;
 const VCPUS: u32 = 2;
 const DISK_BYTES: u64 = 10 << 30;
 const NETWORK: &str = "default";
+/// The job's kind.
+const RUN: &str = "instance.run";
 
 impl Engine {
     /// Makes and starts an instance; the job's result is a `DomainView`.
@@ -37,7 +40,7 @@ impl Engine {
             let view = engine.make_instance(&owner, &job, name, spec).await?;
             Ok(serde_json::to_value(view).unwrap_or_default())
         };
-        self.jobs.begin(caller, "instance.run", &subject, act).await
+        self.jobs.begin(caller, RUN, &subject, act).await
     }
 
     async fn make_instance(
@@ -52,6 +55,7 @@ impl Engine {
             self.build_here(job, &build).await?;
         }
         job.tell("cloning the image", None, &spec.image);
+        self.note_disk(&name).await?;
         let disk_bytes = spec.disk_bytes.unwrap_or(DISK_BYTES);
         let volume =
             self.clone_into_pool(&spec.image, &name, Some(disk_bytes), spec.disk_bytes.is_none()).await?;
@@ -59,7 +63,55 @@ impl Engine {
         if made.is_err() {
             self.discard_volume(&volume.path).await;
         }
+        self.store.db().remove_value(&note_of(&name)).await?;
         made
+    }
+
+    /// Notes the disk that is about to be made, so that a crash leaves no orphan. A file that is there already is
+    /// somebody's, and is never noted.
+    async fn note_disk(&self, name: &str) -> Result<()> {
+        let path = self.storage.volume_path(name, lodge_storage::Format::Qcow2)?;
+        if path.exists() {
+            let message = format!("the volume `{}` exists already", path.display());
+            return Err(EngineError::new(Kind::Exists, message)
+                .with_hint("choose another --name, or remove that file if nothing needs it"));
+        }
+        let path = path.display().to_string();
+        Ok(self.store.db().set_value(&note_of(name), path.into_bytes()).await?)
+    }
+
+    /// Takes back what runs that were cut off by a crash had made. One that had come as far as a running guest stays.
+    pub(crate) async fn undo_cut_instances(&self, cut: &[Job]) {
+        for job in cut.iter().filter(|job| job.kind == RUN) {
+            let undone = self.undo_cut_instance(&job.subject).await;
+            match undone {
+                Ok(()) => tracing::info!(job = job.id, domain = %job.subject, "cut run undone"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(job = job.id, domain = %job.subject, error, "cut run not undone");
+                }
+            }
+        }
+    }
+
+    async fn undo_cut_instance(&self, name: &str) -> Result<()> {
+        let Some(path) = self.store.db().value(&note_of(name)).await? else { return Ok(()) };
+        match self.domains.find(name) {
+            Ok(handle) if handle.snapshot().is_active() => {}
+            Ok(handle) => {
+                let all = UndefineOptions {
+                    nvram: true,
+                    managed_save: true,
+                    snapshots_metadata: true,
+                    remove_all_storage: true,
+                    dry_run: false,
+                };
+                self.undefine(&handle, all).await?;
+            }
+            Err(_) => self.discard_volume(&String::from_utf8_lossy(&path)).await,
+        }
+        self.store.db().remove_value(&note_of(name)).await?;
+        Ok(())
     }
 
     async fn define_and_start(
@@ -156,6 +208,11 @@ impl Engine {
         let mut free = free.filter(|name| self.domains.find(name).is_err());
         free.next().unwrap_or_else(|| DomainId::random().to_string())
     }
+}
+
+/// Where the disk of a run under way is noted.
+fn note_of(name: &str) -> String {
+    format!("instance.run/{name}")
 }
 
 /// libvirt's document of an instance; what is not said here is completed as libvirt would.

@@ -65,15 +65,17 @@ impl JobHandle {
 }
 
 impl Jobs {
-    /// Takes the store over; jobs an earlier daemon left are ended.
-    pub async fn open(db: Db, feed: Feed) -> Result<Self> {
+    /// Takes the store over; jobs an earlier daemon left are ended, and given to be undone.
+    pub async fn open(db: Db, feed: Feed) -> Result<(Self, Vec<Job>)> {
         let cut = ErrorBody::new(lodge_api::ErrorKind::Internal, "the daemon ended while this job ran")
             .with_hint("what it had begun was undone; ask for it again");
         let cut = serde_json::to_value(cut).unwrap_or_default();
-        for job in db.end_cut_jobs(cut).await? {
-            tracing::warn!(job, "job of an earlier daemon ended");
+        let mut ended = Vec::new();
+        for id in db.end_cut_jobs(cut).await? {
+            tracing::warn!(job = id, "job of an earlier daemon ended");
+            ended.extend(db.job(id).await?.map(job));
         }
-        Ok(Self { db, feed, running: Arc::default() })
+        Ok((Self { db, feed, running: Arc::default() }, ended))
     }
 
     /// Begins a job; `act` runs in a task of its own, whoever asked may go.

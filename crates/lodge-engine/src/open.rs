@@ -77,7 +77,7 @@ impl Engine {
                 .expect("opening a store does not panic")?
         };
         let feed = Feed::new(store.db().clone());
-        let jobs = Jobs::open(store.db().clone(), feed.clone()).await?;
+        let (jobs, cut) = Jobs::open(store.db().clone(), feed.clone()).await?;
         sweep_builds(&root);
         let capabilities = Arc::new(capabilities(&root).await);
         let accelerator = accelerator::choose(&capabilities, store.db(), config.accelerator_fallback).await;
@@ -115,6 +115,7 @@ impl Engine {
             closing: CancellationToken::new(),
         };
         let engine = Self { state: Arc::new(state) };
+        engine.undo_cut_instances(&cut).await;
         engine.follow_domains().await;
         engine.tell_of_networks();
         Ok(engine)
