@@ -229,6 +229,23 @@ mod tests {
         assert_eq!(saved.stream_offset, 92 + u64::from(data_len));
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        /// Any document comes back as it was; any damage to the numbers is an error or an answer, never a panic.
+        #[test]
+        fn documents_come_back_and_damage_is_survived(xml in "[^\0]{0,200}", at in 16usize..92, byte: u8) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("p.save");
+            Saving::create(&path, &xml, false).unwrap().finish().unwrap();
+            assert_eq!(SavedGuest::open(&path).unwrap().xml, xml);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[at] = byte;
+            std::fs::write(&path, bytes).unwrap();
+            let _ = SavedGuest::open(&path);
+        }
+    }
+
     #[test]
     fn what_is_no_save_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();

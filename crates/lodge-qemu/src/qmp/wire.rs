@@ -123,6 +123,32 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a QEMU sends and however it is cut: no panic, no line beyond the limit, and the same lines.
+        #[test]
+        fn any_bytes_in_any_pieces(bytes: Vec<u8>, cut in 1usize..20) {
+            let read = |cut: usize| {
+                let mut lines = Lines::new(64);
+                let mut got = Vec::new();
+                for piece in bytes.chunks(cut) {
+                    lines.push(piece);
+                    while let Ok(Some(line)) = lines.next_line() {
+                        let _ = serde_json::from_slice::<Said>(&line);
+                        assert!(line.len() <= 64);
+                        got.push(line);
+                    }
+                }
+                got
+            };
+            let short = bytes.split(|&byte| byte == b'\n').all(|line| line.len() <= 64);
+            if short {
+                assert_eq!(read(cut), read(bytes.len().max(1)));
+            } else {
+                read(cut);
+            }
+        }
+    }
+
     #[test]
     fn an_endless_line_is_refused() {
         let mut lines = Lines::new(8);
