@@ -80,17 +80,20 @@ impl ProbeError {
     }
 }
 
-/// A QEMU started for a question, killed when this goes, however it goes.
+/// A QEMU started for a question.
 pub(crate) struct Throwaway {
-    pub(crate) process: Process,
     pub(crate) monitor: Monitor,
     output: std::fs::File,
+    _process: Killed,
 }
 
-impl Drop for Throwaway {
+/// Kills the process when this goes, however it goes: also when whoever waits for an answer gives up.
+struct Killed(Process);
+
+impl Drop for Killed {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let process = self.process.clone();
+        let _ = self.0.kill();
+        let process = self.0.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { process.ended().await });
         }
@@ -119,13 +122,13 @@ impl Throwaway {
             command.fd(fd);
         }
         command.output(output.try_clone().map_err(channel)?.into());
-        let process =
-            command.spawn().map_err(|source| ProbeError::Spawn { binary: binary.to_owned(), source })?;
+        let spawn = |source| ProbeError::Spawn { binary: binary.to_owned(), source };
+        let process = Killed(command.spawn().map_err(spawn)?);
         match Monitor::over(ours, PATIENCE).await {
-            Ok(monitor) => Ok(Self { process, monitor, output }),
+            Ok(monitor) => Ok(Self { monitor, output, _process: process }),
             Err(source) => {
-                let _ = process.kill();
-                let _ = process.ended().await;
+                let _ = process.0.kill();
+                let _ = process.0.ended().await;
                 Err(failed(binary, &output, source))
             }
         }
