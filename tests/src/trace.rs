@@ -1,4 +1,4 @@
-//! What a test may leave on a host: links, firewall tables, mounts, and processes of ours.
+//! What a test may leave on a host: links, firewall tables, mounts, control groups, and processes of ours.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,6 +24,7 @@ impl Trace {
         facts.extend(text("nft", &["list", "tables"]).lines().map(|line| format!("nft {line}")));
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         facts.extend(mounts.lines().filter_map(|line| Some(format!("mount {}", line.split(' ').nth(1)?))));
+        facts.extend(cgroups().into_iter().map(|path| format!("cgroup {path}")));
         facts.extend(processes_of(root).into_iter().map(|(_, command)| format!("process {command}")));
         Self { facts }
     }
@@ -35,6 +36,26 @@ impl Trace {
         ensure!(more.is_empty(), "left behind: {more:#?}");
         Ok(())
     }
+}
+
+/// Control groups of any Lodge daemon.
+fn cgroups() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
+            let ours = path.components().any(|part| part.as_os_str() == "lodge");
+            // Below our own corner everything counts; above it, only the way to it.
+            if path.is_dir() && !path.is_symlink() && (ours || path.components().count() <= 5) {
+                if ours {
+                    found.push(path.display().to_string());
+                }
+                open.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// Pids and command lines of the processes of a daemon's root: its guests, netds and itself. They name the root on

@@ -115,7 +115,6 @@ macro_rules! from_resources {
 from_resources!(
     lodge_build::BuildError,
     lodge_domain::DomainError,
-    lodge_guest::keys::GenerateError,
     lodge_network::NetworkError,
     lodge_qemu::agent::AgentError,
     lodge_storage::StorageError,

@@ -8,7 +8,6 @@ use lodge_api::{
 };
 use lodge_domain::{self as verb, Handle, Ticket};
 use lodge_model::{DomainId, Kind};
-use lodge_store::db::keys::KeyRow;
 
 use crate::{
     Caller, Engine,
@@ -143,9 +142,12 @@ impl Engine {
         handle: &Handle,
         spec: &InstanceSpec,
     ) -> Result<DomainView> {
-        let mut ssh_keys = spec.ssh_keys.clone();
-        ssh_keys.push(self.own_key().await?.public);
-        let seed = SeedSpec { user_data: spec.user_data.clone(), ssh_keys, hostname: spec.hostname.clone() };
+        // Only the keys that were given: the daemon keeps no way into guests of its own.
+        let seed = SeedSpec {
+            user_data: spec.user_data.clone(),
+            ssh_keys: spec.ssh_keys.clone(),
+            hostname: spec.hostname.clone(),
+        };
         self.keep_seed(handle.id(), &handle.name(), seed).await?;
         if !spec.no_start {
             job.tell("starting", None, "");
@@ -182,24 +184,6 @@ impl Engine {
             dry_run: removal.dry_run,
         };
         self.undefine(&handle, options).await
-    }
-
-    /// The daemon's own key pair, made at first need, with which `lodge ssh` gets into what `lodge run` made.
-    pub(crate) async fn own_key(&self) -> Result<KeyRow> {
-        const NAME: &str = "lodge";
-        if let Some(key) = self.store.db().key(NAME).await? {
-            return Ok(key);
-        }
-        let path = self.store.root().keys().join("id_ed25519");
-        let pair = lodge_guest::keys::generate(&path, "lodge").await?;
-        let key = KeyRow {
-            name: NAME.to_owned(),
-            public: pair.public,
-            private_path: Some(pair.private_path),
-            created_ms: lodge_store::db::now_ms(),
-        };
-        self.store.db().put_key(key.clone()).await?;
-        Ok(key)
     }
 
     /// `debian-12-1`, `debian-12-2` …: the first that no domain has.
