@@ -1,11 +1,11 @@
-//! How many leases per second netd gives, and dnsmasq beside it in the same run.
+//! How many leases per second netd gives, and with `--peers` dnsmasq beside it in the same run.
 //!
 //! ```text
-//! cargo run --release -p lodge-network --example dhcp_bench -- [--leases 2000] [--window 64] [--json]
+//! cargo run --release -p lodge-network --example dhcp_bench -- [--peers] [--leases 2000] [--window 64] [--json]
 //! ```
 //!
-//! Needs root, `ip` and `nft`; without `dnsmasq` (package dnsmasq-base) only netd is measured and no ratio
-//! is printed. Each server gets a bridge in a network namespace of its own; a client in another namespace
+//! Needs root, `ip` and `nft`; for `--peers` also `dnsmasq` (package dnsmasq-base), without which it says so
+//! and prints no ratio. Each server gets a bridge in a network namespace of its own; a client in another namespace
 //! makes full exchanges (DISCOVER, OFFER, REQUEST, ACK) for as many hardware addresses, `--window` of them at
 //! a time, and repeats what is not answered within a second. Both servers keep their leases in files of the
 //! same file system. dnsmasq runs with `--no-ping`, its fastest way; as libvirt runs it, it is slower.
@@ -35,6 +35,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_mins(2);
 struct Options {
     leases: u32,
     window: usize,
+    peers: bool,
     json: bool,
 }
 
@@ -53,13 +54,14 @@ fn main() -> ExitCode {
 }
 
 fn options(args: &[String]) -> Outcome<Options> {
-    let mut options = Options { leases: 2_000, window: 64, json: false };
+    let mut options = Options { leases: 2_000, window: 64, peers: false, json: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a number"));
         match arg.as_str() {
             "--leases" => options.leases = value()?.parse()?,
             "--window" => options.window = value()?.parse()?,
+            "--peers" => options.peers = true,
             "--json" => options.json = true,
             _ => return Err(format!("unknown option {arg}").into()),
         }
@@ -76,7 +78,9 @@ fn compare(options: &Options) -> Outcome<()> {
     }
     let netd = apart(netd, options.leases, options.window)?;
     netd.print("netd");
-    let dnsmasq = if Command::new("dnsmasq").arg("--version").output().is_ok() {
+    let dnsmasq = if !options.peers {
+        None
+    } else if Command::new("dnsmasq").arg("--version").output().is_ok() {
         let dnsmasq = apart(dnsmasq, options.leases, options.window)?;
         dnsmasq.print("dnsmasq");
         Some(dnsmasq)

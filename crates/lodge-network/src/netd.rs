@@ -9,17 +9,17 @@
 //! not the daemon's to lose: it serves while the daemon is down, and the next daemon finds it by its
 //! control socket. It ends on SIGTERM or SIGKILL; whatever it promised is in the journal by then.
 //!
-//! In order of reading: [`setup`] (what it is told), [`table`] and [`dhcp`] (leases, pure), [`names`] and
-//! [`dns`] (names, pure), [`journal`], [`book`] (all of it together), [`serve`] and [`control`] (sockets).
+//! In order of reading: `setup` (what it is told), `table` and `dhcp` (leases, pure), `names` and `dns` (names,
+//! pure), `journal`, `book` (all of it together), `serve` and `control` (sockets).
 
 mod book;
 mod control;
-pub mod dhcp;
-pub mod dns;
-pub mod journal;
+pub(crate) mod dhcp;
+pub(crate) mod dns;
+pub(crate) mod journal;
 mod names;
 mod serve;
-pub mod setup;
+pub(crate) mod setup;
 mod table;
 
 use std::fs::File;

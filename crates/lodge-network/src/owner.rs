@@ -39,6 +39,7 @@ use crate::{
 mod adopt;
 mod attach;
 mod define;
+mod host;
 mod netd;
 mod reconcile;
 mod start;

@@ -4,22 +4,18 @@
 //! fails, [`Owner::unmake`] takes back all of it; the same function takes a running network down, and clears
 //! away what a crash left half-made. Each of its steps is done already if there is nothing to take back.
 
-use std::path::Path;
-
-use ipnet::IpNet;
 use lodge_model::NetworkId;
 use lodge_model::network::Network;
 use lodge_model::xml::WriteOptions;
-use lodge_sys::process::Identity;
 
+use super::host::{end_any_netd, switch_forwarding_on, tell_resolved};
 use super::{Owner, Running, define, host_side};
-use crate::client::Netd;
 use crate::conflict;
 use crate::launch::{self, Places, file};
 use crate::link::{BridgeSpec, Link};
 use crate::mark::Mark;
 use crate::plan::{Mode, Plan, overlap};
-use crate::{NetworkError, NetworkEvent, Started, limits};
+use crate::{NetworkError, NetworkEvent, Started};
 
 impl Owner {
     pub(super) async fn start(&mut self, id: NetworkId) -> Result<Started, NetworkError> {
@@ -269,78 +265,5 @@ impl Owner {
 
     pub(super) fn mark(&self, id: NetworkId) -> Mark {
         Mark { tag: self.tag.clone(), network: id, guest: None }
-    }
-}
-
-/// Ends the netd that belongs to these places: by its record, or by what answers on its socket.
-async fn end_any_netd(places: &Places, network: &str) {
-    if let Some(process) = launch::find(places) {
-        launch::end(&process).await;
-    }
-    if !places.control.exists() {
-        return;
-    }
-    let netd = Netd::at(network, places.control.clone());
-    if let Ok(status) = netd.status(limits::NETD_ANSWER).await
-        && let Ok(Some(identity)) = Identity::of(status.pid)
-        && let Ok(Some(process)) = lodge_sys::process::Process::hold(identity)
-    {
-        launch::end(&process).await;
-    }
-}
-
-/// Guests reach nothing unless the host forwards. Told when it was off: it is the whole host's switch.
-fn switch_forwarding_on(plan: &Plan) -> Result<Vec<String>, NetworkError> {
-    let mut notes = Vec::new();
-    let families = [
-        (
-            "IPv4",
-            "/proc/sys/net/ipv4/ip_forward",
-            plan.addresses.iter().any(|net| matches!(net, IpNet::V4(_))),
-        ),
-        (
-            "IPv6",
-            "/proc/sys/net/ipv6/conf/all/forwarding",
-            plan.addresses.iter().any(|net| matches!(net, IpNet::V6(_))),
-        ),
-    ];
-    for (family, path, wanted) in families {
-        let path = Path::new(path);
-        let off = wanted && std::fs::read_to_string(path).map_err(file("read", path))?.trim() == "0";
-        if off {
-            std::fs::write(path, "1\n").map_err(file("switch forwarding on in", path))?;
-            tracing::info!(family, "forwarding switched on");
-            notes
-                .push(format!("{family} forwarding was off on this host; it is on now ({})", path.display()));
-        }
-    }
-    Ok(notes)
-}
-
-/// Where systemd-resolved runs, it learns whom to ask for the guests' domain. Elsewhere the host asks
-/// the bridge's address itself (`dig @192.168.122.1 NAME`).
-async fn tell_resolved(plan: &Plan) {
-    let (Some(bridge), Some(gateway), Some(rules)) =
-        (plan.bridge.as_deref(), plan.gateway(), plan.dns.as_ref())
-    else {
-        return;
-    };
-    if !Path::new("/run/systemd/resolve/io.systemd.Resolve").exists() {
-        return;
-    }
-    let domain =
-        rules.domain.as_deref().map_or_else(|| "~.lodge.internal".to_owned(), |domain| format!("~{domain}"));
-    let gateway = gateway.to_string();
-    let calls: [&[&str]; 3] =
-        [&["dns", bridge, &gateway], &["domain", bridge, &domain], &["default-route", bridge, "no"]];
-    for args in calls {
-        let run = tokio::process::Command::new("resolvectl").args(args).kill_on_drop(true).output();
-        match tokio::time::timeout(limits::NETD_ANSWER, run).await {
-            Ok(Ok(output)) if output.status.success() => {}
-            outcome => {
-                tracing::warn!(network = %plan.name, ?args, ?outcome, "systemd-resolved was not told");
-                return;
-            }
-        }
     }
 }
