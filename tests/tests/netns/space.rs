@@ -83,9 +83,19 @@ pub fn in_space<F: Future<Output = ()>>(test: impl FnOnce(Space) -> F + Send + '
     }
 }
 
-/// Prints what netd logged, seen only where the test fails.
 impl Drop for Space {
+    /// Prints what netd logged, seen only where the test fails, and ends what a failed test left running.
     fn drop(&mut self) {
+        for pid in self.netds() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+        let cgroup = Path::new("lodge").join(self.root.tag());
+        for network in
+            std::fs::read_dir(self.root.running_networks()).into_iter().flatten().filter_map(Result::ok)
+        {
+            let left = cgroup.join("networks").join(network.file_name());
+            let _ = lodge_sys::cgroup::Cgroup::find(&left).map(|found| found.map(|found| found.remove()));
+        }
         for log in std::fs::read_dir(self.root.logs()).into_iter().flatten().filter_map(Result::ok) {
             eprintln!("{}", std::fs::read_to_string(log.path()).unwrap_or_default());
         }
