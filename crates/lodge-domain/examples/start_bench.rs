@@ -145,7 +145,7 @@ async fn main() {
         capabilities: Arc::new(capabilities),
         accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
         speed: Speed::ASSUMED_TCG,
-        user: None,
+        own_users: false,
     };
     let nothing = Arc::new(Nothing);
     let ports = Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing };

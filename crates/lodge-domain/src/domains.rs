@@ -13,7 +13,6 @@ use lodge_model::DomainId;
 use lodge_model::domain::{Domain, Machine, Platform};
 use lodge_qemu::{Capabilities, Speed};
 use lodge_store::Store;
-use lodge_sys::spawn::Credentials;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,8 +55,8 @@ pub struct DomainsConfig {
     pub accelerator: Accelerator,
     /// How slow guests are here; every wait on a guest is this much longer.
     pub speed: Speed,
-    /// Whom QEMU runs as; none: as this process.
-    pub user: Option<Credentials>,
+    /// Each guest's QEMU runs as an unprivileged user of its own; otherwise, or without root, as this process.
+    pub own_users: bool,
 }
 
 /// All domains. Cheap to clone.

@@ -92,7 +92,7 @@ impl Engine {
                 capabilities: Arc::clone(&capabilities),
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
-                user: ports::qemu_user(),
+                own_users: true,
             },
             ports,
         )

@@ -18,7 +18,6 @@ use lodge_model::{
 use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Storage, StorageError};
 use lodge_store::{Root, Store};
-use lodge_sys::spawn::Credentials;
 
 use crate::{error::EngineError, seed};
 
@@ -29,24 +28,6 @@ pub(crate) fn wire(store: &Store, storage: &Storage, networks: &Networks, known:
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
     }
-}
-
-/// Debian's reserved uid of `libvirt-qemu`, for hosts where libvirt never was.
-const LIBVIRT_QEMU: u32 = 64_055;
-
-/// Whom QEMU runs as: nobody of importance, who may open `/dev/kvm`. An ordinary user's guests run as that user.
-pub(crate) fn qemu_user() -> Option<Credentials> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let field = |file: &str, name: &str, index: usize| -> Option<u32> {
-        let text = std::fs::read_to_string(file).ok()?;
-        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
-        line.split(':').nth(index)?.parse().ok()
-    };
-    let uid = field("/etc/passwd", "libvirt-qemu", 2).unwrap_or(LIBVIRT_QEMU);
-    let gid = field("/etc/passwd", "libvirt-qemu", 3).unwrap_or(LIBVIRT_QEMU);
-    Some(Credentials { uid, gid, groups: field("/etc/group", "kvm", 2).into_iter().collect() })
 }
 
 /// The engine's error in the words of a port.

@@ -8,7 +8,7 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{PausedReason, RunningReason, State};
 use lodge_model::xml::WriteOptions;
 use lodge_model::{DomainId, Kind};
-use lodge_qemu::LaunchSpec;
+use lodge_qemu::{LaunchSpec, guest_credentials};
 use lodge_store::saga::{Context, Failure, Step};
 use lodge_sys::cgroup::{Cgroup, Outcome};
 use lodge_sys::process::{Process, boot_id};
@@ -318,7 +318,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         command_line: gathered.command_line,
         descriptors: gathered.descriptors,
         accelerator: gathered.accelerator,
-        credentials: config.user,
+        credentials: config.own_users.then(|| guest_credentials(launch.id, gathered.accelerator)).flatten(),
         cgroup,
         patience: config.speed.scale(MONITOR_PATIENCE),
     };

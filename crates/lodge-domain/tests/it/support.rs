@@ -237,7 +237,7 @@ pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         capabilities: Arc::new(capabilities),
         accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
         speed: Speed { factor: 3.0 },
-        user: None,
+        own_users: false,
     }
 }
 
