@@ -61,6 +61,12 @@ pub fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
                     #(Self::#variants(inner) => ::lodge_model::xml::Element::visit_foreign(inner, visit),)*
                 }
             }
+
+            fn forget_live(&mut self) {
+                match self {
+                    #(Self::#variants(inner) => ::lodge_model::xml::Element::forget_live(inner),)*
+                }
+            }
         }
     })
 }

@@ -10,8 +10,9 @@ pub fn derive(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let fields = fields.iter().map(XmlField::read).collect::<Result<Vec<_>>>()?;
     let writing = writing(&fields);
     let visiting = visiting(&fields);
+    let forgetting = forgetting(&fields);
     if container_word(&input.attrs, "part")?.is_some() {
-        return Ok(part(input, &fields, &writing, &visiting));
+        return Ok(part(input, &fields, &writing, &visiting, &forgetting));
     }
     let ident = &input.ident;
     let reading = reading(&fields);
@@ -32,6 +33,10 @@ pub fn derive(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
 
             fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ::lodge_model::xml::ForeignItem)) {
                 #(#visiting)*
+            }
+
+            fn forget_live(&mut self) {
+                #(#forgetting)*
             }
         }
     })
@@ -292,12 +297,43 @@ fn visiting(fields: &[XmlField]) -> Vec<TokenStream> {
     if made.is_empty() { vec![quote!(let _ = visit;)] } else { made }
 }
 
+/// The statements that forget what only a running guest has.
+fn forgetting(fields: &[XmlField]) -> Vec<TokenStream> {
+    let forget = |field: &XmlField| {
+        let ident = &field.ident;
+        match (field.role, field.shape) {
+            _ if field.live => Some(quote!(self.#ident = ::core::option::Option::None;)),
+            _ if field.live_unless_user => {
+                Some(quote!(let _ = self.#ident.take_if(|value| !value.is_users());))
+            }
+            (Role::Child, Shape::Plain) => {
+                Some(quote!(::lodge_model::xml::Element::forget_live(&mut self.#ident);))
+            }
+            (Role::Child, _) => Some(quote! {
+                if let ::core::option::Option::Some(value) = &mut self.#ident {
+                    ::lodge_model::xml::Element::forget_live(value);
+                }
+            }),
+            (Role::Children, _) => {
+                Some(quote!(self.#ident.iter_mut().for_each(::lodge_model::xml::Element::forget_live);))
+            }
+            (Role::Flatten, _) => Some(quote!(::lodge_model::xml::Part::forget_live(&mut self.#ident);)),
+            (
+                Role::Foreign | Role::Kept | Role::Attr | Role::Text | Role::Leaf | Role::Leaves | Role::Flag,
+                _,
+            ) => None,
+        }
+    };
+    fields.iter().filter_map(forget).collect()
+}
+
 /// A struct whose fields belong to the element of another one. All its fields are `attr` or `child` with `Option`.
 fn part(
     input: &DeriveInput,
     fields: &[XmlField],
     writing: &Writing,
     visiting: &[TokenStream],
+    forgetting: &[TokenStream],
 ) -> TokenStream {
     let ident = &input.ident;
     let attributes = fields.iter().filter(|field| field.role == Role::Attr).map(|field| {
@@ -353,6 +389,10 @@ fn part(
 
             fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ::lodge_model::xml::ForeignItem)) {
                 #(#visiting)*
+            }
+
+            fn forget_live(&mut self) {
+                #(#forgetting)*
             }
         }
     }

@@ -70,6 +70,8 @@ pub trait Element: Sized {
     fn write_content(&self, writer: &mut Writer);
     /// Walks over what is kept but not understood.
     fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem));
+    /// Forgets what only a running thing has: ids, aliases, chosen numbers.
+    fn forget_live(&mut self) {}
 }
 
 /// A group of attributes and children that several elements share. Made by `#[derive(Xml)]` with `#[xml(part)]`.
@@ -89,6 +91,8 @@ pub trait Part: Default {
     fn write_content(&self, writer: &mut Writer);
     /// Walks over what is kept but not understood.
     fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem));
+    /// Forgets what only a running thing has: ids, aliases, chosen numbers.
+    fn forget_live(&mut self) {}
 }
 
 impl<T: Element> Element for Box<T> {
@@ -106,6 +110,10 @@ impl<T: Element> Element for Box<T> {
 
     fn visit_foreign<'a>(&'a self, visit: &mut dyn FnMut(&'a ForeignItem)) {
         (**self).visit_foreign(visit);
+    }
+
+    fn forget_live(&mut self) {
+        (**self).forget_live();
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) use disks::target_number;
 
 use super::devices::Devices;
 use super::{Domain, Platform};
+use crate::xml::Element;
 use crate::{Fault, Faults};
 
 /// The boards whose layout is known here.
@@ -56,6 +57,8 @@ impl Domain {
     /// Doing it twice changes nothing more. Its faults are lacks of room: no slot or port is left.
     pub fn complete(&mut self, platform: &Platform) -> Result<(), Faults> {
         too_many(&self.devices)?;
+        // A running guest's text may be given as a definition.
+        self.forget_live();
         basics::complete(self, platform);
         firmware::complete(self, platform);
         let board = Board::of(self);

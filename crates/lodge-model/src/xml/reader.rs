@@ -152,10 +152,13 @@ impl<'a> Reader<'a> {
     /// The element's own text; `None` if there is none but white space.
     pub fn text<T: Value>(&mut self, node: Node<'_, '_>) -> Option<T> {
         let text = own_text(node);
+        // Between elements white space says nothing.
+        let mixed = node.children().any(|child| child.is_element());
+        let text = if mixed { text.trim() } else { &text };
         if text.trim().is_empty() {
             return None;
         }
-        T::read_value(&text).map_err(|message| self.fault(node, message)).ok()
+        T::read_value(text).map_err(|message| self.fault(node, message)).ok()
     }
 
     /// The text of a child that has only a text.

@@ -161,7 +161,9 @@ impl Writer {
         value.write_value(&mut self.out);
         let empty = self.out.len() == from;
         self.out.truncate(from);
-        if !empty {
+        let annotated =
+            |item: &ForeignItem| matches!(item, ForeignItem::LeafAttribute { leaf, .. } if **leaf == *name);
+        if !empty || foreign.is_some_and(|foreign| foreign.items().iter().any(annotated)) {
             self.leaf(name, value, foreign);
         }
     }
@@ -233,7 +235,10 @@ pub(super) const TEXT: [(char, &str); 6] =
 
 /// Escapes what stands in `out` from byte `from` on, and drops what XML cannot hold.
 pub(super) fn escape_from(out: &mut String, from: usize, escapes: &Escapes) {
-    let special = |c: char| c.is_control() || escapes.iter().any(|(escaped, _)| *escaped == c);
+    let special = |c: char| {
+        matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
+            || escapes.iter().any(|(escaped, _)| *escaped == c)
+    };
     if !out[from..].contains(special) {
         return;
     }
@@ -241,7 +246,7 @@ pub(super) fn escape_from(out: &mut String, from: usize, escapes: &Escapes) {
     for c in raw.chars() {
         if let Some((_, reference)) = escapes.iter().find(|(escaped, _)| *escaped == c) {
             out.push_str(reference);
-        } else if matches!(c, '\n' | '\t') || !c.is_ascii_control() {
+        } else if matches!(c, '\n' | '\t') || !matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}') {
             out.push(c);
         }
     }

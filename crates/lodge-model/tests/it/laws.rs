@@ -143,3 +143,17 @@ const PIECES: [&str; 12] = [
     "\u{e9}",
     "<![CDATA[x]]>",
 ];
+
+/// What fuzzing found once.
+#[test]
+fn texts_that_were_once_read_wrongly_are_read_right() {
+    for text in [
+        "<domain type='qemu' a='\u{7f}'/>",
+        "<domain type='qemu'><name name='1:1'/></domain>",
+        "<domain type='qemu'><os><type>\n a <b/> c </type></os></domain>",
+    ] {
+        let domain = Domain::parse(text).expect("it is read");
+        let written = domain.to_xml(&ALL);
+        assert_eq!(Domain::parse(&written).expect("it is read again"), domain, "{written}");
+    }
+}

@@ -29,6 +29,10 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
     domain.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     domain.on_reboot.get_or_insert(LifecycleAction::Restart);
     domain.on_crash.get_or_insert(LifecycleAction::Destroy);
+    for label in domain.seclabels.iter_mut().filter(|label| label.kind.as_deref() == Some("dynamic")) {
+        // It is chosen at every start.
+        label.label = None;
+    }
     domain.devices.emulator.get_or_insert_with(|| platform.emulator.clone());
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::address::{Address, Place, VirtioSerialAddress};
 use crate::domain::chardev::{CharDevice, CharKind, CharModel, CharSource, CharTarget, Protocol};
-use crate::domain::devices::Devices;
+use crate::domain::devices::{Devices, RngSource};
 
 /// Ports of a virtio-serial controller that says nothing.
 const VIRTIO_PORTS: u32 = 31;
@@ -24,6 +24,9 @@ pub(super) fn complete(devices: &mut Devices) {
         complete_source(redirdev.kind, &mut redirdev.sources, &mut redirdev.protocol);
     }
     for backend in devices.rngs.iter_mut().map(|rng| &mut rng.backend) {
+        if backend.model == RngSource::Random {
+            backend.path.get_or_insert_with(|| "/dev/random".to_owned());
+        }
         if let Some(kind) = backend.kind {
             complete_source(kind, &mut backend.sources, &mut backend.protocol);
         }
@@ -107,7 +110,9 @@ fn complete_source(kind: CharKind, sources: &mut Vec<CharSource>, protocol: &mut
             protocol.get_or_insert_with(|| Protocol { kind: "raw".to_owned(), ..Protocol::default() });
         }
         // The daemon chooses the path; the document says nothing of it.
-        CharKind::Unix => sources.retain(|source| source.path.is_some()),
+        CharKind::Unix => {
+            sources.retain(|source| source.path.as_deref().is_some_and(|path| !is_daemons_path(path)));
+        }
         CharKind::Pty | CharKind::Null | CharKind::Vc | CharKind::Stdio | CharKind::SpiceVmc => {
             sources.clear();
         }
@@ -120,6 +125,16 @@ fn complete_source(kind: CharKind, sources: &mut Vec<CharSource>, protocol: &mut
         | CharKind::QemuVdagent
         | CharKind::Dbus => {}
     }
+}
+
+/// Whether a socket's path is one that libvirtd or lodge chose at a start; it changes with every start.
+fn is_daemons_path(path: &str) -> bool {
+    const CHOSEN: [&str; 3] = [
+        "/run/libvirt/qemu/channel/",
+        "/var/run/libvirt/qemu/channel/",
+        "/var/lib/libvirt/qemu/channel/target/",
+    ];
+    CHOSEN.iter().any(|dir| path.starts_with(dir)) || path.contains("/run/lodge/guests/")
 }
 
 /// Whether a channel is a port of a virtio-serial controller.

@@ -12,7 +12,7 @@ use crate::domain::controller::{Controller, ControllerKind, ControllerModel};
 use crate::domain::devices::{Devices, MemballoonModel, PanicModel, WatchdogModel};
 use crate::domain::disk::DiskBus;
 use crate::domain::graphics::{InputBus, SoundModel, VideoKind};
-use crate::xml::{Foreign, OnOff};
+use crate::xml::OnOff;
 
 /// Gives every PCI device an address.
 pub(super) fn complete(devices: &mut Devices, board: Board) -> Result<(), Faults> {
@@ -96,8 +96,8 @@ fn place_all(devices: &mut Devices, buses: &mut Buses, board: Board, dry: bool) 
             buses.take(spot, need);
         }
     });
-    for spot in kept_addresses(devices) {
-        buses.take(spot, Need::Pci);
+    for (spot, need) in kept_addresses(devices, express) {
+        buses.take(spot, need);
     }
     let mut run = Run { buses, board, dry, lacking: false };
     run.fixed(devices);
@@ -344,28 +344,33 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
 }
 
 /// Addresses inside of elements that are only kept: nobody else may have them.
-fn kept_addresses(devices: &Devices) -> Vec<Spot> {
+fn kept_addresses(devices: &Devices, express: bool) -> Vec<(Spot, Need)> {
+    let pcie = if express { Need::Pcie } else { Need::Pci };
     let kept = [
-        &devices.hostdev,
-        &devices.filesystem,
-        &devices.shmem,
-        &devices.iommu,
-        &devices.crypto,
-        &devices.foreign,
+        (&devices.hostdev, pcie),
+        (&devices.filesystem, pcie),
+        (&devices.crypto, pcie),
+        (&devices.shmem, Need::Pci),
+        (&devices.iommu, Need::Integrated),
+        (&devices.foreign, pcie),
     ];
     let mut found = Vec::new();
-    for xml in kept.into_iter().flat_map(Foreign::elements) {
-        let Ok(document) = roxmltree::Document::parse(xml) else { continue };
-        let addresses = document.root_element().children().filter(|child| child.has_tag_name("address"));
-        for node in addresses.filter(|node| node.attribute("type") == Some("pci")) {
-            let number = |name| crate::xml::read_number(node.attribute(name).unwrap_or("0"));
-            let byte = |name| number(name).and_then(|number| u8::try_from(number).ok());
-            if let (Some(bus), Some(slot), Some(function)) = (byte("bus"), byte("slot"), byte("function")) {
-                found.push(Spot { bus, slot, function });
-            }
-        }
+    for (foreign, need) in kept {
+        let spots = foreign.elements().filter_map(|xml| {
+            roxmltree::Document::parse(xml).ok()?.root_element().children().find_map(kept_address)
+        });
+        found.extend(spots.map(|spot| (spot, need)));
     }
     found
+}
+
+/// An `<address type='pci' …/>` inside of a kept element.
+fn kept_address(node: roxmltree::Node<'_, '_>) -> Option<Spot> {
+    let byte = |name| u8::try_from(crate::xml::read_number(node.attribute(name).unwrap_or("0"))?).ok();
+    let is_pci = node.has_tag_name("address") && node.attribute("type") == Some("pci");
+    is_pci
+        .then(|| Some(Spot { bus: byte("bus")?, slot: byte("slot")?, function: byte("function")? }))
+        .flatten()
 }
 
 /// Names QEMU's devices of bridges and numbers chassis and ports.

@@ -165,15 +165,39 @@ impl Buses {
 
     /// Takes a spot that somebody chose. In a dry run its bus is added if it is not there.
     pub(super) fn take(&mut self, spot: Spot, need: Need) {
-        if self.dry && usize::from(spot.bus) >= self.buses.len() {
-            let kind = if self.is_express() { BusKind::RootPort } else { BusKind::PciBridge };
-            while self.buses.len() <= usize::from(spot.bus) && self.add(kind).is_some() {}
+        if self.dry {
+            self.extend_to(spot.bus, need);
         }
         let Some(slot) = self.slot_mut(spot) else { return };
         if slot.functions == 0 && need == Need::Bridge(BusKind::RootPort) {
             slot.shared = true;
         }
         slot.functions |= 1_u8.checked_shl(spot.function.into()).unwrap_or_default();
+    }
+
+    /// Adds the buses up to one that a document names: ports, or for a conventional device bridges behind one.
+    fn extend_to(&mut self, bus: u8, need: Need) {
+        while self.buses.len() <= usize::from(bus) {
+            let missing = usize::from(bus) + 1 - self.buses.len();
+            let bridged = self.buses.iter().any(|bus| bus.kind.accepts(Need::Pci));
+            let added = match need {
+                Need::Pci if !bridged && missing > 1 => self.add_bridge_on_port(),
+                Need::Pci if !bridged => self.add(BusKind::PcieToPciBridge),
+                Need::Pci => self.add(BusKind::PciBridge),
+                _ if self.is_express() => self.add(BusKind::RootPort),
+                _ => self.add(BusKind::PciBridge),
+            };
+            if added.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Adds a bridge to conventional PCI with the root port that it sits on.
+    fn add_bridge_on_port(&mut self) -> Option<u8> {
+        let port = self.add(BusKind::RootPort)?;
+        self.take(Spot { bus: port, slot: 0, function: 0 }, Need::Bridge(BusKind::PcieToPciBridge));
+        self.add(BusKind::PcieToPciBridge)
     }
 
     /// Takes all functions of a slot.
@@ -245,9 +269,7 @@ impl Buses {
     fn grow(&mut self, need: Need) -> Option<Spot> {
         match need {
             Need::Pci if self.is_express() => {
-                let port = self.add(BusKind::RootPort)?;
-                self.take(Spot { bus: port, slot: 0, function: 0 }, Need::Bridge(BusKind::PcieToPciBridge));
-                let bus = self.add(BusKind::PcieToPciBridge)?;
+                let bus = self.add_bridge_on_port()?;
                 Some(Spot { bus, slot: 1, function: 0 })
             }
             Need::Pci => {

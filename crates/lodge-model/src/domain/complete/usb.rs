@@ -42,6 +42,11 @@ pub(super) fn complete(devices: &mut Devices) -> Result<(), Faults> {
     for hub in &devices.hubs {
         take(&mut buses, &hub.place, true);
     }
+    for (bus, path) in devices.hostdev.elements().filter_map(kept_port) {
+        if let Some(bus) = buses.iter_mut().find(|other| other.index == bus) {
+            mark(&mut bus.ports, &path, false);
+        }
+    }
     let mut missing = 0_usize;
     for_each(devices, &mut |place| {
         if take(&mut buses, place, false) {
@@ -112,6 +117,14 @@ fn take(buses: &mut [Bus], place: &Place, hub: bool) -> bool {
         mark(&mut bus.ports, path, hub);
     }
     wants(place)
+}
+
+/// Bus and port of a host's device, which is only kept.
+fn kept_port(xml: &str) -> Option<(u32, String)> {
+    let document = roxmltree::Document::parse(xml).ok()?;
+    let mut addresses = document.root_element().children().filter(|child| child.has_tag_name("address"));
+    let address = addresses.find(|node| node.attribute("type") == Some("usb"))?;
+    Some((address.attribute("bus")?.parse().ok()?, address.attribute("port")?.to_owned()))
 }
 
 fn mark(ports: &mut [Port], path: &str, hub: bool) {
