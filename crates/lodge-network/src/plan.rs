@@ -272,12 +272,29 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
                 return Some("DHCP for IPv6".into());
             }
         }
-        (!network.routes.is_empty()).then(|| "a static <route>".into())
+        if !network.routes.is_empty() {
+            return Some("a static <route>".into());
+        }
+        // What guests could not be kept apart or reached without.
+        let matters = [("<vlan>", &network.vlan), ("<virtualport>", &network.virtualport)];
+        matters.iter().find(|(_, kept)| !kept.is_empty()).map(|(name, _)| (*name).to_owned())
     };
     match what() {
         Some(what) => Err(NetworkError::Unsupported { network: network.name.clone(), what }),
         None => Ok(()),
     }
+}
+
+/// What the document holds that is kept and has no effect, told to whoever starts it.
+pub fn without_effect(network: &Network) -> Vec<String> {
+    let named = [
+        ("/network/bandwidth", network.bandwidth.is_some()),
+        ("/network/port", network.port.is_some()),
+        ("/network/portgroup", !network.port_groups.is_empty()),
+    ];
+    let named = named.into_iter().filter(|(_, there)| *there).map(|(path, _)| path.to_owned());
+    let unknown = network.unsupported().into_iter().map(|fault| fault.path);
+    named.chain(unknown).map(|path| format!("{path} is kept but has no effect yet")).collect()
 }
 
 fn addresses(network: &Network, faults: &mut Faults) -> Vec<IpNet> {

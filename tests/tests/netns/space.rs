@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
 use lodge_store::Root;
+use lodge_sys::cgroup::Cgroup;
 
 /// How long anything may take that is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,7 +36,8 @@ impl Space {
         let links = run("ip", &["-br", "link"]);
         let rules = run("nft", &["list", "ruleset"]);
         let run_dir = list(&self.dir.path().join("run"));
-        format!("{links}\n{rules}\n{run_dir}\n{:?}", self.netds())
+        let cgroup = Cgroup::find(&Path::new("lodge").join(self.root.tag())).unwrap();
+        format!("{links}\n{rules}\n{run_dir}\n{:?}\n{cgroup:?}", self.netds())
     }
 
     /// Processes started for this root.
@@ -94,7 +96,7 @@ impl Drop for Space {
             std::fs::read_dir(self.root.running_networks()).into_iter().flatten().filter_map(Result::ok)
         {
             let left = cgroup.join("networks").join(network.file_name());
-            let _ = lodge_sys::cgroup::Cgroup::find(&left).map(|found| found.map(|found| found.remove()));
+            let _ = Cgroup::find(&left).map(|found| found.map(|found| found.remove()));
         }
         for log in std::fs::read_dir(self.root.logs()).into_iter().flatten().filter_map(Result::ok) {
             eprintln!("{}", std::fs::read_to_string(log.path()).unwrap_or_default());

@@ -144,7 +144,7 @@ impl Owner {
         let text = document.to_xml(&WriteOptions::STORED);
         lodge_sys::fs::write_durable(&places.live, text.as_bytes(), 0o600)
             .map_err(file("write", &places.live))?;
-        let mut notes = Vec::new();
+        let mut notes = crate::plan::without_effect(&document);
         let ifindex = self.make_bridge(plan).await?;
         if matches!(plan.mode, Mode::Nat(_) | Mode::Route) {
             notes.extend(switch_forwarding_on(plan)?);
