@@ -74,7 +74,8 @@ impl Engine {
             return Err(EngineError::new(Kind::InvalidState, "network is not active"));
         }
         self.networks.stop(network.id).await?;
-        Ok(view(&*self.find_network(net)?))
+        // A transient network is gone now: what it was is told, as stopped.
+        Ok(NetworkView { active: false, ..view(&network) })
     }
 
     /// Whether a network starts with the daemon.

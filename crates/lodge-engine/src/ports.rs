@@ -9,7 +9,7 @@ use lodge_domain::{
     AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
 };
 use lodge_model::{
-    DomainId, Kind,
+    DomainId, Kind, MacAddr,
     domain::{
         Domain,
         interface::{Interface, InterfaceKind},
@@ -59,8 +59,10 @@ impl Cards {
             }
             InterfaceKind::Network => {
                 let network = source.and_then(|source| source.network.clone());
+                let network = network.ok_or_else(|| missing("source network"))?;
+                self.refuse_taken_mac(domain, &network, card.mac())?;
                 let request = AttachRequest {
-                    network: network.ok_or_else(|| missing("source network"))?,
+                    network,
                     domain,
                     domain_name: document.name.clone(),
                     hostnames: seed::seeded_hostname(&self.root, domain, &document.name)
@@ -87,6 +89,26 @@ impl Cards {
                 "use <interface type='network'>; a network of mode bridge plugs guests into any bridge",
             )),
         }
+    }
+}
+
+impl Cards {
+    /// Two guests with one MAC on one network would take each other's frames and lease.
+    fn refuse_taken_mac(
+        &self,
+        domain: DomainId,
+        network: &str,
+        mac: Option<MacAddr>,
+    ) -> Result<(), PortError> {
+        let Ok(network) = self.networks.get(network) else { return Ok(()) };
+        let holder = network.nics.iter().find(|nic| nic.domain != domain && Some(nic.mac) == mac);
+        let Some(holder) = holder else { return Ok(()) };
+        let message = format!(
+            "MAC address {} is already in use on network `{}` by domain `{}`",
+            holder.mac, network.name, holder.domain_name
+        );
+        Err(PortError::new(Kind::Conflict, message)
+            .with_hint("give the interface another <mac address>, or leave it out to get a new one"))
     }
 }
 

@@ -131,6 +131,16 @@ fn taken_bridges_and_subnets_are_told() -> Result<()> {
     host.lodge(&["net-define", &path])?.ok()?;
     host.lodge(&["net-start", "first"])?.ok()?;
 
+    // Two guests with one MAC on one network: the second one is refused by the first one's name.
+    for name in ["mac1", "mac2"] {
+        let nic = "<interface type='network'><mac address='52:54:00:aa:bb:cc'/><source network='first'/></interface>";
+        let path = host.file(&format!("{name}.xml"), &tiny_with(name, nic))?;
+        host.lodge(&["define", &path])?.ok()?;
+    }
+    host.lodge(&["start", "mac1"])?.ok()?;
+    refused(&host, &["start", "mac2"], &["52:54:00:aa:bb:cc", "mac1"])?;
+    host.lodge(&["destroy", "mac1"])?.ok()?;
+
     // Another root's daemon must not take the bridge of this one, nor its subnet.
     let other = Host::start()?;
     let path = other.file("net.xml", &nat_network("second", "lgt-b0", 198))?;
