@@ -9,6 +9,8 @@ pub mod host;
 mod small_disk;
 pub mod trace;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use host::{Done, Host};
 pub use small_disk::SmallDisk;
 pub use trace::Trace;
@@ -21,11 +23,25 @@ pub fn skip(why: &str) {
     drop(writeln!(std::io::stderr().lock(), "SKIPPED {name}: {why}"));
 }
 
-/// Whether the test runs as root; says so where not.
+/// Whether the test runs as root; says so where not. For tests in namespaces of their own, which need no turn.
 pub fn root_or_skip() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         skip("needs root");
     }
     root
+}
+
+/// The turn of the only test of this process that may use the host now.
+pub type Turn = MutexGuard<'static, ()>;
+
+/// Waits until no other test of this process uses the host: each compares the host before and after, and a guest under
+/// TCG takes all processors. `None`, having said why: the test needs root.
+pub fn turn() -> Option<Turn> {
+    static TURN: Mutex<()> = Mutex::new(());
+    if !root_or_skip() {
+        return None;
+    }
+    // A test that failed in its turn has cleaned up like any other.
+    Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Done, Host, Trace, document::nat_network, host::finish, root_or_skip};
+use lodge_tests::{Done, Host, Trace, document::nat_network, host::finish, turn};
 
 /// Long enough for a slow machine; readiness itself says sooner when something is wrong.
 const BOOT: Duration = Duration::from_mins(15);
@@ -74,9 +74,7 @@ fn ssh(host: &Host, key: &Path, address: &str, command: &str) -> Result<Done> {
 
 #[test]
 fn the_documents_lodge_was_asked_for_with_run_as_written() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     if Path::new("/sys/class/net/virbr0").exists() {
         lodge_tests::skip("virbr0 is somebody's already");
         return Ok(());
@@ -153,9 +151,7 @@ fn the_documents_lodge_was_asked_for_with_run_as_written() -> Result<()> {
 
 #[test]
 fn a_failing_cloud_config_is_told_by_module_and_log_line() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     let host = host_with_image()?;
     let network = host.file("net.xml", &nat_network("default", "lgt-b4", 197))?;
     host.lodge(&["net-define", &network])?.ok()?;

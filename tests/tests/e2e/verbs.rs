@@ -1,13 +1,11 @@
 //! The verbs of virsh on guests without a disk, with virsh's words, columns and exit codes.
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, Trace, document::tiny, root_or_skip};
+use lodge_tests::{Host, Trace, document::tiny, turn};
 
 #[test]
 fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
     let document = host.file("web1.xml", &tiny("web1"))?;
     let says = |args: &[&str], text: &str| -> Result<()> {
@@ -49,9 +47,7 @@ fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
 
 #[test]
 fn a_transient_guest_is_gone_when_it_stops() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
     let document = host.file("fleeting.xml", &tiny("fleeting"))?;
     host.lodge(&["create", &document, "--paused"])?.ok()?;
@@ -63,9 +59,7 @@ fn a_transient_guest_is_gone_when_it_stops() -> Result<()> {
 
 #[test]
 fn a_saved_guest_is_restored_as_it_was() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
     let document = host.file("keep.xml", &tiny("keep"))?;
     let file = host.root().join("keep.save").to_string_lossy().into_owned();
@@ -80,9 +74,7 @@ fn a_saved_guest_is_restored_as_it_was() -> Result<()> {
 
 #[test]
 fn a_daemon_that_is_taken_down_leaves_nothing_behind() -> Result<()> {
-    if !root_or_skip() {
-        return Ok(());
-    }
+    let Some(_turn) = turn() else { return Ok(()) };
     let root;
     let before;
     {
