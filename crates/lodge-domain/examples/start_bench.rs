@@ -4,74 +4,17 @@
 //! `cont`, with the very command line that Lodge uses as far as a shell could write it. The two take turns, so that a
 //! busy machine slows both. Figures are medians.
 
+#[path = "start_bench/nothing.rs"]
+mod nothing;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use lodge_domain::{
-    Accelerator, AttachedNic, ClaimedDisk, DefineOptions, DestroyOptions, DiskStorage, Domains,
-    DomainsConfig, Nics, PortError, Ports, SeedDisk, Seeds, StartOptions, Ticket, Volumes,
-};
-use lodge_model::DomainId;
-use lodge_model::domain::Domain;
-use lodge_qemu::{Capabilities, Speed};
-use lodge_store::{Root, Store};
-
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
-
-/// A host without disks, nets and seeds.
-struct Nothing;
-
-#[async_trait]
-impl Volumes for Nothing {
-    async fn claim(&self, _: DomainId, _: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
-        Ok(())
-    }
-    async fn release(&self, _: DomainId) -> Result<(), PortError> {
-        Ok(())
-    }
-    async fn storage_of(&self, _: DomainId, _: &Domain) -> Result<Vec<DiskStorage>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn delete(&self, _: DomainId, _: &Path) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Nics for Nothing {
-    async fn attach(&self, _: DomainId, _: &Domain) -> Result<Vec<AttachedNic>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
-        Ok(())
-    }
-    async fn detach(&self, _: DomainId) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Seeds for Nothing {
-    async fn write(&self, _: DomainId, _: &Domain) -> Result<Option<SeedDisk>, PortError> {
-        Ok(None)
-    }
-    async fn discard(&self, _: DomainId) -> Result<(), PortError> {
-        Ok(())
-    }
-    async fn files_of(&self, _: DomainId) -> Result<Vec<PathBuf>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn forget(&self, _: DomainId) -> Result<(), PortError> {
-        Ok(())
-    }
-}
+use lodge_domain::{DefineOptions, DestroyOptions, Domains, StartOptions, Ticket};
+use lodge_qemu::Capabilities;
+use nothing::QEMU;
 
 fn document() -> String {
     format!(
@@ -140,16 +83,9 @@ async fn main() {
     }
     let dir = tempfile::Builder::new().prefix("lodge-bench-").tempdir().expect("a directory");
     let capabilities = Capabilities::probe(Path::new(QEMU), None).await.expect("QEMU answers");
-    let config = DomainsConfig {
-        store: Store::open(&Root::at(dir.path()).expect("a root")).expect("a store"),
-        capabilities: Arc::new(capabilities),
-        accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
-        speed: Speed::ASSUMED_TCG,
-        own_users: false,
-    };
-    let nothing = Arc::new(Nothing);
-    let ports = Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing };
-    let domains = Domains::open(config, ports).await.expect("domains open");
+    let domains = Domains::open(nothing::config(dir.path(), capabilities), nothing::ports())
+        .await
+        .expect("domains open");
     let guest = domains.define(&document(), DefineOptions::default()).await.expect("it is defined");
     let (mut starts, mut destroys, mut bares) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {

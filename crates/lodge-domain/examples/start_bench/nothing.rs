@@ -1,0 +1,84 @@
+//! A host without disks, nets and seeds, for benches of what is left.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lodge_domain::{
+    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainsConfig, Nics, PortError, Ports, SeedDisk,
+    Seeds, Volumes,
+};
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_qemu::{Capabilities, Speed};
+use lodge_store::{Root, Store};
+
+pub const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// A daemon's configuration on a root of its own.
+pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
+    DomainsConfig {
+        store: Store::open(&Root::at(dir).expect("a root")).expect("a store"),
+        capabilities: Arc::new(capabilities),
+        accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
+        speed: Speed::ASSUMED_TCG,
+        own_users: false,
+    }
+}
+
+/// Ports that lead nowhere.
+pub fn ports() -> Ports {
+    let nothing = Arc::new(Nothing);
+    Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing }
+}
+
+/// A host without disks, nets and seeds.
+struct Nothing;
+
+#[async_trait]
+impl Volumes for Nothing {
+    async fn claim(&self, _: DomainId, _: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn release(&self, _: DomainId) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn storage_of(&self, _: DomainId, _: &Domain) -> Result<Vec<DiskStorage>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn delete(&self, _: DomainId, _: &Path) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Nics for Nothing {
+    async fn attach(&self, _: DomainId, _: &Domain) -> Result<Vec<AttachedNic>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn detach(&self, _: DomainId) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Seeds for Nothing {
+    async fn write(&self, _: DomainId, _: &Domain) -> Result<Option<SeedDisk>, PortError> {
+        Ok(None)
+    }
+    async fn discard(&self, _: DomainId) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn files_of(&self, _: DomainId) -> Result<Vec<PathBuf>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: DomainId) -> Result<(), PortError> {
+        Ok(())
+    }
+}
