@@ -13,12 +13,13 @@ use lodge_model::xml::WriteOptions;
 use lodge_model::{Bytes, DomainId, Faults};
 use lodge_store::definitions::{self, Change, Definitions};
 
+use crate::act::{Begin, Reply, ended};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::XmlOptions;
-use crate::owner::{Begin, Owner, Reply, ended};
+use crate::owner::Owner;
 use crate::snapshot::Summary;
 
 /// Reads, completes and checks a document that somebody gave.

@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::act::Act;
 use crate::display;
 use crate::error::DomainError;
 use crate::event::{DomainEvent, EventKind};
@@ -24,7 +25,6 @@ use crate::handle::Handle;
 use crate::index::{Documents, Entry, Index};
 use crate::mailbox;
 use crate::options::{CreateOptions, DefineOptions, RestoreOptions, StartOptions, Ticket};
-use crate::owner::Act;
 use crate::ports::Ports;
 use crate::snapshot::Snapshot;
 use crate::{recover, save};

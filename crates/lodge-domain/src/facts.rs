@@ -16,20 +16,21 @@ use lodge_model::domain::features::LifecycleAction;
 use lodge_model::domain::lifecycle::{
     CrashedReason, Event as Change, PausedReason, RunningReason, ShutdownReason, ShutoffReason, State,
 };
-use lodge_qemu::qmp::{Event, RunState, Status};
+use lodge_qemu::qmp::{Event, Status};
 use lodge_qemu::{AdoptError, QEMU_LOG};
 use lodge_sys::process::Ending;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::act::Work;
 use crate::console;
 use crate::event::{EventKind, Lifecycle};
-use crate::owner::{Begin, Owner, Reply, Work, ended};
+use crate::owner::Owner;
 use crate::vmm::{CONSOLE_LOG, Due, Link, Vmm};
-use crate::{power, stop};
+use crate::{observe, power, stop};
 
 /// A QEMU that has not answered for this long is said to be not responding.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// How long an answer is awaited at all; a stopped QEMU may answer hours later.
 const ANSWER: Duration = Duration::from_hours(24);
 
@@ -104,7 +105,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
             vmm.probe = None;
             answers_again(owner);
             if let Some(status) = status.filter(|_| owner.job_word().is_none()) {
-                observe(owner, &status);
+                observe::observe(owner, &status);
             }
         }
         Fact::Ended(ending) => {
@@ -208,7 +209,7 @@ fn paused(owner: &mut Owner, reason: PausedReason) {
 }
 
 /// QEMU's SHUTDOWN: the guest is off, or QEMU is about to end.
-fn switched_off(owner: &mut Owner, reason: &str) {
+pub(crate) fn switched_off(owner: &mut Owner, reason: &str) {
     let Some(vmm) = owner.vmm.as_deref_mut() else { return };
     let action = match reason {
         "guest-shutdown" | "subsystem-reset" | "snapshot-load" => vmm.policies.poweroff,
@@ -229,7 +230,7 @@ fn switched_off(owner: &mut Owner, reason: &str) {
     }
 }
 
-fn panicked(owner: &mut Owner) {
+pub(crate) fn panicked(owner: &mut Owner) {
     let Some(vmm) = owner.vmm.as_deref_mut() else { return };
     if vmm.due.is_some() || matches!(owner.state, State::Crashed { .. }) {
         return;
@@ -261,77 +262,7 @@ pub(crate) fn due(owner: &mut Owner) -> Option<(&'static str, Work)> {
     match vmm.due.take()? {
         Due::End(reason) => Some(("stop", stop::end_guest(owner, reason))),
         Due::BootAgain => power::boot_again(owner).map(|work| ("reboot", work)),
-        Due::Look => look(owner).map(|work| ("look", work)),
-    }
-}
-
-/// Asks QEMU how it stands, as soon as no job is at work.
-pub(crate) fn look_again(owner: &mut Owner) {
-    if let Some(vmm) = owner.vmm.as_deref_mut() {
-        vmm.due = vmm.due.or(Some(Due::Look));
-    }
-}
-
-fn look(owner: &mut Owner) -> Option<Work> {
-    let monitor = owner.vmm.as_deref()?.monitor()?.clone();
-    let work = async move {
-        let status = monitor.execute_within::<Status>("query-status", (), SILENCE * 5).await;
-        let chardevs = monitor.chardevs().await;
-        ended(move |owner| {
-            if let Ok(status) = status {
-                observe(owner, &status);
-            }
-            let agent = owner.vmm.as_deref().and_then(|vmm| vmm.record.agent.clone());
-            if let (Some(alias), Ok(chardevs)) = (agent, chardevs) {
-                let label = format!("char{alias}");
-                agent_is(
-                    owner,
-                    chardevs.iter().any(|chardev| chardev.label == label && chardev.frontend_open),
-                );
-            }
-            Ok(Reply::Done)
-        })
-    };
-    match Begin::monitor("look at", owner, work) {
-        Begin::Job { work, .. } => Some(work),
-        Begin::Now(_) => None,
-    }
-}
-
-/// Brings our state into line with what QEMU says.
-pub(crate) fn observe(owner: &mut Owner, status: &Status) {
-    let seen = seen_as(owner.state, status);
-    match (&status.status, owner.vmm.as_deref()) {
-        (RunState::Shutdown, Some(vmm)) if vmm.due.is_none() => return switched_off(owner, "guest-shutdown"),
-        (RunState::GuestPanicked, _) if !matches!(owner.state, State::Crashed { .. }) => {
-            return panicked(owner);
-        }
-        _ => {}
-    }
-    let told = match (owner.state, seen) {
-        (old, new) if old == new => return,
-        (_, State::Running { .. }) => Some(EventKind::Lifecycle(Lifecycle::Resumed, 0)),
-        (_, State::Paused { .. }) => Some(EventKind::Lifecycle(Lifecycle::Suspended, 0)),
-        (_, State::PmSuspended) => Some(EventKind::Lifecycle(Lifecycle::PmSuspended, 0)),
-        _ => None,
-    };
-    owner.set_state(seen, told);
-}
-
-/// The state that QEMU's own one shows, with the reason known before where it still fits.
-pub(crate) fn seen_as(known: State, status: &Status) -> State {
-    let pause = |reason| State::Paused { reason };
-    match (&status.status, known) {
-        (_, State::Running { .. }) if status.running => known,
-        _ if status.running => State::Running { reason: RunningReason::Unknown },
-        (RunState::IoError, _) => pause(PausedReason::IoError),
-        (RunState::Watchdog, _) => pause(PausedReason::Watchdog),
-        (RunState::Suspended, _) => State::PmSuspended,
-        (RunState::GuestPanicked, _) => State::Crashed { reason: CrashedReason::Panicked },
-        (RunState::Shutdown, State::InShutdown { .. }) => known,
-        (RunState::Shutdown, _) => State::InShutdown { reason: ShutdownReason::Unknown },
-        (_, State::Paused { .. }) => known,
-        _ => pause(PausedReason::Unknown),
+        Due::Look => observe::look(owner).map(|work| ("look", work)),
     }
 }
 
@@ -359,48 +290,5 @@ pub(crate) fn tick(owner: &mut Owner) {
             vmm.probe = Some((SystemTime::now(), Box::pin(answer)));
         }
         (None, None) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt::Write;
-
-    use expect_test::expect;
-
-    use super::*;
-
-    #[test]
-    fn what_qemu_says_against_what_was_known() {
-        let known = [
-            State::Running { reason: RunningReason::Booted },
-            State::Paused { reason: PausedReason::User },
-            State::InShutdown { reason: ShutdownReason::User },
-        ];
-        let mut table = String::new();
-        for (running, word) in [
-            (true, "running"),
-            (false, "paused"),
-            (false, "io-error"),
-            (false, "shutdown"),
-            (false, "suspended"),
-        ] {
-            let status: Status =
-                serde_json::from_value(serde_json::json!({"running": running, "status": word})).unwrap();
-            write!(table, "{word:10}").unwrap();
-            for known in known {
-                let (state, reason) = seen_as(known, &status).words();
-                write!(table, "{:26}", format!("{state} ({reason})")).unwrap();
-            }
-            table = table.trim_end().to_owned() + "\n";
-        }
-        expect![[r"
-            running   running (booted)          running (unknown)         running (unknown)
-            paused    paused (unknown)          paused (user)             paused (unknown)
-            io-error  paused (I/O error)        paused (I/O error)        paused (I/O error)
-            shutdown  in shutdown (unknown)     in shutdown (unknown)     in shutdown (user)
-            suspended pmsuspended (unknown)     pmsuspended (unknown)     pmsuspended (unknown)
-        "]]
-        .assert_eq(&table);
     }
 }

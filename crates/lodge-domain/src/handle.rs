@@ -10,6 +10,7 @@ use lodge_model::DomainId;
 use lodge_model::domain::Domain;
 use lodge_qemu::qmp::Monitor;
 
+use crate::act::{Act, Reply};
 use crate::define;
 use crate::domains::Shared;
 use crate::error::DomainError;
@@ -18,7 +19,6 @@ use crate::mailbox;
 use crate::options::{
     DestroyOptions, PowerOptions, SaveOptions, StartOptions, Ticket, UndefineOptions, Undefined, XmlOptions,
 };
-use crate::owner::{Act, Reply};
 use crate::snapshot::Snapshot;
 
 /// A hold on one domain. It stays valid when the domain goes; its verbs then answer `NoSuchDomain`.

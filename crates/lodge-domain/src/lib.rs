@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate self as lodge_domain;
 
+mod act;
 mod console;
 mod define;
 mod display;
@@ -26,6 +27,7 @@ mod facts;
 mod handle;
 mod index;
 mod mailbox;
+mod observe;
 mod options;
 mod owner;
 pub mod ports;

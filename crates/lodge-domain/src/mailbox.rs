@@ -13,11 +13,12 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::act::{Act, Reply};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::index::Entry;
 use crate::options::Ticket;
-use crate::owner::{self, Act, Reply};
+use crate::owner;
 
 /// How many requests may wait in a mailbox.
 const MAILBOX_MAX: usize = 64;

@@ -15,14 +15,11 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use lodge_model::JobId;
-use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{self, State};
 use lodge_qemu::qmp::MonitorError;
 use tokio::sync::{mpsc, oneshot};
@@ -30,15 +27,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::act::{Act, Answer, Begin, Ended, Work};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::EventKind;
 use crate::index::{Documents, Entry};
 use crate::mailbox::{self, Message};
-use crate::options::{
-    CreateOptions, DestroyOptions, PowerOptions, RestoreOptions, SaveOptions, StartOptions, Ticket,
-    UndefineOptions, Undefined,
-};
+use crate::options::Ticket;
 use crate::snapshot::{RunningJob, Snapshot};
 use crate::vmm::Vmm;
 use crate::{facts, recover};
@@ -49,123 +44,6 @@ const WAITING_MAX: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the owner of a running guest looks after it.
 const TICK: Duration = Duration::from_secs(3);
-
-/// What is asked of an owner.
-#[derive(Debug)]
-pub(crate) enum Act {
-    /// Take up what an earlier daemon left.
-    Settle,
-    /// Take a hand edit of the definition in.
-    Refresh(Box<lodge_store::definitions::Entry>),
-    Define {
-        domain: Arc<Domain>,
-    },
-    Undefine(UndefineOptions),
-    Start(StartOptions),
-    Create {
-        domain: Arc<Domain>,
-        options: CreateOptions,
-    },
-    Restore {
-        domain: Arc<Domain>,
-        file: PathBuf,
-        options: RestoreOptions,
-    },
-    Destroy(DestroyOptions),
-    Shutdown(PowerOptions),
-    Reboot(PowerOptions),
-    Reset,
-    Suspend,
-    Resume,
-    Save {
-        file: PathBuf,
-        options: SaveOptions,
-    },
-    ManagedSave(SaveOptions),
-    RemoveManagedSave,
-    SetAutostart(bool),
-}
-
-impl Act {
-    /// virsh's word for it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Settle => "settle",
-            Self::Refresh(_) => "refresh",
-            Self::Define { .. } => "define",
-            Self::Undefine(_) => "undefine",
-            Self::Start(_) => "start",
-            Self::Create { .. } => "create",
-            Self::Restore { .. } => "restore",
-            Self::Destroy(_) => "destroy",
-            Self::Shutdown(_) => "shutdown",
-            Self::Reboot(_) => "reboot",
-            Self::Reset => "reset",
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-            Self::Save { .. } => "save",
-            Self::ManagedSave(_) => "managedsave",
-            Self::RemoveManagedSave => "managedsave-remove",
-            Self::SetAutostart(_) => "autostart",
-        }
-    }
-}
-
-/// What an owner answers.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Done,
-    Undefined(Undefined),
-}
-
-pub(crate) type Answer = Result<Reply, DomainError>;
-/// The end of a job: how it changes its owner, and what to answer.
-pub(crate) type Ended = Box<dyn FnOnce(&mut Owner) -> Answer + Send>;
-/// A job at work.
-pub(crate) type Work = Pin<Box<dyn Future<Output = Ended> + Send>>;
-
-/// What a verb makes of a request.
-pub(crate) enum Begin {
-    /// It is done, or refused.
-    Now(Answer),
-    /// It takes time.
-    Job { work: Work, cancel: CancellationToken },
-}
-
-impl Begin {
-    /// A job that cannot be aborted.
-    pub fn job(work: impl Future<Output = Ended> + Send + 'static) -> Self {
-        Self::Job { work: Box::pin(work), cancel: CancellationToken::new() }
-    }
-}
-
-impl Begin {
-    /// A job that talks to QEMU and may be broken off at any moment: QEMU is then asked how it stands.
-    pub fn monitor(
-        act: &'static str,
-        owner: &Owner,
-        work: impl Future<Output = Ended> + Send + 'static,
-    ) -> Self {
-        let (cancel, name) = (CancellationToken::new(), owner.name());
-        let token = cancel.clone();
-        let work = async move {
-            tokio::select! {
-                biased;
-                end = work => end,
-                () = token.cancelled() => ended(move |owner| {
-                    facts::look_again(owner);
-                    Err(DomainError::Aborted { act, name })
-                }),
-            }
-        };
-        Self::Job { work: Box::pin(work), cancel }
-    }
-}
-
-/// Boxes the end of a job.
-pub(crate) fn ended(apply: impl FnOnce(&mut Owner) -> Answer + Send + 'static) -> Ended {
-    Box::new(apply)
-}
 
 struct Job {
     what: &'static str,
@@ -396,7 +274,7 @@ impl Owner {
     /// What QEMU answered; if it did not obey, it is asked how it stands.
     pub fn heard<T>(&mut self, act: &'static str, answer: Result<T, MonitorError>) -> Result<T, DomainError> {
         answer.map_err(|source| {
-            facts::look_again(self);
+            crate::observe::look_again(self);
             DomainError::Monitor { act, name: self.name(), source }
         })
     }
@@ -429,7 +307,7 @@ impl Owner {
             Ok(state) => self.set_state(state, tell),
             Err(state) => {
                 tracing::debug!(domain = %self.name(), ?state, ?event, "state and event disagree");
-                facts::look_again(self);
+                crate::observe::look_again(self);
             }
         }
     }

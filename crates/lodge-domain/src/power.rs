@@ -10,11 +10,12 @@ use lodge_model::domain::lifecycle::{self, Event as Change, PausedReason, Reques
 use lodge_qemu::agent::{Agent, ShutdownMode};
 use lodge_qemu::qmp::Monitor;
 
+use crate::act::{Begin, Reply, Work, ended};
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
-use crate::facts;
+use crate::observe;
 use crate::options::{PowerMode, PowerOptions};
-use crate::owner::{Begin, Owner, Reply, Work, ended};
+use crate::owner::Owner;
 
 /// How long an agent may take to say no, on bare hardware. It says nothing when it obeys.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +97,7 @@ pub(crate) fn reset(owner: &mut Owner) -> Begin {
         }
         ended(move |owner| {
             owner.heard("reset", done)?;
-            facts::look_again(owner);
+            observe::look_again(owner);
             Ok(Reply::Done)
         })
     };

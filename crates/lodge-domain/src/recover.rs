@@ -9,7 +9,9 @@
 //! owner waits for it, nobody else does. The same [`settle`] puts an owner right after a panic.
 //! Deliberately absent: autostart, which comes after the networks are up.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod definitions;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +24,18 @@ use lodge_store::saga::{self, OpenSaga};
 use lodge_sys::process::Process;
 use tokio::task::JoinSet;
 
-use crate::define::{blocking, judge_stored, summary_of};
+use crate::act::{Act, Begin, Ended, Reply, ended};
+use crate::define::{blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::event::{EventKind, Lifecycle};
-use crate::facts;
 use crate::index::{Documents, Entry};
 use crate::mailbox;
+use crate::observe;
 use crate::options::Ticket;
-use crate::owner::{Act, Begin, Ended, Owner, Reply, ended};
+use crate::owner::Owner;
 use crate::record::Record;
-use crate::snapshot::{Snapshot, Summary};
+use crate::snapshot::Snapshot;
 use crate::vmm::{LIVE_XML, Policies, Vmm};
 use crate::{save, start, stop, undefine};
 
@@ -52,7 +55,7 @@ pub(crate) struct Found {
 
 /// Start-up, before anybody may ask for anything.
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> {
-    let mut found = load_definitions(shared).await?;
+    let mut found = definitions::load_definitions(shared).await?;
     let store = shared.config.store.clone();
     let open = saga::open_sagas(store.db()).await;
     let open = open.map_err(|source| DomainError::Db { name: "".into(), source })?;
@@ -111,92 +114,6 @@ async fn settle_one(shared: &Arc<Shared>, id: DomainId, name: Option<String>) {
 fn guest_dirs(guests: &Path) -> BTreeSet<DomainId> {
     let Ok(entries) = std::fs::read_dir(guests) else { return BTreeSet::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// A definition as it was read.
-struct Definition {
-    name: String,
-    id: DomainId,
-    text: String,
-    autostart: bool,
-    summary: Summary,
-    /// The file had no UUID; this text has one.
-    is_new: bool,
-}
-
-/// Reads all definitions into the table. What is no valid document is told and left as it is.
-async fn load_definitions(shared: &Arc<Shared>) -> Result<Found, DomainError> {
-    let store = shared.config.store.clone();
-    let judging = Arc::clone(shared);
-    let (loaded, saved) = blocking(move || {
-        let loaded = store.domains().load_all_with(|entry| read_definition(&judging, entry));
-        (loaded, save::managed_saves(&store.root().managed_saves()))
-    })
-    .await;
-    let mut found = Found::default();
-    let mut entries: HashMap<DomainId, Arc<Entry>> = HashMap::new();
-    for outcome in loaded.map_err(DomainError::Definition)? {
-        let definition = match outcome {
-            Ok(Ok(definition)) => definition,
-            Ok(Err((name, why))) => {
-                found.invalid += 1;
-                tracing::error!(domain = name, why, "a definition is not valid and was left out");
-                continue;
-            }
-            Err(error) => {
-                found.invalid += 1;
-                tracing::error!(error = %chain(&error), "a definition could not be read and was left out");
-                continue;
-            }
-        };
-        if let Some(other) = entries.get(&definition.id) {
-            found.invalid += 1;
-            let why = format!("its uuid is that of `{}`", other.name());
-            tracing::error!(domain = definition.name, why, "a definition was left out");
-            continue;
-        }
-        if definition.is_new {
-            let _ = shared.config.store.domains().put(&definition.name, &definition.text);
-        }
-        let snapshot = Snapshot {
-            persistent: true,
-            autostart: definition.autostart,
-            managed_save: saved.contains(&definition.name),
-            summary: Arc::new(definition.summary),
-            ..Snapshot::embryo(definition.id, &definition.name)
-        };
-        let documents = Documents { inactive: Some(definition.text.into()), live: None };
-        entries.insert(definition.id, Entry::new(snapshot, documents));
-    }
-    found.definitions = entries.len();
-    shared.index.fill(entries.into_values());
-    Ok(found)
-}
-
-fn read_definition(
-    shared: &Shared,
-    entry: lodge_store::definitions::Entry,
-) -> Result<Definition, (String, String)> {
-    // What was stored was judged when it was defined; only what a person left out is made up for.
-    let plain = Domain::parse(&entry.text).ok().filter(|domain| domain.name == entry.name);
-    let (domain, text) = match plain.filter(|domain| domain.uuid.is_some()) {
-        Some(domain) => (domain, None),
-        None => match judge_stored(shared, &entry.text, entry.header_lines, &entry.name, None) {
-            Ok(domain) => {
-                let text = domain.to_xml(&lodge_model::xml::WriteOptions::STORED);
-                (domain, Some(text))
-            }
-            Err(faults) => return Err((entry.name, faults.to_string())),
-        },
-    };
-    Ok(Definition {
-        id: crate::define::id_of(&domain),
-        summary: summary_of(&domain),
-        name: entry.name,
-        autostart: entry.autostart,
-        is_new: text.is_some(),
-        text: text.unwrap_or(entry.text),
-    })
 }
 
 /// Puts an owner in line with what the host and the saga log say.
@@ -341,10 +258,10 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         owner.amend_snapshot(|snapshot| snapshot.summary = Arc::new(summary_of(&document)));
         owner.set_state(last_state, None);
         if let Some(status) = status {
-            facts::observe(owner, &status);
+            observe::observe(owner, &status);
         }
         // The agent's channel, and whatever was missed.
-        facts::look_again(owner);
+        observe::look_again(owner);
         if transient == owner.is_persistent() {
             owner.note_transience();
         }

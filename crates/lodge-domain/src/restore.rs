@@ -8,9 +8,10 @@ use lodge_qemu::qmp::Monitor;
 use lodge_qemu::save_image::{SaveImageError, SavedGuest};
 use lodge_store::saga::Failure;
 
+use crate::act::Begin;
 use crate::define::blocking;
 use crate::options::{RestoreOptions, Resumption, Ticket};
-use crate::owner::{Begin, Owner};
+use crate::owner::Owner;
 use crate::start::{SavedMemory, launch_document};
 
 /// `virsh restore`.

@@ -9,6 +9,9 @@
 //! the inode noted: an older file of that name is never mistaken for this save. The format is libvirt's
 //! (`lodge_qemu::save_image`). Deliberately absent: compression, and going past the page cache.
 
+mod saved;
+mod settle;
+
 use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,21 +23,25 @@ use lodge_model::JobId;
 use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
 use lodge_qemu::qmp::Monitor;
-use lodge_qemu::save_image::{SaveImageError, SavedGuest, Saving};
-use lodge_store::saga::{self, DbLog, Log, OpenSaga, Position};
+use lodge_qemu::save_image::{SaveImageError, Saving};
+use lodge_store::saga::{self, DbLog, Log, Position};
 use lodge_sys::process::Process;
 use serde::{Deserialize, Serialize};
 
+use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{blocking, judge};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::index::Entry;
-use crate::options::{RestoreOptions, Resumption, SaveOptions, StartOptions, Ticket};
-use crate::owner::{Begin, Ended, Owner, Reply, ended};
-use crate::record::Record;
-use crate::start::{SavedMemory, remove_file};
+use crate::options::{Resumption, SaveOptions, Ticket};
+use crate::owner::Owner;
+use crate::start::remove_file;
 use crate::stop;
 use crate::vmm::BOOT_XML;
+
+use self::saved::same_machine;
+pub(crate) use self::saved::{managed_save_of, read_for_restore, remove_managed_save};
+pub(crate) use self::settle::resume;
 
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-save";
@@ -125,7 +132,7 @@ fn save_to(
             }
             Err(error) => {
                 owner.advance(Change::SaveFailed, None);
-                crate::facts::look_again(owner);
+                crate::observe::look_again(owner);
                 Err(error)
             }
         });
@@ -316,151 +323,4 @@ fn commit(part: &Path, file: &Path) -> io::Result<()> {
     std::fs::rename(part, file)?;
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(dir)?.sync_all()
-}
-
-/// Settles a save that an earlier daemon left. `None`: the guest goes on; it is to be looked for.
-pub(crate) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Option<Ended> {
-    let name = entry.name();
-    let mut log = open.log;
-    let Ok(note) = serde_json::from_value::<Note>(open.saved) else {
-        tracing::error!(domain = %name, "the note of an unfinished save is unreadable");
-        return None;
-    };
-    let file = note.file.clone();
-    let there = blocking(move || std::fs::metadata(file).map(|now| (now.dev(), now.ino())).ok()).await;
-    let dir = shared.config.store.root().guest(entry.id.0);
-    if note.inode.is_some() && there == note.inode {
-        let record = {
-            let dir = dir.clone();
-            blocking(move || Record::read(&dir).ok().flatten()).await
-        };
-        let process = record.and_then(|record| Process::hold(record.identity()?).ok().flatten());
-        if let Some(process) = process {
-            let _ = stop::kill(&process, END_PATIENCE).await;
-        }
-        stop::clear_away(shared, entry.id, &name).await;
-        end(&mut log).await;
-        let managed = note.file == managed_path(shared, &name);
-        tracing::info!(domain = %name, file = %note.file.display(), "an unfinished save was finished");
-        return Some(ended(move |owner| {
-            owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
-            owner.set_state(
-                State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
-                None,
-            );
-            owner.is_off(ShutoffReason::Saved);
-            Ok(Reply::Done)
-        }));
-    }
-    match lodge_qemu::adopt(&dir, entry.id, Duration::from_secs(2)).await {
-        Ok(qemu) => undo(qemu.monitor(), &note, &name).await,
-        Err(error) => {
-            tracing::warn!(domain = %name, error = %chain(&error), "a guest in the midst of a save does not answer");
-            let _ = remove_file(part_of(&note.file)).await;
-        }
-    }
-    end(&mut log).await;
-    tracing::info!(domain = %name, file = %note.file.display(), "an unfinished save was taken back");
-    None
-}
-
-/// `virsh managedsave-remove`.
-pub(crate) fn remove_managed_save(owner: &mut Owner) -> Begin {
-    let path = managed_path(&owner.shared, &owner.name());
-    Begin::job(async move {
-        let removed = remove_file(path.clone()).await;
-        ended(move |owner| {
-            removed.map_err(|source| DomainError::File { act: "remove", path, source })?;
-            owner.amend_snapshot(|snapshot| snapshot.managed_save = false);
-            Ok(Reply::Done)
-        })
-    })
-}
-
-/// A managed save to start from.
-pub(crate) struct Saved {
-    pub document: Domain,
-    pub memory: SavedMemory,
-    pub paused: bool,
-}
-
-/// The managed save of a domain that is about to start, if there is one and it is wanted.
-pub(crate) async fn managed_save_of(
-    shared: &Shared,
-    name: &str,
-    options: StartOptions,
-) -> Result<Option<Saved>, DomainError> {
-    let file = managed_path(shared, name);
-    let there = {
-        let file = file.clone();
-        blocking(move || file.exists()).await
-    };
-    if !there {
-        return Ok(None);
-    }
-    if options.force_boot {
-        let removed = remove_file(file.clone()).await;
-        removed.map_err(|source| DomainError::File { act: "remove", path: file, source })?;
-        return Ok(None);
-    }
-    let saved = open(&file).await?;
-    let document = judge(shared, &saved.xml, false)?;
-    let memory = SavedMemory { file, managed: true, bypass_cache: options.bypass_cache };
-    Ok(Some(Saved { document, memory, paused: !saved.was_running }))
-}
-
-/// Reads what a saved guest's file says of itself.
-async fn open(file: &Path) -> Result<SavedGuest, DomainError> {
-    let path = file.to_owned();
-    let opened = {
-        let path = path.clone();
-        blocking(move || SavedGuest::open(&path)).await
-    };
-    opened.map_err(|source| DomainError::SavedImage { path, source })
-}
-
-/// What a restore is of: the document, and options in which nothing is left to the image.
-pub(crate) async fn read_for_restore(
-    shared: &Shared,
-    file: &Path,
-    mut options: RestoreOptions,
-) -> Result<(Domain, RestoreOptions), DomainError> {
-    let saved = open(file).await?;
-    let own = judge(shared, &saved.xml, false)?;
-    if options.resumption == Resumption::AsBefore {
-        options.resumption = if saved.was_running { Resumption::Running } else { Resumption::Paused };
-    }
-    let Some(given) = &options.xml else { return Ok((own, options)) };
-    let given = judge(shared, given, false)?;
-    same_machine(&own, &given)?;
-    Ok((given, options))
-}
-
-/// Memory belongs to the machine it was taken from: what the guest can see must be the same.
-fn same_machine(own: &Domain, given: &Domain) -> Result<(), DomainError> {
-    let counts = |domain: &Domain| {
-        let devices = &domain.devices;
-        [
-            devices.disks.len(),
-            devices.interfaces.len(),
-            devices.controllers.len(),
-            devices.channels.len(),
-            devices.videos.len(),
-        ]
-    };
-    let differs = [
-        ("its name is another", own.name != given.name),
-        ("its uuid is another", own.uuid != given.uuid),
-        ("its machine type is another", own.os.kind.machine != given.os.kind.machine),
-        ("its memory is of another size", own.memory.size != given.memory.size),
-        (
-            "it has another number of processors",
-            own.vcpu.as_ref().map(|vcpu| vcpu.count) != given.vcpu.as_ref().map(|vcpu| vcpu.count),
-        ),
-        ("it has other devices", counts(own) != counts(given)),
-    ];
-    match differs.into_iter().find(|(_, differs)| *differs) {
-        Some((why, _)) => Err(DomainError::OtherMachine { why: why.to_owned() }),
-        None => Ok(()),
-    }
 }

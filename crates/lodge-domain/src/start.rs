@@ -16,6 +16,7 @@ mod gather;
 mod live;
 mod notes;
 mod nvram;
+mod spawn;
 mod steps;
 #[cfg(test)]
 mod trials;
@@ -33,13 +34,14 @@ use tokio::task::JoinHandle;
 
 use self::notes::FewNotes;
 pub(crate) use self::steps::{Launch, steps};
+use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{self, Edit, blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
-use crate::owner::{Begin, Ended, Owner, Reply, ended};
+use crate::owner::Owner;
 use crate::vmm::Vmm;
 
 /// The saga's kind in the store.

@@ -19,12 +19,13 @@ use lodge_qemu::QEMU_LOG;
 use lodge_sys::cgroup::Cgroup;
 use lodge_sys::process::{Ending, Identity, Process};
 
+use crate::act::{Begin, Reply, Work, ended};
 use crate::define::{blocking, parse_inactive, summary_of};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::options::DestroyOptions;
-use crate::owner::{Begin, Owner, Reply, Work, ended};
+use crate::owner::Owner;
 
 /// How long QEMU may take to write its caches back before the plug is pulled.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);

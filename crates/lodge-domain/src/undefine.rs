@@ -14,13 +14,14 @@ use lodge_store::saga::{self, CancellationToken, Context, Direction, Failure, Op
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{blocking, parse_inactive};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{DoomedFile, KeptFile, UndefineOptions, Undefined};
-use crate::owner::{Begin, Ended, Owner, Reply, ended};
+use crate::owner::Owner;
 use crate::save;
 use crate::start::{file_failure, remove_file};
 

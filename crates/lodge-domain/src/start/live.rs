@@ -10,18 +10,12 @@ use lodge_qemu::qmp::Chardev;
 
 use super::steps::{Running, Seed};
 use crate::ports::{AttachedNic, SeedDisk};
+use crate::record::Record;
 
-/// Puts in what is known only now: number, terminals, interfaces, the screens' kind, the seed.
-pub(crate) fn complete(
-    document: &mut Domain,
-    running: &mut Running,
-    chardevs: &[Chardev],
-    nics: Option<&[AttachedNic]>,
-    seed: &Seed,
-) {
-    document.id = i32::try_from(running.record.domid).ok();
-    terminals(document, running, chardevs);
-    screens(document, running);
+/// Puts in what is known once QEMU is there: number, interfaces, the screens' kind, the seed.
+pub(crate) fn complete(document: &mut Domain, record: &Record, nics: Option<&[AttachedNic]>, seed: &Seed) {
+    document.id = i32::try_from(record.domid).ok();
+    screens(document, record);
     for (interface, nic) in document.devices.interfaces.iter_mut().zip(nics.unwrap_or_default()) {
         if let Some(dev) = &nic.ifname {
             interface.target = Some(InterfaceTarget { dev: dev.clone(), ..InterfaceTarget::default() });
@@ -37,7 +31,7 @@ pub(crate) fn complete(
 }
 
 /// The pseudo-terminals that QEMU has opened. The first console is the first serial port.
-fn terminals(document: &mut Domain, running: &mut Running, chardevs: &[Chardev]) {
+pub(crate) fn terminals(document: &mut Domain, running: &mut Running, chardevs: &[Chardev]) {
     let pty_of = |alias: &str| {
         let label = format!("char{alias}");
         chardevs.iter().find(|chardev| chardev.label == label).and_then(Chardev::pty).map(str::to_owned)
@@ -67,8 +61,8 @@ fn terminals(document: &mut Domain, running: &mut Running, chardevs: &[Chardev])
 }
 
 /// A screen that is served otherwise than written shows as what it is.
-fn screens(document: &mut Domain, running: &Running) {
-    let mut displays = running.record.displays.iter();
+fn screens(document: &mut Domain, record: &Record) {
+    let mut displays = record.displays.iter();
     for graphics in &mut document.devices.graphics {
         if !matches!(graphics.kind, GraphicsKind::Spice | GraphicsKind::Vnc) || graphics.port.is_none() {
             continue;

@@ -1,0 +1,136 @@
+//! What an owner is asked, what it makes of it, and what it answers.
+//!
+//! A verb turns an [`Act`] into a [`Begin`]: done at once, or a job whose end is a closure that the owner applies to
+//! itself. Deliberately absent: the verbs.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use lodge_model::domain::Domain;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::DomainError;
+use crate::observe;
+use crate::options::{
+    CreateOptions, DestroyOptions, PowerOptions, RestoreOptions, SaveOptions, StartOptions, UndefineOptions,
+    Undefined,
+};
+use crate::owner::Owner;
+
+/// What is asked of an owner.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// Take up what an earlier daemon left.
+    Settle,
+    /// Take a hand edit of the definition in.
+    Refresh(Box<lodge_store::definitions::Entry>),
+    Define {
+        domain: Arc<Domain>,
+    },
+    Undefine(UndefineOptions),
+    Start(StartOptions),
+    Create {
+        domain: Arc<Domain>,
+        options: CreateOptions,
+    },
+    Restore {
+        domain: Arc<Domain>,
+        file: PathBuf,
+        options: RestoreOptions,
+    },
+    Destroy(DestroyOptions),
+    Shutdown(PowerOptions),
+    Reboot(PowerOptions),
+    Reset,
+    Suspend,
+    Resume,
+    Save {
+        file: PathBuf,
+        options: SaveOptions,
+    },
+    ManagedSave(SaveOptions),
+    RemoveManagedSave,
+    SetAutostart(bool),
+}
+
+impl Act {
+    /// virsh's word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Settle => "settle",
+            Self::Refresh(_) => "refresh",
+            Self::Define { .. } => "define",
+            Self::Undefine(_) => "undefine",
+            Self::Start(_) => "start",
+            Self::Create { .. } => "create",
+            Self::Restore { .. } => "restore",
+            Self::Destroy(_) => "destroy",
+            Self::Shutdown(_) => "shutdown",
+            Self::Reboot(_) => "reboot",
+            Self::Reset => "reset",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Save { .. } => "save",
+            Self::ManagedSave(_) => "managedsave",
+            Self::RemoveManagedSave => "managedsave-remove",
+            Self::SetAutostart(_) => "autostart",
+        }
+    }
+}
+
+/// What an owner answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Done,
+    Undefined(Undefined),
+}
+
+pub(crate) type Answer = Result<Reply, DomainError>;
+/// The end of a job: how it changes its owner, and what to answer.
+pub(crate) type Ended = Box<dyn FnOnce(&mut Owner) -> Answer + Send>;
+/// A job at work.
+pub(crate) type Work = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// What a verb makes of a request.
+pub(crate) enum Begin {
+    /// It is done, or refused.
+    Now(Answer),
+    /// It takes time.
+    Job { work: Work, cancel: CancellationToken },
+}
+
+impl Begin {
+    /// A job that cannot be aborted.
+    pub fn job(work: impl Future<Output = Ended> + Send + 'static) -> Self {
+        Self::Job { work: Box::pin(work), cancel: CancellationToken::new() }
+    }
+}
+
+impl Begin {
+    /// A job that talks to QEMU and may be broken off at any moment: QEMU is then asked how it stands.
+    pub fn monitor(
+        act: &'static str,
+        owner: &Owner,
+        work: impl Future<Output = Ended> + Send + 'static,
+    ) -> Self {
+        let (cancel, name) = (CancellationToken::new(), owner.name());
+        let token = cancel.clone();
+        let work = async move {
+            tokio::select! {
+                biased;
+                end = work => end,
+                () = token.cancelled() => ended(move |owner| {
+                    observe::look_again(owner);
+                    Err(DomainError::Aborted { act, name })
+                }),
+            }
+        };
+        Self::Job { work: Box::pin(work), cancel }
+    }
+}
+
+/// Boxes the end of a job.
+pub(crate) fn ended(apply: impl FnOnce(&mut Owner) -> Answer + Send + 'static) -> Ended {
+    Box::new(apply)
+}

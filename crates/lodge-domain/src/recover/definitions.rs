@@ -1,0 +1,102 @@
+//! Reading all definitions at start-up: thousands, with every processor. Only the text and a summary are kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_model::xml::WriteOptions;
+
+use super::Found;
+use crate::define::{blocking, judge_stored, summary_of};
+use crate::domains::Shared;
+use crate::error::{DomainError, chain};
+use crate::index::{Documents, Entry};
+use crate::save;
+use crate::snapshot::{Snapshot, Summary};
+
+/// A definition as it was read.
+struct Definition {
+    name: String,
+    id: DomainId,
+    text: String,
+    autostart: bool,
+    summary: Summary,
+    /// The file had no UUID; this text has one.
+    is_new: bool,
+}
+
+/// Reads all definitions into the table. What is no valid document is told and left as it is.
+pub(super) async fn load_definitions(shared: &Arc<Shared>) -> Result<Found, DomainError> {
+    let store = shared.config.store.clone();
+    let judging = Arc::clone(shared);
+    let (loaded, saved) = blocking(move || {
+        let loaded = store.domains().load_all_with(|entry| read_definition(&judging, entry));
+        (loaded, save::managed_saves(&store.root().managed_saves()))
+    })
+    .await;
+    let mut found = Found::default();
+    let mut entries: HashMap<DomainId, Arc<Entry>> = HashMap::new();
+    for outcome in loaded.map_err(DomainError::Definition)? {
+        let definition = match outcome {
+            Ok(Ok(definition)) => definition,
+            Ok(Err((name, why))) => {
+                found.invalid += 1;
+                tracing::error!(domain = name, why, "a definition is not valid and was left out");
+                continue;
+            }
+            Err(error) => {
+                found.invalid += 1;
+                tracing::error!(error = %chain(&error), "a definition could not be read and was left out");
+                continue;
+            }
+        };
+        if let Some(other) = entries.get(&definition.id) {
+            found.invalid += 1;
+            let why = format!("its uuid is that of `{}`", other.name());
+            tracing::error!(domain = definition.name, why, "a definition was left out");
+            continue;
+        }
+        if definition.is_new {
+            let _ = shared.config.store.domains().put(&definition.name, &definition.text);
+        }
+        let snapshot = Snapshot {
+            persistent: true,
+            autostart: definition.autostart,
+            managed_save: saved.contains(&definition.name),
+            summary: Arc::new(definition.summary),
+            ..Snapshot::embryo(definition.id, &definition.name)
+        };
+        let documents = Documents { inactive: Some(definition.text.into()), live: None };
+        entries.insert(definition.id, Entry::new(snapshot, documents));
+    }
+    found.definitions = entries.len();
+    shared.index.fill(entries.into_values());
+    Ok(found)
+}
+
+fn read_definition(
+    shared: &Shared,
+    entry: lodge_store::definitions::Entry,
+) -> Result<Definition, (String, String)> {
+    // What was stored was judged when it was defined; only what a person left out is made up for.
+    let plain = Domain::parse(&entry.text).ok().filter(|domain| domain.name == entry.name);
+    let (domain, text) = match plain.filter(|domain| domain.uuid.is_some()) {
+        Some(domain) => (domain, None),
+        None => match judge_stored(shared, &entry.text, entry.header_lines, &entry.name, None) {
+            Ok(domain) => {
+                let text = domain.to_xml(&WriteOptions::STORED);
+                (domain, Some(text))
+            }
+            Err(faults) => return Err((entry.name, faults.to_string())),
+        },
+    };
+    Ok(Definition {
+        id: crate::define::id_of(&domain),
+        summary: summary_of(&domain),
+        name: entry.name,
+        autostart: entry.autostart,
+        is_new: text.is_some(),
+        text: text.unwrap_or(entry.text),
+    })
+}
