@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use lodge_model::DomainId;
 use lodge_model::domain::{Domain, Machine, Platform};
 use lodge_qemu::{Capabilities, Speed};
@@ -31,6 +32,9 @@ use crate::{recover, save};
 
 /// How many events may wait for a slow listener; beyond that it is told that it missed some.
 const EVENTS_KEPT: usize = 4096;
+
+/// How many guests are started by their mark at the same time.
+const AUTOSTART_AT_ONCE: usize = 4;
 
 /// How a guest's processors are to be run on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,18 +220,19 @@ impl Domains {
         .await
     }
 
-    /// Starts every domain with an autostart mark that does not run yet; says of each that failed why.
+    /// Starts every domain with an autostart mark that does not run yet, a few at a time; says of each that failed
+    /// why. One that is stuck does not hold up the others.
     pub async fn autostart(&self) -> Vec<(Arc<str>, DomainError)> {
         let marked = self.list().into_iter().filter(|view| view.autostart && !view.is_active());
-        let mut failed = Vec::new();
-        for view in marked {
-            let Ok(handle) = self.get(view.id) else { continue };
-            if let Err(error) = handle.start(StartOptions::default(), Ticket::default()).await {
-                tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
-                failed.push((Arc::clone(&view.name), error));
-            }
-        }
-        failed
+        let starting = marked.map(|view| async move {
+            let started =
+                async { self.get(view.id)?.start(StartOptions::default(), Ticket::default()).await };
+            let error = started.await.err()?;
+            tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
+            Some((Arc::clone(&view.name), error))
+        });
+        let outcomes = futures_util::stream::iter(starting).buffer_unordered(AUTOSTART_AT_ONCE);
+        outcomes.filter_map(std::future::ready).collect().await
     }
 
     /// Gives `act` to the domain that the document names, making a place for it if there is none.

@@ -33,6 +33,9 @@ pub(super) const LIVE: WriteOptions =
 /// The state of a guest whose last step is not done.
 pub(super) const STARTING_UP: State = State::Paused { reason: PausedReason::StartingUp };
 
+/// How long another resource may take for its part: a file server that is stuck must not hold a start for ever.
+const PORT_LIMIT: Duration = Duration::from_mins(2);
+
 /// The steps, in order.
 pub(crate) fn steps() -> Vec<Box<dyn Step<Launch>>> {
     vec![Box::new(ClaimVolumes), Box::new(AttachNics), Box::new(WriteSeed), Box::new(Spawn), Box::new(Run)]
@@ -158,6 +161,10 @@ impl Step<Launch> for ClaimVolumes {
         "claim-volumes"
     }
 
+    fn limit(&self) -> Option<Duration> {
+        Some(PORT_LIMIT)
+    }
+
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
         let claimed = launch.shared.ports.volumes.claim(launch.id, &launch.document).await;
         launch.disks = Some(claimed.map_err(|error| refused(&error))?);
@@ -179,6 +186,10 @@ impl Step<Launch> for AttachNics {
         "attach-nics"
     }
 
+    fn limit(&self) -> Option<Duration> {
+        Some(PORT_LIMIT)
+    }
+
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
         let attached = launch.shared.ports.nics.attach(launch.id, &launch.document).await;
         launch.nics = Some(attached.map_err(|error| refused(&error))?);
@@ -198,6 +209,10 @@ pub(super) struct WriteSeed;
 impl Step<Launch> for WriteSeed {
     fn name(&self) -> &'static str {
         "write-seed"
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(PORT_LIMIT)
     }
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {

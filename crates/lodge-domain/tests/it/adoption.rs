@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lodge_domain::{CreateOptions, DefineOptions, DestroyOptions, StartOptions, Ticket};
+use lodge_domain::{CreateOptions, DefineOptions, DestroyOptions, StartOptions, Ticket, UndefineOptions};
+use lodge_model::Kind;
 use lodge_sys::process::{Identity, Process};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -134,5 +135,28 @@ async fn a_qemu_that_dies_is_noticed_at_once() {
     std::fs::remove_file(world.root().logs().join("web1.log")).unwrap();
     assert_eq!(world.leavings(), before);
     guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_panics_begins_anew_and_the_guest_runs_on() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let guest = domains.define(&tiny("web1"), DefineOptions::default()).await.unwrap();
+    guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    guest.suspend().await.unwrap();
+    let process = guest.snapshot().vmm.clone().unwrap().process;
+    world.fakes.fail(Some("storage_of panics"));
+    let options = UndefineOptions { remove_all_storage: true, dry_run: true, ..UndefineOptions::default() };
+    let error = guest.undefine(options).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Internal);
+    world.fakes.fail(None);
+    assert_eq!(guest.undefine(options).await.unwrap().files.len(), 1);
+    assert_eq!(state(&guest), "paused (user)");
+    guest.resume().await.unwrap();
+    assert_eq!(guest.snapshot().vmm.clone().unwrap().process, process);
     guest.destroy(DestroyOptions::default()).await.unwrap();
 }

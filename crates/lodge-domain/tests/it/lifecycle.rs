@@ -1,11 +1,13 @@
 //! What each verb does, and what it leaves.
 
+use std::time::Duration;
+
 use lodge_domain::{
-    CreateOptions, DefineOptions, DestroyOptions, StartOptions, Ticket, UndefineOptions, chain,
+    CreateOptions, DefineOptions, DestroyOptions, StartOptions, Ticket, UndefineOptions, XmlOptions, chain,
 };
 use lodge_model::Kind;
 
-use crate::support::{Listener, World, has_qemu, state, tiny};
+use crate::support::{Listener, World, has_qemu, state, tiny, tiny_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_is_defined_started_held_and_destroyed() {
@@ -100,4 +102,79 @@ async fn a_failed_start_leaves_nothing_and_says_why() {
     guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
     guest.destroy(DestroyOptions::default()).await.unwrap();
     assert_eq!(world.leavings(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn screens_and_consoles_get_their_places_and_give_them_back() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let devices =
+        "<serial type='pty'/><graphics type='vnc' autoport='yes'/><video><model type='vga'/></video>";
+    let mut ports = Vec::new();
+    let mut guests = Vec::new();
+    for name in ["one", "two"] {
+        let guest = domains.define(&tiny_with(name, "", devices), DefineOptions::default()).await.unwrap();
+        guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+        let vmm = guest.snapshot().vmm.clone().unwrap();
+        let console = vmm.console.clone().unwrap();
+        assert!(console.starts_with("/dev/pts") && console.exists());
+        assert!(vmm.console_log.exists());
+        let live = guest.xml(XmlOptions::default()).await.unwrap();
+        let port = vmm.displays[0].port;
+        assert!(
+            live.contains(&format!("port='{port}'")) && live.contains(&console.display().to_string()),
+            "{live}"
+        );
+        let inactive = XmlOptions { inactive: true, ..XmlOptions::default() };
+        assert!(!guest.xml(inactive).await.unwrap().contains("/dev/pts"));
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(), "it listens there");
+        ports.push(port);
+        guests.push(guest);
+    }
+    assert!(ports[0] >= 5900 && ports[0] != ports[1]);
+    let fixed = devices.replace("autoport='yes'", &format!("autoport='no' port='{}'", ports[0]));
+    let third = domains.define(&tiny_with("three", "", &fixed), DefineOptions::default()).await.unwrap();
+    let taken = third.start(StartOptions::default(), Ticket::default()).await.unwrap_err();
+    assert_eq!(taken.kind(), Kind::Conflict, "{}", chain(&taken));
+    guests[0].destroy(DestroyOptions::default()).await.unwrap();
+    third.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    assert_eq!(third.snapshot().vmm.clone().unwrap().displays[0].port, ports[0]);
+    for guest in [&guests[1], &third] {
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marked_domains_start_with_the_daemon_and_one_that_cannot_is_told() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let broken = tiny("broken").replace("type='qemu'", "type='kvm'");
+    let broken = broken.replace(
+        "<devices>",
+        "<metadata><lodge:guest xmlns:lodge='https://lodge.dev/xmlns/guest/1'>\
+         <lodge:accelerator fallback='refuse'/></lodge:guest></metadata><devices>",
+    );
+    for xml in [broken, tiny("one"), tiny("two")] {
+        let guest = domains.define(&xml, DefineOptions::default()).await.unwrap();
+        guest.set_autostart(true).await.unwrap();
+    }
+    domains.define(&tiny("unmarked"), DefineOptions::default()).await.unwrap();
+    domains.close(Duration::from_secs(5)).await;
+    let domains = world.open().await;
+    let failed = domains.autostart().await;
+    assert_eq!(failed.len(), 1);
+    assert!(chain(&failed[0].1).contains("KVM is not usable here: tests use TCG"), "{}", chain(&failed[0].1));
+    assert_eq!(failed[0].1.kind(), Kind::Unsupported);
+    let running: Vec<_> =
+        domains.list().iter().filter(|view| view.is_active()).map(|view| view.name.to_string()).collect();
+    assert_eq!(running, ["one", "two"]);
+    for name in running {
+        domains.find(&name).unwrap().destroy(DestroyOptions::default()).await.unwrap();
+    }
 }

@@ -84,6 +84,8 @@ impl Volumes for Fakes {
         })
     }
     async fn storage_of(&self, _: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError> {
+        let failing = self.0.lock().unwrap().failing;
+        assert!(failing != Some("storage_of panics"), "made to panic");
         let of = |disk: &lodge_model::domain::disk::Disk| {
             let path = PathBuf::from(disk.path()?);
             let keep = path.starts_with("/outside").then(|| "it is in no pool".to_owned());
