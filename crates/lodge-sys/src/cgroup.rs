@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The v1 controllers whose figures a guest needs.
 const V1_WANTED: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
@@ -65,6 +66,9 @@ fn unescape(field: &str) -> PathBuf {
         .fold(field.to_owned(), |text, (from, to)| text.replace(from, to))
         .into()
 }
+
+/// How long a process that has ended may take to leave.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What came of wanting a cgroup.
 #[derive(Debug)]
@@ -159,15 +163,12 @@ impl Cgroup {
     }
 
     /// Removes the directories, then parents of ours that are empty by it. Fine if they are gone. Refused by the
-    /// kernel (EBUSY) while a process is inside.
+    /// kernel (EBUSY) while a process is inside; one that is just leaving is waited for, so not for async code.
     pub fn remove(&self) -> io::Result<()> {
         let mut first = Ok(());
         let depth = self.relative.components().count();
         for path in self.v2.iter().chain(&self.v1) {
-            let removed = match std::fs::remove_dir(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                result => result,
-            };
+            let removed = remove_when_left(path);
             if removed.is_ok() {
                 for parent in path.ancestors().skip(1).take(depth.saturating_sub(1)) {
                     if std::fs::remove_dir(parent).is_err() {
@@ -178,6 +179,20 @@ impl Cgroup {
             first = first.and(removed);
         }
         first
+    }
+}
+
+/// A process that has ended leaves its cgroups one after another, and is in none's `cgroup.procs` before that.
+fn remove_when_left(path: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + LEAVING;
+    loop {
+        match std::fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(LEAVING / 200);
+            }
+            result => return result,
+        }
     }
 }
 
