@@ -42,6 +42,7 @@ use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
 use crate::owner::Owner;
+use crate::save;
 use crate::vmm::Vmm;
 
 /// The saga's kind in the store.
@@ -104,7 +105,10 @@ pub(crate) fn start(owner: &mut Owner, options: StartOptions, ticket: &Ticket) -
             }
             Edit::None => current_definition(&shared, &entry)?,
         };
-        let saved = crate::save::managed_save_of(&shared, &entry.name(), options).await?;
+        // Looked for at the daemon's start, and every save and removal since went through the owner.
+        let is_saved = entry.snapshot.load().managed_save;
+        let saved =
+            if is_saved { save::managed_save_of(&shared, &entry.name(), options).await? } else { None };
         let (document, restore, paused) = match saved {
             Some(saved) => (saved.document, Some(saved.memory), options.paused || saved.paused),
             None => (document, None, options.paused),
@@ -289,10 +293,10 @@ impl Owner {
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
         self.vmm = Some(vmm);
         self.set_documents(|documents| documents.live = Some(live));
-        let managed = plan.restore.as_ref().is_some_and(|restore| restore.managed);
+        let managed_save = self.has_managed_save();
         self.amend_snapshot(|snapshot| {
             snapshot.summary = Arc::new(summary_of(&document));
-            snapshot.managed_save &= !managed;
+            snapshot.managed_save = managed_save;
         });
         let (reason, detail) = match plan.restore {
             Some(_) => (RunningReason::Restored, 2),
@@ -307,8 +311,16 @@ impl Owner {
         }
     }
 
+    /// Whether the managed save that was there still is: a start uses it up or throws it away.
+    fn has_managed_save(&self) -> bool {
+        let known = self.entry.snapshot.load().managed_save;
+        known && save::managed_path(&self.shared, &self.name()).exists()
+    }
+
     /// The guest did not come up, and nothing of it is left.
     pub fn did_not_start(&mut self) {
+        let managed_save = self.has_managed_save();
+        self.amend_snapshot(|snapshot| snapshot.managed_save = managed_save);
         self.vanished = !self.is_persistent();
         self.advance(Change::StartFailed, Some(EventKind::Lifecycle(Lifecycle::Stopped, 5)));
     }

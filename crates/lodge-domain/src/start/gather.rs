@@ -18,6 +18,7 @@ use lodge_qemu::{
     command_line, listen,
 };
 use lodge_store::saga::Failure;
+use lodge_sys::cgroup::{Cgroup, Outcome};
 
 use rustix::fs::FileType;
 
@@ -28,6 +29,7 @@ use crate::domains::{DomainsConfig, Shared};
 use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
 use crate::record::unix_ms;
 use crate::snapshot::Display;
+use crate::stop;
 use crate::vmm::CONSOLE_LOG;
 
 /// The channel that the guest agent listens on.
@@ -44,6 +46,7 @@ pub(crate) struct Gathered {
     pub displays: Vec<Display>,
     /// The alias of the agent's channel.
     pub agent: Option<String>,
+    pub cgroup: Option<Cgroup>,
 }
 
 /// What it is gathered from. Owned, so that it can be done on a thread that may block.
@@ -106,7 +109,24 @@ impl Draft {
             accelerator_reason: reason,
             displays,
             agent,
+            cgroup: self.make_cgroup(),
         })
+    }
+
+    /// The guest's own cgroup; it runs without where this host gives none.
+    fn make_cgroup(&self) -> Option<Cgroup> {
+        let name = &self.document.name;
+        match Cgroup::create(&stop::cgroup_of(&self.shared, self.id)) {
+            Ok(Outcome::Made(cgroup)) => Some(cgroup),
+            Ok(Outcome::Unavailable(why)) => {
+                tracing::debug!(domain = name, why, "the guest has no cgroup of its own");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(domain = name, %error, "the guest has no cgroup of its own");
+                None
+            }
+        }
     }
 
     fn pass_screens(&mut self, claims: &mut Claims) -> Result<Vec<Display>, Failure> {

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use lodge_model::Kind;
 use lodge_qemu::{LaunchSpec, guest_credentials};
 use lodge_store::saga::{Failure, Step};
-use lodge_sys::cgroup::{Cgroup, Outcome};
 use lodge_sys::process::{Process, boot_id};
 
 use super::gather::{Draft, Gathered};
@@ -107,18 +106,6 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     let config = launch.shared.config.clone();
     lodge_qemu::assign_aliases(&mut launch.document);
     let gathered = gather(launch).await?;
-    let relative = stop::cgroup_of(&launch.shared, launch.id);
-    let cgroup = match blocking(move || Cgroup::create(&relative)).await {
-        Ok(Outcome::Made(cgroup)) => Some(cgroup),
-        Ok(Outcome::Unavailable(why)) => {
-            tracing::debug!(domain = launch.plan.name, why, "the guest has no cgroup of its own");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(domain = launch.plan.name, %error, "the guest has no cgroup of its own");
-            None
-        }
-    };
     let dir = config.store.root().guest(launch.id.0);
     let spec = LaunchSpec {
         binary: gathered.binary,
@@ -128,7 +115,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         descriptors: gathered.descriptors,
         accelerator: gathered.accelerator,
         credentials: config.own_users.then(|| guest_credentials(launch.id, gathered.accelerator)).flatten(),
-        cgroup,
+        cgroup: gathered.cgroup,
         patience: config.speed.scale(MONITOR_PATIENCE),
     };
     let accelerator = spec.accelerator.to_string();

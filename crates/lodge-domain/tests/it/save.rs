@@ -76,6 +76,7 @@ async fn a_managed_save_is_where_the_next_start_goes_on() {
         .await
         .unwrap();
     assert_eq!(state(&guest), "running (booted)");
+    assert!(!guest.snapshot().managed_save);
     guest.managed_save(SaveOptions::default(), Ticket::default()).await.unwrap();
     guest.remove_managed_save().await.unwrap();
     assert_eq!(world.leavings(), before);
