@@ -95,6 +95,13 @@ impl Host {
     pub fn lodge_for(&self, patience: Duration, args: &[&str]) -> Result<Done> {
         let mut command = Command::new(lodge_program()?);
         command.arg("--connect").arg(self.socket()).args(args);
+        // Keys and known hosts of this user's side are kept apart from those of whoever runs the tests.
+        command.env("HOME", &self.root);
+        for variable in
+            ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"]
+        {
+            command.env_remove(variable);
+        }
         finish(&mut command, patience, &format!("lodge {}", args.join(" ")))
     }
 
