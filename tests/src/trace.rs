@@ -24,7 +24,7 @@ impl Trace {
         facts.extend(text("nft", &["list", "tables"]).lines().map(|line| format!("nft {line}")));
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         facts.extend(mounts.lines().filter_map(|line| Some(format!("mount {}", line.split(' ').nth(1)?))));
-        facts.extend(cgroups().into_iter().map(|path| format!("cgroup {path}")));
+        facts.extend(cgroups(root).into_iter().map(|path| format!("cgroup {path}")));
         facts.extend(processes_of(root).into_iter().map(|(_, command)| format!("process {command}")));
         Self { facts }
     }
@@ -38,16 +38,18 @@ impl Trace {
     }
 }
 
-/// Control groups of any Lodge daemon.
-fn cgroups() -> Vec<String> {
+/// Control groups of the daemon of this root.
+fn cgroups(root: &Path) -> Vec<String> {
+    let Ok(root) = lodge_store::Root::at(root) else { return Vec::new() };
+    let tag = root.tag();
     let mut found = Vec::new();
     let mut open = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok) {
             let path = entry.path();
-            let ours = path.components().any(|part| part.as_os_str() == "lodge");
-            // Below our own corner everything counts; above it, only the way to it.
-            if path.is_dir() && !path.is_symlink() && (ours || path.components().count() <= 5) {
+            let ours = path.components().any(|part| part.as_os_str() == tag.as_str());
+            // Below the daemon's own corner everything counts; above it, only the way to it.
+            if path.is_dir() && !path.is_symlink() && (ours || path.components().count() <= 7) {
                 if ours {
                     found.push(path.display().to_string());
                 }

@@ -113,7 +113,7 @@ fn taken_names_and_missing_parts_are_told() -> Result<()> {
     let path = host.file("machine.xml", &tiny("machine").replace("'q35'", "'pc-q35-99.9'"))?;
     refused(&host, &["define", &path], &["pc-q35-99.9"])?;
     refused(&host, &["start", "unheard-of"], &["unheard-of"])?;
-    refused(&host, &["migrate", "one", "qemu+ssh://elsewhere/system"], &["not yet"])?;
+    refused(&host, &["migrate", "one", "qemu+ssh://elsewhere/system"], &["another host yet", "dumpxml"])?;
     Ok(())
 }
 

@@ -171,7 +171,7 @@ fn a_failing_cloud_config_is_told_by_module_and_log_line() -> Result<()> {
 
     // Two guests find each other by name, over the network's own DNS.
     host.lodge_for(BOOT, &["run", "debian-12", "--name", "other", "--wait"])?.ok()?;
-    let inside = host.lodge_for(BOOT, &["ssh", "other", "--", "getent", "hosts", "bad"])?.ok()?;
+    let inside = host.lodge_for(BOOT, &["ssh", "other", "--", "getent", "ahostsv4", "bad"])?.ok()?;
     ensure!(inside.stdout.contains("192.168.197."), "{}", inside.stdout);
     host.lodge_for(BOOT, &["rm", "--force", "bad"])?.ok()?;
     host.lodge_for(BOOT, &["rm", "--force", "other"])?.ok()?;
