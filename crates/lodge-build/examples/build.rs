@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{seconds:6.1} s {percent:4.0} %  {}", progress.phase);
     };
     let cancel = CancellationToken::new();
-    let settings = Settings::default();
+    let settings = Settings::of_host()?;
     let stop = cancel.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

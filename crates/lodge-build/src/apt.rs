@@ -1,10 +1,12 @@
-//! Where the packages come from: the mirror this host's own apt uses, else Debian's public one.
+//! Where the packages come from: the mirror this host's own apt uses.
 //!
 //! Reads `/etc/apt/sources.list` and `sources.list.d/*.{list,sources}` (sources.list(5)). Only
 //! archives of Debian's own layout count (`…/debian`, `…/debian-security`); the guest gets the
 //! same ones, so what could be installed here can be installed there.
 
 use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::BuildError;
 
 /// The two archives that a release of Debian is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,26 +17,16 @@ pub struct Mirror {
     pub security: String,
 }
 
-impl Default for Mirror {
-    /// Debian's own.
-    fn default() -> Self {
-        Self {
-            main: "http://deb.debian.org/debian".to_owned(),
-            security: "http://deb.debian.org/debian-security".to_owned(),
-        }
-    }
-}
-
 impl Mirror {
-    /// The mirror of the host's apt, from its directory (`/etc/apt`).
-    pub fn of_host(etc_apt: &Path) -> Self {
+    /// The mirror of the host's apt, from its directory (`/etc/apt`). None of our choosing: which mirror is near and
+    /// trusted is the administrator's word, and on another distribution they give it by a source of Debian's there.
+    pub fn of_host(etc_apt: &Path) -> Result<Self, BuildError> {
         let uris = host_uris(etc_apt);
         let find = |end: &str| uris.iter().find(|uri| uri.starts_with("http") && uri.ends_with(end)).cloned();
-        let default = Self::default();
-        match (find("/debian"), find("/debian-security")) {
-            (Some(main), security) => Self { main, security: security.unwrap_or(default.security) },
-            (None, _) => default,
-        }
+        let main = find("/debian").ok_or_else(|| BuildError::NoMirror { etc_apt: etc_apt.to_owned() })?;
+        // Debian's mirrors have both archives side by side.
+        let security = find("/debian-security").unwrap_or_else(|| format!("{main}-security"));
+        Ok(Self { main, security })
     }
 
     /// The release's lines for apt, in sources.list(5)'s one-line form.
@@ -105,7 +97,7 @@ mod tests {
         for (name, text) in files {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        Mirror::of_host(dir.path())
+        Mirror::of_host(dir.path()).unwrap()
     }
 
     #[test]
@@ -125,11 +117,21 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_not_debian_uses_the_public_archive() {
-        assert_eq!(mirror(&[]), Mirror::default());
-        let ubuntu = "deb http://archive.ubuntu.com/ubuntu noble main\n";
-        assert_eq!(mirror(&[("sources.list", ubuntu)]), Mirror::default());
-        let cdrom = "deb cdrom:[x]/debian bookworm main\n";
-        assert_eq!(mirror(&[("sources.list", cdrom)]), Mirror::default());
+    fn a_host_without_debians_archive_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in
+            ["", "deb http://mirror.example/ubuntu noble main\n", "deb cdrom:[x]/debian bookworm main\n"]
+        {
+            fs::write(dir.path().join("sources.list"), text).unwrap();
+            let error = Mirror::of_host(dir.path()).unwrap_err();
+            assert!(error.hint().unwrap().contains("sources.list"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_has_both_archives_side_by_side() {
+        let security =
+            mirror(&[("sources.list", "deb http://mirror.example/debian bookworm main\n")]).security;
+        assert_eq!(security, "http://mirror.example/debian-security");
     }
 }

@@ -44,10 +44,10 @@ pub struct Settings {
     pub mirror: Mirror,
 }
 
-impl Default for Settings {
+impl Settings {
     /// 8 GiB, and the mirror of this host.
-    fn default() -> Self {
-        Self { size: Bytes(8 << 30), mirror: Mirror::of_host(Path::new("/etc/apt")) }
+    pub fn of_host() -> Result<Self, BuildError> {
+        Ok(Self { size: Bytes(8 << 30), mirror: Mirror::of_host(Path::new("/etc/apt"))? })
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
                 cancel.cancel();
             }
         };
-        let built = build(recipe, &Settings::default(), dir.path(), &cancel, &on).await;
+        let built = build(recipe, &Settings::of_host().unwrap(), dir.path(), &cancel, &on).await;
         assert!(matches!(built, Err(BuildError::Cancelled { .. })), "{built:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

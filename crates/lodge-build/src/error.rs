@@ -30,6 +30,12 @@ pub enum BuildError {
         /// Which, and the Debian packages that bring them.
         missing: Vec<MissingTool>,
     },
+    /// The host's apt knows no archive of Debian's.
+    #[error("no mirror of Debian is named under `{}`", etc_apt.display())]
+    NoMirror {
+        /// Where apt's sources are.
+        etc_apt: PathBuf,
+    },
     /// A program could not be started.
     #[error("cannot start `{program}`")]
     StartTool {
@@ -154,6 +160,7 @@ impl BuildError {
             Self::ToolFailed { last_words, .. } if is_full(last_words) => Kind::Exhausted,
             Self::ToolFailed { .. } | Self::ToolSlow { .. } => Kind::Unavailable,
             Self::ToolsMissing { .. }
+            | Self::NoMirror { .. }
             | Self::NotInTree { .. }
             | Self::BootLoader { .. }
             | Self::Identity { .. } => Kind::Unsupported,
@@ -167,6 +174,9 @@ impl BuildError {
             Self::NoRecipe { .. } => Some("ask for one of those names".into()),
             Self::NotRoot { .. } => Some("run the daemon as root".into()),
             Self::ToolsMissing { missing } => Some(install_line(missing)),
+            Self::NoMirror { .. } => Some(
+                "add a `deb` line or a `.sources` file for a mirror of Debian to sources.list or sources.list.d there".into(),
+            ),
             Self::UnderWay { .. } => Some("wait for it, or cancel its job".into()),
             Self::ToolFailed { last_words, .. } if is_full(last_words) => {
                 Some("free some space (a build needs about 3 GiB) and build again".into())
