@@ -161,13 +161,6 @@ pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
     };
     let path = spec.directory.join(VMM_FILE);
     let noted = write_note(&path, &note).map_err(|source| LaunchError::Directory { path, source });
-    if let Some(cgroup) = spec.cgroup {
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = cgroup.join_v1(identity.pid) {
-                tracing::warn!(pid = identity.pid, %error, "QEMU not counted in cgroup v1");
-            }
-        });
-    }
     let monitor = match noted {
         Ok(()) => greeted(&process, &spec.directory, &log, spec.patience).await,
         Err(error) => Err(error),
@@ -177,7 +170,10 @@ pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
         Err(error) => Err(error),
     };
     match monitor {
-        Ok(monitor) => Ok(Vmm { note, process, monitor, directory: spec.directory }),
+        Ok(monitor) => {
+            join_v1(spec.cgroup, identity.pid);
+            Ok(Vmm { note, process, monitor, directory: spec.directory })
+        }
         Err(error) => {
             let _ = process.kill();
             let _ = process.ended().await;
@@ -185,6 +181,17 @@ pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
             Err(error)
         }
     }
+}
+
+/// Counts the process in cgroup v1, beside all else: the kernel may take 15 ms for it. Not before the monitor answers:
+/// meanwhile no thread of QEMU's can begin, and it begins many while it comes up.
+fn join_v1(cgroup: Option<Cgroup>, pid: u32) {
+    let Some(cgroup) = cgroup else { return };
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = cgroup.join_v1(pid) {
+            tracing::warn!(pid, %error, "QEMU not counted in cgroup v1");
+        }
+    });
 }
 
 fn start(spec: &mut LaunchSpec, log: &Path) -> Result<Process, LaunchError> {
