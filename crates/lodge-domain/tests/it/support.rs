@@ -221,8 +221,16 @@ impl Drop for World {
         while !self.processes().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
-        for cgroup in self.cgroups() {
-            let _ = std::fs::remove_dir(cgroup);
+        let mut guests: BTreeSet<_> =
+            self.cgroups().into_iter().filter_map(|path| path.file_name().map(PathBuf::from)).collect();
+        let base = Path::new("lodge").join(self.root().tag()).join("guests");
+        // What has ended leaves its cgroup a moment later.
+        while !guests.is_empty() && Instant::now() < deadline {
+            guests.retain(|guest| {
+                let found = lodge_sys::cgroup::Cgroup::find(&base.join(guest)).unwrap();
+                found.is_some_and(|cgroup| cgroup.remove().is_err())
+            });
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
