@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::disk::Disk;
 use lodge_model::domain::lifecycle::{self, Request};
 use lodge_model::xml::WriteOptions;
 use lodge_model::{Bytes, DomainId, Faults};
@@ -253,6 +254,9 @@ pub(crate) fn set_autostart(owner: &mut Owner, enabled: bool) -> Begin {
     })
 }
 
+/// The alias of the seed's disk: `lodge_qemu::command_line` gives QEMU a device of that id.
+pub(crate) const SEED_ALIAS: &str = "lodge-seed";
+
 /// `virsh dumpxml`.
 pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, DomainError> {
     let documents = entry.documents.load();
@@ -260,8 +264,13 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
     let Some(text) = live.or(documents.inactive.as_ref()).or(documents.live.as_ref()) else {
         return Err(DomainError::NoSuchDomain { wanted: entry.name().to_string() });
     };
-    let domain = parse(text)?;
+    let mut domain = parse(text)?;
     let inactive = live.is_none() || options.migratable;
+    if inactive {
+        // The seed is the run's, not the definition's.
+        let is_seed = |disk: &Disk| disk.place.alias.as_ref().is_some_and(|alias| alias.name == SEED_ALIAS);
+        domain.devices.disks.retain(|disk| !is_seed(disk));
+    }
     Ok(domain.to_xml(&WriteOptions {
         inactive,
         security_info: options.security_info,

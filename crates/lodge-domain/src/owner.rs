@@ -76,11 +76,11 @@ pub(crate) struct Owner {
 
 /// Runs the owner, and begins anew after a panic. Ends when there is nothing left to do.
 pub(crate) async fn supervise(shared: Arc<Shared>, entry: Arc<Entry>, mut mailbox: mpsc::Receiver<Message>) {
-    let mut after_panic = false;
+    let mut panics: u32 = 0;
     loop {
         let run = async {
             let mut owner = Owner::new(Arc::clone(&shared), Arc::clone(&entry));
-            if after_panic {
+            if panics > 0 {
                 // QEMU's monitor takes one client at a time.
                 entry.monitor.store(None);
                 owner.begin(Act::Settle, &Ticket::default(), None);
@@ -100,7 +100,9 @@ pub(crate) async fn supervise(shared: Arc<Shared>, entry: Arc<Entry>, mut mailbo
                 let words = panic.downcast_ref::<&str>().copied();
                 let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
                 tracing::error!(domain = %entry.name(), words, "a domain's owner failed; it begins anew");
-                after_panic = true;
+                // What panics at once would panic again at once.
+                tokio::time::sleep(Duration::from_millis(50) * panics.min(100)).await;
+                panics += 1;
             }
         }
     }

@@ -9,6 +9,7 @@ use lodge_model::domain::interface::{InterfaceSource, InterfaceTarget};
 use lodge_qemu::qmp::Chardev;
 
 use super::steps::{Running, Seed};
+use crate::define::SEED_ALIAS;
 use crate::ports::{AttachedNic, SeedDisk};
 use crate::record::Record;
 
@@ -108,7 +109,7 @@ fn add_seed(document: &mut Domain, seed: &SeedDisk) {
         target: DiskTarget { dev, bus: Some(DiskBus::Virtio), ..DiskTarget::default() },
         readonly: true,
         transient: true,
-        place: Place { alias: Some(Alias::new("lodge-seed")), ..Place::default() },
+        place: Place { alias: Some(Alias::new(SEED_ALIAS)), ..Place::default() },
         ..Disk::default()
     });
 }
