@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lodge_domain::{
-    CreateOptions, DefineOptions, DestroyOptions, StartOptions, Ticket, UndefineOptions, XmlOptions, chain,
+    CreateOptions, DefineOptions, DestroyOptions, SaveOptions, StartOptions, Ticket, UndefineOptions,
+    XmlOptions, chain,
 };
 use lodge_model::Kind;
 
@@ -177,4 +178,49 @@ async fn marked_domains_start_with_the_daemon_and_one_that_cannot_is_told() {
     for name in running {
         domains.find(&name).unwrap().destroy(DestroyOptions::default()).await.unwrap();
     }
+}
+
+/// The document that people bring, but for its disk's file and its network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_document_starts_is_saved_and_comes_back() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let disk = world.dir.path().join("disk.raw");
+    std::fs::File::create(&disk).unwrap().set_len(1 << 20).unwrap();
+    let xml = include_str!("../../../lodge-model/tests/corpus/rhel8.0.in.xml")
+        .replace("type='qcow2'", "type='raw'")
+        .replace("/var/lib/libvirt/images/rhel8", &disk.display().to_string())
+        .replace("<interface type='network'>", "<interface type='user'>")
+        .replace("<source network='default'/>", "")
+        .replace("4194304", "262144");
+    let guest = domains.define(&xml, DefineOptions::default()).await.unwrap();
+    let before = world.leavings();
+    guest
+        .start(StartOptions::default(), Ticket::default())
+        .await
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let vmm = guest.snapshot().vmm.clone().unwrap();
+    assert!(
+        vmm.warnings.iter().any(|warning| warning.contains("KVM") || warning.contains("TCG")),
+        "{:?}",
+        vmm.warnings
+    );
+    assert!(vmm.agent_socket.clone().unwrap().exists() && vmm.console.is_some());
+    assert_eq!(vmm.displays.len(), 1);
+    let live = guest.xml(XmlOptions::default()).await.unwrap();
+    assert!(live.contains("<alias name='virtio-disk0'/>"), "{live}");
+    guest
+        .managed_save(SaveOptions::default(), Ticket::default())
+        .await
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    guest
+        .start(StartOptions::default(), Ticket::default())
+        .await
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(state(&guest), "running (restored)");
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert_eq!(world.leavings(), before);
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig, Handle, Nics,
-    PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
+    Accelerator, AttachedNic, ChainLink, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig,
+    Handle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -67,11 +67,17 @@ impl Fakes {
 
 #[async_trait]
 impl Volumes for Fakes {
-    async fn claim(&self, domain: DomainId, _: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+    async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
         self.call("claim", |held| {
             held.volumes.insert(domain);
         })?;
-        Ok(Vec::new())
+        let open = |disk: &lodge_model::domain::disk::Disk| {
+            let path = PathBuf::from(disk.path()?);
+            let fd = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap().into();
+            let link = ChainLink { path, format: disk.format().to_owned(), fd, read_only: false };
+            Some(ClaimedDisk { target: disk.target.dev.clone(), chain: vec![link] })
+        };
+        Ok(document.devices.disks.iter().filter_map(open).collect())
     }
     async fn adopt(&self, domain: DomainId, _: &Domain) -> Result<(), PortError> {
         self.call("adopt volumes", |held| {
