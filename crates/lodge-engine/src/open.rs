@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use lodge_domain::{Domains, DomainsConfig};
@@ -23,6 +23,9 @@ use crate::{
 
 /// Debian's and Fedora's place of QEMU for this machine.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// How long jobs at work on guests may take to end when the daemon stops; the next one takes up what is left.
+const LAST_JOBS: Duration = Duration::from_secs(10);
 
 /// What the daemon is told at its start.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +142,7 @@ impl Engine {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.domains.clone().close(LAST_JOBS).await;
     }
 
     /// Runs `task` until it ends or the engine closes.

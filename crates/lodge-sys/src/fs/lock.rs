@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
@@ -43,9 +44,31 @@ impl Lock {
     }
 }
 
+/// How long the lock of a holder that has ended may linger.
+const LINGERS: Duration = Duration::from_secs(3);
+
 /// Takes the lock `path`, or says who has it. The file is created (0600) and stays for good: to remove it
 /// would let two processes lock two different files of one name.
+///
+/// A holder that was killed while it started a child leaves the lock with that child until its exec: such a holder is
+/// waited for, a living one is not.
 pub fn lock_exclusive(path: &Path) -> Result<Lock, LockError> {
+    let deadline = Instant::now() + LINGERS;
+    loop {
+        match try_lock(path) {
+            Err(LockError::Held { pid: Some(pid), .. }) if has_ended(pid) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn has_ended(pid: u32) -> bool {
+    matches!(crate::process::Identity::of(pid), Ok(None))
+}
+
+fn try_lock(path: &Path) -> Result<Lock, LockError> {
     let failed = |source: io::Error| LockError::Io { path: path.to_owned(), source };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
