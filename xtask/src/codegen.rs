@@ -1,10 +1,19 @@
 //! Writes the generated files anew. A test of each holds it equal to the code.
 
-use anyhow::Result;
+mod wire;
+
+use anyhow::{Context, Result};
 
 use crate::command::{self, cargo};
 
-/// `docs/openapi.json`, by the test that compares it.
+/// lodge-wire's tables from their facts; `docs/openapi.json`, by the test that compares it.
 pub fn run() -> Result<()> {
+    for program in wire::PROGRAMS {
+        let facts = wire::facts(program);
+        let text =
+            std::fs::read_to_string(&facts).with_context(|| format!("cannot read {}", facts.display()))?;
+        let module = wire::generate(&text).with_context(|| format!("{}", facts.display()))?;
+        std::fs::write(wire::module(program), module)?;
+    }
     command::run(cargo().args(["test", "--quiet", "-p", "lodge-http", "openapi"]).env("UPDATE_EXPECT", "1"))
 }
