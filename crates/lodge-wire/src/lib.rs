@@ -13,6 +13,8 @@
 mod table;
 
 pub mod admin;
+#[cfg(test)]
+mod dice;
 pub mod keepalive;
 pub mod lxc;
 pub mod packet;
@@ -22,5 +24,5 @@ pub mod remote;
 mod text;
 pub mod xdr;
 
-pub use procedure::{Acl, Call, Direction, Event, Facts, ProcedureKind, When};
+pub use procedure::{Acl, Call, Direction, Event, Facts, Part, ProcedureKind, When};
 pub use text::Text;

@@ -30,7 +30,7 @@ pub trait Call {
             When::NoFlag(mask) => Self::flags(args) & mask == 0,
             When::Parameter(name, value) => Self::parameter(args, name) == Some(value),
         };
-        Self::FACTS.acl.iter().filter(|rule| holds(rule.when)).all(|rule| rule.only_looks())
+        Self::FACTS.acl.iter().filter(|rule| holds(rule.when)).all(Acl::only_looks)
     }
 }
 
@@ -76,6 +76,17 @@ pub enum ProcedureKind {
     Call,
     /// The server, unasked.
     Event,
+}
+
+/// Which of a procedure's payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What a call is given.
+    Args,
+    /// What it answers.
+    Ret,
+    /// What an event says.
+    Message,
 }
 
 /// Which way a stream flows.

@@ -44,8 +44,42 @@ macro_rules! get {
     };
 }
 
+/// A value that dice make, for the tests.
+#[cfg(test)]
+macro_rules! throw {
+    ($dice:ident) => {
+        $crate::dice::Thrown::throw($dice)
+    };
+    ($dice:ident, list $max:literal) => {
+        $dice.list($max)
+    };
+    ($dice:ident, opaque $max:literal) => {
+        $dice.bytes($max)
+    };
+    ($dice:ident, chars $max:literal) => {
+        $dice.bytes($max)
+    };
+    ($dice:ident, $fixed:ident) => {
+        $dice.array()
+    };
+}
+
 macro_rules! structs {
-    ($($name:ident { $($field:ident: $kind:ty $([$($how:tt)+])?,)* })*) => {$(
+    ($($name:ident { $($field:ident: $kind:ty $([$($how:tt)+])?,)* })*) => {
+        /// Every struct here, made by dice, comes back from its bytes as it was.
+        #[cfg(test)]
+        pub(crate) fn round_trip(dice: &mut $crate::dice::Dice) {
+            $($crate::dice::round_trip::<$name>(dice);)*
+        }
+
+        $(#[cfg(test)]
+        impl $crate::dice::Thrown for $name {
+            #[allow(unused_variables, reason = "a struct may be empty")]
+            fn throw(dice: &mut $crate::dice::Dice) -> Self {
+                Self { $($field: throw!(dice $(, $($how)+)?),)* }
+            }
+        })*
+        $(
         #[doc = concat!("`", stringify!($name), "` of the table.")]
         #[allow(missing_docs, reason = "libvirt's own field names")]
         #[derive(Debug, Clone, Default, PartialEq)]
@@ -76,6 +110,17 @@ macro_rules! unions {
         impl Default for $name {
             fn default() -> Self {
                 Self::$first_arm(Default::default())
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::dice::Thrown for $name {
+            fn throw(dice: &mut $crate::dice::Dice) -> Self {
+                let arms = [
+                    |dice: &mut $crate::dice::Dice| Self::$first_arm(throw!(dice)),
+                    $(|dice: &mut $crate::dice::Dice| Self::$arm(throw!(dice)),)*
+                ];
+                arms[dice.below(arms.len())](dice)
             }
         }
 
@@ -148,6 +193,24 @@ macro_rules! procedures {
                         &FACTS
                     })*
                 }
+            }
+        }
+
+        impl Procedure {
+            /// Reads a payload and writes it again; none where the procedure has no such part. For tests, fuzzing and
+            /// tools that look at conversations: it touches every type of the table.
+            pub fn recode(
+                self,
+                part: $crate::Part,
+                payload: &[u8],
+            ) -> Option<Result<Vec<u8>, $crate::xdr::XdrError>> {
+                use $crate::{Part, xdr::recode};
+                Some(match (self, part) {
+                    $((Self::$name, Part::Args) => recode::<$args>(payload),
+                    (Self::$name, Part::Ret) => recode::<$ret>(payload),)*
+                    $((Self::$event, Part::Message) => recode::<$message>(payload),)*
+                    _ => return None,
+                })
             }
         }
 

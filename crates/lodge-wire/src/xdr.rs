@@ -54,6 +54,11 @@ pub fn from_bytes<T: Xdr>(bytes: &[u8]) -> Result<T, XdrError> {
     T::decode(&mut Decoder::new(bytes))
 }
 
+/// Reads a value and writes it again.
+pub fn recode<T: Xdr>(bytes: &[u8]) -> Result<Vec<u8>, XdrError> {
+    to_bytes(&from_bytes::<T>(bytes)?)
+}
+
 /// Where values are written to.
 #[derive(Debug, Default)]
 pub struct Encoder {
