@@ -24,6 +24,7 @@ pub mod memory;
 pub mod os;
 mod places;
 mod platform;
+pub mod status;
 
 use crate::xml::words::words;
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};

@@ -7,4 +7,5 @@ mod corpus;
 mod laws;
 mod lifecycle;
 mod network;
+mod status;
 mod storage;
