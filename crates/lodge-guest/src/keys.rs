@@ -1,12 +1,4 @@
-//! SSH keys: judging public ones, making a pair.
-//!
-//! A pair is made by OpenSSH's own `ssh-keygen`, which every host with an `ssh` to use it has; the private half
-//! never passes through this program.
-
-use std::path::{Path, PathBuf};
-
-use lodge_model::Kind;
-use lodge_sys::spawn::{Command, SpawnError};
+//! SSH keys: judging public ones. Pairs are the command line's own matter: a private half never reaches the daemon.
 
 /// Why a text is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,92 +64,6 @@ pub fn check_public(key: &str) -> Result<&str, KeyFault> {
     if is_base64 && blob.starts_with("AAAA") && blob.len() >= 40 { Ok(key) } else { Err(KeyFault::Form) }
 }
 
-/// A key pair on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyPair {
-    /// The private half's file, 0600.
-    pub private_path: PathBuf,
-    /// The public half, one line.
-    pub public: String,
-}
-
-/// Why no pair was made.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    /// OpenSSH is not there.
-    #[error("`ssh-keygen` is not installed")]
-    NoKeygen,
-    /// Something is there already; it is never overwritten.
-    #[error("`{}` exists already", path.display())]
-    Exists {
-        /// The private half's file.
-        path: PathBuf,
-    },
-    /// It did not start.
-    #[error("cannot start `ssh-keygen`")]
-    Start {
-        /// The cause.
-        source: SpawnError,
-    },
-    /// It did not make one.
-    #[error("`ssh-keygen` made no key `{}`", path.display())]
-    Failed {
-        /// The private half's file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-}
-
-impl GenerateError {
-    /// Sorts the error for those who did not cause it.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::NoKeygen => Kind::Unsupported,
-            Self::Exists { .. } => Kind::Exists,
-            Self::Start { .. } | Self::Failed { .. } => Kind::Internal,
-        }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoKeygen => {
-                Some("install the package openssh-client, or give a key of yours with --ssh-key".to_owned())
-            }
-            Self::Exists { .. } => Some("use that key, or choose another name".to_owned()),
-            Self::Failed { path, .. } => {
-                Some(format!("check the directory of `{}` and its free space", path.display()))
-            }
-            Self::Start { .. } => None,
-        }
-    }
-}
-
-/// Makes an ed25519 pair `path` and `path.pub`, without a passphrase. The directory must exist.
-pub async fn generate(path: &Path, comment: &str) -> Result<KeyPair, GenerateError> {
-    if path.exists() {
-        return Err(GenerateError::Exists { path: path.to_owned() });
-    }
-    let keygen = ["/usr/bin/ssh-keygen", "/usr/local/bin/ssh-keygen", "/bin/ssh-keygen"];
-    let keygen = keygen.iter().find(|program| Path::new(program).exists()).ok_or(GenerateError::NoKeygen)?;
-    let mut command = Command::new(*keygen);
-    command.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path);
-    let process = command.spawn().map_err(|source| GenerateError::Start { source })?;
-    let failed = |source| GenerateError::Failed { path: path.to_owned(), source };
-    process.ended().await.map_err(failed)?;
-    read_pair(path).map_err(failed)
-}
-
-/// The pair that is there.
-pub fn read_pair(path: &Path) -> std::io::Result<KeyPair> {
-    let mut public = path.as_os_str().to_owned();
-    public.push(".pub");
-    let public = std::fs::read_to_string(public)?.trim().to_owned();
-    path.metadata()?;
-    Ok(KeyPair { private_path: path.to_owned(), public })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,21 +88,5 @@ mod tests {
         }
         let with_options = format!("from=\"10.0.0.0/8\" {GOOD}");
         assert_eq!(check_public(&with_options), Ok(with_options.as_str()));
-    }
-
-    #[tokio::test]
-    async fn a_pair_is_made_once_and_its_private_half_is_private() {
-        use std::os::unix::fs::PermissionsExt;
-        if !Path::new("/usr/bin/ssh-keygen").exists() {
-            eprintln!("skipped: no ssh-keygen here");
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        let pair = generate(&path, "lodge").await.unwrap();
-        assert!(check_public(&pair.public).is_ok() && pair.public.ends_with(" lodge"));
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(generate(&path, "lodge").await.unwrap_err().kind(), Kind::Exists);
-        assert_eq!(read_pair(&path).unwrap(), pair);
     }
 }

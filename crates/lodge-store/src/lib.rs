@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | which path is what | [`Root`] |
 //! | definitions, in libvirt's layout | [`Definitions`] |
-//! | jobs, events, leases, images, keys, small values | [`Db`] |
+//! | jobs, events, images, small values | [`Db`] |
 //! | acts of many steps that survive a crash | [`saga`] |
 //! | all of it, opened and locked | [`Store`] |
 //!

@@ -188,11 +188,6 @@ impl Root {
         self.lib_lodge.join("seeds")
     }
 
-    /// `var/lib/lodge/keys`: SSH key pairs made by us.
-    pub fn keys(&self) -> PathBuf {
-        self.lib_lodge.join("keys")
-    }
-
     /// `var/lib/lodge/leases`: netd's journals.
     pub fn leases(&self) -> PathBuf {
         self.lib_lodge.join("leases")
@@ -240,8 +235,7 @@ impl Root {
 
     /// Makes the directories that are missing. Secrets, keys and guests' directories are their owner's only.
     pub fn prepare(&self) -> Result<(), RootError> {
-        let private =
-            [self.etc_libvirt.join("qemu"), self.secrets(), self.seeds(), self.keys(), self.managed_saves()];
+        let private = [self.etc_libvirt.join("qemu"), self.secrets(), self.seeds(), self.managed_saves()];
         let open = [
             self.networks(),
             self.pools(),

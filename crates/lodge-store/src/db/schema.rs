@@ -46,6 +46,8 @@ const MIGRATIONS: &[&str] = &[
      CREATE TABLE keys (
         name TEXT PRIMARY KEY, public TEXT NOT NULL, private_path TEXT, created_ms INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    // 2: leases are in netd's journals, and keys are the command line's; neither table ever had a writer.
+    "DROP TABLE leases; DROP TABLE keys;",
 ];
 
 /// The schema this program writes.

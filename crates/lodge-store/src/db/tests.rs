@@ -6,8 +6,6 @@ use serde_json::json;
 use super::events::EVENTS_KEPT;
 use super::images::ImageRow;
 use super::jobs::{JobEnd, JobState};
-use super::keys::KeyRow;
-use super::leases::LeaseRow;
 use super::*;
 
 fn db() -> (tempfile::TempDir, Db) {
@@ -81,21 +79,6 @@ async fn events_are_numbered_in_order_kept_within_bounds_and_never_renumbered() 
 #[tokio::test]
 async fn rows_come_back_as_they_went_in() {
     let (_dir, db) = db();
-    let lease = LeaseRow {
-        network: "n".into(),
-        address: "192.168.122.7".into(),
-        mac: "52:54:00:00:00:01".into(),
-        hostname: Some("web1".into()),
-        client_id: None,
-        expires_ms: 7,
-    };
-    db.put_leases(vec![lease.clone(), LeaseRow { network: "other".into(), ..lease.clone() }]).await.unwrap();
-    assert_eq!(db.leases(Some("n")).await.unwrap(), std::slice::from_ref(&lease));
-    assert_eq!(db.leases(None).await.unwrap().len(), 2);
-    db.remove_leases("other").await.unwrap();
-    assert!(db.remove_lease("n", "192.168.122.7").await.unwrap());
-    assert!(db.leases(None).await.unwrap().is_empty());
-
     let image = ImageRow {
         name: "debian-12".into(),
         path: "/images/debian-12.qcow2".into(),
@@ -111,17 +94,6 @@ async fn rows_come_back_as_they_went_in() {
     assert_eq!(db.image("debian-12").await.unwrap().as_ref(), Some(&image));
     assert_eq!(db.images().await.unwrap(), [image]);
     assert!(db.remove_image("debian-12").await.unwrap());
-
-    let key = KeyRow {
-        name: "default".into(),
-        public: "ssh-ed25519 AAAA".into(),
-        private_path: Some("/keys/default".into()),
-        created_ms: 1,
-    };
-    db.put_key(key.clone()).await.unwrap();
-    assert_eq!(db.key("default").await.unwrap(), Some(key.clone()));
-    assert_eq!(db.keys().await.unwrap(), [key]);
-    assert!(db.remove_key("default").await.unwrap());
 
     db.set_value("a", vec![0, 255]).await.unwrap();
     assert_eq!(db.value("a").await.unwrap(), Some(vec![0, 255]));
