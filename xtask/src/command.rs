@@ -20,6 +20,11 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// Runs `command` with our own output; an exit code other than 0 is an error that names it.
 pub fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench`, `setup`, `codegen`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `setup`, `codegen`.
 //!
 //! Kept to two small dependencies: on a bare machine this is compiled before anything else can happen.
 //! Deliberately absent: anything the product itself should do. xtask calls the `lodge` program.
@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod codegen;
 mod command;
+mod compat;
 mod run;
 mod stop;
 mod test;
@@ -22,6 +23,7 @@ Usage: cargo xtask COMMAND
   run --stop [--root DIR]  take that guest, its network and its daemon down again
   test [FILTER]            format, clippy, and every test, real guests included
   bench [NAME] [--peers]   speed beside the bare floor and, with --peers, beside libvirtd and dnsmasq
+  compat [SCRIPT…]         the same client commands against libvirtd and against lodge, and what differs
   setup                    only install the Debian packages that the above need
   codegen                  write the generated files (docs/openapi.json) anew
 ";
@@ -43,6 +45,7 @@ fn run_command() -> Result<()> {
         Some("run") => run::run(rest),
         Some("test") => test::test(rest),
         Some("bench") => bench::run(rest),
+        Some("compat") => compat::run(rest),
         Some("setup") => apt::install(apt::ALL),
         Some("codegen") => codegen::run(),
         None | Some("help" | "-h" | "--help") => {

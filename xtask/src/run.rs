@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     apt,
-    command::{cargo, output, run as run_command, workspace},
+    command::{cargo, output, run as run_command, target, workspace},
     stop,
 };
 
@@ -40,9 +40,7 @@ pub struct Demo {
 
 impl Demo {
     pub fn new(root: PathBuf) -> Self {
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-        Self { root, lodge: target.join("release/lodge") }
+        Self { root, lodge: target().join("release/lodge") }
     }
 
     pub fn socket(&self) -> PathBuf {
