@@ -165,6 +165,14 @@ impl Domains {
             .ok_or_else(|| DomainError::NoSuchDomain { wanted: id.to_string() })
     }
 
+    /// A domain by exactly this name.
+    pub fn by_name(&self, name: &str) -> Result<Handle, DomainError> {
+        let entry = self.shared.index.by_name(name).filter(|entry| entry.snapshot.load().exists());
+        entry
+            .map(|entry| Handle::new(&self.shared, entry))
+            .ok_or_else(|| DomainError::NoSuchDomain { wanted: name.to_owned() })
+    }
+
     /// A domain by what a person typed: libvirt's number, UUID or name, tried in virsh's order.
     pub fn find(&self, wanted: &str) -> Result<Handle, DomainError> {
         let by_domid = || {

@@ -99,6 +99,8 @@ impl Daemon {
             Config { root: self.root, accelerator_fallback: fallback == Fallback::Allow, program: None };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
         let listener = Listener::bind(&engine.rest_socket(), None).map_err(Trouble::Bind)?;
+        let libvirt = lodge_libvirt::Server::new(engine.clone());
+        lodge_libvirt::listen(&libvirt).map_err(Trouble::Libvirt)?;
         info!(socket = %listener.path().display(), pid = std::process::id(), "daemon listens");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
         tokio::spawn({
@@ -108,6 +110,7 @@ impl Daemon {
 
         lodge_http::serve(engine.clone(), listener, stop.wait()).await;
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        libvirt.close().await;
         engine.close().await;
         info!("daemon stopped; guests and networks run on");
         Ok(())
@@ -151,6 +154,7 @@ enum Trouble {
     Signals(std::io::Error),
     Open(EngineError),
     Bind(BindError),
+    Libvirt(lodge_libvirt::ListenError),
 }
 
 impl Trouble {
@@ -162,6 +166,7 @@ impl Trouble {
             Self::Settings(error) => (chain(error), Some(error.hint().to_owned())),
             Self::Signals(error) => (format!("cannot take signals: {error}"), None),
             Self::Open(error) => (error.body().to_string(), error.hint().map(str::to_owned)),
+            Self::Libvirt(error) => (chain(error), None),
             Self::Bind(error) => (chain(error), error.hint().map(str::to_owned)),
         };
         let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();

@@ -1,0 +1,119 @@
+//! One call, as the function that does it sees it.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lodge_engine::{Caller, Engine};
+use lodge_wire::Facts;
+use lodge_wire::packet::{Header, Kind, Status};
+
+use crate::api;
+use crate::fault::{Code, Fault, Origin};
+use crate::server::Server;
+use crate::session::Session;
+
+/// A call at work.
+pub struct Call {
+    server: Arc<Server>,
+    session: Arc<Session>,
+    header: Header,
+    facts: &'static Facts,
+    baggage: Mutex<Baggage>,
+}
+
+/// What goes with a call beside its arguments and its reply.
+#[derive(Default)]
+struct Baggage {
+    fds: Vec<OwnedFd>,
+    reply_fds: Vec<OwnedFd>,
+    after_reply: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Call {
+    pub(crate) fn new(
+        server: &Arc<Server>,
+        session: &Arc<Session>,
+        header: Header,
+        facts: &'static Facts,
+        fds: Vec<OwnedFd>,
+    ) -> Self {
+        Self {
+            server: Arc::clone(server),
+            session: Arc::clone(session),
+            header,
+            facts,
+            baggage: Mutex::new(Baggage { fds, ..Baggage::default() }),
+        }
+    }
+
+    /// The use cases.
+    pub fn engine(&self) -> &Engine {
+        self.server.engine()
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> Caller {
+        self.session.caller()
+    }
+
+    /// The connection it came by.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The daemon's front.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The procedure's row of the table.
+    pub fn facts(&self) -> &'static Facts {
+        self.facts
+    }
+
+    /// Refuses flags beyond `known`, as libvirt does.
+    pub fn only_flags(&self, flags: u32, known: u32) -> Result<(), Fault> {
+        let unknown = flags & !known;
+        if unknown == 0 {
+            return Ok(());
+        }
+        let (function, origin) = api::driver_function(self.facts);
+        let text = format!("unsupported flags (0x{unknown:x}) in function {function}");
+        Err(Fault::new(Code::InvalidArg, origin, text))
+    }
+
+    /// The descriptors that came with the call. They are closed at its end if nobody takes them.
+    pub fn take_fds(&self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.baggage().fds)
+    }
+
+    /// Descriptors that go with the reply.
+    pub fn reply_fds(&self, fds: Vec<OwnedFd>) {
+        self.baggage().reply_fds = fds;
+    }
+
+    /// Does something when the reply is written and before anything else is.
+    pub fn after_reply(&self, act: impl FnOnce() + Send + 'static) {
+        self.baggage().after_reply = Some(Box::new(act));
+    }
+
+    /// The header of the reply.
+    pub(crate) fn reply_header(&self, kind: Kind, status: Status) -> Header {
+        Header { kind, status, ..self.header }
+    }
+
+    /// Refuses what only the read-write connection may.
+    pub(crate) fn refuse_write(&self) -> Fault {
+        let text = format!("read only access prevents {}", api::function(self.facts));
+        Fault::new(Code::OperationDenied, Origin::Domain, text)
+    }
+
+    pub(crate) fn take_reply_baggage(&self) -> (Vec<OwnedFd>, Option<Box<dyn FnOnce() + Send>>) {
+        let mut baggage = self.baggage();
+        (std::mem::take(&mut baggage.reply_fds), baggage.after_reply.take())
+    }
+
+    fn baggage(&self) -> std::sync::MutexGuard<'_, Baggage> {
+        self.baggage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,342 @@
+//! One connection's task: reads messages, starts calls, writes what comes back.
+//!
+//! ```text
+//!  bytes ──▶ inbox ──▶ a call ──▶ done at once ───────────────▶ sending ──▶ bytes
+//!                        │                                        ▲
+//!                        └──▶ takes time: a task of its own ──▶ outbox (events and streams, too)
+//! ```
+//!
+//! A call that libvirt marks as quick is begun in this very task, and where it needs to wait for nothing its reply
+//! leaves with the same turn: no other task, no queue. Any other is a task of its own, so that it delays nobody.
+//! As libvirtd does, a client with five calls unanswered is not read until one of them is.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use lodge_wire::packet::{self, Header, Kind};
+use lodge_wire::{Facts, keepalive};
+use tokio::time::{Instant, Sleep};
+
+use crate::dispatch::{self, Request, Work};
+use crate::fault::{Fault, Origin};
+use crate::frame::{BadFrame, Inbox};
+use crate::limits::{
+    CALLS_MAX, FRAMES_PER_WRITE, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL, READ_BYTES, SENDING_MAX, SLOW_CALL_TURN,
+};
+use crate::outbox::{Frame, Outbox};
+use crate::server::Server;
+use crate::session::Session;
+use crate::transport::Transport;
+
+thread_local! {
+    /// Where reads go; what is no whole message is kept by the connection, so an idle one needs no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the client went")]
+    Gone,
+    #[error("closed")]
+    Closed,
+    #[error("cannot read or write: {0}")]
+    Broken(io::Error),
+    #[error("not libvirt's protocol: {0}")]
+    Bad(BadFrame),
+    #[error("the client did not answer")]
+    Silent,
+}
+
+/// A client's connection. As a future it ends when the connection does.
+pub(crate) struct Connection {
+    server: Arc<Server>,
+    session: Arc<Session>,
+    outbox: Arc<Outbox>,
+    transport: Box<dyn Transport>,
+    inbox: Inbox,
+    /// What is being written; of the first so many bytes are.
+    sending: VecDeque<Frame>,
+    sent: usize,
+    /// Descriptors of the message that was just written.
+    sending_fds: VecDeque<OwnedFd>,
+    /// Replies in `sending` of calls that were done at once.
+    prompt: usize,
+    flushing: bool,
+    alive: Option<Alive>,
+}
+
+/// What is known of a client that answers pings.
+struct Alive {
+    heard: Instant,
+    pings: u32,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub fn new(server: Arc<Server>, session: Arc<Session>, transport: Box<dyn Transport>) -> Self {
+        Self {
+            outbox: Arc::clone(session.outbox()),
+            server,
+            session,
+            transport,
+            inbox: Inbox::default(),
+            sending: VecDeque::new(),
+            sent: 0,
+            sending_fds: VecDeque::new(),
+            prompt: 0,
+            flushing: false,
+            alive: None,
+        }
+    }
+
+    /// Whether the client may have more begun: it has not too much unanswered and reads its answers.
+    fn takes_more(&self) -> bool {
+        self.prompt + self.outbox.unfinished() < CALLS_MAX && self.sending.len() < SENDING_MAX
+    }
+
+    /// Begins what the messages at hand ask for; says whether anything was there.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut any = false;
+        while self.takes_more() {
+            // The message borrows the inbox, which is put back behind it.
+            let mut inbox = std::mem::take(&mut self.inbox);
+            let outcome = match inbox.next() {
+                Ok(Some(message)) => {
+                    let request =
+                        Request { header: message.header, payload: message.payload, fds: message.fds };
+                    self.message(cx, request);
+                    Ok(true)
+                }
+                Ok(None) => Ok(false),
+                Err(bad) => Err(End::Bad(bad)),
+            };
+            self.inbox = inbox;
+            if !outcome? {
+                break;
+            }
+            any = true;
+        }
+        if any {
+            self.inbox.rest();
+            if let Some(alive) = &mut self.alive {
+                alive.heard = Instant::now();
+                alive.pings = 0;
+            }
+        }
+        Ok(any)
+    }
+
+    fn message(&mut self, cx: &mut Context<'_>, request: Request<'_>) {
+        let header = request.header;
+        match header.kind {
+            Kind::Call | Kind::CallWithFds => self.call(cx, request),
+            Kind::Message if header.program == keepalive::PROGRAM => {
+                if header.procedure == keepalive::PING {
+                    self.sending.push_back(keepalive_frame(keepalive::PONG));
+                }
+            }
+            // Of a stream that has ended, or from a client that answers what nobody asked: dropped, as libvirtd does.
+            Kind::Stream | Kind::StreamHole | Kind::Reply | Kind::ReplyWithFds | Kind::Message => {
+                tracing::trace!(session = self.session.id(), ?header, "message dropped");
+            }
+        }
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>, request: Request<'_>) {
+        let header = request.header;
+        match dispatch::prepare(&self.server, &self.session, request) {
+            Err(fault) => {
+                tracing::debug!(session = self.session.id(), ?header, %fault, "call refused");
+                self.answer(dispatch::refusal(&header, &fault));
+            }
+            Ok((work, facts)) if facts.high_priority => self.quick(cx, header, work),
+            Ok((work, facts)) => self.slow(header, facts, work),
+        }
+    }
+
+    /// A quick call is begun here; where it has to wait after all, a task of its own does that.
+    fn quick(&mut self, cx: &mut Context<'_>, header: Header, mut work: Work) {
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(Poll::Ready(frame)) => self.answer(frame),
+            Ok(Poll::Pending) => self.detach(header, work),
+            Err(_) => self.answer(dispatch::refusal(&header, &broke(&header))),
+        }
+    }
+
+    /// A slow call is a task from the start. So many work at a time; one that waits rather than works lets others go
+    /// before it.
+    fn slow(&mut self, header: Header, facts: &'static Facts, mut work: Work) {
+        let turns = Arc::clone(&self.server.slow_calls);
+        let taking_turns = async move {
+            let turn = turns.acquire_owned().await;
+            match tokio::time::timeout(SLOW_CALL_TURN, work.as_mut()).await {
+                Ok(frame) => frame,
+                Err(_) => {
+                    drop(turn);
+                    tracing::trace!(procedure = facts.name, "call takes long");
+                    work.await
+                }
+            }
+        };
+        self.detach(header, Box::pin(taking_turns));
+    }
+
+    fn detach(&mut self, header: Header, work: Work) {
+        let (outbox, ticket) = (Arc::clone(&self.outbox), self.outbox.ticket());
+        self.server.tasks().spawn(async move {
+            let outcome = AssertUnwindSafe(work).catch_unwind().await;
+            let frame = outcome.unwrap_or_else(|_| dispatch::refusal(&header, &broke(&header)));
+            outbox.push(Frame { ticket: Some(ticket), ..frame });
+        });
+    }
+
+    fn answer(&mut self, frame: Frame) {
+        self.prompt += 1;
+        self.sending.push_back(Frame { prompt: true, ..frame });
+    }
+
+    /// Writes what there is; ready when all of it is written.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        loop {
+            while let Some(fd) = self.sending_fds.front() {
+                ready!(self.transport.poll_send_fd(cx, fd.as_fd())).map_err(End::Broken)?;
+                self.sending_fds.pop_front();
+            }
+            if self.sending.is_empty() {
+                break;
+            }
+            let count = {
+                let mut parts = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+                let mut used = 0;
+                for frame in self.sending.iter().take(FRAMES_PER_WRITE) {
+                    let from = if used == 0 { self.sent } else { 0 };
+                    parts[used] = IoSlice::new(&frame.bytes[from..]);
+                    used += 1;
+                    if !frame.fds.is_empty() || frame.after.is_some() {
+                        break;
+                    }
+                }
+                ready!(self.transport.poll_write(cx, &parts[..used])).map_err(End::Broken)?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(End::Broken(io::ErrorKind::WriteZero.into())));
+            }
+            self.flushing = true;
+            self.written(count);
+        }
+        if self.flushing {
+            ready!(self.transport.poll_flush(cx)).map_err(End::Broken)?;
+            self.flushing = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets go of the messages that these bytes were.
+    fn written(&mut self, mut count: usize) {
+        while let Some(frame) = self.sending.front() {
+            let left = frame.bytes.len() - self.sent;
+            if count < left {
+                self.sent += count;
+                return;
+            }
+            count -= left;
+            self.sent = 0;
+            let Some(frame) = self.sending.pop_front() else { return };
+            self.prompt -= usize::from(frame.prompt);
+            self.sending_fds.extend(frame.fds);
+            if let Some(after) = frame.after {
+                after();
+            }
+        }
+    }
+
+    /// One read; ready when it brought something.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut fds = Vec::new();
+            let count = ready!(self.transport.poll_read(cx, scratch, &mut fds)).map_err(End::Broken)?;
+            if count == 0 {
+                return Poll::Ready(Err(End::Gone));
+            }
+            self.inbox.add(&scratch[..count], &mut fds);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Pings a client that agreed to it and is silent; ready when it has been silent for too long.
+    fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.session.keepalive() {
+            return Poll::Pending;
+        }
+        let alive = self.alive.get_or_insert_with(|| Alive {
+            heard: Instant::now(),
+            pings: 0,
+            timer: Box::pin(tokio::time::sleep(KEEPALIVE_INTERVAL)),
+        });
+        let due = |alive: &Alive| alive.heard + KEEPALIVE_INTERVAL * (alive.pings + 1);
+        loop {
+            ready!(alive.timer.as_mut().poll(cx));
+            if due(alive) <= Instant::now() {
+                if alive.pings == KEEPALIVE_COUNT {
+                    return Poll::Ready(());
+                }
+                alive.pings += 1;
+                self.outbox.push(keepalive_frame(keepalive::PING));
+            }
+            let next = due(alive).max(Instant::now() + Duration::from_millis(1));
+            alive.timer.as_mut().reset(next);
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.outbox.take(cx, &mut self.sending).is_none() {
+                return Poll::Ready(End::Closed);
+            }
+            if let Poll::Ready(Err(end)) = self.poll_send(cx) {
+                return Poll::Ready(end);
+            }
+            match self.begin(cx) {
+                Err(end) => return Poll::Ready(end),
+                Ok(true) => continue,
+                Ok(false) => {}
+            }
+            if self.poll_alive(cx).is_ready() {
+                return Poll::Ready(End::Silent);
+            }
+            if !self.takes_more() {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_receive(cx)) {
+                Ok(()) => {}
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        self.turn(cx)
+    }
+}
+
+fn keepalive_frame(procedure: i32) -> Frame {
+    Frame::plain(packet::message(&Header::keepalive(procedure), &()).expect("an empty message fits"))
+}
+
+fn broke(header: &Header) -> Fault {
+    tracing::error!(?header, "call broke");
+    Fault::internal(Origin::Rpc, "a fault of the daemon itself stopped this call; see its log")
+}

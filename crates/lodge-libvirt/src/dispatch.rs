@@ -1,0 +1,191 @@
+//! From a message's header to the function that does it.
+//!
+//! [`procedures!`] makes of a table one `match`: the arguments are decoded, the rules that hold for every call are
+//! applied in libvirtd's order (known? logged in? decodable? open? may it write?), the function is called, its reply
+//! encoded. Deliberately absent: when and where the call runs (`connection.rs`).
+
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use lodge_wire::Facts;
+use lodge_wire::packet::{self, Header, Kind, Status};
+use lodge_wire::xdr::{Xdr, XdrError};
+
+use crate::call::Call;
+use crate::fault::{Fault, Origin};
+use crate::outbox::Frame;
+use crate::server::Server;
+use crate::session::Session;
+use crate::{qemu, remote};
+
+/// A call that is ready to run. It ends with its reply.
+pub(crate) type Work = Pin<Box<dyn Future<Output = Frame> + Send>>;
+
+/// One line of the table of what is served, for the documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// What is known of it.
+    pub facts: &'static Facts,
+    /// The function, as the table has it.
+    pub function: &'static str,
+    /// The test that shows that it works.
+    pub test: &'static str,
+}
+
+/// A message that asks for something, taken apart.
+pub(crate) struct Request<'a> {
+    pub header: Header,
+    pub payload: &'a [u8],
+    pub fds: Vec<OwnedFd>,
+}
+
+/// What is to be done for a call; a refusal is said at once.
+pub(crate) fn prepare(
+    server: &Arc<Server>,
+    session: &Arc<Session>,
+    request: Request<'_>,
+) -> Result<(Work, &'static Facts), Fault> {
+    let header = request.header;
+    match (header.program, header.version) {
+        (lodge_wire::remote::PROGRAM, lodge_wire::remote::VERSION) => {
+            remote::prepare(server, session, request)
+        }
+        (lodge_wire::qemu::PROGRAM, lodge_wire::qemu::VERSION) => qemu::prepare(server, session, request),
+        (program, version) => {
+            // libvirtd writes the program as a signed number.
+            let program = program.cast_signed();
+            Err(Fault::rpc(format!("Cannot find program {program} version {version}")))
+        }
+    }
+}
+
+/// Everything that is served, in the order of the tables.
+pub fn served() -> impl Iterator<Item = &'static Served> {
+    remote::SERVED.iter().chain(qemu::SERVED)
+}
+
+/// The rules for every call that stand before its arguments.
+pub(crate) fn admit(session: &Session, header: &Header, facts: &Facts) -> Result<(), Fault> {
+    if header.status != Status::Ok {
+        return Err(Fault::rpc(format!("Unexpected message status {}", header.status as i32)));
+    }
+    if !facts.before_login && !session.is_authenticated() {
+        return Err(Fault::rpc("authentication required"));
+    }
+    Ok(())
+}
+
+/// The rules for every call that stand behind its arguments.
+pub(crate) fn admit_open<C: lodge_wire::Call>(call: &Call, arguments: &C::Args) -> Result<(), Fault> {
+    if !C::FACTS.before_login && !opens(C::FACTS) && !call.session().is_open() {
+        return Err(Fault::internal(Origin::Rpc, not_open(C::FACTS)));
+    }
+    if call.session().is_read_only() && !C::only_looks(arguments) {
+        return Err(call.refuse_write());
+    }
+    Ok(())
+}
+
+/// Calls that need no open connection.
+fn opens(facts: &Facts) -> bool {
+    matches!(facts.name, "CONNECT_OPEN" | "CONNECT_CLOSE" | "CONNECT_SUPPORTS_FEATURE")
+}
+
+/// libvirtd's words, by the part that would have done it.
+fn not_open(facts: &Facts) -> &'static str {
+    let object = facts.acl.first().map_or("connect", |rule| rule.object);
+    match object {
+        "interface" => "interface connection not open",
+        "network" | "network_port" => "network connection not open",
+        "storage_pool" | "storage_vol" => "storage connection not open",
+        "node_device" => "node device connection not open",
+        "secret" => "secret connection not open",
+        "nwfilter" | "nwfilter_binding" => "network filter connection not open",
+        _ => "hypervisor connection not open",
+    }
+}
+
+pub(crate) fn decode<T: Xdr>(payload: &[u8]) -> Result<T, Fault> {
+    lodge_wire::xdr::from_bytes(payload).map_err(|error: XdrError| {
+        tracing::debug!(%error, "arguments not readable");
+        Fault::rpc("Unable to decode message payload")
+    })
+}
+
+/// The reply of a call as a message.
+pub(crate) fn reply<T: Xdr>(call: &Call, outcome: Result<T, Fault>) -> Frame {
+    let (fds, after) = call.take_reply_baggage();
+    let (kind, count) = match u32::try_from(fds.len()) {
+        Ok(count) if count > 0 => (Kind::ReplyWithFds, Some(count)),
+        _ => (Kind::Reply, None),
+    };
+    let encoded = outcome.and_then(|value| {
+        let header = call.reply_header(kind, Status::Ok);
+        packet::message_with_fds(&header, count, &value).map_err(|error| {
+            tracing::error!(procedure = call.facts().name, %error, "reply does not fit the protocol");
+            Fault::rpc("Unable to encode message payload")
+        })
+    });
+    match encoded {
+        Ok(bytes) => Frame { bytes, fds, after, ..Frame::default() },
+        Err(fault) => {
+            tracing::debug!(procedure = call.facts().name, %fault, "call failed");
+            refusal(&call.reply_header(Kind::Reply, Status::Error), &fault)
+        }
+    }
+}
+
+/// A refusal as the reply to the message with this header.
+pub(crate) fn refusal(header: &Header, fault: &Fault) -> Frame {
+    let header = Header { kind: Kind::Reply, status: Status::Error, ..*header };
+    match packet::message(&header, &fault.body()) {
+        Ok(bytes) => Frame::plain(bytes),
+        // A text too long for the wire: the number is what counts.
+        Err(_) => {
+            let fault = Fault::new(fault.code(), fault.origin(), "");
+            Frame::plain(packet::message(&header, &fault.body()).expect("an empty text fits"))
+        }
+    }
+}
+
+/// The table of a program: `Procedure => function, "test";`. The function takes `&Call` and the arguments.
+macro_rules! procedures {
+    ($program:ident; $($name:ident => $($function:ident)::+, $test:literal;)*) => {
+        /// What of this program is served.
+        pub(crate) static SERVED: &[$crate::dispatch::Served] = &[$(
+            $crate::dispatch::Served {
+                facts: <lodge_wire::$program::call::$name as lodge_wire::Call>::FACTS,
+                function: concat!($("::", stringify!($function)),+),
+                test: $test,
+            },
+        )*];
+
+        pub(crate) fn prepare(
+            server: &std::sync::Arc<$crate::server::Server>,
+            session: &std::sync::Arc<$crate::session::Session>,
+            request: $crate::dispatch::Request<'_>,
+        ) -> Result<($crate::dispatch::Work, &'static lodge_wire::Facts), $crate::fault::Fault> {
+            use lodge_wire::$program::{Procedure, call};
+            let number = request.header.procedure;
+            match Procedure::from_number(number) {
+                $(Some(Procedure::$name) => {
+                    type Of = call::$name;
+                    let facts = <Of as lodge_wire::Call>::FACTS;
+                    $crate::dispatch::admit(session, &request.header, facts)?;
+                    let arguments: <Of as lodge_wire::Call>::Args = $crate::dispatch::decode(request.payload)?;
+                    let call = $crate::call::Call::new(server, session, request.header, facts, request.fds);
+                    $crate::dispatch::admit_open::<Of>(&call, &arguments)?;
+                    let work = async move {
+                        let outcome: Result<<Of as lodge_wire::Call>::Ret, $crate::fault::Fault> =
+                            $($function)::+(&call, arguments).await;
+                        $crate::dispatch::reply(&call, outcome)
+                    };
+                    Ok((Box::pin(work), facts))
+                })*
+                _ => Err($crate::fault::Fault::rpc(format!("unknown procedure: {number}"))),
+            }
+        }
+    };
+}
+pub(crate) use procedures;

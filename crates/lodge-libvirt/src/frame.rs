@@ -1,0 +1,138 @@
+//! Messages out of a stream of bytes, bounded: a length is believed only as far as the bytes have come.
+//!
+//! Descriptors come behind their message, each with one byte of its own. One that is not where a message announced it
+//! is closed, as the kernel does for a reader that does not ask for descriptors.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use lodge_wire::packet::{self, Header, LENGTH, MAX_FDS};
+use lodge_wire::xdr::{self, Xdr};
+
+use crate::limits::SPARE_BYTES;
+
+/// A client that is no libvirt client: the connection ends without a word, as libvirtd ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadFrame {
+    /// No message is that long or that short.
+    #[error("message of {0} bytes")]
+    Length(u32),
+    /// The header has no meaning.
+    #[error("message with an unreadable header")]
+    Header,
+    /// More descriptors than a message may have.
+    #[error("message with {0} descriptors")]
+    Fds(u32),
+    /// A descriptor's byte came without a descriptor.
+    #[error("descriptor announced, none came")]
+    NoFd,
+}
+
+/// One message, as it lies in the buffer.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    pub header: Header,
+    pub payload: &'a [u8],
+    pub fds: Vec<OwnedFd>,
+}
+
+/// How much of the buffer is a message.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    header: Header,
+    payload_at: usize,
+    /// Where the message ends and the bytes of its descriptors begin.
+    end: usize,
+    fds: usize,
+}
+
+/// What was read and is no whole message yet.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    at: usize,
+    /// The place of `bytes[at]` in the whole stream.
+    offset: u64,
+    /// Descriptors that came, by the place behind their byte.
+    fds: VecDeque<(u64, OwnedFd)>,
+}
+
+impl Inbox {
+    /// Adds what one read brought; the descriptors belong to its last byte.
+    pub fn add(&mut self, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
+        if self.at == self.bytes.len() {
+            self.bytes.clear();
+            self.at = 0;
+        } else if self.at > self.bytes.len() / 2 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+        let end = self.offset + (self.bytes.len() - self.at) as u64;
+        // libvirt sends one with each byte; others of the same byte are closed here.
+        if let Some(fd) = fds.drain(..).next() {
+            self.fds.push_back((end, fd));
+        }
+    }
+
+    /// Gives memory back while there is nothing to keep.
+    pub fn rest(&mut self) {
+        if self.at == self.bytes.len() && self.bytes.capacity() > SPARE_BYTES {
+            self.bytes = Vec::new();
+            self.at = 0;
+        }
+    }
+
+    /// The next whole message.
+    pub fn next(&mut self) -> Result<Option<Message<'_>>, BadFrame> {
+        let Some(extent) = extent(&self.bytes[self.at..])? else { return Ok(None) };
+        let total = extent.end + extent.fds;
+        if self.bytes.len() - self.at < total {
+            return Ok(None);
+        }
+        let fds = self.claim_fds(extent.end, extent.fds)?;
+        let begin = self.at;
+        self.at += total;
+        self.offset += total as u64;
+        Ok(Some(Message {
+            header: extent.header,
+            payload: &self.bytes[begin + extent.payload_at..begin + extent.end],
+            fds,
+        }))
+    }
+
+    /// The descriptors of the next message, and an end to those that stand before them.
+    fn claim_fds(&mut self, end: usize, count: usize) -> Result<Vec<OwnedFd>, BadFrame> {
+        let first = self.offset + end as u64 + 1;
+        let mut claimed = Vec::with_capacity(count);
+        for place in first..first + count as u64 {
+            while self.fds.front().is_some_and(|(at, _)| *at < place) {
+                self.fds.pop_front();
+            }
+            let front = self.fds.front().is_some_and(|(at, _)| *at == place);
+            let fd = if front { self.fds.pop_front() } else { None };
+            claimed.push(fd.ok_or(BadFrame::NoFd)?.1);
+        }
+        let end = first - 1 + count as u64;
+        while self.fds.front().is_some_and(|(at, _)| *at <= end) {
+            self.fds.pop_front();
+        }
+        Ok(claimed)
+    }
+}
+
+/// Where the message at the head of `bytes` lies; `None` until enough of it is there to tell.
+fn extent(bytes: &[u8]) -> Result<Option<Extent>, BadFrame> {
+    let Some(word) = bytes.first_chunk::<LENGTH>() else { return Ok(None) };
+    let word = u32::from_be_bytes(*word);
+    let length = packet::length(word).ok_or(BadFrame::Length(word))?;
+    let Some(message) = bytes.get(LENGTH..LENGTH + length) else { return Ok(None) };
+    let mut input = xdr::Decoder::new(message);
+    let header = Header::decode(&mut input).map_err(|_| BadFrame::Header)?;
+    let fds = if header.kind.has_fds() { u32::decode(&mut input).map_err(|_| BadFrame::Header)? } else { 0 };
+    if fds > MAX_FDS {
+        return Err(BadFrame::Fds(fds));
+    }
+    let payload_at = LENGTH + length - input.rest().len();
+    Ok(Some(Extent { header, payload_at, end: LENGTH + length, fds: fds as usize }))
+}

@@ -1,0 +1,40 @@
+//! Every limit of the front in one place, and why it is what it is.
+
+use std::time::Duration;
+
+/// Calls of one connection that are not answered yet; libvirtd's `max_client_requests`. Beyond it the connection is
+/// not read.
+pub(crate) const CALLS_MAX: usize = 5;
+
+/// Bytes that may wait for a client that does not read. Events have no other brake: a client this far behind is gone.
+pub(crate) const UNSENT_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Calls that may be slow at work at the same time in the whole daemon.
+pub(crate) const SLOW_CALLS: usize = 64;
+
+/// A slow call that takes longer waits for something; it gives its place to others.
+pub(crate) const SLOW_CALL_TURN: Duration = Duration::from_millis(100);
+
+/// Callbacks that one connection may register.
+pub(crate) const CALLBACKS_MAX: usize = 4096;
+
+/// How long connections may take to end when the daemon stops.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// One read takes so much at most.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Messages that one write takes at most.
+pub(crate) const FRAMES_PER_WRITE: usize = 32;
+
+/// Messages on their way beyond which the client is not read.
+pub(crate) const SENDING_MAX: usize = 64;
+
+/// A buffer up to this size is kept for the next message; a larger one is given back.
+pub(crate) const SPARE_BYTES: usize = 4 * 1024;
+
+/// Time without a message from the client after which it is pinged (if it asked for that), as libvirtd's default.
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Pings without an answer after which the connection is closed, as libvirtd's default.
+pub(crate) const KEEPALIVE_COUNT: u32 = 5;

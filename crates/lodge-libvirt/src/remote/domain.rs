@@ -1,0 +1,3 @@
+//! Procedures of domains, by topic.
+
+pub(crate) mod lookup;

@@ -1,0 +1,60 @@
+//! Registering for events, and no longer.
+
+use lodge_wire::remote as wire;
+
+use crate::call::Call;
+use crate::event::{Class, Only, Subject};
+use crate::fault::{Fault, Origin};
+
+/// A family's register and deregister procedures.
+macro_rules! family {
+    ($register:ident($args:ident -> $ret:ident), $deregister:ident($gone:ident),
+     $class:ident, $events:literal, $word:literal, $object:ident => $subject:expr) => {
+        pub(crate) async fn $register(call: &Call, args: wire::$args) -> Result<wire::$ret, Fault> {
+            if !(0..$events).contains(&args.event_id) {
+                let text = format!(concat!("unsupported ", $word, "event ID {}"), args.event_id);
+                return Err(Fault::internal(Origin::Rpc, text));
+            }
+            let only = Only { subject: args.$object.map($subject), monitor: None };
+            let session = call.session();
+            let callback_id = call.server().hub().register(session, Class::$class, args.event_id, only)?;
+            Ok(wire::$ret { callback_id })
+        }
+
+        pub(crate) async fn $deregister(call: &Call, args: wire::$gone) -> Result<(), Fault> {
+            let known = call.server().hub().deregister(call.session(), Class::$class, args.callback_id);
+            known.then_some(()).ok_or_else(|| {
+                Fault::internal(
+                    Origin::Rpc,
+                    format!("{} event callback {} not registered", $word.trim_end(), args.callback_id),
+                )
+            })
+        }
+    };
+}
+
+family!(
+    register_domain(ConnectDomainEventCallbackRegisterAnyArgs -> ConnectDomainEventCallbackRegisterAnyRet),
+    deregister_domain(ConnectDomainEventCallbackDeregisterAnyArgs),
+    Domain, 28, "domain ", dom => |dom: wire::Domain| Subject::Uuid(dom.uuid)
+);
+family!(
+    register_network(ConnectNetworkEventRegisterAnyArgs -> ConnectNetworkEventRegisterAnyRet),
+    deregister_network(ConnectNetworkEventDeregisterAnyArgs),
+    Network, 2, "network ", net => |net: wire::Network| Subject::Uuid(net.uuid)
+);
+family!(
+    register_pool(ConnectStoragePoolEventRegisterAnyArgs -> ConnectStoragePoolEventRegisterAnyRet),
+    deregister_pool(ConnectStoragePoolEventDeregisterAnyArgs),
+    Pool, 2, "storage pool ", pool => |pool: wire::StoragePool| Subject::Uuid(pool.uuid)
+);
+family!(
+    register_node_device(ConnectNodeDeviceEventRegisterAnyArgs -> ConnectNodeDeviceEventRegisterAnyRet),
+    deregister_node_device(ConnectNodeDeviceEventDeregisterAnyArgs),
+    NodeDevice, 2, "node device ", dev => |dev: wire::NodeDevice| Subject::Name(dev.name)
+);
+family!(
+    register_secret(ConnectSecretEventRegisterAnyArgs -> ConnectSecretEventRegisterAnyRet),
+    deregister_secret(ConnectSecretEventDeregisterAnyArgs),
+    Secret, 2, "secret ", secret => |secret: wire::Secret| Subject::Uuid(secret.uuid)
+);

@@ -1,0 +1,160 @@
+//! One connection's state: who it is, what it opened, what it asked to be told.
+//!
+//! ```text
+//!  connected ──login──▶ authenticated ──CONNECT_OPEN──▶ open ──CONNECT_CLOSE, or the client goes──▶ gone
+//! ```
+//!
+//! Small facts behind one lock that is held for a few instructions. Deliberately absent: calls at work (their own
+//! tasks) and bytes (`connection.rs`).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use lodge_engine::Caller;
+
+use crate::door::Door;
+use crate::fault::{Code, Fault, Origin};
+use crate::outbox::Outbox;
+
+/// A connection, as its calls see it.
+pub struct Session {
+    id: u64,
+    door: Door,
+    connected: SystemTime,
+    outbox: Arc<Outbox>,
+    state: Mutex<State>,
+    /// The client asked to be pinged when it is silent.
+    keepalive: AtomicBool,
+}
+
+struct State {
+    authenticated: bool,
+    caller: Caller,
+    opened: Option<Opened>,
+    close_callback: bool,
+}
+
+/// What CONNECT_OPEN opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The URI, as CONNECT_GET_URI tells it.
+    pub uri: String,
+    /// It may only look.
+    pub read_only: bool,
+}
+
+impl Session {
+    pub(crate) fn new(id: u64, door: Door, outbox: Arc<Outbox>) -> Self {
+        let state = State {
+            authenticated: door.logins.is_empty(),
+            caller: door.caller(),
+            opened: None,
+            close_callback: false,
+        };
+        Self {
+            id,
+            door,
+            connected: SystemTime::now(),
+            outbox,
+            state: Mutex::new(state),
+            keepalive: AtomicBool::new(false),
+        }
+    }
+
+    /// Its number, never used twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How it came in.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Since when.
+    pub fn connected(&self) -> SystemTime {
+        self.connected
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> Caller {
+        self.lock().caller.clone()
+    }
+
+    /// Whether it may call more than what leads to a login.
+    pub fn is_authenticated(&self) -> bool {
+        self.lock().authenticated
+    }
+
+    /// The login went well. A caller given here is who asks from now on.
+    pub fn authenticate(&self, caller: Option<Caller>) {
+        let mut state = self.lock();
+        state.authenticated = true;
+        if let Some(caller) = caller {
+            state.caller = caller;
+        }
+    }
+
+    /// What was opened.
+    pub fn opened(&self) -> Option<Opened> {
+        self.lock().opened.clone()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().opened.is_some()
+    }
+
+    /// Opens; a second time is refused.
+    pub(crate) fn open(&self, opened: Opened) -> Result<(), Fault> {
+        let mut state = self.lock();
+        if state.opened.is_some() {
+            return Err(Fault::internal(Origin::Rpc, "connection already open"));
+        }
+        state.caller.read_only |= opened.read_only;
+        state.opened = Some(opened);
+        Ok(())
+    }
+
+    /// Whether nothing may be changed here: by the door, or by the flag of CONNECT_OPEN.
+    pub fn is_read_only(&self) -> bool {
+        self.lock().caller.read_only
+    }
+
+    /// Notes that the client wants to know when the daemon loses its guests' host: that does not happen here.
+    pub(crate) fn set_close_callback(&self, wanted: bool) -> Result<(), Fault> {
+        let mut state = self.lock();
+        if state.close_callback == wanted {
+            let text = if wanted {
+                "A close callback is already registered"
+            } else {
+                "No close callback registered"
+            };
+            return Err(Fault::new(Code::OperationInvalid, Origin::Rpc, text));
+        }
+        state.close_callback = wanted;
+        Ok(())
+    }
+
+    /// The client answers pings.
+    pub(crate) fn set_keepalive(&self) {
+        self.keepalive.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keepalive(&self) -> bool {
+        self.keepalive.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Ends the connection.
+    pub fn disconnect(&self) {
+        self.outbox.close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

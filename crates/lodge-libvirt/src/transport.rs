@@ -1,0 +1,150 @@
+//! What carries a connection's bytes: a UNIX socket, which carries descriptors too, or any other stream.
+//!
+//! Descriptors: libvirt sends each with a byte of its own behind the message. The kernel ends a read at the last byte
+//! that came with descriptors (unix(7): ancillary data is a barrier), so a whole buffer can be read at once and each
+//! descriptor still belongs to the last byte of its read.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
+
+/// The kernel gives no more descriptors with one read (`SCM_MAX_FD`).
+const FDS_PER_READ: usize = 253;
+
+/// A connection's two directions.
+pub trait Transport: Send + 'static {
+    /// Reads into `buffer`. Descriptors that came with the last byte read are added to `fds`. 0 is the end.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `parts`, the first first.
+    fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Sends what a layer above the socket still holds.
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends one descriptor with one byte.
+    fn poll_send_fd(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Whether descriptors can be passed.
+    fn passes_fds(&self) -> bool {
+        false
+    }
+}
+
+impl Transport for UnixStream {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let mut outcome = None;
+            let waited = self.try_io(Interest::READABLE, || {
+                let got = receive(self, buffer, fds);
+                let emptied = matches!(got, Ok((count, plain)) if plain && count > 0 && count < buffer.len());
+                outcome = Some(got.map(|(count, _)| count));
+                match outcome.as_ref() {
+                    Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // A short read has emptied the socket: said in the same breath, that saves a read that finds
+                    // nothing, and what arrives in between is not missed.
+                    _ if emptied => {}
+                    _ => return Ok(()),
+                }
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            match (outcome, waited) {
+                (Some(Err(error)), _) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Some(outcome), _) => return Poll::Ready(outcome),
+                // Not ready after all.
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(Pin::new(self), cx, parts)
+    }
+
+    fn poll_send_fd(&mut self, cx: &mut Context<'_>, fd: BorrowedFd<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.try_io(Interest::WRITABLE, || send_fd(self, fd)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn passes_fds(&self) -> bool {
+        true
+    }
+}
+
+/// One read; also says whether it came without descriptors.
+fn receive(socket: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<(usize, bool)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_READ))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let got = rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let before = fds.len();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    Ok((got.bytes, fds.len() == before))
+}
+
+fn send_fd(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Any other stream: TCP, TLS, a pipe of a test. No descriptors.
+#[derive(Debug)]
+pub struct Plain<T>(pub T);
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for Plain<T> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        _: &mut Vec<OwnedFd>,
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, parts)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+}
