@@ -30,7 +30,7 @@ impl Places {
     pub fn of_this_process() -> Self {
         let var = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-        let runtime = var("XDG_RUNTIME_DIR").or_else(|| Some(cache()?.join("lodge/run")));
+        let runtime = var("XDG_RUNTIME_DIR").or_else(cache);
         Self { system: Path::new("/").join(SOCKET), session: runtime.map(|dir| dir.join("lodge/lodge.sock")) }
     }
 }

@@ -22,5 +22,5 @@ mod store;
 
 pub use db::{Db, DbError};
 pub use definitions::{Collection, DefinitionError, Definitions};
-pub use root::{Root, RootError};
+pub use root::{Root, RootError, Scope};
 pub use store::{Store, StoreError};

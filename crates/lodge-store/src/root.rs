@@ -128,6 +128,29 @@ impl Root {
         format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
     }
 
+    /// `etc/libvirt`: the files that libvirt's daemons are configured by.
+    pub fn libvirt_configuration(&self) -> PathBuf {
+        self.etc_libvirt.clone()
+    }
+
+    /// `etc/pki`: certificates, where libvirt has them. A user's session has the host's.
+    pub fn pki(&self) -> PathBuf {
+        match self.scope {
+            Scope::User => PathBuf::from("/etc/pki"),
+            Scope::System | Scope::Directory => self.identity.join("etc/pki"),
+        }
+    }
+
+    /// `etc/lodge`: what is configured of Lodge alone.
+    pub fn configuration(&self) -> PathBuf {
+        self.etc_libvirt.parent().unwrap_or(&self.identity).join("lodge")
+    }
+
+    /// `run/libvirt`: libvirt's sockets.
+    pub fn libvirt_run(&self) -> PathBuf {
+        self.run_libvirt.clone()
+    }
+
     /// `etc/libvirt/qemu`: domains' definitions.
     pub fn domains(&self) -> PathBuf {
         self.etc_libvirt.join("qemu")

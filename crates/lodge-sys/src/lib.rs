@@ -2,10 +2,12 @@
 //!
 //! One function per call, no policy, no logging. What to do with an answer is the caller's matter.
 
+pub mod activation;
 pub mod cgroup;
 pub mod fs;
 pub mod kvm;
 pub mod packet;
+pub mod peer;
 pub mod process;
 pub mod pty;
 pub mod sandbox;

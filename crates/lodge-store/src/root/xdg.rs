@@ -32,7 +32,8 @@ impl Xdg {
             config: of_home("XDG_CONFIG_HOME", ".config")?,
             data: of_home("XDG_DATA_HOME", ".local/share")?,
             state: of_home("XDG_STATE_HOME", ".local/state")?,
-            runtime: var("XDG_RUNTIME_DIR").unwrap_or_else(|| cache.join("lodge/run")),
+            // Where there is none, libvirt's clients look for a session's sockets in `~/.cache/libvirt`.
+            runtime: var("XDG_RUNTIME_DIR").unwrap_or_else(|| cache.clone()),
             cache,
         })
     }
