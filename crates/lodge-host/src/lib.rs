@@ -10,10 +10,12 @@
 //!
 //! Deliberately absent: repairs. Each finding says the next step; the person takes it.
 
+pub mod cpu;
 mod facts;
 mod gather;
 mod judge;
 mod kvm;
+pub mod node;
 mod report;
 
 pub use facts::{

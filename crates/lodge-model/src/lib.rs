@@ -12,11 +12,13 @@
 extern crate self as lodge_model;
 
 mod bytes;
+pub mod cpu;
 pub mod domain;
 mod fault;
 mod id;
 mod kind;
 mod mac;
+pub mod markup;
 mod name;
 pub mod network;
 pub mod storage;

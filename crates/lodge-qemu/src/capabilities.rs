@@ -7,6 +7,7 @@
 
 mod cache;
 mod probe;
+mod processor;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::probe::ProbeError;
 pub(crate) use self::probe::Throwaway;
+pub use self::processor::Processor;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
 
 /// The answers of one binary.

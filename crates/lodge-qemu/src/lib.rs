@@ -22,7 +22,7 @@ mod stop;
 mod vmm;
 
 pub use adopt::{AdoptError, adopt};
-pub use capabilities::{Capabilities, ProbeError, debian_package_of};
+pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,

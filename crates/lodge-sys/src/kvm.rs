@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+mod facts;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+pub use facts::{Facts, facts};
 
 /// The hidden argument that makes the program a probe.
 pub const PROBE_ARGUMENT: &str = "__kvm-probe";

@@ -83,7 +83,7 @@ impl ProbeError {
 /// A QEMU started for a question.
 pub(crate) struct Throwaway {
     pub(crate) monitor: Monitor,
-    output: std::fs::File,
+    pub(super) output: std::fs::File,
     _process: Killed,
 }
 
@@ -135,7 +135,7 @@ impl Throwaway {
     }
 }
 
-fn failed(binary: &Path, mut output: &std::fs::File, source: MonitorError) -> ProbeError {
+pub(super) fn failed(binary: &Path, mut output: &std::fs::File, source: MonitorError) -> ProbeError {
     use std::io::{Read, Seek};
     let mut text = String::new();
     let _ = output.rewind().and_then(|()| output.take(2000).read_to_string(&mut text));
