@@ -115,6 +115,8 @@ macro_rules! from_resources {
 from_resources!(
     lodge_build::BuildError,
     lodge_domain::DomainError,
+    lodge_host::HostError,
+    lodge_host::node::NodeError,
     lodge_network::NetworkError,
     lodge_qemu::agent::AgentError,
     lodge_storage::StorageError,

@@ -1,5 +1,7 @@
 //! What is told of the host and the daemon.
 
+use std::sync::Arc;
+
 use lodge_api::{AcceleratorView, HostReport, HostView, SpeedView, Version};
 use lodge_model::Kind;
 
@@ -9,7 +11,55 @@ use crate::{
     view::unix_ms,
 };
 
+/// The host's own answers: what is asked of it, not of guests.
+pub(crate) fn known(
+    root: &lodge_store::Root,
+    qemu: &Arc<lodge_qemu::Capabilities>,
+    kvm: bool,
+) -> Arc<lodge_host::Host> {
+    let settings = root.domains().with_file_name("libvirtd.conf");
+    let uuid = lodge_host::host_uuid(&settings, &root.state().join("host-uuid"));
+    Arc::new(lodge_host::Host::new(uuid, Arc::clone(qemu), kvm))
+}
+
 impl Engine {
+    /// What the host tells of itself; all may look.
+    pub fn host_facts(&self, _caller: &Caller) -> Arc<lodge_host::Host> {
+        Arc::clone(&self.host)
+    }
+
+    /// QEMU's version as libvirt counts: 10.0.2 is 10000002; `None`: there is no QEMU.
+    pub fn hypervisor_version(&self, _caller: &Caller) -> Option<u64> {
+        let version = &self.capabilities.version;
+        let number = u64::from(version.major) * 1_000_000 + u64::from(version.minor) * 1000;
+        self.capabilities.is_present().then(|| number + u64::from(version.micro))
+    }
+
+    /// Changes how the kernel merges equal pages of guests.
+    pub fn set_memory_merging(&self, caller: &Caller, settings: &[(String, u64)]) -> Result<()> {
+        caller.may_change()?;
+        Ok(self.host.node().set_merging(settings)?)
+    }
+
+    /// Makes pools of huge pages this large, or larger by so many: size in KiB and count of each, in each of the cells.
+    pub fn set_huge_pages(
+        &self,
+        caller: &Caller,
+        pages: &[(u32, u64)],
+        cells: &[Option<u32>],
+        add: bool,
+    ) -> Result<u32> {
+        caller.may_change()?;
+        let mut changed = 0;
+        for cell in cells {
+            for (kib, count) in pages {
+                self.host.node().set_pages(*cell, *kib, *count, add)?;
+                changed += 1;
+            }
+        }
+        Ok(changed)
+    }
+
     /// Which daemon this is.
     pub async fn version(&self, _caller: &Caller) -> Result<Version> {
         Ok(Version {

@@ -41,3 +41,5 @@ pub use event::{Events, Missed};
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, Snapshot};
 pub use lodge_network::{NetworkEvent, NetworkHappening};
 pub use open::{Config, Engine};
+
+pub use lodge_host::{self as host_facts, Host, HostError};

@@ -54,6 +54,7 @@ pub struct State {
     pub(crate) feed: Feed,
     pub(crate) followers: Followers,
     pub(crate) consoles: Consoles,
+    pub(crate) host: Arc<lodge_host::Host>,
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
@@ -102,6 +103,7 @@ impl Engine {
         .await?;
         known.set(domains.clone());
         let followers = Followers::new(accelerator.speed);
+        let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let state = State {
             store,
             domains,
@@ -111,6 +113,7 @@ impl Engine {
             feed,
             followers,
             consoles: Consoles::default(),
+            host,
             accelerator,
             capabilities,
             started: SystemTime::now(),

@@ -8,20 +8,32 @@
 //! [`check`] is `lodge host check`; [`kvm_verdict`] is what a start of a guest asks. Nothing here changes the host,
 //! and nothing here fails: what cannot be found out is itself a finding.
 //!
+//! Beside that, [`Host`] answers what libvirt's clients ask of a host: `capabilities`, `domcapabilities`, processors
+//! by name ([`cpu`]), memory and processors by place ([`node`]).
+//!
 //! Deliberately absent: repairs. Each finding says the next step; the person takes it.
 
+mod capabilities;
 pub mod cpu;
+mod domain_capabilities;
 mod facts;
+mod firmware;
 mod gather;
+mod host;
+mod identity;
 mod judge;
 mod kvm;
 pub mod node;
 mod report;
 
+pub use capabilities::HostDocument;
+pub use domain_capabilities::{DomainDocument, host_model, known_models};
 pub use facts::{
     Cgroups, Cpu, Disk, Facts, Firewall, Hypervisor, Memory, Module, Modules, OtherManagers, Passthrough,
     Qemu, System,
 };
+pub use host::{GuestSort, Host, HostError};
+pub use identity::host_uuid;
 pub use judge::judge;
 pub use kvm::{KvmVerdict, kvm_verdict, probe_main};
 /// The hidden argument that makes the program the probe's child.

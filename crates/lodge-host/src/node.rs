@@ -165,6 +165,11 @@ impl Node {
         memory::figure(&text, name).unwrap_or_default()
     }
 
+    /// Whether devices can be given to guests safely: the kernel has groups of them.
+    pub fn has_iommu(&self) -> bool {
+        fs::read_dir(self.path("/sys/kernel/iommu_groups")).is_ok_and(|mut groups| groups.next().is_some())
+    }
+
     /// Processors that are on.
     pub fn online(&self) -> Vec<u32> {
         let list = self.text("/sys/devices/system/cpu/online").unwrap_or_default();

@@ -52,9 +52,8 @@ fn bits_of(cpu: &CpuDescription, policy: Option<FeaturePolicy>) -> Result<Bits, 
         match (policy, own) {
             (None | Some(Require), None) | (None, Some(Force | Require)) => bits.add(feature),
             (None, Some(Disable | Forbid)) => bits.remove(feature),
-            (None, Some(Optional)) => {}
             (Some(policy), own) if *own == Some(policy) => bits.add(feature),
-            (Some(_), _) => {}
+            (Some(_), _) | (None, Some(Optional)) => {}
         }
     }
     Ok(bits)
@@ -124,11 +123,10 @@ pub fn baseline(cpus: &[CpuDescription], ground: &Ground<'_>) -> Result<CpuDescr
     if let Some(unknown) = vendor.as_deref().filter(|vendor| !is_vendor(vendor)) {
         return refuse(format!("Unknown CPU vendor {unknown}"));
     }
-    let mut name = first.model.as_deref();
+    let mut names: Vec<&str> = cpus.iter().filter_map(|cpu| cpu.model.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
     for cpu in others {
-        if name != cpu.model.as_deref() {
-            name = None;
-        }
         let model = model_of(cpu)?;
         if let (Some(own), Some(models)) = (&cpu.vendor, model.vendor)
             && own != models
@@ -138,13 +136,12 @@ pub fn baseline(cpus: &[CpuDescription], ground: &Ground<'_>) -> Result<CpuDescr
         tell_vendor &= cpu.vendor.is_some();
         let its = cpu.vendor.as_deref().or(model.vendor);
         match (&vendor, its) {
-            (_, None) => {}
             (None, Some(its)) if !is_vendor(its) => return refuse(format!("Unknown CPU vendor {its}")),
             (None, Some(its)) => vendor = Some(its.to_owned()),
             (Some(vendor), Some(its)) if vendor != its => {
                 return refuse("CPU vendors do not match".to_owned());
             }
-            (Some(_), Some(_)) => {}
+            (_, None) | (Some(_), Some(_)) => {}
         }
         bits = bits.and(&bits_of(cpu, None)?);
     }
@@ -155,9 +152,9 @@ pub fn baseline(cpus: &[CpuDescription], ground: &Ground<'_>) -> Result<CpuDescr
         return refuse("CPUs are incompatible".to_owned());
     }
     let question =
-        Question { bits, vendor: vendor.as_deref(), signature: None, known: ground.known, preferred: name };
+        Question { bits, vendor: vendor.as_deref(), signature: None, known: ground.known, preferred: &names };
     let choice = decode(&question, Wanted::Guest).ok_or(CpuError::NoFit)?;
-    let fallback = if Some(choice.model.name) == name { "forbid" } else { "allow" };
+    let fallback = if names == [choice.model.name] { "forbid" } else { "allow" };
     let is_fixed = |name: &str| table().own_feature(name).is_some_and(|feature| feature.fixed);
     let mut features = choice.features;
     features.retain(|(name, _)| !ground.migratable || !is_fixed(name));
@@ -192,4 +189,67 @@ fn expand(model: &Model, difference: Features) -> Features {
 
 fn is_vendor(name: &str) -> bool {
     matches!(name, "Intel" | "AMD" | "Hygon")
+}
+
+#[cfg(test)]
+mod tests {
+    use lodge_model::cpu::CpuKind;
+
+    use super::*;
+
+    fn host(model: &str, features: &[&str]) -> CpuDescription {
+        let features: String = features.iter().map(|name| format!("<feature name='{name}'/>")).collect();
+        let text = format!("<cpu><arch>x86_64</arch><model>{model}</model>{features}</cpu>");
+        CpuDescription::parse(&text, CpuKind::Host).expect("a description")
+    }
+
+    fn model_of_baseline(cpus: &[CpuDescription]) -> (String, Vec<String>) {
+        let told = baseline(cpus, &Ground::default()).expect("something in common");
+        let spell = |(name, policy): &(String, Option<FeaturePolicy>)| match policy {
+            Some(FeaturePolicy::Disable) => format!("-{name}"),
+            _ => format!("+{name}"),
+        };
+        (told.model.clone().expect("a model"), told.features.iter().map(spell).collect())
+    }
+
+    /// What libvirt 11.3 answers to the same descriptions.
+    #[test]
+    fn baselines_are_those_of_libvirt() {
+        let of = |cpus: &[CpuDescription]| model_of_baseline(cpus);
+        assert_eq!(of(&[host("Haswell", &[])]), ("Haswell".to_owned(), vec![]));
+        assert_eq!(
+            of(&[host("KnightsMill-v1", &["rdrand"]), host("Opteron_G3-v1", &["bus-lock-detect"])]),
+            ("kvm64".to_owned(), ["+popcnt", "+lahf_lm", "+abm", "+rdtscp"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            of(&[host("n270", &[]), host("Nehalem-IBRS", &[]), host("Icelake-Server-v2", &["svm", "ss"])]),
+            ("n270".to_owned(), ["-monitor", "-vme"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            of(&[host("pentium3", &["cmt", "vmx-invept-single-context"])]),
+            ("pentium3".to_owned(), vec!["+vmx-invept-single-context".to_owned()])
+        );
+        let refused = baseline(&[host("nope", &[])], &Ground::default());
+        assert_eq!(refused, Err(CpuError::UnknownModel("nope".to_owned())));
+    }
+
+    #[test]
+    fn a_comparison_says_what_is_missing() {
+        let own = host("Haswell-noTSX", &["hypervisor"]);
+        let against = |text: &str| {
+            compare(&own, &CpuDescription::parse(text, CpuKind::Unsaid).expect("a description"))
+                .expect("compared")
+        };
+        let lacking = "<cpu match='exact'><model>Haswell</model></cpu>";
+        let why = "Host CPU does not provide required features: hle, rtm".to_owned();
+        assert_eq!(against(lacking), (Comparison::Incompatible, Some(why)));
+        assert_eq!(against("<cpu match='exact'><model>Westmere</model></cpu>"), (Comparison::Superset, None));
+        let same = "<cpu match='exact'><model>Haswell-noTSX</model><feature policy='require' name='hypervisor'/></cpu>";
+        assert_eq!(against(same), (Comparison::Identical, None));
+        let strict = "<cpu match='strict'><model>Haswell-noTSX</model></cpu>";
+        assert_eq!(against(strict).0, Comparison::Incompatible);
+        let forbid = "<cpu match='exact'><model>Westmere</model><feature policy='forbid' name='avx'/></cpu>";
+        let why = "Host CPU provides forbidden features: avx".to_owned();
+        assert_eq!(against(forbid), (Comparison::Incompatible, Some(why)));
+    }
 }

@@ -4,6 +4,18 @@ use lodge_model::cpu::FeaturePolicy;
 
 use super::table::{Bits, Model, table};
 
+/// Features that QEMU has no switch for: no guest is told to have or lack them.
+const NOT_FOR_GUESTS: [&str; 8] = [
+    "cmt",
+    "mbm_total",
+    "mbm_local",
+    "osxsave",
+    "ospke",
+    "vmx-ept-uc",
+    "vmx-ept-wb",
+    "vmx-invvpid-single-context",
+];
+
 /// For whom a model is sought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -33,8 +45,8 @@ pub struct Question<'a> {
     pub signature: Option<(u32, u32, u32)>,
     /// Only these models; `None`: all.
     pub known: Option<&'a [KnownModel]>,
-    /// This model, if it can be.
-    pub preferred: Option<&'a str>,
+    /// A single one: this model, if it can be. Several: these are better than others with more to be switched off.
+    pub preferred: &'a [&'a str],
 }
 
 /// The answer: a model, and the difference.
@@ -67,18 +79,27 @@ pub fn decode(question: &Question<'_>, wanted: Wanted) -> Option<Choice> {
         if of_another || !admitted {
             continue;
         }
-        let Some(choice) = describe(&question.bits, model, known, wanted) else { continue };
-        if question.preferred == Some(model.name) {
+        let Some(mut choice) = describe(&question.bits, model, known, wanted) else { continue };
+        let preferred = question.preferred.contains(&model.name);
+        if preferred && question.preferred.len() == 1 {
+            drop_unsaid(&mut choice.features);
             return Some(choice);
         }
-        if best.as_ref().is_none_or(|best| is_better(&choice, best, question.signature)) {
+        if best.as_ref().is_none_or(|best| is_better(&choice, best, question.signature, preferred)) {
             best = Some(choice);
         }
+    }
+    if let Some(best) = best.as_mut().filter(|_| wanted == Wanted::Guest) {
+        drop_unsaid(&mut best.features);
     }
     best
 }
 
-fn is_better(choice: &Choice, best: &Choice, signature: Option<(u32, u32, u32)>) -> bool {
+fn drop_unsaid(features: &mut Vec<(String, Option<FeaturePolicy>)>) {
+    features.retain(|(name, _)| !NOT_FOR_GUESTS.contains(&name.as_str()));
+}
+
+fn is_better(choice: &Choice, best: &Choice, signature: Option<(u32, u32, u32)>, preferred: bool) -> bool {
     if let Some((family, model, stepping)) = signature {
         let stands = |choice: &Choice| {
             choice.model.signatures.iter().any(|signature| signature.matches(family, model, stepping))
@@ -89,11 +110,18 @@ fn is_better(choice: &Choice, best: &Choice, signature: Option<(u32, u32, u32)>)
             (true, true) | (false, false) => {}
         }
     }
-    let off = |choice: &Choice| {
-        choice.features.iter().filter(|(_, policy)| *policy == Some(FeaturePolicy::Disable)).count()
-    };
-    let (mine, other) = (choice.features.len(), best.features.len());
-    mine < other || (mine == other && off(choice) < off(best))
+    let ((mine, off), (other, other_off)) = (weight(choice), weight(best));
+    mine < other || ((mine == other || preferred) && off < other_off)
+}
+
+/// How far a model is from the features: in all, and by what is to be switched off. A guest may trip over a feature
+/// that its model has and it has not, so each of these weighs more than the one before, beginning with 2. Of those,
+/// only the first half counts so: that is how libvirt counts, and its choices are kept in guests' documents.
+fn weight(choice: &Choice) -> (usize, usize) {
+    let is_off = |(_, policy): &&(String, Option<FeaturePolicy>)| *policy == Some(FeaturePolicy::Disable);
+    let counted = choice.features.iter().filter(is_off).count().div_ceil(2);
+    let penalty = (2..2 + counted).sum();
+    (choice.features.len() - counted + penalty, penalty)
 }
 
 /// `bits` told as `model` and a difference.

@@ -1,0 +1,314 @@
+//! `domcapabilities`: what a guest of one machine type can be made of. libvirt's document.
+//!
+//! The lists name what a start of Lodge's accepts *and* this QEMU has; what only one of the two knows is left out, so
+//! that a client which asks first is never refused later.
+
+use lodge_model::cpu::CpuDescription;
+use lodge_model::markup::Markup;
+use lodge_qemu::{Capabilities, Processor};
+
+use crate::cpu::{KnownModel, Question, Wanted, decode, table};
+use crate::firmware::{firmwares, without_descriptor};
+
+/// What the document is made of.
+#[derive(Debug)]
+pub struct DomainDocument<'a> {
+    /// The QEMU.
+    pub qemu: &'a Capabilities,
+    /// What it gives of the processor under the accelerator asked for.
+    pub processor: &'a Processor,
+    /// The machine type, by its full name.
+    pub machine: &'a str,
+    /// `kvm`; otherwise `qemu`.
+    pub kvm: bool,
+    /// Most vcpus.
+    pub vcpus_max: u32,
+    /// Bits of the host's physical addresses.
+    pub address_bits: Option<u32>,
+}
+
+/// The models as a decoder is to know them.
+pub fn known_models(processor: &Processor) -> Vec<KnownModel> {
+    let known = |model: &lodge_qemu::qmp::CpuModel| KnownModel {
+        name: model.name.clone(),
+        blockers: blockers(model.unavailable_features.as_deref().unwrap_or_default()),
+    };
+    processor.models.iter().filter(|model| table().model(&model.name).is_some()).map(known).collect()
+}
+
+/// The nearest model to the fullest processor a guest can have.
+pub fn host_model(processor: &Processor) -> Option<CpuDescription> {
+    let mut bits = crate::cpu::Bits::empty();
+    for feature in processor.features.iter().filter_map(|name| table().feature(name)) {
+        bits.add(feature);
+    }
+    let vendor = processor.vendor.as_deref().and_then(short_vendor);
+    let known = known_models(processor);
+    let question =
+        Question { bits, vendor, signature: processor.signature, known: Some(&known), preferred: &[] };
+    let choice = decode(&question, Wanted::Guest)?;
+    Some(CpuDescription {
+        guest: true,
+        mode: Some("custom".to_owned()),
+        matching: Some("exact".to_owned()),
+        model: Some(choice.model.name.to_owned()),
+        fallback: Some("forbid".to_owned()),
+        vendor: vendor.map(str::to_owned),
+        features: choice.features,
+        ..CpuDescription::default()
+    })
+}
+
+fn short_vendor(name: &str) -> Option<&'static str> {
+    match name {
+        "GenuineIntel" => Some("Intel"),
+        "AuthenticAMD" => Some("AMD"),
+        "HygonGenuine" => Some("Hygon"),
+        _ => None,
+    }
+}
+
+/// libvirt's names of what QEMU cannot give, each once, in the order of the alphabet.
+fn blockers(names: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = names
+        .iter()
+        .map(|name| table().feature(name).map_or_else(|| name.clone(), |feature| feature.name.to_owned()))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+impl DomainDocument<'_> {
+    /// The text.
+    pub fn to_xml(&self) -> String {
+        let mut text = Markup::new();
+        text.start("domainCapabilities", &[]);
+        text.leaf("path", &[], self.qemu.binary.display());
+        text.leaf("domain", &[], if self.kvm { "kvm" } else { "qemu" });
+        text.leaf("machine", &[], self.machine);
+        text.leaf("arch", &[], "x86_64");
+        text.empty("vcpu", &[("max", &self.vcpus_max)]);
+        text.empty("iothreads", &[("supported", &"yes")]);
+        self.firmware(&mut text);
+        self.cpu(&mut text);
+        text.start("memoryBacking", &[("supported", &"yes")]);
+        choices(&mut text, "sourceType", &["anonymous", "memfd"]);
+        text.end();
+        self.devices(&mut text);
+        features(&mut text, self.kvm);
+        text.finish()
+    }
+
+    fn firmware(&self, text: &mut Markup) {
+        let found = firmwares("x86_64", self.machine);
+        let mut kinds = Vec::new();
+        if found.iter().any(|firmware| !firmware.uefi) {
+            kinds.push("bios");
+        }
+        if found.iter().any(|firmware| firmware.uefi) {
+            kinds.push("efi");
+        }
+        text.start("os", &[("supported", &"yes")]);
+        choices(text, "firmware", &kinds);
+        text.start("loader", &[("supported", &"yes")]);
+        let paths: Vec<String> = if found.is_empty() {
+            without_descriptor()
+        } else {
+            found.iter().map(|one| one.path.clone()).collect()
+        };
+        for path in paths {
+            text.leaf("value", &[], path);
+        }
+        choices(text, "type", &["rom", "pflash"]);
+        choices(text, "readonly", &["yes", "no"]);
+        let secure = found.iter().any(|firmware| firmware.secure);
+        choices(text, "secure", if secure { &["yes", "no"] } else { &["no"] });
+        text.end();
+        text.end();
+    }
+
+    fn cpu(&self, text: &mut Markup) {
+        text.start("cpu", &[]);
+        if self.kvm {
+            mode(text, "host-passthrough", "hostPassthroughMigratable");
+        } else {
+            text.empty("mode", &[("name", &"host-passthrough"), ("supported", &"no")]);
+        }
+        mode(text, "maximum", "maximumMigratable");
+        match host_model(self.processor) {
+            Some(cpu) => {
+                text.start("mode", &[("name", &"host-model"), ("supported", &"yes")]);
+                text.leaf("model", &[("fallback", &"forbid")], cpu.model.as_deref().unwrap_or_default());
+                if let Some(vendor) = &cpu.vendor {
+                    text.leaf("vendor", &[], vendor);
+                }
+                if let Some(bits) = self.address_bits.filter(|_| self.kvm) {
+                    text.empty("maxphysaddr", &[("mode", &"passthrough"), ("limit", &bits)]);
+                }
+                cpu.write_features(text);
+                text.end();
+            }
+            None => text.empty("mode", &[("name", &"host-model"), ("supported", &"no")]),
+        }
+        self.custom(text);
+        text.end();
+    }
+
+    fn custom(&self, text: &mut Markup) {
+        text.start("mode", &[("name", &"custom"), ("supported", &"yes")]);
+        let mut models: Vec<_> = self.processor.models.iter().collect();
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        for model in models {
+            let Some(known) = table().model(&model.name) else { continue };
+            let usable = match &model.unavailable_features {
+                None => "unknown",
+                Some(lacking) if lacking.is_empty() => "yes",
+                Some(_) => "no",
+            };
+            let vendor = known.vendor.unwrap_or("unknown");
+            let mut attributes: Vec<(&str, &dyn std::fmt::Display)> = vec![("usable", &usable)];
+            if model.deprecated {
+                attributes.push(("deprecated", &"yes"));
+            }
+            attributes.push(("vendor", &vendor));
+            if let Some(canonical) = &model.alias_of {
+                attributes.push(("canonical", canonical));
+            }
+            text.leaf("model", &attributes, &model.name);
+            let lacking = blockers(model.unavailable_features.as_deref().unwrap_or_default());
+            if !lacking.is_empty() {
+                text.start("blockers", &[("model", &model.name)]);
+                for name in lacking {
+                    text.empty("feature", &[("name", &name)]);
+                }
+                text.end();
+            }
+        }
+        text.end();
+    }
+
+    fn devices(&self, text: &mut Markup) {
+        let has = |name: &str| self.qemu.has_device(name);
+        let some = |all: &[(&'static str, bool)]| -> Vec<&'static str> {
+            all.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
+        };
+        let old = self.machine.starts_with("pc-i440fx-");
+        let virtio: &[&str] = &["virtio", "virtio-transitional", "virtio-non-transitional"];
+        text.start("devices", &[]);
+        text.start("disk", &[("supported", &"yes")]);
+        choices(text, "diskDevice", &["disk", "cdrom", "floppy"]);
+        let usb = has("usb-storage");
+        let buses = [("ide", old), ("fdc", true), ("scsi", true), ("virtio", true), ("usb", usb)];
+        let mut buses = some(&buses);
+        buses.extend(some(&[("sata", has("ich9-ahci"))]));
+        choices(text, "bus", &buses);
+        choices(text, "model", virtio);
+        text.end();
+        text.start("graphics", &[("supported", &"yes")]);
+        choices(text, "type", &some(&[("vnc", self.qemu.has_vnc()), ("spice", self.qemu.has_spice())]));
+        text.end();
+        text.start("video", &[("supported", &"yes")]);
+        let kinds = [
+            ("vga", has("VGA")),
+            ("cirrus", has("cirrus-vga")),
+            ("vmvga", has("vmware-svga")),
+            ("qxl", has("qxl")),
+            ("virtio", has("virtio-gpu-pci")),
+            ("none", true),
+            ("bochs", has("bochs-display")),
+            ("ramfb", has("ramfb")),
+        ];
+        choices(text, "modelType", &some(&kinds));
+        text.end();
+        text.empty("hostdev", &[("supported", &"no")]);
+        text.start("rng", &[("supported", &"yes")]);
+        choices(text, "model", virtio);
+        choices(text, "backendModel", &["random", "builtin"]);
+        text.end();
+        text.empty("filesystem", &[("supported", &"no")]);
+        text.empty("tpm", &[("supported", &"no")]);
+        text.start("redirdev", &[("supported", &"yes")]);
+        choices(text, "bus", &some(&[("usb", has("usb-redir"))]));
+        text.end();
+        text.start("channel", &[("supported", &"yes")]);
+        choices(text, "type", &some(&[("pty", true), ("unix", true), ("spicevmc", self.qemu.has_spice())]));
+        text.end();
+        text.empty("crypto", &[("supported", &"no")]);
+        text.start("interface", &[("supported", &"yes")]);
+        choices(text, "backendType", &["default"]);
+        text.end();
+        text.start("panic", &[("supported", &"yes")]);
+        choices(text, "model", &some(&[("isa", has("pvpanic")), ("pvpanic", has("pvpanic-pci"))]));
+        text.end();
+        text.end();
+    }
+}
+
+fn features(text: &mut Markup, kvm: bool) {
+    let all = [
+        ("gic", "no"),
+        ("vmcoreinfo", "yes"),
+        ("genid", "yes"),
+        ("backingStoreInput", "yes"),
+        ("backup", "no"),
+        ("async-teardown", "no"),
+        ("ps2", "yes"),
+        ("sev", "no"),
+        ("sgx", "no"),
+    ];
+    text.start("features", &[]);
+    for (name, supported) in all {
+        text.empty(name, &[("supported", &supported)]);
+    }
+    if kvm {
+        text.start("hyperv", &[("supported", &"yes")]);
+        choices(
+            text,
+            "features",
+            &[
+                "relaxed",
+                "vapic",
+                "spinlocks",
+                "vpindex",
+                "runtime",
+                "synic",
+                "stimer",
+                "reset",
+                "vendor_id",
+                "frequencies",
+                "reenlightenment",
+                "tlbflush",
+                "ipi",
+                "evmcs",
+                "avic",
+                "emsr_bitmap",
+                "xmm_input",
+            ],
+        );
+        text.end();
+    } else {
+        text.empty("hyperv", &[("supported", &"no")]);
+    }
+    text.empty("launchSecurity", &[("supported", &"no")]);
+    text.end();
+}
+
+/// A mode of the processor whose only choice is whether it may move.
+fn mode(text: &mut Markup, name: &str, migratable: &str) {
+    text.start("mode", &[("name", &name), ("supported", &"yes")]);
+    choices(text, migratable, &["on", "off"]);
+    text.end();
+}
+
+/// `<enum name='…'>` with its values.
+fn choices(text: &mut Markup, name: &str, values: &[&str]) {
+    if values.is_empty() {
+        return text.empty("enum", &[("name", &name)]);
+    }
+    text.start("enum", &[("name", &name)]);
+    for value in values {
+        text.leaf("value", &[], value);
+    }
+    text.end();
+}
