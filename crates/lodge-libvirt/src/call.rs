@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lodge_engine::{Caller, Engine};
 use lodge_wire::Facts;
 use lodge_wire::packet::{Header, Kind, Status};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::api;
 use crate::fault::{Code, Fault, Origin};
 use crate::server::Server;
 use crate::session::Session;
+use crate::stream::{Reader, Sink, Source, Stream, Writer};
 
 /// A call at work.
 pub struct Call {
@@ -26,8 +28,12 @@ pub struct Call {
 struct Baggage {
     fds: Vec<OwnedFd>,
     reply_fds: Vec<OwnedFd>,
-    after_reply: Option<Box<dyn FnOnce() + Send>>,
+    after_reply: Option<AfterReply>,
+    stream: Option<Stream>,
 }
+
+/// What is done when a reply is written.
+pub(crate) type AfterReply = Box<dyn FnOnce() + Send>;
 
 impl Call {
     pub(crate) fn new(
@@ -92,6 +98,30 @@ impl Call {
         self.baggage().reply_fds = fds;
     }
 
+    /// Opens a stream with this call's reply, if that is a good one.
+    pub fn open_stream(&self, stream: Stream) {
+        self.baggage().stream = Some(stream);
+    }
+
+    /// Opens a stream to the client.
+    pub fn send_stream(&self, source: impl Source) {
+        self.open_stream(Stream { source: Some(Box::new(source)), sink: None });
+    }
+
+    /// Opens a stream from the client.
+    pub fn receive_stream(&self, sink: impl Sink) {
+        self.open_stream(Stream { source: None, sink: Some(Box::new(sink)) });
+    }
+
+    /// Opens a stream both ways.
+    pub fn duplex_stream(&self, both: impl AsyncRead + AsyncWrite + Send + 'static) {
+        let (reader, writer) = tokio::io::split(both);
+        self.open_stream(Stream {
+            source: Some(Box::new(Reader(reader))),
+            sink: Some(Box::new(Writer(writer))),
+        });
+    }
+
     /// Does something when the reply is written and before anything else is.
     pub fn after_reply(&self, act: impl FnOnce() + Send + 'static) {
         self.baggage().after_reply = Some(Box::new(act));
@@ -108,9 +138,18 @@ impl Call {
         Fault::new(Code::OperationDenied, Origin::Domain, text)
     }
 
-    pub(crate) fn take_reply_baggage(&self) -> (Vec<OwnedFd>, Option<Box<dyn FnOnce() + Send>>) {
+    /// The descriptors of the reply, and what is done after it.
+    pub(crate) fn take_reply_baggage(&self) -> (Vec<OwnedFd>, Option<AfterReply>) {
         let mut baggage = self.baggage();
         (std::mem::take(&mut baggage.reply_fds), baggage.after_reply.take())
+    }
+
+    /// Makes the stream known that the function opened; what is returned lets it flow.
+    pub(crate) fn begin_stream(&self) -> Result<Option<AfterReply>, Fault> {
+        let Some(stream) = self.baggage().stream.take() else { return Ok(None) };
+        let pump = self.session.streams().open(&self.header, stream, self.session.outbox())?;
+        let server = Arc::clone(&self.server);
+        Ok(Some(Box::new(move || drop(server.tasks().spawn(pump.run())))))
     }
 
     fn baggage(&self) -> std::sync::MutexGuard<'_, Baggage> {

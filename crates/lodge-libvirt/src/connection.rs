@@ -34,6 +34,7 @@ use crate::limits::{
 use crate::outbox::{Frame, Outbox};
 use crate::server::Server;
 use crate::session::Session;
+use crate::stream::Delivered;
 use crate::transport::Transport;
 
 thread_local! {
@@ -52,6 +53,8 @@ pub(crate) enum End {
     Broken(io::Error),
     #[error("not libvirt's protocol: {0}")]
     Bad(BadFrame),
+    #[error("not libvirt's protocol: a hole in a stream that has none")]
+    BadStream,
     #[error("the client did not answer")]
     Silent,
 }
@@ -113,8 +116,7 @@ impl Connection {
                 Ok(Some(message)) => {
                     let request =
                         Request { header: message.header, payload: message.payload, fds: message.fds };
-                    self.message(cx, request);
-                    Ok(true)
+                    self.message(cx, request).map(|()| true)
                 }
                 Ok(None) => Ok(false),
                 Err(bad) => Err(End::Bad(bad)),
@@ -135,7 +137,7 @@ impl Connection {
         Ok(any)
     }
 
-    fn message(&mut self, cx: &mut Context<'_>, request: Request<'_>) {
+    fn message(&mut self, cx: &mut Context<'_>, request: Request<'_>) -> Result<(), End> {
         let header = request.header;
         match header.kind {
             Kind::Call | Kind::CallWithFds => self.call(cx, request),
@@ -144,11 +146,19 @@ impl Connection {
                     self.sending.push_back(keepalive_frame(keepalive::PONG));
                 }
             }
-            // Of a stream that has ended, or from a client that answers what nobody asked: dropped, as libvirtd does.
-            Kind::Stream | Kind::StreamHole | Kind::Reply | Kind::ReplyWithFds | Kind::Message => {
+            Kind::Stream | Kind::StreamHole => {
+                match self.session.streams().deliver(&header, request.payload, &self.outbox) {
+                    Delivered::Done => {}
+                    Delivered::Answer(frame) => self.sending.push_back(frame),
+                    Delivered::Bad => return Err(End::BadStream),
+                }
+            }
+            // From a client that answers what nobody asked: dropped, as libvirtd does.
+            Kind::Reply | Kind::ReplyWithFds | Kind::Message => {
                 tracing::trace!(session = self.session.id(), ?header, "message dropped");
             }
         }
+        Ok(())
     }
 
     fn call(&mut self, cx: &mut Context<'_>, request: Request<'_>) {
@@ -178,14 +188,12 @@ impl Connection {
         let turns = Arc::clone(&self.server.slow_calls);
         let taking_turns = async move {
             let turn = turns.acquire_owned().await;
-            match tokio::time::timeout(SLOW_CALL_TURN, work.as_mut()).await {
-                Ok(frame) => frame,
-                Err(_) => {
-                    drop(turn);
-                    tracing::trace!(procedure = facts.name, "call takes long");
-                    work.await
-                }
+            if let Ok(frame) = tokio::time::timeout(SLOW_CALL_TURN, work.as_mut()).await {
+                return frame;
             }
+            drop(turn);
+            tracing::trace!(procedure = facts.name, "call takes long");
+            work.await
         };
         self.detach(header, Box::pin(taking_turns));
     }

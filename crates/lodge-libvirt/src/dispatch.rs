@@ -115,7 +115,13 @@ pub(crate) fn decode<T: Xdr>(payload: &[u8]) -> Result<T, Fault> {
 
 /// The reply of a call as a message.
 pub(crate) fn reply<T: Xdr>(call: &Call, outcome: Result<T, Fault>) -> Frame {
-    let (fds, after) = call.take_reply_baggage();
+    let (fds, mut after) = call.take_reply_baggage();
+    let outcome = outcome.and_then(|value| {
+        if let Some(flow) = call.begin_stream()? {
+            after = Some(flow);
+        }
+        Ok(value)
+    });
     let (kind, count) = match u32::try_from(fds.len()) {
         Ok(count) if count > 0 => (Kind::ReplyWithFds, Some(count)),
         _ => (Kind::Reply, None),
@@ -139,14 +145,10 @@ pub(crate) fn reply<T: Xdr>(call: &Call, outcome: Result<T, Fault>) -> Frame {
 /// A refusal as the reply to the message with this header.
 pub(crate) fn refusal(header: &Header, fault: &Fault) -> Frame {
     let header = Header { kind: Kind::Reply, status: Status::Error, ..*header };
-    match packet::message(&header, &fault.body()) {
-        Ok(bytes) => Frame::plain(bytes),
-        // A text too long for the wire: the number is what counts.
-        Err(_) => {
-            let fault = Fault::new(fault.code(), fault.origin(), "");
-            Frame::plain(packet::message(&header, &fault.body()).expect("an empty text fits"))
-        }
-    }
+    // Where a text is too long for the wire, the number is what counts.
+    let short = || packet::message(&header, &Fault::new(fault.code(), fault.origin(), "").body());
+    let bytes = packet::message(&header, &fault.body()).or_else(|_| short());
+    Frame::plain(bytes.expect("an empty text fits"))
 }
 
 /// The table of a program: `Procedure => function, "test";`. The function takes `&Call` and the arguments.

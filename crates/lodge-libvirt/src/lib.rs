@@ -31,6 +31,7 @@ mod qemu;
 mod remote;
 mod server;
 mod session;
+pub mod stream;
 mod transport;
 
 pub use call::Call;

@@ -15,6 +15,12 @@ pub(crate) const SLOW_CALLS: usize = 64;
 /// A slow call that takes longer waits for something; it gives its place to others.
 pub(crate) const SLOW_CALL_TURN: Duration = Duration::from_millis(100);
 
+/// Streams that one connection may have open.
+pub(crate) const STREAMS_MAX: usize = 256;
+
+/// Packets of a stream to the client that may wait to be written.
+pub(crate) const PACKETS_IN_FLIGHT: usize = 2;
+
 /// Callbacks that one connection may register.
 pub(crate) const CALLBACKS_MAX: usize = 4096;
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::limits::UNSENT_MAX_BYTES;
 
 /// A message on its way out.
@@ -23,6 +25,8 @@ pub(crate) struct Frame {
     /// What is let go when it is written.
     #[expect(dead_code, reason = "kept for its end")]
     pub ticket: Option<Ticket>,
+    /// The room that a stream's packet takes.
+    pub permit: Option<OwnedSemaphorePermit>,
     /// What is done when it is written, before anything behind it is.
     pub after: Option<Box<dyn FnOnce() + Send>>,
 }

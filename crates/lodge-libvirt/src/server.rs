@@ -84,6 +84,7 @@ impl Server {
             () = self.closing.cancelled() => {}
         }
         outbox.close();
+        session.streams().end();
         self.hub.forget(id);
         self.lock().remove(&id);
     }

@@ -16,6 +16,7 @@ use lodge_engine::Caller;
 use crate::door::Door;
 use crate::fault::{Code, Fault, Origin};
 use crate::outbox::Outbox;
+use crate::stream::Streams;
 
 /// A connection, as its calls see it.
 pub struct Session {
@@ -23,6 +24,7 @@ pub struct Session {
     door: Door,
     connected: SystemTime,
     outbox: Arc<Outbox>,
+    streams: Arc<Streams>,
     state: Mutex<State>,
     /// The client asked to be pinged when it is silent.
     keepalive: AtomicBool,
@@ -57,6 +59,7 @@ impl Session {
             door,
             connected: SystemTime::now(),
             outbox,
+            streams: Arc::default(),
             state: Mutex::new(state),
             keepalive: AtomicBool::new(false),
         }
@@ -147,6 +150,10 @@ impl Session {
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Ends the connection.
