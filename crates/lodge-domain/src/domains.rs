@@ -129,12 +129,18 @@ impl Domains {
         tracing::info!(
             definitions = found.definitions,
             running = found.running,
+            taken_over = found.taken_over,
             sagas = found.sagas,
             invalid = found.invalid,
             took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "domains opened"
         );
         Ok(Self { shared })
+    }
+
+    /// Takes over what a libvirt daemon that has ended left since the start: its definitions, its running guests.
+    pub async fn take_over_libvirts(&self) -> Result<Vec<recover::libvirt::RunningGuest>, DomainError> {
+        recover::take_over_libvirts(&self.shared).await
     }
 
     /// Lets go of all guests; they run on, and a next [`Domains::open`] takes them over. Jobs at work are let end

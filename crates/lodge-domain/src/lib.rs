@@ -25,6 +25,7 @@ mod error;
 mod event;
 mod facts;
 mod handle;
+mod handover;
 mod index;
 mod mailbox;
 mod observe;
@@ -57,4 +58,5 @@ pub use options::{
 pub use ports::{
     AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds, Volumes,
 };
+pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use snapshot::{Display, RunningJob, Snapshot, Summary, VmmView};

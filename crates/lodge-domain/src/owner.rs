@@ -36,7 +36,7 @@ use crate::mailbox::{self, Message};
 use crate::options::Ticket;
 use crate::snapshot::{RunningJob, Snapshot};
 use crate::vmm::Vmm;
-use crate::{facts, recover};
+use crate::{facts, handover, recover};
 
 /// How many requests may wait for the job at work.
 const WAITING_MAX: usize = 32;
@@ -130,6 +130,7 @@ impl Owner {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.take_turn();
+            handover::keep(self);
             let resting = self.vmm.is_none() && self.job.is_none() && self.waiting.is_empty();
             if resting && (self.vanished || mailbox.is_empty()) {
                 return;

@@ -10,6 +10,7 @@
 //! Deliberately absent: autostart, which comes after the networks are up.
 
 mod definitions;
+pub(crate) mod libvirt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -49,6 +50,8 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Found {
     pub definitions: usize,
     pub running: usize,
+    /// Of these, guests that a libvirt daemon had last.
+    pub taken_over: usize,
     pub sagas: usize,
     pub invalid: usize,
 }
@@ -60,6 +63,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
     let open = saga::open_sagas(store.db()).await;
     let open = open.map_err(|source| DomainError::Db { name: "".into(), source })?;
     let guests = store.root().guests();
+    found.taken_over = libvirt::take_over(shared).await.len();
     let mut unsettled: BTreeMap<DomainId, Option<String>> = BTreeMap::new();
     for saga in open.iter().filter(|saga| saga.kind.starts_with("domain-")) {
         found.sagas += 1;
@@ -91,6 +95,28 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
     }
     found.running = shared.index.snapshots().iter().filter(|view| view.is_active()).count();
     Ok(found)
+}
+
+/// Looks for guests and definitions that a libvirt daemon left since the start. Returns the guests taken over.
+pub(crate) async fn take_over_libvirts(
+    shared: &Arc<Shared>,
+) -> Result<Vec<libvirt::RunningGuest>, DomainError> {
+    for entry in definitions::load_new_definitions(shared).await? {
+        tracing::info!(domain = %entry.name(), "a definition of libvirt's was taken in");
+    }
+    let taken = libvirt::take_over(shared).await;
+    let mut settling = JoinSet::new();
+    for guest in &taken {
+        shared.domid_in_use(guest.domid);
+        // One that is ours already has the monitor; its owner needs nothing.
+        if shared.index.by_id(guest.id).is_some_and(|entry| entry.snapshot.load().is_active()) {
+            continue;
+        }
+        let (shared, id, name) = (Arc::clone(shared), guest.id, guest.name.clone());
+        settling.spawn(async move { settle_one(&shared, id, Some(name)).await });
+    }
+    while settling.join_next().await.is_some() {}
+    Ok(taken)
 }
 
 async fn settle_one(shared: &Arc<Shared>, id: DomainId, name: Option<String>) {

@@ -183,6 +183,7 @@ pub(crate) fn cgroup_of(shared: &Shared, id: DomainId) -> PathBuf {
 /// Removes everything of a run whose QEMU has ended. What cannot be removed is logged and left for the next try.
 /// `true`: nothing is left.
 pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -> bool {
+    crate::handover::remove(shared.config.store.root(), name, Some(id));
     let ports = &shared.ports;
     let (nics, volumes, seeds) =
         tokio::join!(ports.nics.detach(id), ports.volumes.release(id), ports.seeds.discard(id));

@@ -86,6 +86,8 @@ pub(crate) struct Vmm {
     pub probe: Option<(SystemTime, Pending<Option<Status>>)>,
     pub silent_since: Option<SystemTime>,
     pub agent_connected: bool,
+    /// What libvirt's file of the guest says.
+    pub handover: crate::handover::Handover,
     /// Held as long as the guest runs.
     pub ports: Vec<Port>,
 }
@@ -126,6 +128,7 @@ impl Vmm {
             probe: None,
             silent_since: None,
             agent_connected: false,
+            handover: crate::handover::Handover::default(),
             ports: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@
 #![allow(clippy::unused_async, reason = "a front calls every use case alike, whether it waits or not")]
 
 mod accelerator;
+pub mod adopt;
 mod caller;
 mod console;
 mod device;

@@ -80,6 +80,7 @@ impl Engine {
                 .await
                 .expect("opening a store does not panic")?
         };
+        crate::adopt::take_drivers(&store);
         let feed = Feed::new(store.db().clone());
         let (jobs, cut) = Jobs::open(store.db().clone(), feed.clone()).await?;
         sweep_builds(&root);

@@ -98,3 +98,55 @@ pub async fn adopt(directory: &Path, id: DomainId, patience: Duration) -> Result
     }
     Ok(Vmm { note, process, monitor, directory: directory.to_owned() })
 }
+
+/// A QEMU that somebody else started, with what must be known to take it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The guest.
+    pub id: DomainId,
+    /// The process.
+    pub identity: Identity,
+    /// Whether its processors run under KVM.
+    pub accelerator: crate::claims::Accelerator,
+    /// Its monitor's socket.
+    pub monitor: PathBuf,
+    /// The guest agent's socket, if the guest has a channel for one.
+    pub agent: Option<PathBuf>,
+}
+
+/// Whether `identity` is the QEMU of guest `id`, as its arguments say.
+pub fn is_qemu_of(identity: Identity, id: DomainId) -> bool {
+    let Ok(arguments) = std::fs::read(format!("/proc/{}/cmdline", identity.pid)) else { return false };
+    let (wanted, mut words) = (id.to_string(), arguments.split(|byte| *byte == 0));
+    let named = words.by_ref().any(|word| word == b"-uuid")
+        && words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted.as_bytes()));
+    named && identity.alive()
+}
+
+/// Notes a stranger's QEMU in a guest's directory (there already), so that [`adopt`] finds it. Its sockets stay where
+/// they are; here they get names. Doing it again changes nothing.
+pub fn introduce(directory: &Path, stranger: &Stranger) -> std::io::Result<()> {
+    let sockets = [
+        (crate::vmm::MONITOR_SOCKET, Some(&stranger.monitor)),
+        (crate::vmm::AGENT_SOCKET, stranger.agent.as_ref()),
+    ];
+    for (name, target) in sockets {
+        let (Some(target), link) = (target, directory.join(name)) else { continue };
+        if *target == link {
+            continue;
+        }
+        let fresh = directory.join(format!("{name}.new"));
+        let _ = std::fs::remove_file(&fresh);
+        std::os::unix::fs::symlink(target, &fresh)?;
+        std::fs::rename(&fresh, &link)?;
+    }
+    let note = crate::vmm::Note {
+        id: stranger.id,
+        pid: stranger.identity.pid,
+        start_time: stranger.identity.start_time,
+        boot_id: lodge_sys::process::boot_id()?,
+        accelerator: stranger.accelerator.to_string(),
+        cgroup: None,
+    };
+    crate::vmm::write_note(&directory.join(VMM_FILE), &note)
+}

@@ -21,7 +21,7 @@ pub mod speed;
 mod stop;
 mod vmm;
 
-pub use adopt::{AdoptError, adopt};
+pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
 pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
 pub use command_line::{

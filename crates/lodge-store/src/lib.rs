@@ -9,6 +9,7 @@
 //! | which path is what | [`Root`] |
 //! | definitions, in libvirt's layout | [`Definitions`] |
 //! | jobs, events, images, small values | [`Db`] |
+//! | whose libvirt's drivers are: ours, or a libvirt daemon's | [`Drivers`] |
 //! | acts of many steps that survive a crash | [`saga`] |
 //! | all of it, opened and locked | [`Store`] |
 //!
@@ -16,11 +17,13 @@
 
 pub mod db;
 pub mod definitions;
+pub mod drivers;
 pub mod root;
 pub mod saga;
 mod store;
 
 pub use db::{Db, DbError};
 pub use definitions::{Collection, DefinitionError, Definitions};
+pub use drivers::{Driver, Drivers, Occupant};
 pub use root::{Root, RootError, Scope};
 pub use store::{Store, StoreError};

@@ -236,6 +236,16 @@ impl Root {
         self.run_lodge.join("lodge.sock")
     }
 
+    /// `run/libvirt`: libvirt's sockets, and by driver what runs.
+    pub fn libvirt_run(&self) -> PathBuf {
+        self.run_libvirt.clone()
+    }
+
+    /// `var/lib/libvirt`: libvirt's state that outlives a boot.
+    pub fn libvirt_lib(&self) -> PathBuf {
+        self.lib_libvirt.clone()
+    }
+
     /// `run/libvirt/NAME`: a socket of libvirt's, such as `libvirt-sock`.
     pub fn libvirt_socket(&self, name: &str) -> PathBuf {
         self.run_libvirt.join(name)

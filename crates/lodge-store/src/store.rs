@@ -7,7 +7,7 @@ use lodge_model::Kind;
 use lodge_sys::fs::Lock;
 
 use crate::definitions::{Collection, DefinitionError, Definitions};
-use crate::{Db, DbError, Root, RootError};
+use crate::{Db, DbError, Drivers, Root, RootError};
 
 /// A root's durable things. Cheap to clone; the root's lock is held until the last clone is gone.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub struct Store {
     networks: Definitions,
     pools: Definitions,
     db: Db,
+    drivers: Drivers,
     _lock: Arc<Lock>,
 }
 
@@ -65,6 +66,7 @@ impl Store {
             networks: definitions(Collection::Networks)?,
             pools: definitions(Collection::Pools)?,
             db: Db::open(&root.db()).map_err(StoreError::Db)?,
+            drivers: Drivers::of(root),
             root: Arc::new(root.clone()),
             _lock: Arc::new(lock),
         })
@@ -88,6 +90,11 @@ impl Store {
     /// Pools' definitions.
     pub fn pools(&self) -> &Definitions {
         &self.pools
+    }
+
+    /// Which of libvirt's drivers are ours.
+    pub fn drivers(&self) -> &Drivers {
+        &self.drivers
     }
 
     /// The database.

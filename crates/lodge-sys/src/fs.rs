@@ -8,6 +8,7 @@
 
 mod directory;
 mod lock;
+mod record_lock;
 
 use std::fs::File;
 use std::io;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 pub use directory::{Directory, TEMP_PREFIX};
 pub use lock::{Lock, LockError, lock_exclusive};
+pub use record_lock::{RecordLock, Taken, record_lock, record_lock_holder};
 
 /// Writes `bytes` to `path` with `mode`: after a crash the file is the old one or the new one, and after
 /// `Ok` it is the new one. The directory must exist.

@@ -26,8 +26,31 @@ struct Definition {
     is_new: bool,
 }
 
-/// Reads all definitions into the table. What is no valid document is told and left as it is.
+/// Reads all definitions into the table, which is empty.
 pub(super) async fn load_definitions(shared: &Arc<Shared>) -> Result<Found, DomainError> {
+    let (found, entries) = read_definitions(shared).await?;
+    shared.index.fill(entries);
+    Ok(found)
+}
+
+/// Reads the definitions that came since the start into the table: a libvirt daemon wrote them.
+pub(super) async fn load_new_definitions(shared: &Arc<Shared>) -> Result<Vec<Arc<Entry>>, DomainError> {
+    let (_, entries) = read_definitions(shared).await?;
+    let taken = |entry: &Arc<Entry>| {
+        let name = entry.name();
+        match shared.index.claim(entry.id, &name, || Arc::clone(entry)) {
+            Ok((_, fresh)) => fresh,
+            Err(error) => {
+                tracing::error!(domain = %name, error = %chain(&error), "a definition was left out");
+                false
+            }
+        }
+    };
+    Ok(entries.into_iter().filter(taken).collect())
+}
+
+/// Reads all definitions. What is no valid document is told and left as it is.
+async fn read_definitions(shared: &Arc<Shared>) -> Result<(Found, Vec<Arc<Entry>>), DomainError> {
     let store = shared.config.store.clone();
     let judging = Arc::clone(shared);
     let (loaded, saved) = blocking(move || {
@@ -71,8 +94,7 @@ pub(super) async fn load_definitions(shared: &Arc<Shared>) -> Result<Found, Doma
         entries.insert(definition.id, Entry::new(snapshot, documents));
     }
     found.definitions = entries.len();
-    shared.index.fill(entries.into_values());
-    Ok(found)
+    Ok((found, entries.into_values().collect()))
 }
 
 fn read_definition(

@@ -147,8 +147,6 @@ pub struct StatusFacts {
     /// User and group that QEMU runs as, if not as libvirtd would have chosen: files plugged in later must be
     /// opened by it.
     pub user: Option<(u32, u32)>,
-    /// How many descriptor sets QEMU was given.
-    pub fdsets: u32,
 }
 
 impl DomainStatus {
@@ -232,7 +230,7 @@ impl DomainStatus {
         let nodename = status.nodename.get_or_insert_default();
         nodename.index = nodename.index.max(newest);
         // libvirtd asks QEMU for these; what it asked before may not be true any more.
-        (status.vcpus, status.devices) = (Foreign::default(), Foreign::default());
+        (status.vcpus, status.devices, status.fdset) = (Foreign::default(), Foreign::default(), None);
         status.set_state(facts.state);
         if !status.is_ours() {
             keep(&mut status.foreign, "<lodge/>");
@@ -256,7 +254,6 @@ impl DomainStatus {
             monitor: Some(monitor),
             lib_dir: Some(StatusPath::new(&facts.lib_dir)),
             channel_dir: Some(StatusPath::new(&facts.channel_dir)),
-            fdset: Some(StatusIndex { index: facts.fdsets, foreign: Foreign::default() }),
             blockjobs: kept("<blockjobs active='no'/>"),
             domain,
             foreign: kept("<agentTimeout>-2</agentTimeout>"),
