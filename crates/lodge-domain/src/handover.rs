@@ -8,6 +8,8 @@
 //! Written only while the driver's lock is ours, whole or not at all, and removed with the run. A failure is logged
 //! and costs the way back, never the guest. Deliberately absent: reading them (`recover/libvirt.rs`).
 
+mod capabilities;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,15 +67,22 @@ fn write(root: &Root, vmm: &mut Vmm, state: (VirtState, u32), live: &str, same_l
     if !same_live || vmm.handover.status.is_none() {
         let before = vmm.handover.status.take().or_else(|| read(&path));
         let document = Domain::parse(live).map_err(|faults| io::Error::other(faults.to_string()))?;
-        let own = vmm.dir.display().to_string();
+        let (own, user) = (directory(root).join(format!("lodge-{}", record.domain)), user_of(record.pid));
         let facts = StatusFacts {
             state,
             pid: record.pid,
             monitor: vmm.dir.join(MONITOR_SOCKET).display().to_string(),
-            lib_dir: own.clone(),
-            channel_dir: own,
-            user: user_of(record.pid).filter(|_| before.as_ref().is_none_or(DomainStatus::is_ours)),
+            lib_dir: own.display().to_string(),
+            channel_dir: own.display().to_string(),
+            capabilities: match document.devices.emulator.as_deref() {
+                Some(emulator) if before.is_none() => capabilities::of(root, emulator),
+                _ => Vec::new(),
+            },
+            user: user.filter(|_| before.as_ref().is_none_or(DomainStatus::is_ours)),
         };
+        if before.is_none() {
+            leave_directory(&own, user)?;
+        }
         vmm.handover.status = Some(DomainStatus::of(&document, &facts, before.as_ref()));
     }
     let Some(status) = &mut vmm.handover.status else { return Ok(()) };
@@ -105,6 +114,25 @@ fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     file.write_all(bytes)?;
     std::fs::rename(&fresh, path)
+}
+
+/// The directory that libvirtd has for each guest, QEMU's to write in (screenshots pass through it), with the key that
+/// it hides secrets from the monitor with: libvirtd gives a guest up, and kills it, that has none. Not in Lodge's own directory of the guest,
+/// through which QEMU must not see. QEMU itself was not
+/// told of the key, so libvirtd cannot plug in disks that need a secret before the next start.
+fn leave_directory(dir: &Path, user: Option<(u32, u32)>) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    if let Some((uid, gid)) = user {
+        std::os::unix::fs::chown(dir, Some(uid), Some(gid))?;
+    }
+    let path = dir.join("master-key.aes");
+    if path.exists() {
+        return Ok(());
+    }
+    let mut key = [0; 32];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+    replace_private(&path, &key)
 }
 
 /// User and group of a process that is not root's.

@@ -16,6 +16,7 @@ mod gather;
 mod live;
 mod notes;
 mod nvram;
+mod places;
 mod spawn;
 mod steps;
 #[cfg(test)]

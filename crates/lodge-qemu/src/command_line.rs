@@ -39,6 +39,7 @@ use lodge_model::domain::Domain;
 
 pub use self::alias::assign_aliases;
 use self::builder::Builder;
+pub use self::disk::node_numbers;
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};
 

@@ -26,6 +26,7 @@ pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
+    node_numbers,
 };
 pub use launch::{Credentials, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;

@@ -170,7 +170,7 @@ fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
         return Ok(false);
     }
     std::fs::create_dir_all(&dir)?;
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let channel = agent_channel(&guest.live);
     let agent = channel.and_then(|channel| channel.source()?.path.clone());
     let monitor = guest.status.monitor.as_ref().map(|monitor| monitor.path.clone()).unwrap_or_default();

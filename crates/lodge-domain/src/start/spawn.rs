@@ -10,6 +10,7 @@ use lodge_store::saga::{Failure, Step};
 use lodge_sys::process::{Process, boot_id};
 
 use super::gather::{Draft, Gathered};
+use super::places::{self, Chains};
 use super::steps::{
     AttachNics, ClaimVolumes, LIVE, Launch, MONITOR_PATIENCE, Running, STARTING_UP, Seed, WriteSeed,
 };
@@ -105,6 +106,7 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
 async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     let config = launch.shared.config.clone();
     lodge_qemu::assign_aliases(&mut launch.document);
+    let chains = Chains::of(launch.disks.as_deref());
     let gathered = gather(launch).await?;
     let dir = config.store.root().guest(launch.id.0);
     let spec = LaunchSpec {
@@ -147,6 +149,8 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         reboot_wanted: false,
     };
     // A next daemon may go on from here, and cannot ask for the interfaces' names again.
+    chains.complete(&mut launch.document);
+    places::channels(&mut launch.document, &dir, record.agent.as_deref());
     live::complete(&mut launch.document, &record, launch.nics.as_deref(), &launch.seed);
     let live = launch.document.to_xml(&LIVE);
     let written = replace(&dir.join(BOOT_XML), launch.plan.xml.as_bytes())

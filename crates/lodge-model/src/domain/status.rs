@@ -15,7 +15,7 @@ mod private;
 
 use super::Domain;
 use super::lifecycle::{CrashedReason, PausedReason, RunningReason, ShutdownReason, State, VirtState};
-use crate::xml::{Foreign, ForeignItem, ParseOptions, WriteOptions, Xml};
+use crate::xml::{Foreign, ForeignItem, ParseOptions, WriteOptions, Xml, escaped};
 use crate::{Fault, Faults};
 
 /// Says in a status that Lodge wrote it. libvirtd reads past it, and leaves it out when it writes the file anew: so
@@ -147,6 +147,18 @@ pub struct StatusFacts {
     /// User and group that QEMU runs as, if not as libvirtd would have chosen: files plugged in later must be
     /// opened by it.
     pub user: Option<(u32, u32)>,
+    /// libvirt's words for what the guest's QEMU can do.
+    pub capabilities: Vec<String>,
+}
+
+/// libvirt's words for what a QEMU can do, out of a file of its cache (`var/cache/libvirt/qemu/capabilities`); `None`:
+/// it is not of the program `emulator`.
+pub fn cached_flags(text: &str, emulator: &str) -> Option<Vec<String>> {
+    let document = roxmltree::Document::parse(text).ok()?;
+    let elements =
+        |name: &'static str| document.root_element().children().filter(move |node| node.has_tag_name(name));
+    elements("emulator").find(|node| node.text() == Some(emulator))?;
+    Some(elements("flag").filter_map(|flag| flag.attribute("name").map(str::to_owned)).collect())
 }
 
 impl DomainStatus {
@@ -254,6 +266,7 @@ impl DomainStatus {
             monitor: Some(monitor),
             lib_dir: Some(StatusPath::new(&facts.lib_dir)),
             channel_dir: Some(StatusPath::new(&facts.channel_dir)),
+            qemu_caps: kept(&capabilities(&facts.capabilities)),
             blockjobs: kept("<blockjobs active='no'/>"),
             domain,
             foreign: kept("<agentTimeout>-2</agentTimeout>"),
@@ -281,6 +294,11 @@ impl DomainStatus {
             Some(_) => None,
         }
     }
+}
+
+fn capabilities(flags: &[String]) -> String {
+    let flags: String = flags.iter().map(|flag| format!("<flag name='{}'/>", escaped(flag))).collect();
+    format!("<qemuCaps>{flags}</qemuCaps>")
 }
 
 /// Keeps an element of ours.

@@ -21,6 +21,7 @@ fn facts() -> StatusFacts {
         lib_dir: "/run/lodge/guests/x/lib".to_owned(),
         channel_dir: "/run/lodge/guests/x/channels".to_owned(),
         user: Some((1_879_048_193, 1_879_048_193)),
+        capabilities: vec!["tcg".to_owned(), "vnc".to_owned()],
     }
 }
 
@@ -89,6 +90,7 @@ fn a_run_of_lodges_own_has_all_that_libvirtd_looks_for() {
         "<nodename type='format' name='libvirt-2-format'/>",
         "<nodename type='storage' name='libvirt-4-storage'/>",
         "<qom name='/machine/peripheral/virtio-disk0/virtio-backend'/>",
+        "<flag name='vnc'/>",
         "<qom name='sata0-0-0'/>",
         "<source bridge='virbr0'/>",
         "<label>+1879048193:+1879048193</label>",
@@ -112,5 +114,5 @@ fn a_status_of_another_run_tells_nothing() {
     let before = DomainStatus::parse(STATUS).unwrap();
     let status = DomainStatus::of(&before.live().unwrap(), &facts(), Some(&before));
     assert_eq!(status.pid, 4711);
-    assert!(status.qemu_caps.is_empty());
+    assert_ne!(status.qemu_caps, before.qemu_caps);
 }

@@ -3,6 +3,7 @@
 //! Nodes are named as libvirt names them, `libvirt-N-storage` (the file) and `libvirt-N-format` (what is in it), the
 //! last disk first. Every node's format and mode are said: QEMU never guesses what a guest could have written.
 
+use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::OnOff;
@@ -16,16 +17,24 @@ use crate::claims::Link;
 /// Every `<disk>`.
 pub(super) fn disks(b: &mut Builder<'_>) {
     let disks = &b.domain.devices.disks;
-    let mut first_node = vec![0; disks.len()];
-    let mut next = 1;
-    for (at, disk) in disks.iter().enumerate().rev() {
-        first_node[at] = next;
-        next += chain(b, disk).len();
-    }
+    let first_node = node_numbers(b.domain, |disk| chain(b, disk).len());
     for (at, disk) in disks.iter().enumerate() {
         b.at_device("disk", at);
         one(b, disk, first_node[at]);
     }
+}
+
+/// The number of each disk's topmost node, as its nodes' names have it; the nodes below count on. `length`: how many
+/// files a disk's chain has.
+pub fn node_numbers(domain: &Domain, length: impl Fn(&Disk) -> usize) -> Vec<usize> {
+    let disks = &domain.devices.disks;
+    let mut numbers = vec![0; disks.len()];
+    let mut next = 1;
+    for (at, disk) in disks.iter().enumerate().rev() {
+        numbers[at] = next;
+        next += length(disk);
+    }
+    numbers
 }
 
 fn chain<'a>(b: &Builder<'a>, disk: &Disk) -> &'a [Link] {

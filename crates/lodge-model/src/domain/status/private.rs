@@ -8,6 +8,8 @@ use super::super::interface::{Interface, InterfaceKind};
 use crate::Faults;
 use crate::xml::{Foreign, ForeignItem, WriteOptions, YesNo, escaped};
 
+/// The alias of a first-boot seed's disk, and what its nodes are named by.
+const SEED: &str = "lodge-seed";
 const PRIVATE: &str = "privateData";
 
 /// The document that libvirt shows to others.
@@ -119,7 +121,11 @@ fn alias(place: &Place) -> &str {
 
 /// Names of the nodes and of the device, as `lodge_qemu::command_line` gives them.
 fn complete_disk(disk: &mut Disk, has_own_user: bool) {
-    let named = disk.source.as_deref_mut().is_some_and(|source| complete_source(source, None));
+    let is_seed = alias(&disk.place) == SEED;
+    let named = disk
+        .source
+        .as_deref_mut()
+        .is_some_and(|source| if is_seed { name_nodes(source, SEED) } else { complete_source(source, None) });
     if let Some(source) = disk.source.as_deref_mut().filter(|_| has_own_user) {
         // Such a disk was given to QEMU open: whose file it is need never be changed.
         if source.seclabels.is_empty() {
@@ -155,9 +161,13 @@ fn complete_disk(disk: &mut Disk, has_own_user: bool) {
 /// Whether the source's node has a number, and so its names are known.
 fn complete_source(source: &mut DiskSource, index: Option<u32>) -> bool {
     let Some(index) = source.index.or(index) else { return false };
+    name_nodes(source, &format!("libvirt-{index}"))
+}
+
+fn name_nodes(source: &mut DiskSource, stem: &str) -> bool {
     let nodes = format!(
-        "<privateData><nodenames><nodename type='storage' name='libvirt-{index}-storage'/>\
-         <nodename type='format' name='libvirt-{index}-format'/></nodenames></privateData>"
+        "<privateData><nodenames><nodename type='storage' name='{stem}-storage'/>\
+         <nodename type='format' name='{stem}-format'/></nodenames></privateData>"
     );
     super::keep(&mut source.foreign, &nodes);
     true
@@ -195,6 +205,7 @@ fn label(uid: u32, gid: u32) -> SecLabel {
         model: Some("dac".to_owned()),
         relabel: Some(YesNo::Yes),
         label: Some(format!("+{uid}:+{gid}")),
+        image_label: Some(format!("+{uid}:+{gid}")),
         ..SecLabel::default()
     }
 }

@@ -1,0 +1,72 @@
+//! Where the parts of a running guest are, put into its live document as libvirt does: the numbers of its block nodes
+//! with the chain under each disk, the sockets of its channels. A libvirt daemon that takes the guest over finds them
+//! by these.
+
+use std::path::{Path, PathBuf};
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::chardev::{CharKind, CharMode, CharSource};
+use lodge_model::domain::disk::{BackingStore, DiskSource, ImageFormat, SourceKind};
+use lodge_qemu::{AGENT_SOCKET, node_numbers};
+
+use crate::ports::ClaimedDisk;
+
+/// Path and format of each file of a disk's chain, by the disk's target.
+#[derive(Debug, Default)]
+pub(super) struct Chains(Vec<(String, Vec<(PathBuf, String)>)>);
+
+impl Chains {
+    /// Those of the disks that were opened.
+    pub fn of(disks: Option<&[ClaimedDisk]>) -> Self {
+        let chain = |disk: &ClaimedDisk| {
+            let links = disk.chain.iter().map(|link| (link.path.clone(), link.format.clone()));
+            (disk.target.clone(), links.collect())
+        };
+        Self(disks.unwrap_or_default().iter().map(chain).collect())
+    }
+
+    fn get(&self, target: &str) -> &[(PathBuf, String)] {
+        self.0.iter().find(|(known, _)| known == target).map_or(&[], |(_, links)| links)
+    }
+
+    /// Puts them into the document, numbered as `lodge_qemu::command_line` numbers the nodes.
+    pub fn complete(&self, document: &mut Domain) {
+        let numbers = node_numbers(document, |disk| self.get(&disk.target.dev).len());
+        for (disk, first) in document.devices.disks.iter_mut().zip(numbers) {
+            let links = self.get(&disk.target.dev);
+            let (Some(source), false) = (disk.source.as_deref_mut(), links.is_empty()) else { continue };
+            source.index = u32::try_from(first).ok();
+            let below = links.iter().enumerate().skip(1).rev();
+            let end = BackingStore::default();
+            disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, (path, format))| {
+                let source = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
+                BackingStore {
+                    kind: Some(SourceKind::File),
+                    index: u32::try_from(first + depth).ok(),
+                    format: Some(ImageFormat { kind: format.clone(), ..ImageFormat::default() }),
+                    source: Some(Box::new(source)),
+                    backing_store: Some(Box::new(deeper)),
+                    ..BackingStore::default()
+                }
+            })));
+        }
+    }
+}
+
+/// Names the sockets that Lodge made for channels. `agent`: the alias of the agent's.
+pub(super) fn channels(document: &mut Domain, dir: &Path, agent: Option<&str>) {
+    for channel in &mut document.devices.channels {
+        let alias = channel.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+        let is_agent = agent == Some(alias.as_str());
+        let has_path = channel.source().is_some_and(|source| source.path.is_some());
+        if channel.kind != CharKind::Unix || (has_path && !is_agent) {
+            continue;
+        }
+        let file = if is_agent { AGENT_SOCKET.to_owned() } else { format!("{alias}.sock") };
+        channel.sources = vec![CharSource {
+            mode: Some(CharMode::Bind),
+            path: Some(dir.join(file).display().to_string()),
+            ..CharSource::default()
+        }];
+    }
+}
