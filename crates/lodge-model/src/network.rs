@@ -7,6 +7,7 @@ mod check;
 mod complete;
 mod dns;
 mod ip;
+pub mod status;
 
 pub use dns::{Dns, DnsDomain, DnsHost, DnsSrv, DnsTxt, Forwarder};
 pub use ip::{Bootp, Dhcp, DhcpHost, DhcpRange, Family, Ip, LeaseTime, LeaseUnit, Route, Tftp};

@@ -236,11 +236,6 @@ impl Root {
         self.run_lodge.join("lodge.sock")
     }
 
-    /// `run/libvirt`: libvirt's sockets, and by driver what runs.
-    pub fn libvirt_run(&self) -> PathBuf {
-        self.run_libvirt.clone()
-    }
-
     /// `var/lib/libvirt`: libvirt's state that outlives a boot.
     pub fn libvirt_lib(&self) -> PathBuf {
         self.lib_libvirt.clone()

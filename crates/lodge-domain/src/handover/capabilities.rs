@@ -29,8 +29,8 @@ const ALWAYS: &str = "hda-duplex piix3-usb-uhci piix4-usb-uhci usb-ehci ich9-usb
 pub(super) fn of(root: &Root, emulator: &str) -> Vec<String> {
     let cache = root.cache().parent().map(|caches| caches.join("libvirt/qemu/capabilities"));
     let cached = cache.and_then(|cache| {
-        let files = std::fs::read_dir(cache).ok()?;
-        files.filter_map(|file| flags_in(&file.ok()?.path(), emulator)).next()
+        let mut files = std::fs::read_dir(cache).ok()?;
+        files.find_map(|file| flags_in(&file.ok()?.path(), emulator))
     });
     cached.unwrap_or_else(|| ALWAYS.split_whitespace().map(str::to_owned).collect())
 }

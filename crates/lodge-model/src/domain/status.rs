@@ -297,8 +297,8 @@ impl DomainStatus {
 }
 
 fn capabilities(flags: &[String]) -> String {
-    let flags: String = flags.iter().map(|flag| format!("<flag name='{}'/>", escaped(flag))).collect();
-    format!("<qemuCaps>{flags}</qemuCaps>")
+    let flags = flags.iter().map(|flag| format!("<flag name='{}'/>", escaped(flag)));
+    format!("<qemuCaps>{}</qemuCaps>", flags.collect::<Vec<_>>().concat())
 }
 
 /// Keeps an element of ours.

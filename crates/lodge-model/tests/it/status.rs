@@ -4,6 +4,7 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{PausedReason, RunningReason, State, VirtState};
 use lodge_model::domain::status::{DomainStatus, StatusFacts};
+use lodge_model::network::status::NetworkStatus;
 use lodge_model::xml::WriteOptions;
 
 use crate::corpus::difference;
@@ -115,4 +116,21 @@ fn a_status_of_another_run_tells_nothing() {
     let status = DomainStatus::of(&before.live().unwrap(), &facts(), Some(&before));
     assert_eq!(status.pid, 4711);
     assert_ne!(status.qemu_caps, before.qemu_caps);
+}
+
+#[test]
+fn a_networks_status_is_read_whole_and_written_again() {
+    let text = include_str!("../status/default.network.xml");
+    let status = NetworkStatus::parse(text).unwrap();
+    let body = text.split_once("-->\n\n").unwrap().1;
+    if let Some(difference) = difference(&status.to_xml(), body) {
+        panic!("{difference}");
+    }
+    assert_eq!(status.network.name, "default");
+    let undo = status.firewall.unwrap();
+    assert_eq!(undo.backend.as_deref(), Some("iptables"));
+    let first = undo.groups[0].actions[0].args.as_ref().unwrap();
+    assert_eq!(first.items[..4], ["--table", "mangle", "--delete", "LIBVIRT_PRT"]);
+    let fresh = NetworkStatus::of(&status.network);
+    assert_eq!(NetworkStatus::parse(&fresh.to_xml()).unwrap(), fresh);
 }

@@ -48,7 +48,6 @@ pub fn record_lock(path: &Path) -> io::Result<Taken> {
 }
 
 /// Who holds the lock of `path`, without taking it. `Ok(None)`: nobody.
-#[expect(clippy::option_option, reason = "held, and by whom if that is known")]
 pub fn record_lock_holder(path: &Path) -> io::Result<Option<Option<u32>>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
