@@ -59,6 +59,22 @@ pub const PEERS: &[Package] = &[
     package("dnsmasq-base", "/usr/sbin/dnsmasq"),
 ];
 
+/// Clients of libvirt, installed on request only.
+pub const CLIENTS: &[Package] = &[
+    package("virtinst", "/usr/bin/virt-install"),
+    package("virt-manager", "/usr/bin/virt-manager"),
+    package("libsys-virt-perl", "/usr/share/doc/libsys-virt-perl/copyright"),
+    package("ruby-libvirt", "/usr/share/doc/ruby-libvirt/copyright"),
+    package("libvirt-dbus", "/usr/sbin/libvirt-dbus"),
+    package("dbus-daemon", "/usr/bin/dbus-daemon"),
+    package("libglib2.0-bin", "/usr/bin/gdbus"),
+    package("adwaita-icon-theme", "/usr/share/icons/Adwaita/index.theme"),
+    package("xvfb", "/usr/bin/Xvfb"),
+    package("xdotool", "/usr/bin/xdotool"),
+    package("imagemagick", "/usr/bin/import"),
+    package("mmdebstrap", "/usr/bin/mmdebstrap"),
+];
+
 /// What running and testing need.
 pub const ALL: &[&[Package]] = &[RUN, TEST];
 
@@ -125,6 +141,12 @@ fn apt_install(packages: &[&str], suite: Option<&str>) -> Result<()> {
         apt.args(["-t", suite]);
     }
     output(apt.arg("install").args(packages)).map(drop)
+}
+
+/// The mirror that this host takes Debian from.
+pub fn mirror() -> Option<String> {
+    let sources = configured_sources().into_iter();
+    sources.map(|(uri, _)| uri).find(|uri| !uri.contains("security"))
 }
 
 /// Adds the backports suite beside the Debian suite that is configured, from the same mirror.

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bench;
+mod clients;
 mod codegen;
 mod command;
 mod compat;
@@ -24,6 +25,7 @@ Usage: cargo xtask COMMAND
   test [FILTER]            format, clippy, and every test, real guests included
   bench [NAME] [--peers]   speed beside the bare floor and, with --peers, beside libvirtd and dnsmasq
   compat [SCRIPT…]         the same client commands against libvirtd and against lodge, and what differs
+  clients                  install virt-install, virt-manager, virsh 9 and 12 and the like, and run their scripts
   setup                    only install the Debian packages that the above need
   codegen                  write the generated files (docs/openapi.json) anew
 ";
@@ -46,6 +48,7 @@ fn run_command() -> Result<()> {
         Some("test") => test::test(rest),
         Some("bench") => bench::run(rest),
         Some("compat") => compat::run(rest),
+        Some("clients") => clients::run(rest),
         Some("setup") => apt::install(apt::ALL),
         Some("codegen") => codegen::run(),
         None | Some("help" | "-h" | "--help") => {

@@ -51,6 +51,8 @@ pub struct Builder {
     pub documents: PathBuf,
     /// Where QEMU's capabilities are kept between houses.
     pub cache: PathBuf,
+    /// A directory of more programs: clients of other versions.
+    pub programs: PathBuf,
 }
 
 /// What a script gave.
@@ -63,8 +65,8 @@ pub struct Told {
 }
 
 impl Builder {
-    /// Runs steps in a new house.
-    pub fn run(&self, side: Side, steps: &[Step]) -> Result<Told> {
+    /// Runs steps in a new house. What they put into the directory `$KEEP` is found in `keep` afterwards.
+    pub fn run(&self, side: Side, steps: &[Step], keep: &Path) -> Result<Told> {
         let files = self.files()?;
         let list = files.path().join("steps.json");
         fs::write(&list, serde_json::to_string(steps)?)?;
@@ -79,6 +81,7 @@ impl Builder {
             }
         }
         let status = house.wait()?;
+        copy_files(&files.path().join("keep"), keep)?;
         ensure!(
             status.success(),
             "{}'s house ended with {status} after {} steps",
@@ -100,12 +103,8 @@ impl Builder {
     /// Files the house needs, away from what it hides: its `/etc`, `/var` and `/run` are its own.
     fn files(&self) -> Result<tempfile::TempDir> {
         let files = tempfile::Builder::new().prefix("lodge-house-").tempdir_in("/tmp")?;
-        let documents = files.path().join("documents");
-        fs::create_dir(&documents)?;
-        for entry in fs::read_dir(&self.documents)? {
-            let entry = entry?;
-            fs::copy(entry.path(), documents.join(entry.file_name()))?;
-        }
+        copy_files(&self.documents, &files.path().join("documents"))?;
+        fs::create_dir(files.path().join("keep"))?;
         fs::create_dir_all(&self.cache)?;
         std::os::unix::fs::symlink(&self.cache, files.path().join("cache"))?;
         fs::write(files.path().join("house.sh"), include_str!("house.sh"))?;
@@ -124,9 +123,22 @@ impl Builder {
         );
         command.arg("house").arg(files.join("house.sh")).arg(side.name()).arg(files);
         command.arg(std::env::current_exe()?).args(["inside", side.name()]).arg(&self.lodge).arg(what);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::env::split_paths(&path).chain([self.programs.clone()]))?;
+        command.env("PATH", path).env("KEEP", files.join("keep"));
         command.env("HOUSE_CGROUP", &cgroup.name).stdin(Stdio::null());
         Ok(House { command, _cgroup: cgroup })
     }
+}
+
+/// The files of one directory, copied into another that is made; nothing where there are none.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::create_dir_all(to)?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 struct House {

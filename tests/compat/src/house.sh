@@ -23,7 +23,7 @@ done
 mkdir -p /var/lib/libvirt /var/lib/lodge /var/cache/libvirt /var/log/libvirt
 rm -rf /etc/libvirt/qemu /var/lib/lodge/* /etc/lodge /var/log/libvirt/*
 mount -t tmpfs -o mode=755,size=4g none /var/lib/libvirt
-mkdir -m 711 /var/lib/libvirt/images
+mkdir -m 711 /var/lib/libvirt/images /var/lib/libvirt/boot
 # Of QEMU's capabilities both daemons keep what they found; found once is enough for all houses.
 mkdir -p "$files/cache/$side"
 case $side in

@@ -115,7 +115,12 @@ fn builder(options: &Options) -> Result<Builder> {
     let lodge = fs::canonicalize(&options.lodge).with_context(|| {
         format!("there is no program `{}`; give one with --lodge", options.lodge.display())
     })?;
-    Ok(Builder { lodge, documents: here().join("documents"), cache: kept()?.join("cache") })
+    Ok(Builder {
+        lodge,
+        documents: here().join("documents"),
+        cache: kept()?.join("cache"),
+        programs: kept()?.join("clients/bin"),
+    })
 }
 
 struct Compat {
@@ -159,7 +164,7 @@ impl Compat {
         let mut total = Total::default();
         let mut well = true;
         for script in self.scripts()? {
-            if let Some(missing) = script.needs.iter().find(|program| !exists(program)) {
+            if let Some(missing) = script.needs.iter().find(|program| !self.exists(program)) {
                 println!("── {}: SKIPPED, there is no `{missing}` here", script.name);
                 continue;
             }
@@ -196,9 +201,9 @@ impl Compat {
         let theirs = self.libvirtd(script)?;
         let between = Instant::now();
         let ours = if self.options.twice {
-            self.builder.run(Side::Libvirtd, &script.steps)?
+            self.run_steps(Side::Libvirtd, script)?
         } else {
-            let told = self.builder.run(Side::Lodge, &script.steps)?;
+            let told = self.run_steps(Side::Lodge, script)?;
             self.keep(Side::Lodge, script, &told)?;
             told
         };
@@ -226,7 +231,7 @@ impl Compat {
         if !fresh && let Ok(text) = fs::read_to_string(&answers) {
             return Ok(serde_json::from_str(&text)?);
         }
-        let told = self.builder.run(Side::Libvirtd, &script.steps)?;
+        let told = self.run_steps(Side::Libvirtd, script)?;
         for outcome in &told.outcomes {
             ensure!(
                 !(outcome.step.how == script::How::Quiet && outcome.code != Some(0)),
@@ -241,12 +246,23 @@ impl Compat {
         Ok(told.outcomes)
     }
 
+    fn run_steps(&self, side: Side, script: &Script) -> Result<Told> {
+        self.builder.run(side, &script.steps, &self.kept.join(side.name()).join(&script.name))
+    }
+
     fn keep(&self, side: Side, script: &Script, told: &Told) -> Result<()> {
         let directory = self.kept.join(side.name());
         fs::create_dir_all(&directory)?;
         fs::write(directory.join(format!("{}.log", script.name)), &told.log)?;
         let answers = serde_json::to_string_pretty(&told.outcomes)?;
         Ok(fs::write(directory.join(format!("{}.json", script.name)), answers)?)
+    }
+
+    fn exists(&self, program: &str) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain([self.builder.programs.clone()])
+            .any(|directory| directory.join(program).is_file())
     }
 
     /// Whether what was found is exactly what the list says.
@@ -315,9 +331,4 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     paths.retain(|path| path.is_file());
     paths.sort();
     Ok(paths)
-}
-
-fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

@@ -13,6 +13,7 @@
 //! until running: virsh domstate g1     repeated until standard output holds the word; not compared
 //! start ev: virsh event --all   begins in the background under a name
 //! end ev                        waits for it; compared
+//! include basics virsh9         the steps of another script, with this program for virsh
 //! ```
 
 use std::{fs, path::Path};
@@ -68,12 +69,17 @@ impl Script {
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self::parse(&name, &text).with_context(|| format!("in {}", path.display()))
+        let included = |other: &str| {
+            let path = path.with_file_name(format!("{other}.compat"));
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        Self::parse(&name, &text, &included).with_context(|| format!("in {}", path.display()))
     }
 
-    fn parse(name: &str, text: &str) -> Result<Self> {
+    fn parse(name: &str, text: &str, included: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
         let mut script = Self { name: name.to_owned(), ..Self::default() };
         let mut masks: Vec<String> = Vec::new();
+        let virsh = regex::Regex::new(r"\bvirsh\b").context("a word")?;
         for (index, line) in text.lines().enumerate() {
             let line_number = index + 1;
             let line = line.trim();
@@ -87,6 +93,15 @@ impl Script {
                     masks.push(rest.to_owned());
                 }
                 _ if word.starts_with('#') => {}
+                "include" => {
+                    let (other, program) = rest.split_once(' ').context("`include SCRIPT PROGRAM`")?;
+                    let other = Self::parse(other, &included(other)?, included)?;
+                    script.needs.push(program.to_owned());
+                    script.steps.extend(other.steps.into_iter().map(|step| Step {
+                        command: virsh.replace_all(&step.command, program).into_owned(),
+                        ..step
+                    }));
+                }
                 _ => {
                     let (how, command) = script.step(line).with_context(|| format!("line {line_number}"))?;
                     script.steps.push(Step { line: line_number, command, how, masks: masks.clone() });
@@ -129,11 +144,23 @@ impl Step {
 mod tests {
     use super::*;
 
+    fn none(other: &str) -> Result<String> {
+        bail!("there is no {other}")
+    }
+
+    #[test]
+    fn an_included_script_runs_with_another_program() {
+        let basics = |_: &str| Ok("needs dig\nvirsh list && virsh-like\n".to_owned());
+        let script = Script::parse("it", "include basics virsh9\n", &basics).expect("a good script");
+        assert_eq!(script.steps[0].command, "virsh9 list && virsh9-like");
+        assert_eq!(script.needs, ["virsh9"]);
+    }
+
     #[test]
     fn every_kind_of_line_is_read() {
         let text = "needs virsh\n# a comment\n\nmask [0-9]+\nvirsh desc g1 'a: b'\nmask\nsorted: virsh list\n\
                     until shut off: virsh domstate g1\nstart ev: virsh event --all\nend ev\n";
-        let script = Script::parse("it", text).expect("a good script");
+        let script = Script::parse("it", text, &none).expect("a good script");
         assert_eq!(script.needs, ["virsh"]);
         let kinds: Vec<(usize, &How)> = script.steps.iter().map(|step| (step.line, &step.how)).collect();
         let ev = "ev".to_owned();
@@ -154,6 +181,6 @@ mod tests {
 
     #[test]
     fn an_end_needs_its_start() {
-        assert!(Script::parse("it", "end ev\n").is_err());
+        assert!(Script::parse("it", "end ev\n", &none).is_err());
     }
 }
