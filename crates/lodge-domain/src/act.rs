@@ -52,6 +52,7 @@ pub(crate) enum Act {
     ManagedSave(SaveOptions),
     RemoveManagedSave,
     SetAutostart(bool),
+    Change(Box<crate::control::Change>),
 }
 
 impl Act {
@@ -75,6 +76,7 @@ impl Act {
             Self::ManagedSave(_) => "managedsave",
             Self::RemoveManagedSave => "managedsave-remove",
             Self::SetAutostart(_) => "autostart",
+            Self::Change(change) => change.what,
         }
     }
 }

@@ -98,6 +98,9 @@ pub enum DomainError {
     /// A file of the guest could not be handled.
     #[error("cannot {act} `{}`", path.display())]
     File { act: &'static str, path: PathBuf, source: std::io::Error },
+    /// A change or a look was refused, in libvirt's words.
+    #[error(transparent)]
+    Refused(#[from] crate::control::Refusal),
     /// A fault of Lodge: the domain's owner failed and began anew.
     #[error("internal error while acting on domain `{name}`; its state was read anew from the host")]
     OwnerFailed { name: Arc<str> },
@@ -134,6 +137,7 @@ impl DomainError {
             Self::SavedImage { source, .. } => source.kind(),
             Self::File { source, .. } => io_kind(source),
             Self::OwnerFailed { .. } => Kind::Internal,
+            Self::Refused(refusal) => refusal.kind(),
         }
     }
 
@@ -176,6 +180,7 @@ impl DomainError {
                 Kind::Denied => "check the owner and the mode of the file and its directory",
                 _ => return None,
             },
+            Self::Refused(_) => return None,
             Self::OwnerFailed { .. } => "this is a fault of lodge: please report it with the daemon's log",
         };
         Some(text.to_owned())

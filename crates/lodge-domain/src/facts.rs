@@ -127,6 +127,7 @@ fn answers_again(owner: &mut Owner) {
 }
 
 fn take_event(owner: &mut Owner, event: &Event) {
+    crate::control::heard(owner, event);
     let busy = owner.job_word().is_some();
     let word = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let Some(vmm) = owner.vmm.as_deref_mut() else { return };
@@ -259,7 +260,10 @@ pub(crate) fn due(owner: &mut Owner) -> Option<(&'static str, Work)> {
     if let Some(ending) = vmm.ended {
         return Some(("stop", stop::after_exit(owner, ending)));
     }
-    match vmm.due.take()? {
+    let Some(due) = vmm.due.take() else {
+        return crate::control::due(owner).map(|work| ("follow the guest", work));
+    };
+    match due {
         Due::End(reason) => Some(("stop", stop::end_guest(owner, reason))),
         Due::BootAgain => power::boot_again(owner).map(|work| ("reboot", work)),
         Due::Look => observe::look(owner).map(|work| ("look", work)),

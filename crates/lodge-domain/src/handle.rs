@@ -137,6 +137,12 @@ impl Handle {
         self.ask(Act::SetAutostart(enabled), Ticket::default()).await
     }
 
+    /// Changes the running guest, the definition, or both.
+    pub async fn change(&self, change: crate::control::Change) -> Result<(), DomainError> {
+        self.refresh().await?;
+        self.ask(Act::Change(Box::new(change)), Ticket::default()).await
+    }
+
     /// Takes a hand edit of the definition's file in, if there is one.
     pub async fn refresh(&self) -> Result<(), DomainError> {
         match define::edited_file(&self.shared, &self.entry).await? {

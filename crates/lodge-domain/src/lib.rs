@@ -18,6 +18,7 @@ extern crate self as lodge_domain;
 
 mod act;
 mod console;
+pub mod control;
 mod define;
 mod display;
 mod domains;

@@ -237,6 +237,7 @@ impl Owner {
             Act::ManagedSave(options) => save::managed_save(self, options, ticket),
             Act::RemoveManagedSave => save::remove_managed_save(self),
             Act::SetAutostart(enabled) => define::set_autostart(self, enabled),
+            Act::Change(change) => crate::control::amend(self, *change),
         }
     }
 

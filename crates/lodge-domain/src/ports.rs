@@ -82,6 +82,14 @@ pub trait Volumes: Send + Sync {
     async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
     /// Gives every lock of `domain` back.
     async fn release(&self, domain: DomainId) -> Result<(), PortError>;
+    /// As [`Volumes::claim`] for the disks of `document`, beside what `domain` has already.
+    async fn claim_more(&self, _domain: DomainId, _document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        Err(PortError::new(Kind::Unsupported, "disks cannot be plugged into a running guest here"))
+    }
+    /// Gives back the locks of `document`'s disks only.
+    async fn release_some(&self, _domain: DomainId, _document: &Domain) -> Result<(), PortError> {
+        Ok(())
+    }
     /// Says of each disk whether its storage may be deleted with the domain.
     async fn storage_of(&self, domain: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError>;
     /// Deletes a volume that [`Volumes::storage_of`] let go. A missing file is no error.
@@ -108,6 +116,19 @@ pub trait Nics: Send + Sync {
     async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError>;
     /// A running guest was taken over: `document` (live) names its interfaces; the bridge ports are theirs.
     async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
+    /// Plugs the `at`-th `<interface>` of `document` in, beside what `domain` has already.
+    async fn attach_more(
+        &self,
+        _domain: DomainId,
+        _document: &Domain,
+        _at: usize,
+    ) -> Result<AttachedNic, PortError> {
+        Err(PortError::new(Kind::Unsupported, "interfaces cannot be plugged into a running guest here"))
+    }
+    /// Unplugs the card with this name on the host.
+    async fn detach_one(&self, _ifname: &str) -> Result<(), PortError> {
+        Ok(())
+    }
     /// Unplugs all of `domain`'s cards and removes what attaching made.
     async fn detach(&self, domain: DomainId) -> Result<(), PortError>;
 }

@@ -88,6 +88,8 @@ pub(crate) struct Vmm {
     pub agent_connected: bool,
     /// What libvirt's file of the guest says.
     pub handover: crate::handover::Handover,
+    /// What QEMU told that the document does not show yet.
+    pub told: Vec<crate::control::Told>,
     /// Held as long as the guest runs.
     pub ports: Vec<Port>,
 }
@@ -129,6 +131,7 @@ impl Vmm {
             silent_since: None,
             agent_connected: false,
             handover: crate::handover::Handover::default(),
+            told: Vec::new(),
             ports: Vec::new(),
         }
     }

@@ -138,6 +138,20 @@ impl Nics for Cards {
         Ok(())
     }
 
+    async fn attach_more(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        at: usize,
+    ) -> Result<AttachedNic, PortError> {
+        let card = document.devices.interfaces.get(at).ok_or_else(|| missing("place in the document"))?;
+        self.plug(domain, document, card).await
+    }
+
+    async fn detach_one(&self, ifname: &str) -> Result<(), PortError> {
+        self.networks.detach(ifname).await.map_err(|error| port_error(error.into()))
+    }
+
     async fn detach(&self, domain: DomainId) -> Result<(), PortError> {
         let mut failed = None;
         for network in self.networks.list() {
@@ -191,6 +205,17 @@ impl Disks {
     }
 }
 
+/// A claimed disk as the guest's life knows it.
+fn opened(disk: lodge_storage::ClaimedDisk) -> ClaimedDisk {
+    let link = |file: lodge_storage::ClaimedFile| ChainLink {
+        path: file.path,
+        format: file.format.as_str().to_owned(),
+        fd: file.fd,
+        read_only: file.read_only,
+    };
+    ClaimedDisk { target: disk.target, chain: disk.chain.into_iter().map(link).collect() }
+}
+
 fn storage_error(error: StorageError) -> PortError {
     port_error(error.into())
 }
@@ -200,17 +225,19 @@ impl Volumes for Disks {
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
         let uses = self.uses(document)?;
         let claimed = self.storage.claim(domain, &document.name, &uses).await.map_err(storage_error)?;
-        let link = |file: lodge_storage::ClaimedFile| ChainLink {
-            path: file.path,
-            format: file.format.as_str().to_owned(),
-            fd: file.fd,
-            read_only: file.read_only,
-        };
-        let disk = |disk: lodge_storage::ClaimedDisk| ClaimedDisk {
-            target: disk.target,
-            chain: disk.chain.into_iter().map(link).collect(),
-        };
-        Ok(claimed.into_iter().map(disk).collect())
+        Ok(claimed.into_iter().map(opened).collect())
+    }
+
+    async fn claim_more(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        let uses = self.uses(document)?;
+        let claimed = self.storage.claim_more(domain, &document.name, &uses).await.map_err(storage_error)?;
+        Ok(claimed.into_iter().map(opened).collect())
+    }
+
+    async fn release_some(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
+        let uses = self.uses(document)?;
+        self.storage.release_disks(domain, &uses).await;
+        Ok(())
     }
 
     async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {

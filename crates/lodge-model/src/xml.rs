@@ -7,6 +7,7 @@
 //! Deliberately absent: namespaces other than QEMU's in typed fields; any tree that outlives the reading.
 
 mod foreign;
+mod kept;
 mod locate;
 mod reader;
 mod value;
@@ -14,6 +15,7 @@ pub mod words;
 mod writer;
 
 pub use foreign::{Foreign, ForeignItem, Position};
+pub use kept::Kept;
 pub use lodge_model_derive::Xml;
 pub use reader::{Reader, attribute_key, element_key};
 pub use roxmltree::{Attribute, Node};
@@ -170,4 +172,18 @@ pub(crate) fn unsupported<T: Element>(value: &T) -> Vec<Fault> {
     value.visit_foreign(&mut |item| found.push(item.as_fault()));
     found.sort_by_key(|fault: &Fault| (fault.line, fault.column));
     found
+}
+
+/// The name of a text's root element, if the text is one element.
+pub(crate) fn root_name(text: &str) -> Result<Option<String>, Faults> {
+    if text.len() > DOCUMENT_MAX_BYTES {
+        return Err(Faults::one("", format!("the document is {} bytes long", text.len())));
+    }
+    let settings =
+        roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
+    let document =
+        roxmltree::Document::parse_with_options(text, settings).map_err(|error| malformed(&error))?;
+    let root = document.root_element();
+    // A namespace's elements are no devices.
+    Ok(root.tag_name().namespace().is_none().then(|| root.tag_name().name().to_owned()))
 }

@@ -36,6 +36,12 @@ impl Descriptors {
         number
     }
 
+    /// A copy of the descriptor with this number.
+    pub(crate) fn copy(&self, number: FdNumber) -> std::io::Result<OwnedFd> {
+        let fd = self.0.iter().find(|fd| fd.as_raw_fd() == number.0);
+        fd.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?.try_clone()
+    }
+
     /// Makes reads and writes through `number` bypass the host's page cache.
     pub(crate) fn set_direct(&self, number: FdNumber) -> std::io::Result<()> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

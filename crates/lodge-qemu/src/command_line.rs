@@ -202,3 +202,24 @@ pub fn command_line(
     unsupported::judge(&mut builder);
     builder.finish()
 }
+
+/// The arguments of the devices of `domain` alone: what [`plug`](crate::plug()) says to a running QEMU.
+///
+/// `domain` is the running guest's document with nothing among its devices but what is to be plugged in, with aliases
+/// and addresses. Nodes of disks are numbered from `first_node` on.
+pub fn device_arguments(
+    domain: &Domain,
+    capabilities: &Capabilities,
+    claims: &Claims,
+    first_node: usize,
+) -> Result<CommandLine, Refusals> {
+    let mut builder = Builder::new(domain, capabilities, claims);
+    builder.nodes_from(first_node);
+    controller::controllers(&mut builder);
+    disk::disks(&mut builder);
+    nic::nics(&mut builder);
+    input::inputs(&mut builder);
+    small::watchdogs(&mut builder);
+    small::others(&mut builder);
+    builder.finish()
+}

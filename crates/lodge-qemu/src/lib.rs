@@ -12,6 +12,7 @@ pub mod agent;
 mod capabilities;
 mod claims;
 mod command_line;
+mod hotplug;
 mod launch;
 mod log;
 pub mod qmp;
@@ -26,8 +27,9 @@ pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{Accelerator, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
-    node_numbers,
+    device_arguments, node_numbers,
 };
+pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
 pub use launch::{Credentials, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
 pub use socket::listen;

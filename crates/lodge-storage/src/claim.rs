@@ -46,7 +46,7 @@ pub struct ClaimedDisk {
 }
 
 /// A disk's files, looked at but not claimed.
-struct Examined {
+pub(crate) struct Examined {
     target: String,
     usage: Use,
     links: Vec<OpenLink>,
@@ -99,7 +99,7 @@ impl Storage {
         Ok(self.claims().holder(id).map(str::to_owned))
     }
 
-    async fn examine(&self, disks: &[DiskUse]) -> Result<Vec<Examined>, StorageError> {
+    pub(crate) async fn examine(&self, disks: &[DiskUse]) -> Result<Vec<Examined>, StorageError> {
         let gate = self.gate();
         let mut examined = Vec::new();
         // One at a time: the deadline is each disk's own, and names the one that is silent.
@@ -112,7 +112,7 @@ impl Storage {
         Ok(examined)
     }
 
-    async fn refuse_writing_images(&self, examined: &[Examined]) -> Result<(), StorageError> {
+    pub(crate) async fn refuse_writing_images(&self, examined: &[Examined]) -> Result<(), StorageError> {
         let tops = examined.iter().filter(|disk| disk.usage != Use::Read && !disk.links.is_empty());
         let tops: Vec<_> = tops.map(|disk| &disk.links[0].disk).collect();
         if tops.is_empty() {
@@ -131,7 +131,10 @@ impl Storage {
         Ok(())
     }
 
-    async fn look_for_locks(&self, examined: Vec<Examined>) -> Result<Vec<Examined>, StorageError> {
+    pub(crate) async fn look_for_locks(
+        &self,
+        examined: Vec<Examined>,
+    ) -> Result<Vec<Examined>, StorageError> {
         let first = examined.iter().flat_map(|disk| &disk.links).next();
         let path = first.map(|link| link.disk.path.clone()).unwrap_or_default();
         self.blocking(&path, limits::LOOK, move || {
@@ -160,7 +163,7 @@ fn examine(disk: DiskUse, mut gate: Gate) -> Result<Examined, StorageError> {
     Ok(Examined { target: disk.target, usage, links })
 }
 
-fn wanted(examined: &[Examined]) -> Vec<Wanted> {
+pub(crate) fn wanted(examined: &[Examined]) -> Vec<Wanted> {
     let of_disk = |disk: &Examined| {
         let usage = disk.usage;
         let of_link = move |(depth, link): (usize, &OpenLink)| Wanted {
@@ -186,7 +189,7 @@ fn check_lock(disk: &DiskFile, usage: Use) -> Result<(), StorageError> {
     }
 }
 
-fn claimed(disk: Examined) -> ClaimedDisk {
+pub(crate) fn claimed(disk: Examined) -> ClaimedDisk {
     let is_read_only = disk.usage == Use::Read;
     let file = |(depth, link): (usize, OpenLink)| ClaimedFile {
         path: link.disk.path.clone(),

@@ -47,8 +47,32 @@ pub(crate) struct Claims {
 impl Claims {
     /// Takes all of `wanted` for `domain`, or nothing. What the domain had before is given back.
     pub fn claim(&mut self, domain: DomainId, name: &str, wanted: &[Wanted]) -> Result<(), StorageError> {
+        self.refuse(name, wanted, |hold| hold.domain != domain)?;
+        self.release(domain);
+        self.take(domain, name, wanted);
+        Ok(())
+    }
+
+    /// Takes all of `wanted` beside what `domain` has, or nothing.
+    pub fn claim_more(
+        &mut self,
+        domain: DomainId,
+        name: &str,
+        wanted: &[Wanted],
+    ) -> Result<(), StorageError> {
+        self.refuse(name, wanted, |_| true)?;
+        self.take(domain, name, wanted);
+        Ok(())
+    }
+
+    fn refuse(
+        &self,
+        name: &str,
+        wanted: &[Wanted],
+        counts: impl Fn(&Hold) -> bool,
+    ) -> Result<(), StorageError> {
         for (at, want) in wanted.iter().enumerate() {
-            let others = self.holds.get(&want.id).into_iter().flatten().filter(|hold| hold.domain != domain);
+            let others = self.holds.get(&want.id).into_iter().flatten().filter(|hold| counts(hold));
             let others = others.map(|hold| (hold.name.as_str(), hold.usage));
             // Two disks of one domain on the same file are no better.
             let own = wanted[..at].iter().filter(|other| other.id == want.id);
@@ -59,12 +83,35 @@ impl Claims {
                 return Err(StorageError::InUse { path: want.path.clone(), holder: holder.to_owned(), how });
             }
         }
-        self.release(domain);
+        Ok(())
+    }
+
+    fn take(&mut self, domain: DomainId, name: &str, wanted: &[Wanted]) {
         for want in wanted {
             let hold = Hold { domain, name: name.to_owned(), path: want.path.clone(), usage: want.usage };
             self.holds.entry(want.id).or_default().push(hold);
         }
-        Ok(())
+    }
+
+    /// Gives back one hold of `domain` on each of `files`.
+    pub fn give_back(&mut self, domain: DomainId, files: impl IntoIterator<Item = FileId>) {
+        for file in files {
+            let Some(holds) = self.holds.get_mut(&file) else { continue };
+            if let Some(at) = holds.iter().position(|hold| hold.domain == domain) {
+                holds.remove(at);
+            }
+            if holds.is_empty() {
+                self.holds.remove(&file);
+            }
+        }
+    }
+
+    /// Gives back what `domain` has of this path.
+    pub fn give_back_path(&mut self, domain: DomainId, path: &Path) {
+        self.holds.retain(|_, holds| {
+            holds.retain(|hold| hold.domain != domain || hold.path != path);
+            !holds.is_empty()
+        });
     }
 
     /// Gives back all that `domain` has.
@@ -143,6 +190,18 @@ mod tests {
         assert_eq!(claims.holder(FileId { device: 1, inode: 6 }), None);
         claims.release(domain(1));
         claims.claim(domain(2), "web2", &wanted).unwrap();
+    }
+
+    #[test]
+    fn one_disk_more_is_taken_and_given_back_alone() {
+        let mut claims = Claims::default();
+        claims.claim(domain(1), "web1", &[want(7, Use::Write), want(9, Use::Backing)]).unwrap();
+        assert!(claims.claim_more(domain(1), "web1", &[want(7, Use::Write)]).is_err());
+        claims.claim_more(domain(1), "web1", &[want(8, Use::Write), want(9, Use::Backing)]).unwrap();
+        assert!(claims.claim(domain(2), "web2", &[want(8, Use::Read)]).is_err());
+        claims.give_back(domain(1), [8, 9].map(|inode| FileId { device: 1, inode }));
+        claims.claim(domain(2), "web2", &[want(8, Use::Write)]).unwrap();
+        assert!(claims.claim(domain(3), "web3", &[want(9, Use::Write)]).is_err());
     }
 
     #[test]

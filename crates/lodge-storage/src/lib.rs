@@ -23,6 +23,7 @@
 
 mod chain;
 mod claim;
+mod claim_more;
 mod claims;
 mod clone;
 mod copy;

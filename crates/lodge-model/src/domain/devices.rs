@@ -343,3 +343,26 @@ pub struct SecLabel {
     #[xml(foreign)]
     pub foreign: Foreign,
 }
+
+impl Devices {
+    /// Reads the text of one device, as it is given to be plugged in: its element's name, and a list of devices that
+    /// holds it alone. `Ok(None)`: no device is called so.
+    pub fn parse_one(xml: &str) -> Result<Option<(String, Self)>, crate::Faults> {
+        let text = xml.trim();
+        let Some(root) = crate::xml::root_name(text)? else { return Ok(None) };
+        // What stands before the element (a declaration, comments) cannot stand inside of another document.
+        let start = text.find(&format!("<{root}")).unwrap_or(0);
+        let whole = format!(
+            "<domain type='kvm'><name>x</name><memory>1</memory><os><type>hvm</type></os><devices>{}</devices></domain>",
+            &text[start..]
+        );
+        let devices = *super::Domain::parse(&whole)?.devices;
+        if devices.foreign.elements().next().is_some()
+            || devices == Self::default()
+            || devices.emulator.is_some()
+        {
+            return Ok(None);
+        }
+        Ok(Some((root, devices)))
+    }
+}

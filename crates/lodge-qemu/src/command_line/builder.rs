@@ -29,6 +29,8 @@ pub(super) struct Builder<'a> {
     line: CommandLine,
     refused: Vec<Refused>,
     fdsets: u32,
+    /// The number of the first disk's first node.
+    pub(super) first_node: usize,
     /// Which boot source the next fitting device takes, and at which index.
     boot: Vec<(BootSource, u32)>,
 }
@@ -46,12 +48,18 @@ impl<'a> Builder<'a> {
             line: CommandLine::default(),
             refused: Vec::new(),
             fdsets: 0,
+            first_node: 1,
             boot,
         }
     }
 
     pub(super) fn finish(self) -> Result<CommandLine, Refusals> {
         if self.refused.is_empty() { Ok(self.line) } else { Err(Refusals(self.refused)) }
+    }
+
+    /// Disks' nodes get these numbers: others are in use.
+    pub(super) fn nodes_from(&mut self, first: usize) {
+        self.first_node = first;
     }
 
     /// Names the element that the following belongs to.

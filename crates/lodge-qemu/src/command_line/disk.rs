@@ -17,7 +17,9 @@ use crate::claims::Link;
 /// Every `<disk>`.
 pub(super) fn disks(b: &mut Builder<'_>) {
     let disks = &b.domain.devices.disks;
-    let first_node = node_numbers(b.domain, |disk| chain(b, disk).len());
+    let numbers = node_numbers(b.domain, |disk| chain(b, disk).len());
+    // Numbers count from 1; a running guest has some already.
+    let first_node: Vec<usize> = numbers.iter().map(|number| number + b.first_node - 1).collect();
     for (at, disk) in disks.iter().enumerate() {
         b.at_device("disk", at);
         one(b, disk, first_node[at]);

@@ -1,0 +1,251 @@
+//! Plugging a device into a running guest.
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::address::{Alias, Place};
+use lodge_model::domain::controller::ControllerKind;
+use lodge_model::domain::devices::Devices;
+use lodge_model::domain::disk::{DiskBus, DiskDevice};
+use lodge_model::domain::graphics::InputBus;
+use lodge_model::domain::interface::{InterfaceKind, InterfaceTarget};
+use lodge_qemu::qmp::Monitor;
+use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, NicClaim, device_arguments, plug};
+
+use super::{Given, alone, inventory, medium};
+use crate::control::{Refusal, Running, Sort, amend};
+use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
+
+/// Plugs `given` in.
+pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Refusal> {
+    if let Some(disk) = given.devices.disks.first() {
+        let removable = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+        let there = running.document.devices.disks.iter().any(|other| other.target.dev == disk.target.dev);
+        if removable && there {
+            return medium::change(running, &given, false).await;
+        }
+    }
+    admit(running, &given)?;
+    let devices = placed(running, &given)?;
+    let with = alone(running, devices);
+    let claimed = Claimed::take(running, &with).await?;
+    let outcome = claimed.plug(running, &with).await;
+    match outcome {
+        Ok(devices) => {
+            inventory::put(&mut running.document.devices, devices, &given.element);
+            Ok(())
+        }
+        Err(refusal) => {
+            give_back(running, &with, &claimed.nics).await;
+            Err(refusal)
+        }
+    }
+}
+
+fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
+    let devices = &running.document.devices;
+    match given.element.as_str() {
+        "disk" => {
+            let Some(disk) = given.devices.disks.first() else { return Ok(()) };
+            if let Some(other) = devices.disks.iter().find(|other| other.target.dev == disk.target.dev) {
+                let source = |path: Option<&str>| path.unwrap_or("(null)").to_owned();
+                let (first, second) = (source(other.path()), source(disk.path()));
+                let target = &disk.target.dev;
+                let text = format!("target '{target}' duplicated for disk sources '{first}' and '{second}'");
+                return Err(Refusal::new(Sort::Xml, text).of_domain());
+            }
+            if disk.device != DiskDevice::Disk {
+                let text = format!("disk device type '{}' cannot be hotplugged", disk.device);
+                return Err(Refusal::unsupported(text));
+            }
+            Ok(())
+        }
+        "interface" => match given.devices.interfaces.first().map(|card| card.kind) {
+            Some(InterfaceKind::Network | InterfaceKind::User) | None => Ok(()),
+            Some(kind) => Err(Refusal::new(
+                Sort::ConfigUnsupported,
+                format!("hotplug of interface type of {kind} is not supported yet; 'network' and 'user' are"),
+            )),
+        },
+        "input" => match given.devices.inputs.first().and_then(|input| input.bus) {
+            Some(InputBus::Usb | InputBus::Virtio) => Ok(()),
+            _ => Err(Refusal::unsupported("input device on bus 'ps2' cannot be hot plugged.")),
+        },
+        "controller" => match given.devices.controllers.first().map(|controller| controller.kind) {
+            Some(ControllerKind::Scsi | ControllerKind::VirtioSerial) | None => Ok(()),
+            Some(kind) => Err(Refusal::unsupported(format!("'{kind}' controller cannot be hot plugged."))),
+        },
+        "watchdog" if !devices.watchdogs.is_empty() => Err(Refusal::invalid("domain already has a watchdog")),
+        "rng" | "watchdog" => Ok(()),
+        other => Err(Refusal::unsupported(format!("live attach of device '{other}' is not supported"))),
+    }
+}
+
+/// The device with its address and alias, and the controllers it needs that are not there yet.
+fn placed(running: &Running, given: &Given) -> Result<Devices, Refusal> {
+    let mut full = running.document.clone();
+    inventory::put(&mut full.devices, given.devices.clone(), &given.element);
+    amend::complete(&running.shared, &mut full)?;
+    let now = &running.document.devices;
+    let mut devices = Devices { emulator: now.emulator.clone(), ..Devices::default() };
+    let same = |other: &lodge_model::domain::controller::Controller,
+                new: &lodge_model::domain::controller::Controller| {
+        other.kind == new.kind && other.index == new.index
+    };
+    for controller in &full.devices.controllers {
+        if now.controllers.iter().any(|other| same(other, controller)) {
+            continue;
+        }
+        if controller.kind == ControllerKind::Pci {
+            return Err(Refusal::internal("No more available PCI slots").of_domain());
+        }
+        devices.controllers.push(controller.clone());
+    }
+    // Completing moves disks and controllers, and leaves all others where they were: the new one is the last.
+    match given.element.as_str() {
+        "disk" => {
+            let target = given.devices.disks.first().map(|disk| disk.target.dev.clone()).unwrap_or_default();
+            devices.disks.extend(full.devices.disks.iter().find(|disk| disk.target.dev == target).cloned());
+        }
+        "interface" => devices.interfaces.extend(full.devices.interfaces.last().cloned()),
+        "input" => devices.inputs.extend(full.devices.inputs.last().cloned()),
+        "rng" => devices.rngs.extend(full.devices.rngs.last().cloned()),
+        "watchdog" => devices.watchdogs.extend(full.devices.watchdogs.last().cloned()),
+        _ => {}
+    }
+    if let Some(disk) = devices.disks.first()
+        && !matches!(disk.target.bus, Some(DiskBus::Virtio | DiskBus::Scsi | DiskBus::Usb))
+    {
+        let bus = disk.target.bus.unwrap_or_default();
+        return Err(Refusal::unsupported(format!("disk bus '{bus}' cannot be hotplugged.")));
+    }
+    name(&running.document, &mut devices);
+    Ok(devices)
+}
+
+/// Aliases that no device of the guest has.
+fn name(document: &Domain, devices: &mut Devices) {
+    let free = |stem: &str| {
+        (0..)
+            .map(|number| format!("{stem}{number}"))
+            .find(|name| super::find::by_alias(document, name).is_none())
+    };
+    let give = |place: &mut Place, stem: &str| {
+        if place.alias.as_ref().is_none_or(|alias| !alias.is_users()) {
+            place.alias = free(stem).map(Alias::new);
+        }
+    };
+    devices.interfaces.iter_mut().for_each(|device| give(&mut device.place, "net"));
+    devices.inputs.iter_mut().for_each(|device| give(&mut device.place, "input"));
+    devices.rngs.iter_mut().for_each(|device| give(&mut device.place, "rng"));
+    devices.watchdogs.iter_mut().for_each(|device| give(&mut device.place, "watchdog"));
+    // Disks' and controllers' aliases follow from their places.
+    let mut only = document.clone();
+    *only.devices = std::mem::take(devices);
+    lodge_qemu::assign_aliases(&mut only);
+    *devices = *only.devices;
+}
+
+/// What the host gives for a device.
+pub(super) struct Claimed {
+    claims: Claims,
+    descriptors: Descriptors,
+    /// Names of the taps that were made.
+    pub nics: Vec<String>,
+    bridges: Vec<Option<String>>,
+}
+
+impl Claimed {
+    /// Takes what the devices of `with` need of the host.
+    pub async fn take(running: &Running, with: &Domain) -> Result<Self, Refusal> {
+        let ports = &running.shared.ports;
+        let mut descriptors = Descriptors::default();
+        let mut claims = Claims::new(accelerator(running), FdNumber::fixed(-1));
+        if !with.devices.disks.is_empty() {
+            for disk in ports.volumes.claim_more(running.id, with).await? {
+                let ClaimedDisk { target, chain } = disk;
+                let chain = chain.into_iter().map(|link| pass(link, &mut descriptors)).collect();
+                claims.disks.insert(target, chain);
+            }
+        }
+        let mut taken = Self { claims, descriptors, nics: Vec::new(), bridges: Vec::new() };
+        for at in 0..with.devices.interfaces.len() {
+            let AttachedNic { ifname, fds, bridge, .. } =
+                ports.nics.attach_more(running.id, with, at).await?;
+            let taps = fds.into_iter().map(|fd| taken.descriptors.pass(fd)).collect();
+            taken.claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+            taken.nics.extend(ifname);
+            taken.bridges.push(bridge);
+        }
+        Ok(taken)
+    }
+
+    /// Says it to QEMU; gives the devices as they are now.
+    async fn plug(&self, running: &Running, with: &Domain) -> Result<Devices, Refusal> {
+        let capabilities = &running.shared.config.capabilities;
+        let first = next_node(&running.monitor).await?;
+        let line = device_arguments(with, capabilities, &self.claims, first);
+        let line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
+        plug(&running.monitor, &line, &self.descriptors).await?;
+        let mut devices = (*with.devices).clone();
+        devices.emulator = None;
+        let names = self.nics.iter().map(Some).chain(std::iter::repeat(None));
+        for ((card, name), bridge) in devices.interfaces.iter_mut().zip(names).zip(&self.bridges) {
+            card.target =
+                name.map(|name| InterfaceTarget { dev: name.clone(), ..InterfaceTarget::default() });
+            if let Some(bridge) = bridge {
+                card.source.get_or_insert_default().bridge = Some(bridge.clone());
+            }
+        }
+        Ok(devices)
+    }
+
+    /// The arguments of a disk's nodes, without its device: for a medium.
+    pub async fn nodes(&self, running: &Running, with: &Domain) -> Result<Option<String>, Refusal> {
+        let capabilities = &running.shared.config.capabilities;
+        let first = next_node(&running.monitor).await?;
+        let line = device_arguments(with, capabilities, &self.claims, first);
+        let mut line =
+            line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
+        line.arguments.retain(|argument| argument.option != "-device");
+        plug(&running.monitor, &line, &self.descriptors).await?;
+        let top = line.arguments.iter().rev().find(|argument| argument.option == "-blockdev");
+        let top = top
+            .and_then(|argument| serde_json::from_str::<serde_json::Value>(argument.value.as_deref()?).ok());
+        Ok(top.and_then(|node| node.get("node-name")?.as_str().map(str::to_owned)))
+    }
+}
+
+/// Gives back what [`Claimed::take`] took.
+pub(super) async fn give_back(running: &Running, with: &Domain, nics: &[String]) {
+    let ports = &running.shared.ports;
+    if !with.devices.disks.is_empty()
+        && let Err(error) = ports.volumes.release_some(running.id, with).await
+    {
+        tracing::warn!(domain = %running.id, %error, "a disk's lock was not given back");
+    }
+    for nic in nics {
+        if let Err(error) = ports.nics.detach_one(nic).await {
+            tracing::warn!(domain = %running.id, nic, %error, "a tap was not taken away");
+        }
+    }
+}
+
+fn accelerator(running: &Running) -> Accelerator {
+    match running.document.kind {
+        lodge_model::domain::DomainKind::Kvm if running.shared.config.accelerator.kvm => Accelerator::Kvm,
+        _ => Accelerator::Tcg,
+    }
+}
+
+fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
+    use rustix::fs::FileType;
+    let is_block = rustix::fs::fstat(&link.fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
+    Link { is_block, fd: descriptors.pass(link.fd), format: link.format, read_only: link.read_only }
+}
+
+/// A number that no node of the guest's has, nor any after it.
+async fn next_node(monitor: &Monitor) -> Result<usize, Refusal> {
+    let nodes = monitor.block_nodes().await?;
+    let number = |name: &str| name.strip_prefix("libvirt-")?.split('-').next()?.parse::<usize>().ok();
+    Ok(nodes.iter().filter_map(|node| number(&node.node_name)).max().unwrap_or(0) + 1)
+}

@@ -1,0 +1,38 @@
+//! A running guest, as an act on it is given it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_qemu::qmp::Monitor;
+
+use super::Refusal;
+use crate::domains::Shared;
+use crate::event::EventKind;
+
+/// A running guest: its document, its monitor, and what is to be told when the act has ended.
+pub struct Running {
+    /// The live document; the act changes it with the guest.
+    pub document: Domain,
+    /// QEMU.
+    pub monitor: Monitor,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: DomainId,
+    pub(crate) pid: u32,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) tell: Vec<EventKind>,
+}
+
+impl Running {
+    /// Its UUID.
+    pub fn id(&self) -> DomainId {
+        self.id
+    }
+
+    /// Does a monitor command and takes no interest in its answer.
+    pub(crate) async fn tell_qemu(&self, command: &str, arguments: serde_json::Value) -> Result<(), Refusal> {
+        let answer: Result<serde::de::IgnoredAny, _> = self.monitor.execute(command, arguments).await;
+        answer.map(drop).map_err(Refusal::from)
+    }
+}

@@ -1,0 +1,188 @@
+//! How much a disk may read and write: `virsh blkdeviotune`.
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::disk::{Disk, IoTune};
+use lodge_model::xml::{ForeignItem, Kept};
+use serde_json::{Map, Value, json};
+
+use super::{Setting, Settings};
+use crate::control::{Change, Refusal, Running, Scope};
+
+/// The numbers, in libvirt's order (the group's name stands after the 13th), with QEMU's words.
+pub const LIMITS: [(&str, &str); 19] = [
+    ("total_bytes_sec", "bps"),
+    ("read_bytes_sec", "bps_rd"),
+    ("write_bytes_sec", "bps_wr"),
+    ("total_iops_sec", "iops"),
+    ("read_iops_sec", "iops_rd"),
+    ("write_iops_sec", "iops_wr"),
+    ("total_bytes_sec_max", "bps_max"),
+    ("read_bytes_sec_max", "bps_rd_max"),
+    ("write_bytes_sec_max", "bps_wr_max"),
+    ("total_iops_sec_max", "iops_max"),
+    ("read_iops_sec_max", "iops_rd_max"),
+    ("write_iops_sec_max", "iops_wr_max"),
+    ("size_iops_sec", "iops_size"),
+    ("total_bytes_sec_max_length", "bps_max_length"),
+    ("read_bytes_sec_max_length", "bps_rd_max_length"),
+    ("write_bytes_sec_max_length", "bps_wr_max_length"),
+    ("total_iops_sec_max_length", "iops_max_length"),
+    ("read_iops_sec_max_length", "iops_rd_max_length"),
+    ("write_iops_sec_max_length", "iops_wr_max_length"),
+];
+/// How many of them stand before the group's name.
+pub const BEFORE_GROUP: usize = 13;
+
+/// The disk that `wanted` (its target or its path) means.
+pub fn position(domain: &Domain, wanted: &str) -> Option<usize> {
+    let disks = &domain.devices.disks;
+    let by_target = disks.iter().position(|disk| disk.target.dev == wanted);
+    by_target.or_else(|| disks.iter().position(|disk| disk.path() == Some(wanted)))
+}
+
+/// A disk's limit by libvirt's name.
+pub fn limit(disk: &Disk, name: &str) -> u64 {
+    let Some(tune) = disk.iotune.as_deref() else { return 0 };
+    match name {
+        "total_bytes_sec" => tune.total_bytes_sec.unwrap_or(0),
+        "read_bytes_sec" => tune.read_bytes_sec.unwrap_or(0),
+        "write_bytes_sec" => tune.write_bytes_sec.unwrap_or(0),
+        "total_iops_sec" => tune.total_iops_sec.unwrap_or(0),
+        "read_iops_sec" => tune.read_iops_sec.unwrap_or(0),
+        "write_iops_sec" => tune.write_iops_sec.unwrap_or(0),
+        _ => tune.foreign.tree(name).and_then(|kept| kept.text.parse().ok()).unwrap_or(0),
+    }
+}
+
+/// The group a disk shares its limits with.
+pub fn group(disk: &Disk) -> String {
+    let kept = disk.iotune.as_deref().and_then(|tune| tune.foreign.tree("group_name"));
+    kept.map(|kept| kept.text).unwrap_or_default()
+}
+
+/// Sets what is named.
+pub fn set(disk: String, settings: Settings, scope: Scope) -> Change {
+    let of_live = (disk.clone(), settings.clone());
+    Change::new("blkdeviotune", scope)
+        .config(move |domain| {
+            let at = position(domain, &disk)
+                .ok_or_else(|| Refusal::arg(format!("missing persistent configuration for disk '{disk}'")))?;
+            write(&mut domain.devices.disks[at], &settings)
+        })
+        .live(move |mut running| async move {
+            let (disk, settings) = of_live;
+            let outcome = apply(&mut running, &disk, &settings).await;
+            (running, outcome)
+        })
+}
+
+/// libvirt: setting one of a family forgets its opposite.
+fn write(disk: &mut Disk, settings: &Settings) -> Result<(), Refusal> {
+    contradictions(settings)?;
+    let sets = |name: &str| settings.iter().any(|(known, _)| known == name);
+    for suffix in ["bytes_sec", "iops_sec", "bytes_sec_max", "iops_sec_max"] {
+        if sets(&format!("total_{suffix}")) {
+            put(disk, &format!("read_{suffix}"), 0);
+            put(disk, &format!("write_{suffix}"), 0);
+        } else if sets(&format!("read_{suffix}")) || sets(&format!("write_{suffix}")) {
+            put(disk, &format!("total_{suffix}"), 0);
+        }
+    }
+    for (name, value) in settings {
+        match value {
+            Setting::Text(group) => {
+                keep(disk, "group_name", Some(group.as_str()).filter(|name| !name.is_empty()))
+            }
+            number => put(disk, name, number.unsigned()),
+        }
+    }
+    if disk.iotune.as_deref().is_some_and(|tune| *tune == IoTune::default()) {
+        disk.iotune = None;
+    }
+    Ok(())
+}
+
+fn contradictions(settings: &Settings) -> Result<(), Refusal> {
+    let value = |name: &str| {
+        settings.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| value.unsigned())
+    };
+    for (suffix, word) in [
+        ("bytes_sec", "bytes_sec"),
+        ("iops_sec", "iops_sec"),
+        ("bytes_sec_max", "bytes_sec_max"),
+        ("iops_sec_max", "iops_sec_max"),
+    ] {
+        let parts = value(&format!("read_{suffix}")) > 0 || value(&format!("write_{suffix}")) > 0;
+        if value(&format!("total_{suffix}")) > 0 && parts {
+            return Err(Refusal::arg(format!(
+                "total and read/write of {word} cannot be set at the same time"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn put(disk: &mut Disk, name: &str, number: u64) {
+    let tune = disk.iotune.get_or_insert_default();
+    let value = (number > 0).then_some(number);
+    match name {
+        "total_bytes_sec" => tune.total_bytes_sec = value,
+        "read_bytes_sec" => tune.read_bytes_sec = value,
+        "write_bytes_sec" => tune.write_bytes_sec = value,
+        "total_iops_sec" => tune.total_iops_sec = value,
+        "read_iops_sec" => tune.read_iops_sec = value,
+        "write_iops_sec" => tune.write_iops_sec = value,
+        _ => keep(disk, name, value.map(|number| number.to_string()).as_deref()),
+    }
+}
+
+fn keep(disk: &mut Disk, name: &str, text: Option<&str>) {
+    let tune = disk.iotune.get_or_insert_default();
+    match text {
+        Some(text) => tune.foreign.set_tree(&Kept::new(name).text(text)),
+        None => tune
+            .foreign
+            .retain(|item| !matches!(item, ForeignItem::Element { name: known, .. } if **known == *name)),
+    }
+}
+
+async fn apply(running: &mut Running, wanted: &str, settings: &Settings) -> Result<(), Refusal> {
+    let at = position(&running.document, wanted)
+        .ok_or_else(|| Refusal::arg(format!("disk '{wanted}' not found in domain")))?;
+    let mut disk = running.document.devices.disks[at].clone();
+    if disk.source.is_none() {
+        return Err(Refusal::invalid(format!("disk '{}' has no source", disk.target.dev)));
+    }
+    write(&mut disk, settings)?;
+    let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    let mut arguments = Map::new();
+    for (name, word) in LIMITS {
+        let number = limit(&disk, name);
+        // A length without its burst is refused by QEMU, and 0 means "one second" there.
+        if !word.ends_with("_length") || number > 0 {
+            arguments.insert(word.to_owned(), json!(number));
+        }
+    }
+    let group = group(&disk);
+    if !group.is_empty() {
+        arguments.insert("group".to_owned(), json!(group));
+    }
+    arguments.insert("id".to_owned(), json!(device_path(running, &alias).await));
+    if disk.iotune.is_some() || running.document.devices.disks[at].iotune.is_some() {
+        running.tell_qemu("block_set_io_throttle", Value::Object(arguments)).await?;
+    }
+    running.document.devices.disks[at] = disk;
+    Ok(())
+}
+
+/// QEMU wants the part of a disk that has the medium: for virtio it is below the device.
+async fn device_path(running: &Running, alias: &str) -> String {
+    let devices = running.monitor.block_devices().await.unwrap_or_default();
+    let end = format!("/peripheral/{alias}");
+    let is_it = |qdev: &str| qdev == alias || qdev.contains(&end) || qdev.ends_with(alias);
+    devices
+        .into_iter()
+        .filter_map(|device| device.qdev)
+        .find(|qdev| is_it(qdev))
+        .unwrap_or_else(|| alias.to_owned())
+}

@@ -1,0 +1,244 @@
+//! Weights of disks and limits of memory: `virsh blkiotune`, `memtune`; and which events are counted: `virsh perf`.
+
+use lodge_model::domain::Domain;
+use lodge_model::xml::Kept;
+
+use super::{Controller, Limits, Setting, Settings};
+use crate::control::{Change, Refusal, Scope};
+
+/// libvirt's word for "no limit", in KiB.
+pub const UNLIMITED_KIB: u64 = 9_007_199_254_740_991;
+
+/// The document's element of each memory limit, and the cgroup's files (v1, v2).
+const MEMORY: [(&str, &str, &str); 3] = [
+    ("hard_limit", "memory.limit_in_bytes", "memory.max"),
+    ("soft_limit", "memory.soft_limit_in_bytes", "memory.high"),
+    ("swap_hard_limit", "memory.memsw.limit_in_bytes", "memory.swap.max"),
+];
+
+/// The document's element of each limit of a device, by libvirt's name.
+const DEVICES: [(&str, &str); 5] = [
+    ("device_weight", "weight"),
+    ("device_read_iops_sec", "read_iops_sec"),
+    ("device_write_iops_sec", "write_iops_sec"),
+    ("device_read_bytes_sec", "read_bytes_sec"),
+    ("device_write_bytes_sec", "write_bytes_sec"),
+];
+
+/// The events that can be counted, in libvirt's order.
+pub const EVENTS: [&str; 22] = [
+    "cmt",
+    "mbmt",
+    "mbml",
+    "cpu_cycles",
+    "instructions",
+    "cache_references",
+    "cache_misses",
+    "branch_instructions",
+    "branch_misses",
+    "bus_cycles",
+    "stalled_cycles_frontend",
+    "stalled_cycles_backend",
+    "ref_cpu_cycles",
+    "cpu_clock",
+    "task_clock",
+    "page_faults",
+    "context_switches",
+    "cpu_migrations",
+    "page_faults_min",
+    "page_faults_maj",
+    "alignment_faults",
+    "emulation_faults",
+];
+
+/// `virsh memtune`.
+pub fn set_memory(settings: Settings, scope: Scope) -> Change {
+    let of_live = settings.clone();
+    let edit = move |domain: &mut Domain| {
+        let mut tree = domain.memtune.tree("memtune").unwrap_or_else(|| Kept::new("memtune"));
+        for (name, value) in &settings {
+            let kib = value.unsigned();
+            if kib >= UNLIMITED_KIB {
+                tree.remove(name);
+            } else {
+                tree.set_child(Kept::new(name).with("unit", "KiB").text(kib));
+            }
+        }
+        let limit = |name| tree.child(name).and_then(|limit| limit.text.parse::<u64>().ok());
+        if let (Some(hard), Some(swap)) = (limit("hard_limit"), limit("swap_hard_limit"))
+            && hard > swap
+        {
+            return Err(Refusal::arg(
+                "memory hard_limit tunable value must be lower than or equal to swap_hard_limit",
+            ));
+        }
+        domain.memtune.set_tree(&tree);
+        Ok(())
+    };
+    let into_document = edit.clone();
+    Change::new("memtune", scope).config(edit).live(move |mut running| async move {
+        let outcome = Limits::of(&running.cgroup, Controller::Memory).and_then(|limits| {
+            let mut document = running.document.clone();
+            into_document(&mut document)?;
+            for (name, value) in &of_live {
+                let Some((_, v1, v2)) = MEMORY.iter().find(|(known, ..)| known == name) else { continue };
+                let kib = value.unsigned();
+                let (file, none) = if limits.unified { (v2, "max") } else { (v1, "-1") };
+                let bytes = kib.saturating_mul(1024).to_string();
+                limits.write(file, if kib >= UNLIMITED_KIB { none } else { &bytes })?;
+            }
+            running.document = document;
+            Ok(())
+        });
+        (running, outcome)
+    })
+}
+
+/// The limits of memory that a document has, in KiB.
+pub fn memory_of_document(domain: &Domain) -> Vec<(&'static str, u64)> {
+    let tree = domain.memtune.tree("memtune").unwrap_or_default();
+    let limit = |name: &str| tree.child(name).and_then(kib).unwrap_or(UNLIMITED_KIB);
+    MEMORY.iter().map(|(name, ..)| (*name, limit(name))).collect()
+}
+
+fn kib(limit: &Kept) -> Option<u64> {
+    let unit = limit.attribute("unit").unwrap_or("KiB");
+    lodge_model::Bytes::scaled(limit.text.parse().ok()?, unit).ok().map(lodge_model::Bytes::kib)
+}
+
+/// The limits of memory that a guest's cgroup has, in KiB.
+pub fn memory_of_guest(limits: &Limits) -> Vec<(&'static str, u64)> {
+    let read = |(name, v1, v2): &(&'static str, &str, &str)| {
+        let bytes =
+            limits.number(if limits.unified { v2 } else { v1 }).and_then(|bytes| u64::try_from(bytes).ok());
+        (*name, bytes.map_or(UNLIMITED_KIB, |bytes| (bytes / 1024).min(UNLIMITED_KIB)))
+    };
+    MEMORY.iter().map(read).collect()
+}
+
+/// `virsh blkiotune`.
+pub fn set_disks(settings: Settings, scope: Scope) -> Change {
+    let of_live = settings.clone();
+    let edit = move |domain: &mut Domain| {
+        let mut tree = domain.blkiotune.tree("blkiotune").unwrap_or_else(|| Kept::new("blkiotune"));
+        for (name, value) in &settings {
+            match DEVICES.iter().find(|(known, _)| known == name) {
+                None => tree.set_child(Kept::new("weight").text(value.unsigned())),
+                Some((_, element)) => set_devices(&mut tree, element, value.text())?,
+            }
+        }
+        // The weight of all stands before those of single devices.
+        tree.children.sort_by_key(|child| child.name != "weight");
+        domain.blkiotune.set_tree(&tree);
+        Ok(())
+    };
+    let into_document = edit.clone();
+    Change::new("blkiotune", scope).config(edit).live(move |mut running| async move {
+        let outcome = Limits::of(&running.cgroup, Controller::Blkio).and_then(|limits| {
+            let mut document = running.document.clone();
+            into_document(&mut document)?;
+            for (name, value) in &of_live {
+                if name != "weight" {
+                    let text = format!("'{name}' of a running guest is not supported; 'weight' is");
+                    return Err(Refusal::unsupported(text));
+                }
+                let file = match (limits.unified, limits.read("blkio.bfq.weight")) {
+                    (true, _) => "io.weight",
+                    (false, Some(_)) => "blkio.bfq.weight",
+                    (false, None) => "blkio.weight",
+                };
+                limits.write(file, &value.unsigned().to_string())?;
+            }
+            running.document = document;
+            Ok(())
+        });
+        (running, outcome)
+    })
+}
+
+/// `/dev/sda,500,/dev/sdb,300` into `<device>` elements.
+fn set_devices(tree: &mut Kept, element: &str, text: &str) -> Result<(), Refusal> {
+    let words: Vec<&str> = text.split(',').filter(|word| !word.is_empty()).collect();
+    for pair in words.chunks(2) {
+        let [path, value] = pair else {
+            return Err(Refusal::arg(format!("unable to parse blkio device '{element}' '{text}'")));
+        };
+        let number: u64 = value.parse().map_err(|_| {
+            Refusal::arg(format!("invalid value '{value}' for parameter '{element}' of device '{path}'"))
+        })?;
+        let is_it = |device: &&mut Kept| {
+            device.name == "device" && device.child("path").is_some_and(|known| known.text == *path)
+        };
+        let device = match tree.children.iter_mut().find(is_it) {
+            Some(device) => device,
+            None => {
+                let mut device = Kept::new("device");
+                device.set_child(Kept::new("path").text(path));
+                tree.children.push(device);
+                tree.children.last_mut().expect("one was just added")
+            }
+        };
+        device.remove(element);
+        if number > 0 {
+            device.set_child(Kept::new(element).text(number));
+        }
+    }
+    tree.children.retain(|device| device.name != "device" || device.children.len() > 1);
+    Ok(())
+}
+
+/// The weights a document has, in libvirt's order.
+pub fn disks_of_document(domain: &Domain) -> Vec<(&'static str, Setting)> {
+    let tree = domain.blkiotune.tree("blkiotune").unwrap_or_default();
+    let weight = tree.child("weight").and_then(|weight| weight.text.parse().ok()).unwrap_or(0);
+    let mut all = vec![("weight", Setting::Unsigned(weight))];
+    for (name, element) in DEVICES {
+        let pairs = tree.all("device").filter_map(|device| {
+            Some(format!("{},{}", device.child("path")?.text, device.child(element)?.text))
+        });
+        all.push((name, Setting::Text(pairs.collect::<Vec<_>>().join(","))));
+    }
+    all
+}
+
+/// The weights a guest's cgroup has.
+pub fn disks_of_guest(domain: &Domain, limits: &Limits) -> Vec<(&'static str, Setting)> {
+    let mut all = disks_of_document(domain);
+    let weight = ["blkio.bfq.weight", "blkio.weight", "io.weight"]
+        .into_iter()
+        .find_map(|file| limits.read(file)?.split_whitespace().last()?.parse().ok());
+    if let (Some(first), Some(weight)) = (all.first_mut(), weight) {
+        first.1 = Setting::Unsigned(weight);
+    }
+    all
+}
+
+/// Which events a document has counted.
+pub fn events_of(domain: &Domain) -> Vec<(&'static str, bool)> {
+    let tree = domain.perf.tree("perf").unwrap_or_default();
+    let enabled = |name: &str| {
+        tree.all("event")
+            .any(|event| event.attribute("name") == Some(name) && event.attribute("enabled") == Some("yes"))
+    };
+    EVENTS.iter().map(|name| (*name, enabled(name))).collect()
+}
+
+/// `virsh perf --enable/--disable`.
+pub fn set_events(settings: Settings, scope: Scope) -> Change {
+    let edit = move |domain: &mut Domain| {
+        let mut tree = domain.perf.tree("perf").unwrap_or_else(|| Kept::new("perf"));
+        for (name, value) in &settings {
+            tree.children.retain(|event| event.attribute("name") != Some(name));
+            let enabled = if value.unsigned() != 0 { "yes" } else { "no" };
+            tree.children.push(Kept::new("event").with("name", name).with("enabled", enabled));
+        }
+        let order = |event: &Kept| EVENTS.iter().position(|name| event.attribute("name") == Some(name));
+        tree.children.sort_by_key(order);
+        domain.perf.set_tree(&tree);
+        Ok(())
+    };
+    Change::new("perf", scope).config(edit).live(|running| async move {
+        let text = "performance events of a running guest are not supported; those of its definition are";
+        (running, Err(Refusal::unsupported(text)))
+    })
+}
