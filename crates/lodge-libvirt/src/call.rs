@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lodge_engine::{Caller, Engine};
-use lodge_wire::Facts;
 use lodge_wire::packet::{Header, Kind, Status};
+use lodge_wire::{Facts, When};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::api;
-use crate::fault::{Code, Fault, Origin};
+use crate::fault::{Code, Fault};
 use crate::server::Server;
 use crate::session::Session;
 use crate::stream::{Reader, Sink, Source, Stream, Writer};
@@ -85,7 +85,7 @@ impl Call {
         }
         let (function, origin) = api::driver_function(self.facts);
         let text = format!("unsupported flags (0x{unknown:x}) in function {function}");
-        Err(Fault::new(Code::InvalidArg, origin, text))
+        Err(Fault::bare(Code::InvalidArg, origin, text).with_strings(&function, "flags"))
     }
 
     /// The descriptors that came with the call. They are closed at its end if nobody takes them.
@@ -134,8 +134,15 @@ impl Call {
 
     /// Refuses what only the read-write connection may.
     pub(crate) fn refuse_write(&self) -> Fault {
-        let text = format!("read only access prevents {}", api::function(self.facts));
-        Fault::new(Code::OperationDenied, Origin::Domain, text)
+        let (function, origin) = (api::function(self.facts), api::part(self.facts));
+        // Documents are refused for what is secret in them, everything else as it is.
+        let whole = self.facts.acl.iter().all(|rule| rule.when == When::Always || rule.only_looks());
+        let text = if !whole && function.ends_with("XMLDesc") {
+            format!("{function} with secure flag")
+        } else {
+            format!("read only access prevents {function}")
+        };
+        Fault::new(Code::OperationDenied, origin, text)
     }
 
     /// The descriptors of the reply, and what is done after it.

@@ -114,8 +114,12 @@ impl Connection {
             let mut inbox = std::mem::take(&mut self.inbox);
             let outcome = match inbox.next() {
                 Ok(Some(message)) => {
-                    let request =
-                        Request { header: message.header, payload: message.payload, fds: message.fds };
+                    let request = Request {
+                        header: message.header,
+                        status: message.status,
+                        payload: message.payload,
+                        fds: message.fds,
+                    };
                     self.message(cx, request).map(|()| true)
                 }
                 Ok(None) => Ok(false),

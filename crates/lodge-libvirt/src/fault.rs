@@ -21,13 +21,27 @@ pub struct Fault {
     code: Code,
     origin: Origin,
     text: String,
+    /// The text stands alone, without what libvirt writes around it.
+    bare: bool,
+    /// What stands in the error's strings instead of template and text, which some checks fill otherwise.
+    strings: Option<(String, String)>,
     int1: i32,
 }
 
 impl Fault {
     /// The error `code` of libvirt's part `origin`; `text` is put into what libvirt writes for that code.
     pub fn new(code: Code, origin: Origin, text: impl Into<String>) -> Self {
-        Self { code, origin, text: text.into(), int1: -1 }
+        Self { code, origin, text: text.into(), bare: false, strings: None, int1: -1 }
+    }
+
+    /// The same with a text that stands alone: libvirt's own checks of arguments write no prefix.
+    pub fn bare(code: Code, origin: Origin, text: impl Into<String>) -> Self {
+        Self { bare: true, ..Self::new(code, origin, text) }
+    }
+
+    /// Sets the error's first two strings, which libvirt fills otherwise in its checks of arguments.
+    pub(crate) fn with_strings(self, first: &str, second: &str) -> Self {
+        Self { strings: Some((first.to_owned(), second.to_owned())), int1: 0, ..self }
     }
 
     /// `VIR_ERR_INTERNAL_ERROR`.
@@ -57,20 +71,22 @@ impl Fault {
 
     /// The whole message.
     pub fn message(&self) -> String {
-        self.code.message(&self.text)
+        if self.bare { self.text.clone() } else { self.code.message(&self.text) }
     }
 
     /// As the wire has it.
     pub(crate) fn body(&self) -> ErrorBody {
+        let template = || self.code.template().replace("{}", if self.code.is_bare() { "%s" } else { "%1$s" });
+        let (str1, str2) = self.strings.clone().unwrap_or_else(|| (template(), self.text.clone()));
         ErrorBody {
             code: self.code.number(),
             domain: self.origin.number(),
             message: Some(self.message().into()),
             level: LEVEL_ERROR,
-            str1: Some(self.code.template().replace("{}", "%1$s").into()),
-            str2: Some(self.text.as_str().into()),
+            str1: Some(str1.into()),
+            str2: Some(str2.into()),
             int1: self.int1,
-            int2: -1,
+            int2: if self.int1 == 0 { 0 } else { -1 },
             ..ErrorBody::default()
         }
     }

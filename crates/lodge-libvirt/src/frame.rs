@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-use lodge_wire::packet::{self, Header, LENGTH, MAX_FDS};
+use lodge_wire::packet::{self, Header, Kind, LENGTH, MAX_FDS, Status};
 use lodge_wire::xdr::{self, Xdr};
 
 use crate::limits::SPARE_BYTES;
@@ -32,6 +32,8 @@ pub(crate) enum BadFrame {
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
     pub header: Header,
+    /// The status as it came; the header has an error's for one that does not exist.
+    pub status: i32,
     pub payload: &'a [u8],
     pub fds: Vec<OwnedFd>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Message<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Extent {
     header: Header,
+    status: i32,
     payload_at: usize,
     /// Where the message ends and the bytes of its descriptors begin.
     end: usize,
@@ -96,6 +99,7 @@ impl Inbox {
         self.offset += total as u64;
         Ok(Some(Message {
             header: extent.header,
+            status: extent.status,
             payload: &self.bytes[begin + extent.payload_at..begin + extent.end],
             fds,
         }))
@@ -128,11 +132,28 @@ fn extent(bytes: &[u8]) -> Result<Option<Extent>, BadFrame> {
     let length = packet::length(word).ok_or(BadFrame::Length(word))?;
     let Some(message) = bytes.get(LENGTH..LENGTH + length) else { return Ok(None) };
     let mut input = xdr::Decoder::new(message);
-    let header = Header::decode(&mut input).map_err(|_| BadFrame::Header)?;
+    let (header, status) = header(&mut input).map_err(|_| BadFrame::Header)?;
     let fds = if header.kind.has_fds() { u32::decode(&mut input).map_err(|_| BadFrame::Header)? } else { 0 };
     if fds > MAX_FDS {
         return Err(BadFrame::Fds(fds));
     }
     let payload_at = LENGTH + length - input.rest().len();
-    Ok(Some(Extent { header, payload_at, end: LENGTH + length, fds: fds as usize }))
+    Ok(Some(Extent { header, status, payload_at, end: LENGTH + length, fds: fds as usize }))
+}
+
+/// The header, with its status as it came. libvirtd answers a call with a status that does not exist, and drops a
+/// message of a kind that does not exist; here such a one is a reply that nobody asked for.
+fn header(input: &mut xdr::Decoder<'_>) -> Result<(Header, i32), xdr::XdrError> {
+    let (program, version) = (u32::decode(input)?, u32::decode(input)?);
+    let (procedure, kind) = (i32::decode(input)?, i32::decode(input)?);
+    let (serial, status) = (u32::decode(input)?, i32::decode(input)?);
+    let header = Header {
+        program,
+        version,
+        procedure,
+        kind: Kind::from_number(kind).unwrap_or(Kind::Reply),
+        serial,
+        status: Status::from_number(status).unwrap_or(Status::Error),
+    };
+    Ok((header, status))
 }

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use lodge_engine::Caller;
 
 use crate::door::Door;
-use crate::fault::{Code, Fault, Origin};
+use crate::fault::{Fault, Origin};
 use crate::outbox::Outbox;
 use crate::stream::Streams;
 
@@ -34,7 +34,6 @@ struct State {
     authenticated: bool,
     caller: Caller,
     opened: Option<Opened>,
-    close_callback: bool,
 }
 
 /// What CONNECT_OPEN opened.
@@ -48,12 +47,7 @@ pub struct Opened {
 
 impl Session {
     pub(crate) fn new(id: u64, door: Door, outbox: Arc<Outbox>) -> Self {
-        let state = State {
-            authenticated: door.logins.is_empty(),
-            caller: door.caller(),
-            opened: None,
-            close_callback: false,
-        };
+        let state = State { authenticated: door.logins.is_empty(), caller: door.caller(), opened: None };
         Self {
             id,
             door,
@@ -122,21 +116,6 @@ impl Session {
     /// Whether nothing may be changed here: by the door, or by the flag of CONNECT_OPEN.
     pub fn is_read_only(&self) -> bool {
         self.lock().caller.read_only
-    }
-
-    /// Notes that the client wants to know when the daemon loses its guests' host: that does not happen here.
-    pub(crate) fn set_close_callback(&self, wanted: bool) -> Result<(), Fault> {
-        let mut state = self.lock();
-        if state.close_callback == wanted {
-            let text = if wanted {
-                "A close callback is already registered"
-            } else {
-                "No close callback registered"
-            };
-            return Err(Fault::new(Code::OperationInvalid, Origin::Rpc, text));
-        }
-        state.close_callback = wanted;
-        Ok(())
     }
 
     /// The client answers pings.

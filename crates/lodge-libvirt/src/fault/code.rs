@@ -25,6 +25,11 @@ impl Code {
         self as i32
     }
 
+    /// Whether libvirt writes nothing around the text.
+    pub(crate) fn is_bare(self) -> bool {
+        self.template() == "{}"
+    }
+
     /// The whole message that libvirt makes of `text`.
     pub fn message(self, text: &str) -> String {
         let template = self.template();

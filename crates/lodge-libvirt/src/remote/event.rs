@@ -9,7 +9,7 @@ use crate::fault::{Fault, Origin};
 /// A family's register and deregister procedures.
 macro_rules! family {
     ($register:ident($args:ident -> $ret:ident), $deregister:ident($gone:ident),
-     $class:ident, $events:literal, $word:literal, $object:ident => $subject:expr) => {
+     $class:ident, $events:literal, $word:literal, $whose:literal, $object:ident => $subject:expr) => {
         pub(crate) async fn $register(call: &Call, args: wire::$args) -> Result<wire::$ret, Fault> {
             if !(0..$events).contains(&args.event_id) {
                 let text = format!(concat!("unsupported ", $word, "event ID {}"), args.event_id);
@@ -26,7 +26,7 @@ macro_rules! family {
             known.then_some(()).ok_or_else(|| {
                 Fault::internal(
                     Origin::Rpc,
-                    format!("{} event callback {} not registered", $word.trim_end(), args.callback_id),
+                    format!(concat!($whose, "event callback {} not registered"), args.callback_id),
                 )
             })
         }
@@ -36,25 +36,26 @@ macro_rules! family {
 family!(
     register_domain(ConnectDomainEventCallbackRegisterAnyArgs -> ConnectDomainEventCallbackRegisterAnyRet),
     deregister_domain(ConnectDomainEventCallbackDeregisterAnyArgs),
-    Domain, 28, "domain ", dom => |dom: wire::Domain| Subject::Uuid(dom.uuid)
+    Domain, 28, "", "domain ", dom => |dom: wire::Domain| Subject::Uuid(dom.uuid)
 );
 family!(
     register_network(ConnectNetworkEventRegisterAnyArgs -> ConnectNetworkEventRegisterAnyRet),
     deregister_network(ConnectNetworkEventDeregisterAnyArgs),
-    Network, 2, "network ", net => |net: wire::Network| Subject::Uuid(net.uuid)
+    Network, 2, "network ", "network ", net => |net: wire::Network| Subject::Uuid(net.uuid)
 );
 family!(
     register_pool(ConnectStoragePoolEventRegisterAnyArgs -> ConnectStoragePoolEventRegisterAnyRet),
     deregister_pool(ConnectStoragePoolEventDeregisterAnyArgs),
-    Pool, 2, "storage pool ", pool => |pool: wire::StoragePool| Subject::Uuid(pool.uuid)
+    Pool, 2, "storage pool ", "storage pool ", pool => |pool: wire::StoragePool| Subject::Uuid(pool.uuid)
 );
 family!(
     register_node_device(ConnectNodeDeviceEventRegisterAnyArgs -> ConnectNodeDeviceEventRegisterAnyRet),
     deregister_node_device(ConnectNodeDeviceEventDeregisterAnyArgs),
-    NodeDevice, 2, "node device ", dev => |dev: wire::NodeDevice| Subject::Name(dev.name)
+    NodeDevice, 2, "node device ", "node device ", dev => |dev: wire::NodeDevice| Subject::Name(dev.name)
 );
 family!(
     register_secret(ConnectSecretEventRegisterAnyArgs -> ConnectSecretEventRegisterAnyRet),
     deregister_secret(ConnectSecretEventDeregisterAnyArgs),
-    Secret, 2, "secret ", secret => |secret: wire::Secret| Subject::Uuid(secret.uuid)
+    // libvirtd's own words for a secret's callback are those of a device's.
+    Secret, 2, "secret ", "node device ", secret => |secret: wire::Secret| Subject::Uuid(secret.uuid)
 );
