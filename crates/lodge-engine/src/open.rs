@@ -89,6 +89,9 @@ impl Engine {
         let storage = Storage::open(&store).await?;
         let networks =
             Networks::open(NetworksConfig { root: root.clone(), netd: netd_program(&config) }).await?;
+        if store.drivers().is_ours(lodge_store::Driver::Network) {
+            networks.take_over_libvirts().await;
+        }
         let known = ports::Known::default();
         let ports = ports::wire(&store, &storage, &networks, &known);
         let domains = Domains::open(

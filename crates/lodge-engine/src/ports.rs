@@ -132,10 +132,28 @@ impl Nics for Cards {
         Ok(attached)
     }
 
-    async fn adopt(&self, domain: DomainId, _document: &Domain) -> Result<(), PortError> {
-        // Networks read their ports from the host: a tap names its domain in its ifalias.
-        tracing::debug!(domain = %domain, "cards of an adopted domain are known by their taps");
-        Ok(())
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
+        // A tap of ours names its domain in its ifalias; one of libvirt's is told of here.
+        let mut failed = None;
+        for card in document.devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Network) {
+            let network = card.source.as_deref().and_then(|source| source.network.clone());
+            let (Some(network), Some(target), Some(mac)) = (network, &card.target, card.mac()) else {
+                continue;
+            };
+            let request = AttachRequest {
+                network,
+                domain,
+                domain_name: document.name.clone(),
+                hostnames: seed::seeded_hostname(&self.root, domain, &document.name).into_iter().collect(),
+                mac,
+                target: None,
+                mtu: None,
+            };
+            if let Err(error) = self.networks.take_tap(&target.dev, request).await {
+                failed.get_or_insert(port_error(error.into()));
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn attach_more(

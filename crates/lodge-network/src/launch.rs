@@ -37,7 +37,8 @@ pub struct Places {
     pub process: PathBuf,
     /// netd's control socket.
     pub control: PathBuf,
-    journal: [PathBuf; 2],
+    /// netd's journal of leases.
+    pub journal: [PathBuf; 2],
     log: PathBuf,
     cgroup: PathBuf,
 }

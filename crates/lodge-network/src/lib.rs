@@ -19,6 +19,7 @@ mod conflict;
 mod error;
 mod firewall;
 mod launch;
+pub mod libvirt;
 mod limits;
 mod link;
 mod mark;
@@ -33,7 +34,7 @@ mod wire;
 pub use attach::{AttachRequest, Attached};
 pub use error::NetworkError;
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
-pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started};
+pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started, TakenNetwork};
 
 /// What the fuzzers call: each takes any bytes and panics only where the parser is wrong.
 pub mod fuzz {

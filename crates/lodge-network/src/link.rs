@@ -2,6 +2,8 @@
 //!
 //! A connection belongs to the network namespace it was opened in; so does everything it makes.
 
+mod mark;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 

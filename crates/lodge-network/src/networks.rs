@@ -11,7 +11,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::client::Netd;
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
-use crate::{AttachRequest, Attached, Lease, NetworkError, NetworkEvent, NetworkView, Started, limits};
+use crate::{
+    AttachRequest, Attached, Lease, NetworkError, NetworkEvent, NetworkView, Started, TakenNetwork, limits,
+};
 
 /// How to start netd: a program and the arguments before netd's own.
 #[derive(Debug, Clone)]
@@ -144,6 +146,18 @@ impl Networks {
             found.extend(netd.resolve(name).await.unwrap_or_default());
         }
         found
+    }
+
+    /// Takes over the networks that a libvirt daemon left running, whose driver the caller holds; from then on also
+    /// leaves to one what runs here.
+    pub async fn take_over_libvirts(&self) -> Vec<TakenNetwork> {
+        self.ask(Request::TakeOverLibvirts).await.unwrap_or_default()
+    }
+
+    /// Takes over a running guest's interface on a network of ours. Done already if it is ours or gone.
+    pub async fn take_tap(&self, ifname: &str, request: AttachRequest) -> Result<(), NetworkError> {
+        let (ifname, request) = (ifname.to_owned(), Box::new(request));
+        self.ask(|reply| Request::TakeTap { ifname, request, reply }).await?
     }
 
     /// Puts back what is missing of rules and netd processes; a timer does so too.

@@ -32,14 +32,15 @@ use crate::link::Links;
 use crate::networks::NetworkHappening;
 use crate::plan::Plan;
 use crate::{
-    AttachRequest, Attached, NetworkError, NetworkEvent, NetworkView, NetworksConfig, Nic, Started, limits,
-    upstream,
+    AttachRequest, Attached, NetworkError, NetworkEvent, NetworkView, NetworksConfig, Nic, Started,
+    TakenNetwork, limits, upstream,
 };
 
 mod adopt;
 mod attach;
 mod define;
 mod host;
+mod libvirt;
 mod netd;
 mod reconcile;
 mod start;
@@ -65,6 +66,10 @@ pub enum Request {
     Attach { request: Box<AttachRequest>, reply: oneshot::Sender<Result<Attached, NetworkError>> },
     /// Unplug.
     Detach { ifname: String, reply: oneshot::Sender<Result<(), NetworkError>> },
+    /// Take over what a libvirt daemon left running.
+    TakeOverLibvirts(oneshot::Sender<Vec<TakenNetwork>>),
+    /// Take over a guest's interface.
+    TakeTap { ifname: String, request: Box<AttachRequest>, reply: oneshot::Sender<Result<(), NetworkError>> },
     /// Put back what is missing.
     Reconcile { reply: Option<oneshot::Sender<Result<(), NetworkError>>> },
     /// A netd has ended unasked.
@@ -103,6 +108,10 @@ pub struct Owner {
     me: mpsc::WeakSender<Request>,
     events: broadcast::Sender<NetworkHappening>,
     snapshot: watch::Sender<Arc<[Seen]>>,
+    /// libvirt's files of running networks are kept: its driver is ours.
+    leaves_statuses: bool,
+    /// What they say.
+    statuses: BTreeMap<NetworkId, Network>,
 }
 
 /// One network.
@@ -164,7 +173,19 @@ impl Owner {
         let links = Links::open()?;
         let snapshot = watch::Sender::new(Arc::from([]));
         let entries = BTreeMap::new();
-        let mut owner = Self { config, tag, links, definitions, firewall, entries, me, events, snapshot };
+        let mut owner = Self {
+            config,
+            tag,
+            links,
+            definitions,
+            firewall,
+            entries,
+            me,
+            events,
+            snapshot,
+            leaves_statuses: false,
+            statuses: BTreeMap::new(),
+        };
         owner.load().await?;
         owner.adopt().await;
         owner.publish();
@@ -213,6 +234,10 @@ impl Owner {
             Request::Xml { id, inactive, reply } => drop(reply.send(self.xml(id, inactive).await)),
             Request::Attach { request, reply } => drop(reply.send(self.attach(*request).await)),
             Request::Detach { ifname, reply } => drop(reply.send(self.detach(&ifname).await)),
+            Request::TakeOverLibvirts(reply) => drop(reply.send(self.take_over_libvirts().await)),
+            Request::TakeTap { ifname, request, reply } => {
+                drop(reply.send(self.take_tap(&ifname, *request).await));
+            }
             Request::Reconcile { reply } => {
                 let done = self.reconcile().await;
                 if let Some(reply) = reply {
@@ -223,6 +248,7 @@ impl Owner {
             Request::NetdAgain { id } => self.netd_again(id).await,
             Request::NetdWell { id, pid } => self.netd_well(id, pid),
         }
+        self.keep_statuses();
         self.publish();
     }
 

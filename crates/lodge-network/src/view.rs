@@ -107,3 +107,12 @@ pub enum NetworkEvent {
     /// Rules of ours were missing and were put back.
     FirewallRepaired,
 }
+
+/// A network of libvirt's that was taken over, or was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenNetwork {
+    /// Its name.
+    pub name: String,
+    /// Why not; such a network runs on as libvirt left it.
+    pub error: Option<String>,
+}

@@ -93,7 +93,7 @@ impl Owner {
         Ok(())
     }
 
-    fn by_name(&self, name: &str) -> Result<NetworkId, NetworkError> {
+    pub(super) fn by_name(&self, name: &str) -> Result<NetworkId, NetworkError> {
         let found = self.entries.iter().find(|(_, entry)| entry.name == name).map(|(id, _)| *id);
         let by_id = || name.parse().ok().filter(|id| self.entries.contains_key(id));
         found.or_else(by_id).ok_or_else(|| NetworkError::NotFound { name: name.to_owned() })
@@ -108,7 +108,7 @@ pub(super) fn plugged(ifname: &str, guest: &Guest) -> Plugged {
 }
 
 /// The names the host vouches for: the domain's, as it is and as a host name can be, and those asked for.
-fn names(request: &AttachRequest) -> Vec<String> {
+pub(super) fn names(request: &AttachRequest) -> Vec<String> {
     let name = request.domain_name.to_ascii_lowercase();
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
     let label: String = name.chars().map(plain).collect();

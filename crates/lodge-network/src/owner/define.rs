@@ -30,7 +30,11 @@ impl Owner {
                         autostart: entry.autostart,
                         running: None,
                     };
-                    self.entries.insert(id, known);
+                    match self.entries.get_mut(&id) {
+                        // Read again: what runs of it stays as it is.
+                        Some(entry) => *entry = Entry { running: entry.running.take(), ..known },
+                        None => drop(self.entries.insert(id, known)),
+                    }
                 }
                 Err(faults) => {
                     let file = self.definitions.path(&entry.name);
