@@ -2,11 +2,13 @@
 //!
 //! The measuring programs are examples of the crates they measure; this only builds and runs them.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::{
     apt,
-    command::{cargo, run as run_command},
+    command::{cargo, run as run_command, target},
 };
 
 /// Name, package, example, and what it compares.
@@ -17,13 +19,16 @@ const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
 ];
 
+/// The one that needs houses, and so is a part of the comparison.
+const LIBVIRT: &str = "libvirt";
+
 /// Runs the named bench, or all.
 pub fn run(args: &[String]) -> Result<()> {
     let peers = args.iter().any(|arg| arg == "--peers");
     let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let known = |name: &str| BENCHES.iter().any(|(bench, ..)| *bench == name);
+    let known = |name: &str| name == LIBVIRT || BENCHES.iter().any(|(bench, ..)| *bench == name);
     if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
-        let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).collect();
+        let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).chain([LIBVIRT]).collect();
         bail!("there is no bench `{unknown}`; there are: {}", names.join(", "));
     }
     apt::install(apt::ALL)?;
@@ -31,6 +36,15 @@ pub fn run(args: &[String]) -> Result<()> {
         apt::install(&[apt::PEERS])?;
     }
     run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge"]))?;
+    // It needs the peer: only when named, or with --peers.
+    if wanted.iter().any(|wanted| *wanted == LIBVIRT) || (peers && wanted.is_empty()) {
+        println!("── {LIBVIRT}: libvirt's protocol, one Python client, beside libvirtd");
+        apt::install(&[apt::PEERS])?;
+        run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge-compat"]))?;
+        let programs = target().join("release");
+        let mut compat = Command::new(programs.join("lodge-compat"));
+        run_command(compat.arg("--lodge").arg(programs.join("lodge")).arg("--bench"))?;
+    }
     for (name, package, example, what) in BENCHES {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;

@@ -4,6 +4,7 @@
 //! and clients find it by the sockets' real names. What libvirtd gave is kept until the script, a document or libvirtd
 //! changes. Deliberately absent: any crate of the product. What is compared is what clients see.
 
+mod bench;
 mod differences;
 mod house;
 mod inside;
@@ -31,11 +32,13 @@ use crate::{
 
 const HELP: &str = "\
 Usage: lodge-compat --lodge PROGRAM [OPTIONS] [SCRIPT…]
+       lodge-compat --lodge PROGRAM --bench [CALLS]
        lodge-compat --lodge PROGRAM --program libvirtd|lodge COMMAND…
 
   --accept   write what differs into the list, its reasons to be filled in, and take out what is gone
   --fresh    ask libvirtd again even where its answers are kept
   --twice    libvirtd beside libvirtd: shows that what is compared does not change by itself
+  --bench    speed and memory beside libvirtd; CALLS of the long run are a million unless given
   --program  run one command in a house of that side, for a look or a measurement
 ";
 
@@ -70,6 +73,10 @@ fn run(args: &[String]) -> Result<bool> {
             "--accept" => options.accept = true,
             "--fresh" => options.fresh = true,
             "--twice" => options.twice = true,
+            "--bench" => {
+                bench::run(&builder(&options)?, words.next().map_or("1000000", String::as_str))?;
+                return Ok(true);
+            }
             "--program" => {
                 let side = Side::named(words.next().context("--program needs a side")?)?;
                 let program: Vec<String> = words.cloned().collect();
