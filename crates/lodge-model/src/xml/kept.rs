@@ -17,6 +17,7 @@ pub struct Kept {
     pub children: Vec<Kept>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "numbers and texts are given as they are")]
 impl Kept {
     /// An empty element.
     pub fn new(name: &str) -> Self {
