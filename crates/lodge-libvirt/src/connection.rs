@@ -74,6 +74,8 @@ pub(crate) struct Connection {
     /// Replies in `sending` of calls that were done at once.
     prompt: usize,
     flushing: bool,
+    /// Tells that the client has gone while it is not read.
+    gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     alive: Option<Alive>,
 }
 
@@ -97,6 +99,7 @@ impl Connection {
             sending_fds: VecDeque::new(),
             prompt: 0,
             flushing: false,
+            gone: None,
             alive: None,
         }
     }
@@ -309,6 +312,12 @@ impl Connection {
         }
     }
 
+    /// Ready when the client has gone, which reading would tell if it were read.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let transport = &self.transport;
+        self.gone.get_or_insert_with(|| transport.gone()).as_mut().poll(cx)
+    }
+
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if self.outbox.take(cx, &mut self.sending).is_none() {
@@ -326,8 +335,9 @@ impl Connection {
                 return Poll::Ready(End::Silent);
             }
             if !self.takes_more() {
-                return Poll::Pending;
+                return self.poll_gone(cx).map(|()| End::Gone);
             }
+            self.gone = None;
             match ready!(self.poll_receive(cx)) {
                 Ok(()) => {}
                 Err(end) => return Poll::Ready(end),
@@ -352,3 +362,6 @@ fn broke(header: &Header) -> Fault {
     tracing::error!(?header, "call broke");
     Fault::internal(Origin::Rpc, "a fault of the daemon itself stopped this call; see its log")
 }
+
+#[cfg(test)]
+mod tests;

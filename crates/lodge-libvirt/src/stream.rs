@@ -320,3 +320,6 @@ fn failure(header: &Header, fault: &Fault) -> Frame {
     let fits = packet::message(&header, &fault.body());
     fits.map_or_else(|_| packet(&header, Status::Error, &[]), Frame::plain)
 }
+
+#[cfg(test)]
+mod tests;

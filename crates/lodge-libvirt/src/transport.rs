@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -43,9 +43,9 @@ pub trait Transport: Send + 'static {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Whether descriptors can be passed.
-    fn passes_fds(&self) -> bool {
-        false
+    /// Resolves when the peer has gone though there may be something to read. Asked for only while nothing is read.
+    fn gone(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -95,8 +95,21 @@ impl Transport for UnixStream {
         }
     }
 
-    fn passes_fds(&self) -> bool {
-        true
+    fn gone(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // The kernel tells a hang-up to a second descriptor of the socket, too.
+        let second = self.as_fd().try_clone_to_owned().map(std::os::unix::net::UnixStream::from);
+        let second = second.and_then(UnixStream::from_std);
+        Box::pin(async move {
+            let Ok(second) = second else { return std::future::pending().await };
+            while let Ok(ready) = second.ready(Interest::WRITABLE).await {
+                // A hang-up ends writing, too.
+                if ready.is_write_closed() {
+                    return;
+                }
+                // Room to write is no news: it is put away until it is news again.
+                let _ = second.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+        })
     }
 }
 

@@ -1,0 +1,8 @@
+//! The front through its sockets: clients that speak bytes against a server in this process, with a real engine on a
+//! root of its own. No guest is started.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod attack;
+mod events;
+mod raw;
