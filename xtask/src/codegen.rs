@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{self, cargo};
 
-/// lodge-wire's tables from their facts; `docs/openapi.json`, by the test that compares it.
+/// lodge-wire's tables from their facts; `docs/openapi.json` and `docs/libvirt.md`, by the tests that compare them.
 pub fn run() -> Result<()> {
     for program in wire::PROGRAMS {
         let facts = wire::facts(program);
@@ -15,5 +15,8 @@ pub fn run() -> Result<()> {
         let module = wire::generate(&text).with_context(|| format!("{}", facts.display()))?;
         std::fs::write(wire::module(program), module)?;
     }
-    command::run(cargo().args(["test", "--quiet", "-p", "lodge-http", "openapi"]).env("UPDATE_EXPECT", "1"))
+    command::run(cargo().args(["test", "--quiet", "-p", "lodge-http", "openapi"]).env("UPDATE_EXPECT", "1"))?;
+    let docs =
+        ["test", "--quiet", "-p", "lodge-libvirt", "--test", "documented", "docs", "--", "--include-ignored"];
+    command::run(cargo().args(docs).env("UPDATE_EXPECT", "1"))
 }
