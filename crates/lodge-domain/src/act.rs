@@ -11,10 +11,11 @@ use lodge_model::domain::Domain;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::DomainError;
+use crate::metadata::MetadataEdit;
 use crate::observe;
 use crate::options::{
-    CreateOptions, DestroyOptions, PowerOptions, RestoreOptions, SaveOptions, StartOptions, UndefineOptions,
-    Undefined,
+    CreateOptions, DestroyOptions, DumpOptions, PowerOptions, RestoreOptions, SaveOptions, SleepMode,
+    StartOptions, UndefineOptions, Undefined,
 };
 use crate::owner::Owner;
 
@@ -53,6 +54,22 @@ pub(crate) enum Act {
     RemoveManagedSave,
     SetAutostart(bool),
     Change(Box<crate::control::Change>),
+    SetAutostartOnce(bool),
+    Rename(String),
+    SetMetadata(MetadataEdit),
+    Dump {
+        file: PathBuf,
+        options: DumpOptions,
+    },
+    Sleep(SleepMode),
+    Wakeup,
+    /// Break the job at work off. It waits for nothing.
+    AbortJob,
+    ForgetCompletedJob,
+    EditManagedSave {
+        xml: Option<String>,
+        running: Option<bool>,
+    },
 }
 
 impl Act {
@@ -75,8 +92,16 @@ impl Act {
             Self::Save { .. } => "save",
             Self::ManagedSave(_) => "managedsave",
             Self::RemoveManagedSave => "managedsave-remove",
-            Self::SetAutostart(_) => "autostart",
             Self::Change(change) => change.what,
+            Self::SetAutostart(_) | Self::SetAutostartOnce(_) => "autostart",
+            Self::Rename(_) => "domrename",
+            Self::SetMetadata(_) => "metadata",
+            Self::Dump { .. } => "dump",
+            Self::Sleep(_) => "dompmsuspend",
+            Self::Wakeup => "dompmwakeup",
+            Self::AbortJob => "domjobabort",
+            Self::ForgetCompletedJob => "domjobinfo",
+            Self::EditManagedSave { .. } => "managedsave-define",
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) fn define(owner: &mut Owner, domain: Arc<Domain>) -> Begin {
             Ok(_) => {
                 let detail = u8::from(owner.is_persistent());
                 owner.take_definition(xml, &domain);
+                // A transient guest that runs is one to stay now.
+                owner.note_transience();
                 owner.publish_snapshot();
                 owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::Defined, detail));
                 tracing::info!(domain = %owner.name(), updated = detail == 1, "domain defined");
@@ -254,6 +256,23 @@ pub(crate) fn set_autostart(owner: &mut Owner, enabled: bool) -> Begin {
     })
 }
 
+/// `virsh autostart --once`.
+pub(crate) fn set_autostart_once(owner: &mut Owner, enabled: bool) -> Begin {
+    let name = owner.name();
+    if !owner.is_persistent() {
+        return Begin::Now(Err(DomainError::Transient { act: "set autostart of", name }));
+    }
+    let definitions = owner.shared.config.store.domains().clone();
+    Begin::job(async move {
+        let done = blocking(move || definitions.set_autostart_once(&name, enabled)).await;
+        ended(move |owner| {
+            done.map_err(DomainError::Definition)?;
+            owner.amend_snapshot(|snapshot| snapshot.autostart_once = enabled);
+            Ok(Reply::Done)
+        })
+    })
+}
+
 /// The alias of the seed's disk: `lodge_qemu::command_line` gives QEMU a device of that id.
 pub(crate) const SEED_ALIAS: &str = "lodge-seed";
 
@@ -292,7 +311,7 @@ pub(crate) fn parse_inactive(entry: &Entry) -> Result<Option<Domain>, DomainErro
     entry.documents.load().inactive.as_ref().map(|text| parse(text)).transpose()
 }
 
-fn parse(text: &str) -> Result<Domain, DomainError> {
+pub(crate) fn parse(text: &str) -> Result<Domain, DomainError> {
     Domain::parse(text).map_err(|faults| DomainError::Document { faults })
 }
 

@@ -115,7 +115,8 @@ impl Shared {
     /// Tells all listeners.
     pub fn publish(&self, entry: &Entry, kind: EventKind) {
         // No listener is no error.
-        let _ = self.events.send(DomainEvent { domain: entry.id, name: entry.name(), kind });
+        let (name, domid) = (entry.name(), entry.snapshot.load().domid());
+        let _ = self.events.send(DomainEvent { domain: entry.id, name, domid, kind });
     }
 }
 
@@ -237,10 +238,17 @@ impl Domains {
     /// Starts every domain with an autostart mark that does not run yet, a few at a time; says of each that failed
     /// why. One that is stuck does not hold up the others.
     pub async fn autostart(&self) -> Vec<(Arc<str>, DomainError)> {
-        let marked = self.list().into_iter().filter(|view| view.autostart && !view.is_active());
+        let wants = |view: &Arc<Snapshot>| (view.autostart || view.autostart_once) && !view.is_active();
+        let marked = self.list().into_iter().filter(wants);
         let starting = marked.map(|view| async move {
-            let started =
-                async { self.get(view.id)?.start(StartOptions::default(), Ticket::default()).await };
+            let started = async {
+                let handle = self.get(view.id)?;
+                if view.autostart_once {
+                    // Taken away first: a guest that takes the host down must not do so again.
+                    handle.set_autostart_once(false).await?;
+                }
+                handle.start(StartOptions::default(), Ticket::default()).await
+            };
             let error = started.await.err()?;
             tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
             Some((Arc::clone(&view.name), error))

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lodge_model::domain::lifecycle::Denied;
+use lodge_model::domain::metadata::MetadataFault;
 use lodge_model::{DomainId, Faults, Kind};
 use lodge_qemu::agent::AgentError;
 use lodge_qemu::qmp::MonitorError;
@@ -44,6 +45,24 @@ pub enum DomainError {
     /// The state does not admit it.
     #[error("cannot {act} domain `{name}`")]
     Denied { act: &'static str, name: Arc<str>, source: Denied },
+    /// It needs a running guest.
+    #[error("domain `{name}` is not running")]
+    NotRunning { name: Arc<str> },
+    /// No job is at work.
+    #[error("no job is active on domain `{name}`")]
+    NoJob { name: Arc<str> },
+    /// It cannot have another name.
+    #[error("{why}: `{name}`")]
+    CannotRename { name: Arc<str>, why: &'static str },
+    /// A dump could not be written.
+    #[error("cannot dump domain `{name}` to `{}`", path.display())]
+    Dump { name: Arc<str>, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The metadata given cannot be kept.
+    #[error("cannot set the metadata")]
+    Metadata { source: MetadataFault },
+    /// There is no managed save image.
+    #[error("domain `{name}` has no managed save image")]
+    NoManagedSave { name: Arc<str> },
     /// Another act on the same guest took too long.
     #[error("cannot act on domain `{name}`: it has been busy with `{what}` for {age:?}")]
     Busy { name: Arc<str>, what: &'static str, age: Duration },
@@ -118,12 +137,19 @@ impl DomainError {
         match self {
             Self::NoSuchDomain { .. } | Self::Vanished { .. } => Kind::NotFound,
             Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
-            Self::Document { .. } | Self::BadEdit { .. } | Self::OtherMachine { .. } => Kind::InvalidInput,
+            Self::Document { .. }
+            | Self::BadEdit { .. }
+            | Self::Metadata { .. }
+            | Self::OtherMachine { .. } => Kind::InvalidInput,
             Self::Denied { source, .. } => source.kind(),
             Self::Busy { .. } | Self::Crowded { .. } => Kind::Busy,
             Self::Aborted { .. }
             | Self::Encumbered { .. }
             | Self::Transient { .. }
+            | Self::NotRunning { .. }
+            | Self::NoJob { .. }
+            | Self::CannotRename { .. }
+            | Self::NoManagedSave { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
             Self::NoSuchMachine { .. } => Kind::Unsupported,
             Self::Port { source, .. } => source.kind,
@@ -133,7 +159,9 @@ impl DomainError {
             Self::Monitor { source, .. } => source.kind(),
             Self::NotResponding { .. } | Self::WouldNotEnd { .. } | Self::Closing => Kind::Unavailable,
             Self::Agent { source, .. } => source.kind(),
-            Self::Save { source, .. } => io_in(source.as_ref()).unwrap_or(Kind::Internal),
+            Self::Save { source, .. } | Self::Dump { source, .. } => {
+                io_in(source.as_ref()).unwrap_or(Kind::Internal)
+            }
             Self::SavedImage { source, .. } => source.kind(),
             Self::File { source, .. } => io_kind(source),
             Self::OwnerFailed { .. } => Kind::Internal,
@@ -172,7 +200,14 @@ impl DomainError {
             }
             Self::Encumbered { hint, .. } => hint,
             Self::Transient { .. } => "`lodge define` it first",
-            Self::Save { .. } => "check the directory's free space and permissions; the guest runs on",
+            Self::NotRunning { .. } => "start it first",
+            Self::NoJob { .. } => "nothing to do",
+            Self::CannotRename { .. } => "shut it down and remove its managed save first",
+            Self::Metadata { .. } => "give one well-formed element, and a prefix it does not use itself",
+            Self::NoManagedSave { .. } => "`managedsave` makes one",
+            Self::Save { .. } | Self::Dump { .. } => {
+                "check the directory's free space and permissions; the guest runs on"
+            }
             Self::SavedImage { source, .. } => return source.hint().map(str::to_owned),
             Self::OtherMachine { .. } => "change only what the guest cannot see, such as the disks' paths",
             Self::File { source, .. } => match io_kind(source) {

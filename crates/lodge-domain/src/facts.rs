@@ -29,6 +29,8 @@ use crate::owner::Owner;
 use crate::vmm::{CONSOLE_LOG, Due, Link, Vmm};
 use crate::{observe, power, stop};
 
+mod told;
+
 /// A QEMU that has not answered for this long is said to be not responding.
 pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// How long an answer is awaited at all; a stopped QEMU may answer hours later.
@@ -150,11 +152,18 @@ fn take_event(owner: &mut Owner, event: &Event) {
             vmm.note();
             owner.shared.publish(&owner.entry, EventKind::Reboot);
         }
-        "SUSPEND" => owner.advance(Change::FellAsleep, Some(EventKind::Lifecycle(Lifecycle::PmSuspended, 0))),
+        "SUSPEND" => {
+            owner.advance(Change::FellAsleep, Some(EventKind::Lifecycle(Lifecycle::PmSuspended, 0)));
+            owner.shared.publish(&owner.entry, EventKind::PmSuspend);
+        }
         "SUSPEND_DISK" => {
             owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::PmSuspended, 1));
+            owner.shared.publish(&owner.entry, EventKind::PmSuspendDisk);
         }
-        "WAKEUP" => owner.advance(Change::WokeUp, Some(EventKind::Lifecycle(Lifecycle::Started, 4))),
+        "WAKEUP" => {
+            owner.advance(Change::WokeUp, Some(EventKind::Lifecycle(Lifecycle::Started, 4)));
+            owner.shared.publish(&owner.entry, EventKind::PmWakeup);
+        }
         "GUEST_PANICKED" => panicked(owner),
         "GUEST_CRASHLOADED" => {
             owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::Crashed, 1));
@@ -171,11 +180,10 @@ fn take_event(owner: &mut Owner, event: &Event) {
                 vmm.stop_reason = Some(PausedReason::IoError);
             }
             let nospace = event.data.get("nospace").and_then(Value::as_bool).unwrap_or(false);
-            let device = [word("node-name"), word("device")].into_iter().find(|name| !name.is_empty());
             let told = EventKind::IoError {
-                device: device.unwrap_or_default().to_owned(),
+                disk: told::disk_name(&owner.entry, event),
                 action: word("action").to_owned(),
-                reason: if nospace { "nospace" } else { word("reason") }.to_owned(),
+                reason: if nospace { "enospc" } else { word("reason") }.to_owned(),
             };
             tracing::warn!(domain = %owner.name(), what = %told.detail(), "a disk failed under the guest");
             owner.shared.publish(&owner.entry, told);
@@ -186,8 +194,21 @@ fn take_event(owner: &mut Owner, event: &Event) {
                 agent_is(owner, open);
             }
         }
-        _ => {}
+        _ => {
+            if let Some(told) = told::of(event) {
+                owner.shared.publish(&owner.entry, told);
+            }
+        }
     }
+}
+
+/// `--autodestroy`: the guest goes with its caller.
+pub(crate) fn caller_went(owner: &mut Owner) {
+    let name = owner.name();
+    let Some(vmm) = owner.vmm.as_deref_mut() else { return };
+    vmm.tied_to = None;
+    vmm.due = Some(Due::End(ShutoffReason::Destroyed));
+    tracing::info!(domain = %name, "the connection the guest was tied to has gone; it is destroyed");
 }
 
 /// The guest has opened or closed the agent's channel.
@@ -196,7 +217,7 @@ pub(crate) fn agent_is(owner: &mut Owner, connected: bool) {
     if vmm.agent_connected != connected {
         vmm.agent_connected = connected;
         owner.publish_snapshot();
-        owner.shared.publish(&owner.entry, EventKind::Agent { connected });
+        owner.shared.publish(&owner.entry, EventKind::Agent { connected, at_start: false });
     }
 }
 
@@ -220,6 +241,7 @@ pub(crate) fn switched_off(owner: &mut Owner, reason: &str) {
         // A signal or `quit`: QEMU ends of itself, and whoever sent it knows why.
         _ => {
             vmm.reason = vmm.reason.or(Some(ShutoffReason::Destroyed));
+            owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::Shutdown, 2));
             return;
         }
     };

@@ -16,9 +16,12 @@ use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::index::Entry;
 use crate::mailbox;
+use crate::metadata::MetadataEdit;
 use crate::options::{
-    DestroyOptions, PowerOptions, SaveOptions, StartOptions, Ticket, UndefineOptions, Undefined, XmlOptions,
+    DestroyOptions, DumpOptions, PowerOptions, SaveOptions, SleepMode, StartOptions, Ticket, UndefineOptions,
+    Undefined, XmlOptions,
 };
+use crate::save::{self, SavedImage};
 use crate::snapshot::Snapshot;
 
 /// A hold on one domain. It stays valid when the domain goes; its verbs then answer `NoSuchDomain`.
@@ -141,6 +144,62 @@ impl Handle {
     pub async fn change(&self, change: crate::control::Change) -> Result<(), DomainError> {
         self.refresh().await?;
         self.ask(Act::Change(Box::new(change)), Ticket::default()).await
+    }
+
+    /// `virsh autostart --once`: the mark goes when it was followed.
+    pub async fn set_autostart_once(&self, enabled: bool) -> Result<(), DomainError> {
+        self.ask(Act::SetAutostartOnce(enabled), Ticket::default()).await
+    }
+
+    /// `virsh domrename`.
+    pub async fn rename(&self, new: String) -> Result<(), DomainError> {
+        self.ask(Act::Rename(new), Ticket::default()).await
+    }
+
+    /// `virsh metadata --set`, `virsh desc`.
+    pub async fn set_metadata(&self, edit: MetadataEdit) -> Result<(), DomainError> {
+        self.ask(Act::SetMetadata(edit), Ticket::default()).await
+    }
+
+    /// `virsh dump`.
+    pub async fn dump(&self, file: PathBuf, options: DumpOptions, ticket: Ticket) -> Result<(), DomainError> {
+        self.ask(Act::Dump { file, options }, ticket).await
+    }
+
+    /// `virsh dompmsuspend`: asks the guest's agent.
+    pub async fn sleep(&self, mode: SleepMode) -> Result<(), DomainError> {
+        self.ask(Act::Sleep(mode), Ticket::default()).await
+    }
+
+    /// `virsh dompmwakeup`.
+    pub async fn wakeup(&self) -> Result<(), DomainError> {
+        self.ask(Act::Wakeup, Ticket::default()).await
+    }
+
+    /// `virsh domjobabort`.
+    pub async fn abort_job(&self) -> Result<(), DomainError> {
+        self.ask(Act::AbortJob, Ticket::default()).await
+    }
+
+    /// Reads what the managed save image says of itself.
+    pub async fn managed_save_image(&self) -> Result<SavedImage, DomainError> {
+        if !self.snapshot().managed_save {
+            return Err(DomainError::NoManagedSave { name: self.name() });
+        }
+        save::read_saved_image(&save::managed_path(&self.shared, &self.name())).await
+    }
+
+    /// `virsh managedsave-define`.
+    pub async fn edit_managed_save(
+        &self,
+        xml: Option<String>,
+        running: Option<bool>,
+    ) -> Result<(), DomainError> {
+        self.ask(Act::EditManagedSave { xml, running }, Ticket::default()).await
+    }
+
+    pub(crate) async fn forget_completed_job(&self) -> Result<(), DomainError> {
+        self.ask(Act::ForgetCompletedJob, Ticket::default()).await
     }
 
     /// Takes a hand edit of the definition's file in, if there is one.

@@ -97,6 +97,24 @@ impl Index {
         Ok((entry, true))
     }
 
+    /// Gives a domain a second name, until one of the two is dropped.
+    pub fn claim_name(&self, entry: &Arc<Entry>, name: &str) -> Result<(), DomainError> {
+        let mut tables = self.write();
+        if let Some(other) = tables.by_name.get(name) {
+            return Err(DomainError::NameTaken { name: name.to_owned(), id: other.id });
+        }
+        tables.by_name.insert(name.into(), Arc::clone(entry));
+        Ok(())
+    }
+
+    /// Takes a name away from a domain that has two.
+    pub fn drop_name(&self, entry: &Arc<Entry>, name: &str) {
+        let mut tables = self.write();
+        if tables.by_name.get(name).is_some_and(|known| Arc::ptr_eq(known, entry)) {
+            tables.by_name.remove(name);
+        }
+    }
+
     /// Forgets a domain, if `entry` is still the one under its UUID.
     pub fn remove(&self, entry: &Arc<Entry>) {
         let mut tables = self.write();

@@ -22,13 +22,16 @@ pub mod control;
 mod define;
 mod display;
 mod domains;
+mod dump;
 mod error;
 mod event;
 mod facts;
 mod handle;
 mod handover;
 mod index;
+mod job;
 mod mailbox;
+mod metadata;
 mod observe;
 mod options;
 mod owner;
@@ -36,6 +39,7 @@ pub mod ports;
 mod power;
 mod record;
 mod recover;
+mod rename;
 mod restore;
 mod save;
 mod snapshot;
@@ -50,14 +54,20 @@ mod vmm;
 
 pub use domains::{Accelerator, Domains, DomainsConfig};
 pub use error::{DomainError, chain};
-pub use event::{DomainEvent, EventKind, Lifecycle};
+pub use event::{
+    DiskName, DomainEvent, EventKind, GraphicsAddress, GraphicsEvent, GraphicsPhase, Lifecycle, TunableValue,
+};
 pub use handle::Handle;
+pub use job::{JobOperation, JobPhase, JobStats, MemoryStats};
+pub use metadata::{Affects, MetadataEdit, MetadataKind};
 pub use options::{
-    CreateOptions, DefineOptions, DestroyOptions, DoomedFile, KeptFile, PowerMode, PowerOptions, Progress,
-    RestoreOptions, Resumption, SaveOptions, StartOptions, Ticket, UndefineOptions, Undefined, XmlOptions,
+    CreateOptions, DefineOptions, DestroyOptions, DoomedFile, DumpFormat, DumpOptions, KeptFile, PowerMode,
+    PowerOptions, Progress, RestoreOptions, Resumption, SaveOptions, SleepMode, StartOptions, Ticket,
+    UndefineOptions, Undefined, XmlOptions,
 };
 pub use ports::{
     AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
+pub use save::{SavedImage, read_saved_image};
 pub use snapshot::{Display, RunningJob, Snapshot, Summary, VmmView};

@@ -23,6 +23,8 @@ pub struct CreateOptions {
     pub paused: bool,
     /// As with define.
     pub validate: bool,
+    /// Make the UEFI variables anew from their template.
+    pub reset_nvram: bool,
 }
 
 /// `virsh start`.
@@ -34,6 +36,8 @@ pub struct StartOptions {
     pub force_boot: bool,
     /// Read the managed save image past the host's page cache.
     pub bypass_cache: bool,
+    /// Make the UEFI variables anew from their template.
+    pub reset_nvram: bool,
 }
 
 /// `virsh destroy`.
@@ -83,6 +87,83 @@ pub struct SaveOptions {
     pub xml: Option<String>,
 }
 
+/// What a dump of the memory alone is written as (`virDomainCoreDumpFormat`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DumpFormat {
+    /// ELF.
+    #[default]
+    Raw,
+    /// kdump, zlib.
+    KdumpZlib,
+    /// kdump, LZO.
+    KdumpLzo,
+    /// kdump, snappy.
+    KdumpSnappy,
+    /// Windows' own.
+    WinDmp,
+    /// kdump, zlib, not flattened.
+    KdumpRawZlib,
+    /// kdump, LZO, not flattened.
+    KdumpRawLzo,
+    /// kdump, snappy, not flattened.
+    KdumpRawSnappy,
+}
+
+impl DumpFormat {
+    /// All, in libvirt's order.
+    pub const ALL: [Self; 8] = [
+        Self::Raw,
+        Self::KdumpZlib,
+        Self::KdumpLzo,
+        Self::KdumpSnappy,
+        Self::WinDmp,
+        Self::KdumpRawZlib,
+        Self::KdumpRawLzo,
+        Self::KdumpRawSnappy,
+    ];
+
+    /// QEMU's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "elf",
+            Self::KdumpZlib => "kdump-zlib",
+            Self::KdumpLzo => "kdump-lzo",
+            Self::KdumpSnappy => "kdump-snappy",
+            Self::WinDmp => "win-dmp",
+            Self::KdumpRawZlib => "kdump-raw-zlib",
+            Self::KdumpRawLzo => "kdump-raw-lzo",
+            Self::KdumpRawSnappy => "kdump-raw-snappy",
+        }
+    }
+}
+
+/// `virsh dump`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "virsh's options")]
+pub struct DumpOptions {
+    /// The memory alone, in `format`; otherwise a migration stream.
+    pub memory_only: bool,
+    /// The guest runs on meanwhile.
+    pub live: bool,
+    /// The guest ends afterwards, as crashed.
+    pub crash: bool,
+    /// The guest boots anew afterwards.
+    pub reset: bool,
+    /// Of a dump of the memory alone.
+    pub format: DumpFormat,
+}
+
+/// How a guest is sent to sleep (`virNodeSuspendTarget`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SleepMode {
+    /// To memory (S3).
+    Memory,
+    /// To its disk (S4).
+    Disk,
+    /// Both.
+    Hybrid,
+}
+
 /// `virsh restore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
@@ -92,6 +173,8 @@ pub struct RestoreOptions {
     pub resumption: Resumption,
     /// Another document than the image's; it must describe the same hardware.
     pub xml: Option<String>,
+    /// Make the UEFI variables anew from their template.
+    pub reset_nvram: bool,
 }
 
 /// `virsh undefine`.
@@ -171,6 +254,8 @@ pub struct Ticket {
     pub progress: Option<watch::Sender<Progress>>,
     /// How long the act may wait for another one on the same guest; none means thirty seconds, as libvirt's.
     pub patience: Option<Duration>,
+    /// A guest that is started is destroyed when this is cancelled (`--autodestroy`): the caller's connection.
+    pub tied_to: Option<CancellationToken>,
 }
 
 impl Ticket {

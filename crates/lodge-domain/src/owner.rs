@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Act, Answer, Begin, Ended, Work};
+use crate::act::{Act, Answer, Begin, Ended, Reply, Work};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::event::EventKind;
@@ -139,10 +139,18 @@ impl Owner {
             if closing.is_cancelled() && self.job.is_none() {
                 return;
             }
+            let tied_to = self.vmm.as_deref().and_then(|vmm| vmm.tied_to.clone());
+            let let_go = async move {
+                match tied_to {
+                    Some(caller) => caller.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
             let patience = self.waiting.iter().map(|waiting| waiting.until).min();
             tokio::select! {
                 biased;
                 fact = facts::next(&mut self.vmm) => facts::take(self, fact),
+                () = let_go => facts::caller_went(self),
                 end = next_end(&mut self.job) => self.finish(end),
                 message = mailbox.recv() => match message {
                     Some(message) => self.receive(message),
@@ -174,6 +182,10 @@ impl Owner {
         let Some(job) = &self.job else {
             return self.begin(message.act, &message.ticket, Some(message.reply));
         };
+        if matches!(message.act, Act::AbortJob) {
+            let _ = message.reply.send(self.abort_job());
+            return;
+        }
         if self.waiting.len() >= WAITING_MAX {
             let _ = message.reply.send(Err(DomainError::Crowded { name: self.name() }));
             return;
@@ -218,7 +230,7 @@ impl Owner {
 
     /// One arm per verb; what it does is in the file of its name.
     fn dispatch(&mut self, act: Act, ticket: &Ticket) -> Begin {
-        use crate::{define, power, restore, save, start, stop, undefine};
+        use crate::{define, dump, metadata, power, rename, restore, save, start, stop, undefine};
         match act {
             Act::Settle => recover::settle(self),
             Act::Refresh(found) => define::refresh(self, &found),
@@ -238,6 +250,18 @@ impl Owner {
             Act::RemoveManagedSave => save::remove_managed_save(self),
             Act::SetAutostart(enabled) => define::set_autostart(self, enabled),
             Act::Change(change) => crate::control::amend(self, *change),
+            Act::SetAutostartOnce(enabled) => define::set_autostart_once(self, enabled),
+            Act::Rename(new) => rename::rename(self, new),
+            Act::SetMetadata(edit) => metadata::set(self, edit),
+            Act::Dump { file, options } => dump::dump(self, file, options, ticket),
+            Act::Sleep(mode) => power::sleep(self, mode),
+            Act::Wakeup => power::wakeup(self),
+            Act::AbortJob => Begin::Now(Err(DomainError::NoJob { name: self.name() })),
+            Act::ForgetCompletedJob => {
+                self.amend_snapshot(|snapshot| snapshot.completed_job = None);
+                Begin::Now(Ok(Reply::Done))
+            }
+            Act::EditManagedSave { xml, running } => save::edit_managed_save(self, xml, running),
         }
     }
 
@@ -297,6 +321,20 @@ impl Owner {
     pub fn cancel_job(&self) {
         if let Some(job) = &self.job {
             job.cancel.cancel();
+        }
+    }
+
+    /// Breaks off what can be broken off: a start, a save, a dump.
+    fn abort_job(&self) -> Answer {
+        let name = self.name();
+        match &self.job {
+            Some(job)
+                if matches!(job.what, "save" | "managedsave" | "dump" | "start" | "create" | "restore") =>
+            {
+                job.cancel.cancel();
+                Ok(Reply::Done)
+            }
+            _ => Err(DomainError::NoJob { name }),
         }
     }
 

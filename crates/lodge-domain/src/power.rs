@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use lodge_model::domain::features::LifecycleAction;
 use lodge_model::domain::lifecycle::{self, Event as Change, PausedReason, Request, RunningReason, State};
-use lodge_qemu::agent::{Agent, ShutdownMode};
+use lodge_qemu::agent::{Agent, AgentError, ShutdownMode};
 use lodge_qemu::qmp::Monitor;
 
 use crate::act::{Begin, Reply, Work, ended};
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::observe;
-use crate::options::{PowerMode, PowerOptions};
+use crate::options::{PowerMode, PowerOptions, SleepMode};
 use crate::owner::Owner;
 
 /// How long an agent may take to say no, on bare hardware. It says nothing when it obeys.
@@ -102,6 +102,52 @@ pub(crate) fn reset(owner: &mut Owner) -> Begin {
         })
     };
     Begin::monitor("reset", owner, work)
+}
+
+/// `virsh dompmwakeup`.
+pub(crate) fn wakeup(owner: &mut Owner) -> Begin {
+    if owner.vmm.is_none() {
+        return Begin::Now(Err(DomainError::NotRunning { name: owner.name() }));
+    }
+    let monitor = match owner.monitor() {
+        Ok(monitor) => monitor,
+        Err(error) => return Begin::Now(Err(error)),
+    };
+    // QEMU says whether the guest sleeps; its WAKEUP tells the rest.
+    let work = async move {
+        let done = monitor.wakeup().await;
+        ended(move |owner| owner.heard("wake", done).map(|()| Reply::Done))
+    };
+    Begin::monitor("wake", owner, work)
+}
+
+/// `virsh dompmsuspend`.
+pub(crate) fn sleep(owner: &mut Owner, mode: SleepMode) -> Begin {
+    if let Err(begin) = owner.admitted("sleep", Request::Shutdown) {
+        return *begin;
+    }
+    let Some(vmm) = owner.vmm.as_deref() else {
+        return Begin::Now(Err(DomainError::NotResponding { name: owner.name() }));
+    };
+    let Some(socket) = vmm.agent_socket() else {
+        return Begin::Now(Err(DomainError::NoAgent { name: owner.name() }));
+    };
+    let (agent, name) = (Agent::new(&socket), owner.name());
+    let command = match mode {
+        SleepMode::Memory => "guest-suspend-ram",
+        SleepMode::Disk => "guest-suspend-disk",
+        SleepMode::Hybrid => "guest-suspend-hybrid",
+    };
+    let patience = owner.shared.config.speed.scale(AGENT_PATIENCE);
+    let work = async move {
+        // On success there is no answer: the guest sleeps.
+        let outcome = match agent.command(command, serde_json::json!({}), patience).await {
+            Ok(_) | Err(AgentError::Silent { .. }) => Ok(()),
+            Err(source) => Err(DomainError::Agent { act: "suspend", name, source }),
+        };
+        ended(move |_| outcome.map(|()| Reply::Done))
+    };
+    Begin::monitor("suspend", owner, work)
 }
 
 /// `virsh shutdown`.

@@ -40,6 +40,9 @@ pub(crate) struct Record {
     pub agent: Option<String>,
     /// libvirt's numbers of the state last seen.
     pub state: (VirtState, u32),
+    /// It goes with the connection it was started from, and so with the daemon.
+    #[serde(default)]
+    pub autodestroy: bool,
     /// A shutdown of the guest's is to be followed by a boot (`reboot --mode acpi`).
     pub reboot_wanted: bool,
 }
@@ -131,6 +134,7 @@ mod tests {
             displays: Vec::new(),
             agent: Some("channel0".into()),
             state: State::Paused { reason: PausedReason::IoError }.virt(),
+            autodestroy: false,
             reboot_wanted: false,
         }
     }

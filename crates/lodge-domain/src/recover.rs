@@ -286,6 +286,10 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         if let Some(status) = status {
             observe::observe(owner, &status);
         }
+        if owner.vmm.as_deref().is_some_and(|vmm| vmm.record.autodestroy) {
+            // The connection it was tied to went with the daemon before.
+            crate::facts::caller_went(owner);
+        }
         // The agent's channel, and whatever was missed.
         observe::look_again(owner);
         if transient == owner.is_persistent() {
@@ -313,7 +317,7 @@ impl Owner {
     /// Notes whether the running guest goes when it stops.
     pub fn note_transience(&mut self) {
         let transient = !self.is_persistent();
-        if let Some(vmm) = self.vmm.as_deref_mut() {
+        if let Some(vmm) = self.vmm.as_deref_mut().filter(|vmm| vmm.record.transient != transient) {
             vmm.record.transient = transient;
             vmm.note();
         }

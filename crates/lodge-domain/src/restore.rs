@@ -12,7 +12,7 @@ use crate::act::Begin;
 use crate::define::blocking;
 use crate::options::{RestoreOptions, Resumption, Ticket};
 use crate::owner::Owner;
-use crate::start::{SavedMemory, launch_document};
+use crate::start::{Launching, SavedMemory, launch_document};
 
 /// `virsh restore`.
 pub(crate) fn restore(
@@ -27,7 +27,8 @@ pub(crate) fn restore(
     }
     let memory = SavedMemory { file, managed: false, bypass_cache: options.bypass_cache };
     let paused = options.resumption == Resumption::Paused;
-    launch_document(owner, document.clone(), Some(memory), paused, ticket)
+    let how = Launching { paused, reset_nvram: options.reset_nvram, restore: Some(memory) };
+    launch_document(owner, document.clone(), how, ticket)
 }
 
 /// Gives a QEMU that waits for it the saved memory.

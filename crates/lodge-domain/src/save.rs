@@ -16,8 +16,8 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use lodge_model::JobId;
 use lodge_model::domain::Domain;
@@ -32,7 +32,9 @@ use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{blocking, judge};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
+use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
+use crate::job::{JobOperation, JobPhase, JobStats, MemoryStats, elapsed_ms};
 use crate::options::{Resumption, SaveOptions, Ticket};
 use crate::owner::Owner;
 use crate::start::remove_file;
@@ -40,7 +42,8 @@ use crate::stop;
 use crate::vmm::BOOT_XML;
 
 use self::saved::same_machine;
-pub(crate) use self::saved::{managed_save_of, read_for_restore, remove_managed_save};
+pub use self::saved::{SavedImage, read_saved_image};
+pub(crate) use self::saved::{edit_managed_save, managed_save_of, read_for_restore, remove_managed_save};
 pub(crate) use self::settle::resume;
 
 /// The saga's kind in the store.
@@ -111,6 +114,8 @@ fn save_to(
         tracing::warn!(domain = %owner.name(), "a save past the page cache is not supported; it goes through it");
     }
     let was_running = matches!(owner.state, State::Running { .. });
+    // `domjobabort` breaks this save off and nothing else of the caller's.
+    let cancel = ticket.cancel.child_token();
     let saving = Save {
         shared: Arc::clone(&owner.shared),
         entry: Arc::clone(&owner.entry),
@@ -118,27 +123,33 @@ fn save_to(
         boot_xml: vmm.dir.join(BOOT_XML),
         monitor,
         options,
-        ticket: ticket.clone(),
+        ticket: Ticket { cancel: cancel.clone(), ..ticket.clone() },
         note: Note { name: owner.name().to_string(), file, was_running, inode: None },
+        figures: Figures::default(),
     };
+    let figures = Arc::clone(&saving.figures);
     owner.advance(Change::SaveBegan(ticket.id.unwrap_or(JobId(0))), None);
     let work = async move {
         let outcome = saving.run().await;
         let end: Ended = ended(move |owner| match outcome {
             Ok(()) => {
-                owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed);
+                owner.amend_snapshot(|snapshot| {
+                    snapshot.managed_save |= managed;
+                    snapshot.completed_job = figures.get().cloned();
+                });
                 owner.is_off(ShutoffReason::Saved);
                 Ok(Reply::Done)
             }
             Err(error) => {
-                owner.advance(Change::SaveFailed, None);
+                let resumed = EventKind::Lifecycle(Lifecycle::Resumed, 0);
+                owner.advance(Change::SaveFailed, Some(resumed).filter(|_| was_running));
                 crate::observe::look_again(owner);
                 Err(error)
             }
         });
         end
     };
-    Begin::Job { work: Box::pin(work), cancel: ticket.cancel.clone() }
+    Begin::Job { work: Box::pin(work), cancel }
 }
 
 /// One save.
@@ -151,10 +162,15 @@ struct Save {
     options: SaveOptions,
     ticket: Ticket,
     note: Note,
+    figures: Figures,
 }
+
+/// The figures of a save that ended well, on their way to the owner.
+type Figures = Arc<OnceLock<Arc<JobStats>>>;
 
 impl Save {
     async fn run(mut self) -> Result<(), DomainError> {
+        let since = SystemTime::now();
         let name = self.entry.name();
         let xml = self.document().await?;
         let db_failed = {
@@ -167,8 +183,10 @@ impl Save {
         let mut log = begun.map_err(db_failed)?;
         match self.fill_file(&xml, &mut log).await {
             Ok(()) => {
+                self.tell_figures(since).await;
                 self.ticket.tell("ending the guest", Some(1.0));
                 let _ = stop::kill(&self.process, END_PATIENCE).await;
+                stop::last_words(Some(&self.monitor)).await;
                 stop::clear_away(&self.shared, self.entry.id, &name).await;
                 end(&mut log).await;
                 Ok(())
@@ -243,10 +261,28 @@ impl Save {
         kept.await.map_err(|source| DomainError::Save { name, path, source })
     }
 
+    /// The figures of the save, for whoever asks before the guest starts anew.
+    async fn tell_figures(&self, begun: SystemTime) {
+        let memory = self.monitor.migration().await.ok().as_ref().and_then(MemoryStats::of);
+        let stats = Arc::new(JobStats {
+            phase: JobPhase::Completed,
+            operation: JobOperation::Save,
+            elapsed_ms: elapsed_ms(begun),
+            memory,
+            dump: None,
+        });
+        let _ = self.figures.set(Arc::clone(&stats));
+        self.shared.publish(&self.entry, EventKind::JobCompleted(stats));
+    }
+
     async fn write(&self, saving: &Saving) -> Result<(), SaveImageError> {
+        let failed = |source| SaveImageError::Monitor { act: "save", source };
         if self.note.was_running {
-            self.monitor.stop().await.map_err(|source| SaveImageError::Monitor { act: "save", source })?;
+            self.monitor.stop().await.map_err(failed)?;
+            self.shared.publish(&self.entry, EventKind::Lifecycle(Lifecycle::Suspended, 0));
         }
+        // MIGRATION_PASS is told only to those who want it.
+        self.monitor.set_migration_capabilities(&[("events", true)]).await.map_err(failed)?;
         let tell = |ram: lodge_qemu::save_image::Progress| {
             let Some(progress) = &self.ticket.progress else { return };
             let done = ram.total.saturating_sub(ram.remaining);

@@ -11,6 +11,8 @@ use lodge_model::domain::lifecycle::State;
 use lodge_model::{Bytes, DomainId, JobId};
 use lodge_sys::process::Identity;
 
+use crate::job::JobStats;
+
 /// A domain as it stood when this was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub persistent: bool,
     /// It starts with the daemon.
     pub autostart: bool,
+    /// It starts with the next daemon, once.
+    pub autostart_once: bool,
     /// Its memory is saved and the next start goes on from there.
     pub managed_save: bool,
     /// The definition was changed while the guest ran: it takes effect at the next start.
@@ -36,6 +40,8 @@ pub struct Snapshot {
     pub vmm: Option<Arc<VmmView>>,
     /// The job that has it now.
     pub job: Option<RunningJob>,
+    /// The last job that ended well, until somebody reads it.
+    pub completed_job: Option<Arc<JobStats>>,
     /// Since when its QEMU has not answered; none while it does.
     pub silent_since: Option<SystemTime>,
     /// Its file was edited by hand and is no valid document: what is wrong with it.
@@ -52,11 +58,13 @@ impl Snapshot {
             since: SystemTime::now(),
             persistent: false,
             autostart: false,
+            autostart_once: false,
             managed_save: false,
             changed: false,
             summary: Arc::default(),
             vmm: None,
             job: None,
+            completed_job: None,
             silent_since: None,
             bad_edit: None,
         }

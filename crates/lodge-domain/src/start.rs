@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use self::notes::FewNotes;
-pub(crate) use self::steps::{Launch, steps};
+pub(crate) use self::steps::{LIVE, Launch, steps};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{self, Edit, blocking, summary_of};
 use crate::domains::Shared;
@@ -65,6 +65,12 @@ pub(crate) struct Plan {
     pub restore: Option<SavedMemory>,
     /// Files that this start made and takes back if it fails.
     pub made: Vec<PathBuf>,
+    /// It goes with the connection it is started from.
+    #[serde(default)]
+    pub autodestroy: bool,
+    /// The UEFI variables are made anew.
+    #[serde(default)]
+    pub reset_nvram: bool,
 }
 
 /// A file with a guest's memory.
@@ -114,7 +120,8 @@ pub(crate) fn start(owner: &mut Owner, options: StartOptions, ticket: &Ticket) -
             Some(saved) => (saved.document, Some(saved.memory), options.paused || saved.paused),
             None => (document, None, options.paused),
         };
-        let plan = Plan::new(&shared, &document, restore, paused, false);
+        let mut plan = Plan::new(&shared, &document, restore, paused, false);
+        plan.reset_nvram = options.reset_nvram;
         let launched = launch(&shared, &entry, plan, document, &ticket).await;
         Ok((launched?, edit))
     })
@@ -125,21 +132,25 @@ pub(crate) fn create(owner: &mut Owner, document: &Domain, options: CreateOption
     if let Err(error) = owner.admit("create", Request::Start) {
         return Begin::Now(Err(error));
     }
-    launch_document(owner, document.clone(), None, options.paused, ticket)
+    let how = Launching { paused: options.paused, reset_nvram: options.reset_nvram, restore: None };
+    launch_document(owner, document.clone(), how, ticket)
+}
+
+/// How a document that somebody gave is started.
+pub(crate) struct Launching {
+    pub paused: bool,
+    pub reset_nvram: bool,
+    pub restore: Option<SavedMemory>,
 }
 
 /// Starts a guest with a document that somebody gave, from nothing or from saved memory.
-pub(crate) fn launch_document(
-    owner: &mut Owner,
-    document: Domain,
-    restore: Option<SavedMemory>,
-    paused: bool,
-    ticket: &Ticket,
-) -> Begin {
+pub(crate) fn launch_document(owner: &mut Owner, document: Domain, how: Launching, ticket: &Ticket) -> Begin {
+    let Launching { paused, reset_nvram, restore } = how;
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     let transient = !owner.is_persistent();
     run(owner, ticket, move |ticket| async move {
-        let plan = Plan::new(&shared, &document, restore, paused, transient);
+        let mut plan = Plan::new(&shared, &document, restore, paused, transient);
+        plan.reset_nvram = reset_nvram;
         let launched = launch(&shared, &entry, plan, document, &ticket).await;
         Ok((launched?, Edit::None))
     })
@@ -210,6 +221,7 @@ pub(crate) async fn launch(
     let name = entry.name();
     ticket.tell("starting", None);
     let mut launch = Launch::new(shared, entry.id, plan, document);
+    launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;
     let db = shared.config.store.db();
     let job = ticket.id.map(|job| job.0);
@@ -218,7 +230,11 @@ pub(crate) async fn launch(
     let driven = saga::drive(&steps(), &mut launch, &mut log, &ticket.cancel).await;
     let noted = log.ended();
     match driven {
-        Ok(()) => launch.into_launched(&name, noted),
+        Ok(()) => {
+            let mut launched = launch.into_launched(&name, noted)?;
+            launched.vmm.tied_to.clone_from(&ticket.tied_to);
+            Ok(launched)
+        }
         Err(error) => {
             if let Some(noted) = noted {
                 let _ = noted.await;
@@ -282,6 +298,8 @@ impl Plan {
             domid: shared.new_domid(),
             restore,
             made: Vec::new(),
+            autodestroy: false,
+            reset_nvram: false,
         }
     }
 }
@@ -292,23 +310,47 @@ impl Owner {
         let Launched { vmm, live, document, plan, noted } = launched;
         self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
+        let has_agent = vmm.record.agent.is_some();
         self.vmm = Some(vmm);
         self.set_documents(|documents| documents.live = Some(live));
         let managed_save = self.has_managed_save();
         self.amend_snapshot(|snapshot| {
             snapshot.summary = Arc::new(summary_of(&document));
             snapshot.managed_save = managed_save;
+            snapshot.completed_job = None;
         });
-        let (reason, detail) = match plan.restore {
-            Some(_) => (RunningReason::Restored, 2),
-            None => (RunningReason::Booted, 0),
-        };
-        let started = EventKind::Lifecycle(Lifecycle::Started, detail);
-        if plan.paused {
-            self.advance(Change::StartedPaused(PausedReason::User), Some(started));
-            self.shared.publish(&self.entry, EventKind::Lifecycle(Lifecycle::Suspended, 0));
-        } else {
-            self.advance(Change::Started(reason), Some(started));
+        self.tell_started(&plan, has_agent);
+    }
+
+    /// libvirt's order: what the agent's channel is, RESUMED as QEMU's own event, then STARTED; after a restore
+    /// STARTED comes first.
+    fn tell_started(&mut self, plan: &Plan, has_agent: bool) {
+        let lifecycle = |kind, detail| EventKind::Lifecycle(kind, detail);
+        if has_agent {
+            self.shared.publish(&self.entry, EventKind::Agent { connected: false, at_start: true });
+        }
+        let (shared, entry) = (Arc::clone(&self.shared), Arc::clone(&self.entry));
+        match (plan.restore.is_some(), plan.paused) {
+            (false, false) => {
+                let resumed = lifecycle(Lifecycle::Resumed, 0);
+                self.advance(Change::Started(RunningReason::Booted), Some(resumed));
+                shared.publish(&entry, lifecycle(Lifecycle::Started, 0));
+            }
+            (false, true) => {
+                let started = lifecycle(Lifecycle::Started, 0);
+                self.advance(Change::StartedPaused(PausedReason::User), Some(started));
+                shared.publish(&entry, lifecycle(Lifecycle::Suspended, 0));
+            }
+            (true, false) => {
+                let started = lifecycle(Lifecycle::Started, 2);
+                self.advance(Change::Started(RunningReason::Restored), Some(started));
+                shared.publish(&entry, lifecycle(Lifecycle::Resumed, 2));
+            }
+            (true, true) => {
+                let started = lifecycle(Lifecycle::Started, 2);
+                self.advance(Change::StartedPaused(PausedReason::Migration), Some(started));
+                shared.publish(&entry, lifecycle(Lifecycle::Suspended, 4));
+            }
         }
     }
 

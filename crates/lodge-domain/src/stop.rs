@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use lodge_model::DomainId;
 use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
 use lodge_qemu::QEMU_LOG;
+use lodge_qemu::qmp::Monitor;
 use lodge_sys::cgroup::Cgroup;
 use lodge_sys::process::{Ending, Identity, Process};
 
@@ -58,6 +59,7 @@ fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
     };
     vmm.reason = Some(reason);
     let before = owner.state;
+    let monitor = vmm.monitor().cloned();
     let (process, silent, name) = (vmm.process.clone(), vmm.silent_since.is_some(), owner.name());
     let is_crashed = matches!(owner.state, State::Crashed { .. });
     owner.advance(Change::StopBegan(lodge_model::JobId(0)), None);
@@ -79,6 +81,7 @@ fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
             })
         };
         if done.is_ok() {
+            last_words(monitor.as_ref()).await;
             clear_away(&shared, entry.id, &entry.name()).await;
         }
         ended(move |owner| match done {
@@ -95,6 +98,16 @@ fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
             }
         })
     })
+}
+
+/// How long the monitor of a QEMU that has ended may still have something to say.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Waits until all that QEMU said is heard: its SHUTDOWN is told before the guest's end.
+pub(crate) async fn last_words(monitor: Option<&Monitor>) {
+    if let Some(monitor) = monitor {
+        let _ = tokio::time::timeout(LAST_WORDS, monitor.lost()).await;
+    }
 }
 
 /// QEMU has ended without our doing.

@@ -16,6 +16,7 @@ use lodge_qemu::qmp::{Event, Monitor, Status};
 use lodge_qemu::{AGENT_SOCKET, AdoptError, QEMU_LOG};
 use lodge_sys::process::{Ending, Identity, Process};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use crate::display::Port;
 use crate::record::Record;
@@ -90,6 +91,8 @@ pub(crate) struct Vmm {
     pub handover: crate::handover::Handover,
     /// What QEMU told that the document does not show yet.
     pub told: Vec<crate::control::Told>,
+    /// The guest is destroyed when this is cancelled.
+    pub tied_to: Option<CancellationToken>,
     /// Held as long as the guest runs.
     pub ports: Vec<Port>,
 }
@@ -132,6 +135,7 @@ impl Vmm {
             agent_connected: false,
             handover: crate::handover::Handover::default(),
             told: Vec::new(),
+            tied_to: None,
             ports: Vec::new(),
         }
     }

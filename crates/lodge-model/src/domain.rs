@@ -21,6 +21,7 @@ pub mod interface;
 pub mod lifecycle;
 pub mod lodge;
 pub mod memory;
+pub mod metadata;
 pub mod os;
 mod places;
 mod platform;

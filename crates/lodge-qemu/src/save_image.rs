@@ -97,6 +97,15 @@ impl Saving {
     }
 }
 
+/// Lets QEMU write the bare stream into `file`, without a header (`virsh dump`). Its processors should stand still.
+pub async fn stream_to(
+    monitor: &Monitor,
+    file: &File,
+    progress: impl FnMut(Progress),
+) -> Result<(), SaveImageError> {
+    stream::send(monitor, file, 0, progress).await
+}
+
 /// Never a terminal of ours, never through a pipe that nobody reads.
 const OPEN_SAFELY: i32 =
     (rustix::fs::OFlags::NOCTTY.bits() | rustix::fs::OFlags::NONBLOCK.bits()).cast_signed();

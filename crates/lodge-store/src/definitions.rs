@@ -193,6 +193,7 @@ impl Definitions {
             source,
         };
         self.0.autostart.remove(&file).map_err(failed)?;
+        self.0.autostart.remove(&once(&file)).map_err(failed)?;
         let removed = self.0.dir.remove(&file).map_err(failed)?;
         self.known().remove(name);
         Ok(removed)
@@ -211,6 +212,27 @@ impl Definitions {
             path: self.0.autostart.path().join(file),
             source,
         })
+    }
+
+    /// Marks the object to start with the next start of the host only, or takes that mark away (libvirt 11's
+    /// `NAME.xml.once`).
+    pub fn set_autostart_once(&self, name: &str, enabled: bool) -> Result<(), DefinitionError> {
+        let file = once(&self.check(name)?);
+        let outcome = if enabled {
+            self.0.autostart.symlink(&file, &self.path(name))
+        } else {
+            self.0.autostart.remove(&file).map(|_| ())
+        };
+        outcome.map_err(|source| DefinitionError::Autostart {
+            noun: self.0.collection.noun(),
+            path: self.0.autostart.path().join(file),
+            source,
+        })
+    }
+
+    /// Does the object start with the next start of the host only?
+    pub fn autostart_once(&self, name: &str) -> bool {
+        std::fs::read_link(self.0.autostart.path().join(once(&file_name(name)))).is_ok()
     }
 
     /// Does the object start with the host?
@@ -263,6 +285,10 @@ impl Definitions {
     fn known(&self) -> MutexGuard<'_, HashMap<Box<str>, Stamp>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn once(file: &str) -> String {
+    format!("{file}.once")
 }
 
 fn file_name(name: &str) -> String {

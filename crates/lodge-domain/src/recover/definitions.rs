@@ -86,6 +86,7 @@ async fn read_definitions(shared: &Arc<Shared>) -> Result<(Found, Vec<Arc<Entry>
         let snapshot = Snapshot {
             persistent: true,
             autostart: definition.autostart,
+            autostart_once: shared.config.store.domains().autostart_once(&definition.name),
             managed_save: saved.contains(&definition.name),
             summary: Arc::new(definition.summary),
             ..Snapshot::embryo(definition.id, &definition.name)

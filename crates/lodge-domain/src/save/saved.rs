@@ -27,6 +27,68 @@ pub(crate) fn remove_managed_save(owner: &mut Owner) -> Begin {
     })
 }
 
+/// What a saved guest's file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedImage {
+    /// The guest's document, as kept.
+    pub xml: String,
+    /// It runs when it comes back.
+    pub running: bool,
+}
+
+/// `virsh save-image-dumpxml`: the text kept, with passwords.
+pub async fn read_saved_image(file: &Path) -> Result<SavedImage, DomainError> {
+    let saved = open(file).await?;
+    Ok(SavedImage { xml: saved.xml, running: saved.was_running })
+}
+
+impl crate::domains::Domains {
+    /// `virsh save-image-define`: another document of the same machine, or another resumption.
+    pub async fn edit_saved_image(
+        &self,
+        file: &Path,
+        xml: Option<&str>,
+        running: Option<bool>,
+    ) -> Result<(), DomainError> {
+        edit(&self.shared, file, xml, running).await
+    }
+}
+
+async fn edit(
+    shared: &Shared,
+    file: &Path,
+    xml: Option<&str>,
+    running: Option<bool>,
+) -> Result<(), DomainError> {
+    let text = match xml {
+        None => None,
+        Some(xml) => {
+            let own = judge(shared, &open(file).await?.xml, false)?;
+            let given = judge(shared, xml, false)?;
+            same_machine(&own, &given)?;
+            Some(given.to_xml(&lodge_model::xml::WriteOptions::STORED))
+        }
+    };
+    let path = file.to_owned();
+    let written = {
+        let path = path.clone();
+        blocking(move || SavedGuest::rewrite(&path, text.as_deref(), running)).await
+    };
+    written.map_err(|source| DomainError::SavedImage { path, source })
+}
+
+/// `virsh managedsave-define`.
+pub(crate) fn edit_managed_save(owner: &mut Owner, xml: Option<String>, running: Option<bool>) -> Begin {
+    if !owner.entry.snapshot.load().managed_save {
+        return Begin::Now(Err(DomainError::NoManagedSave { name: owner.name() }));
+    }
+    let (shared, path) = (std::sync::Arc::clone(&owner.shared), managed_path(&owner.shared, &owner.name()));
+    Begin::job(async move {
+        let edited = edit(&shared, &path, xml.as_deref(), running).await;
+        ended(move |_| edited.map(|()| Reply::Done))
+    })
+}
+
 /// A managed save to start from.
 pub(crate) struct Saved {
     pub document: Domain,

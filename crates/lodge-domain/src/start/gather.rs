@@ -55,6 +55,8 @@ pub(crate) struct Draft {
     pub id: DomainId,
     /// A saved memory will come.
     pub incoming: bool,
+    /// The UEFI variables are made anew.
+    pub reset_nvram: bool,
     pub document: Domain,
     pub disks: Vec<ClaimedDisk>,
     pub nics: Vec<AttachedNic>,

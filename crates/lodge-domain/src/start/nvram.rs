@@ -33,7 +33,7 @@ pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descrip
     let Some(path) = nvram.path.as_deref().map(PathBuf::from) else { return Ok(()) };
     let format = format_of(nvram.format);
     let template = nvram.template.as_deref().map(PathBuf::from).or_else(|| template_of(&code));
-    if !path.exists() {
+    if !path.exists() || draft.reset_nvram {
         make(&path, template.as_deref())?;
     }
     let file = OpenOptions::new().read(true).write(true).open(&path);

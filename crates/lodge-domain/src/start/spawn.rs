@@ -86,6 +86,7 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         shared: Arc::clone(&launch.shared),
         id: launch.id,
         incoming: launch.plan.restore.is_some(),
+        reset_nvram: launch.plan.reset_nvram,
         document: std::mem::take(&mut launch.document),
         disks: launch.disks.take().unwrap_or_default(),
         nics: launch.nics.take().unwrap_or_default(),
@@ -146,6 +147,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         displays: gathered.displays,
         agent: gathered.agent,
         state: STARTING_UP.virt(),
+        autodestroy: launch.plan.autodestroy,
         reboot_wanted: false,
     };
     // A next daemon may go on from here, and cannot ask for the interfaces' names again.

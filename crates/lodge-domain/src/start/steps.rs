@@ -28,7 +28,7 @@ use crate::vmm::{LIVE_XML, Policies, Vmm};
 pub(super) const MONITOR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the live document is kept.
-pub(super) const LIVE: WriteOptions =
+pub(crate) const LIVE: WriteOptions =
     WriteOptions { inactive: false, security_info: true, migratable: false };
 /// The state of a guest whose last step is not done.
 pub(super) const STARTING_UP: State = State::Paused { reason: PausedReason::StartingUp };

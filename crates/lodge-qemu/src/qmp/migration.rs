@@ -56,6 +56,9 @@ pub struct Migration {
     /// How long it has taken, in ms.
     #[serde(default)]
     pub total_time: Option<u64>,
+    /// How long the preparation took, in ms.
+    #[serde(default)]
+    pub setup_time: Option<u64>,
 }
 
 fn no_migration() -> MigrationState {
@@ -63,7 +66,8 @@ fn no_migration() -> MigrationState {
 }
 
 /// The memory part of a migration, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct MigrationRam {
     /// Gone over.
     pub transferred: u64,
@@ -71,6 +75,30 @@ pub struct MigrationRam {
     pub remaining: u64,
     /// All of it.
     pub total: u64,
+    /// Pages that hold one value only.
+    #[serde(default)]
+    pub duplicate: u64,
+    /// Pages that were copied.
+    #[serde(default)]
+    pub normal: u64,
+    /// The same in bytes.
+    #[serde(default)]
+    pub normal_bytes: u64,
+    /// Pages the guest makes dirty per second.
+    #[serde(default)]
+    pub dirty_pages_rate: u64,
+    /// Passes over the memory.
+    #[serde(default)]
+    pub dirty_sync_count: u64,
+    /// Megabits per second.
+    #[serde(default)]
+    pub mbps: f64,
+    /// Bytes of a page.
+    #[serde(default)]
+    pub page_size: u64,
+    /// Pages the other side asked for.
+    #[serde(default)]
+    pub postcopy_requests: u64,
 }
 
 #[cfg(test)]

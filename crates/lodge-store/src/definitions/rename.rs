@@ -37,6 +37,9 @@ impl Definitions {
         if marked {
             self.set_autostart(new, true)?;
         }
+        if self.autostart_once(old) {
+            self.set_autostart_once(new, true)?;
+        }
         self.remove(old).map(|_| ())
     }
 
