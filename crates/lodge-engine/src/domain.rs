@@ -52,7 +52,9 @@ impl Engine {
             return Err(no_autodestroy());
         }
         let handle = if start {
-            self.domains.create(&xml, verb::CreateOptions { paused, validate }, Ticket::default()).await?
+            self.domains
+                .create(&xml, verb::CreateOptions { paused, validate, reset_nvram: false }, Ticket::default())
+                .await?
         } else {
             self.domains.define(&xml, verb::DefineOptions { validate }).await?
         };
@@ -119,7 +121,12 @@ impl Engine {
             return Err(no_autodestroy());
         }
         let handle = self.find_domain(dom)?;
-        handle.start(verb::StartOptions { paused, force_boot, bypass_cache }, Ticket::default()).await?;
+        handle
+            .start(
+                verb::StartOptions { paused, force_boot, bypass_cache, reset_nvram: false },
+                Ticket::default(),
+            )
+            .await?;
         Ok(self.view_of(&handle))
     }
 
@@ -202,7 +209,12 @@ impl Engine {
     pub async fn restore_domain(&self, caller: &Caller, options: RestoreOptions) -> Result<DomainView> {
         caller.may_change()?;
         let RestoreOptions { file, paused, running, bypass_cache, xml } = options;
-        let options = verb::RestoreOptions { bypass_cache, resumption: resumption(paused, running)?, xml };
+        let options = verb::RestoreOptions {
+            bypass_cache,
+            resumption: resumption(paused, running)?,
+            xml,
+            reset_nvram: false,
+        };
         let handle = self.domains.restore(&absolute(&file)?, options, Ticket::default()).await?;
         Ok(self.view_of(&handle))
     }
