@@ -139,7 +139,7 @@ pub(crate) fn set(owner: &mut Owner, edit: MetadataEdit) -> Begin {
             }
             Ok(())
         };
-        let outcome = outcome.await;
+        let outcome: Result<(), DomainError> = outcome.await;
         ended(move |owner| {
             let (config, live) = changed;
             if let Some((xml, domain)) = config {

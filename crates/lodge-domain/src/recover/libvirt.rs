@@ -206,6 +206,7 @@ fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
         displays: Vec::new(),
         agent: None,
         state: guest.status.state().virt(),
+        autodestroy: false,
         reboot_wanted: false,
     };
     let record = Record {

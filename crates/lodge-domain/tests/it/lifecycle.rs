@@ -49,12 +49,15 @@ async fn a_guest_is_defined_started_held_and_destroyed() {
     let seen = listener.seen();
     let wanted = [
         "defined added",
+        "resumed unpaused",
         "started booted",
         "suspended paused",
         "resumed unpaused",
+        "shutdown host",
         "stopped destroyed",
         "started booted",
         "suspended paused",
+        "shutdown host",
         "stopped destroyed",
         "undefined removed",
     ];

@@ -12,3 +12,4 @@ mod lifecycle;
 mod policy;
 mod save;
 mod support;
+mod verbs;

@@ -34,7 +34,7 @@ async fn a_guest_is_saved_and_restored() {
 
     let paused = RestoreOptions { resumption: Resumption::Paused, ..RestoreOptions::default() };
     let guest = domains.restore(&file, paused, Ticket::default()).await.unwrap();
-    assert_eq!((guest.id(), state(&guest).as_str()), (id, "paused (user)"));
+    assert_eq!((guest.id(), state(&guest).as_str()), (id, "paused (migrating)"));
     let again = domains.restore(&file, RestoreOptions::default(), Ticket::default()).await.unwrap_err();
     assert_eq!(again.kind(), Kind::InvalidState, "{}", chain(&again));
     guest.destroy(DestroyOptions::default()).await.unwrap();
