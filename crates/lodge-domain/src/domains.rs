@@ -257,6 +257,11 @@ impl Domains {
         outcomes.filter_map(std::future::ready).collect().await
     }
 
+    /// The name is held by something that is going, or not there yet.
+    fn is_in_passing(&self, name: &str) -> bool {
+        self.shared.index.by_name(name).is_none_or(|entry| !entry.snapshot.load().exists())
+    }
+
     /// Gives `act` to the domain that the document names, making a place for it if there is none.
     async fn with_entry(
         &self,
@@ -266,9 +271,21 @@ impl Domains {
     ) -> Result<Handle, DomainError> {
         let domain = Arc::new(domain);
         let (id, name) = (crate::define::id_of(&domain), domain.name.clone());
+        let mut waits = 500;
         loop {
             let fresh = || Entry::new(Snapshot::embryo(id, &name), Documents::default());
-            let (entry, _) = self.shared.index.claim(id, &name, fresh)?;
+            let entry = match self.shared.index.claim(id, &name, fresh) {
+                Ok((entry, _)) => entry,
+                // A transient guest that has ended has told so, and gives its name back in a moment.
+                Err(DomainError::NameTaken { .. } | DomainError::UuidTaken { .. })
+                    if waits > 0 && self.is_in_passing(&name) =>
+                {
+                    waits -= 1;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match mailbox::ask(&self.shared, &entry, act(Arc::clone(&domain)), ticket.clone()).await {
                 // Somebody undefined it between our look and our request: it is a new domain then.
                 Err(DomainError::Vanished { .. }) => tokio::task::yield_now().await,

@@ -109,7 +109,6 @@ pub(crate) fn dump(owner: &mut Owner, file: PathBuf, options: DumpOptions, ticke
 
 fn make(path: &std::path::Path) -> std::io::Result<File> {
     let file = OpenOptions::new()
-        .read(true)
         .write(true)
         .create(true)
         .truncate(true)

@@ -181,6 +181,11 @@ impl Handle {
         self.ask(Act::AbortJob, Ticket::default()).await
     }
 
+    /// Where its managed save image is, or would be.
+    pub fn managed_save_path(&self) -> PathBuf {
+        save::managed_path(&self.shared, &self.name())
+    }
+
     /// Reads what the managed save image says of itself.
     pub async fn managed_save_image(&self) -> Result<SavedImage, DomainError> {
         if !self.snapshot().managed_save {

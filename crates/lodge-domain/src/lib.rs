@@ -32,6 +32,7 @@ mod index;
 mod job;
 mod mailbox;
 mod metadata;
+mod native;
 mod observe;
 mod options;
 mod owner;

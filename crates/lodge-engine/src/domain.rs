@@ -1,5 +1,7 @@
 //! Use cases of domains: who may, then the owner's verb, then the view.
 
+mod change;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -11,6 +13,8 @@ use lodge_api::{
 };
 use lodge_domain::{self as verb, Handle, Ticket};
 use lodge_model::Kind;
+
+pub use change::Messages;
 
 use crate::{
     Caller, Engine, device,

@@ -37,10 +37,17 @@ mod wait;
 
 pub use caller::Caller;
 pub use console::Console;
+pub use domain::Messages;
 pub use error::{EngineError, Result, error_kind};
 pub use event::{Events, Missed};
+/// What a front that knows all verbs needs of them.
+pub use lodge_domain::{
+    self as verb, DomainError,
+    control::{Refusal, Sort},
+};
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, Snapshot};
 pub use lodge_network::{NetworkEvent, NetworkHappening};
+pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
 pub use open::{Config, Engine};
 
 pub use lodge_host::{self as host_facts, Host, HostError};

@@ -4,6 +4,7 @@
 //! words around the text come with the [`Code`]. Deliberately absent: deciding what went wrong (the engine's).
 
 mod code;
+pub(crate) mod domain;
 mod from;
 mod origin;
 

@@ -7,6 +7,8 @@ mod connect;
 mod domain;
 mod event;
 
+pub(crate) use domain::job::params as job_params;
+
 use crate::dispatch::procedures;
 
 procedures! {
@@ -44,4 +46,72 @@ procedures! {
     DomainLookupByUuid => domain::lookup::by_uuid, "compat: domname";
     ConnectListAllDomains => domain::lookup::list_all, "compat: list";
     DomainGetState => domain::lookup::get_state, "compat: domstate";
+    ConnectNumOfDomains => domain::lookup::num_of, "compat: python-lists";
+    ConnectListDomains => domain::lookup::list_ids, "compat: python-lists";
+    ConnectNumOfDefinedDomains => domain::lookup::num_of_defined, "compat: python-lists";
+    ConnectListDefinedDomains => domain::lookup::list_defined, "compat: python-lists";
+    DomainIsActive => domain::lookup::is_active, "compat: vcpucount";
+    DomainIsPersistent => domain::lookup::is_persistent, "compat: dominfo";
+    DomainIsUpdated => domain::lookup::is_updated, "compat: dominfo";
+    DomainGetOsType => domain::lookup::get_os_type, "compat: dominfo";
+    DomainGetMaxMemory => domain::lookup::get_max_memory, "compat: dominfo";
+    DomainSnapshotNum => domain::lookup::snapshot_num, "compat: undefine";
+    DomainListAllSnapshots => domain::lookup::list_all_snapshots, "compat: snapshot-list";
+    DomainHasCurrentSnapshot => domain::lookup::has_current_snapshot, "compat: snapshot-list";
+    DomainListAllCheckpoints => domain::lookup::list_all_checkpoints, "compat: snapshot-list";
+
+    // Domains: their definitions.
+    DomainCreateXml => domain::define::create_xml, "compat: create";
+    DomainCreateXmlWithFiles => domain::define::create_xml_with_files, "compat: create";
+    DomainDefineXml => domain::define::define_xml, "compat: define";
+    DomainDefineXmlFlags => domain::define::define_xml_flags, "compat: define";
+    DomainUndefine => domain::define::undefine, "compat: undefine";
+    DomainUndefineFlags => domain::define::undefine_flags, "compat: undefine";
+    DomainRename => domain::define::rename, "compat: domrename";
+    DomainGetXmlDesc => domain::define::get_xml_desc, "compat: dumpxml";
+    ConnectDomainXmlFromNative => domain::define::xml_from_native, "compat: domxml-to-native";
+    ConnectDomainXmlToNative => domain::define::xml_to_native, "compat: domxml-to-native";
+    DomainGetAutostart => domain::define::get_autostart, "compat: autostart";
+    DomainSetAutostart => domain::define::set_autostart, "compat: autostart";
+    DomainGetAutostartOnce => domain::define::get_autostart_once, "compat: autostart";
+    DomainSetAutostartOnce => domain::define::set_autostart_once, "compat: autostart";
+    DomainGetMetadata => domain::metadata::get, "compat: metadata";
+    DomainSetMetadata => domain::metadata::set, "compat: metadata";
+    DomainGetMessages => domain::metadata::messages, "compat: dominfo";
+
+    // Domains: their life.
+    DomainCreate => domain::life::create, "compat: start";
+    DomainCreateWithFlags => domain::life::create_with_flags, "compat: start";
+    DomainCreateWithFiles => domain::life::create_with_files, "compat: start";
+    DomainDestroy => domain::life::destroy, "compat: destroy";
+    DomainDestroyFlags => domain::life::destroy_flags, "compat: destroy";
+    DomainShutdown => domain::life::shutdown, "compat: shutdown";
+    DomainShutdownFlags => domain::life::shutdown_flags, "compat: shutdown";
+    DomainReboot => domain::life::reboot, "compat: reboot";
+    DomainReset => domain::life::reset, "compat: reset";
+    DomainSuspend => domain::life::suspend, "compat: suspend";
+    DomainResume => domain::life::resume, "compat: resume";
+    DomainPmSuspendForDuration => domain::life::pm_suspend, "compat: dompmsuspend";
+    DomainPmWakeup => domain::life::pm_wakeup, "compat: dompmwakeup";
+
+    // Domains: their memory in files.
+    DomainSave => domain::save::save, "compat: save";
+    DomainSaveFlags => domain::save::save_flags, "compat: save";
+    DomainSaveParams => domain::save::save_params, "compat: save";
+    DomainRestore => domain::save::restore, "compat: restore";
+    DomainRestoreFlags => domain::save::restore_flags, "compat: restore";
+    DomainRestoreParams => domain::save::restore_params, "compat: restore";
+    DomainSaveImageGetXmlDesc => domain::save::image_get_xml_desc, "compat: save-image-dumpxml";
+    DomainSaveImageDefineXml => domain::save::image_define_xml, "compat: save-image-define";
+    DomainManagedSave => domain::save::managed_save, "compat: managedsave";
+    DomainHasManagedSaveImage => domain::save::has_managed_save, "compat: managedsave";
+    DomainManagedSaveRemove => domain::save::managed_save_remove, "compat: managedsave";
+    DomainManagedSaveGetXmlDesc => domain::save::managed_save_get_xml_desc, "compat: managedsave";
+    DomainManagedSaveDefineXml => domain::save::managed_save_define_xml, "compat: managedsave";
+    DomainCoreDump => domain::save::core_dump, "compat: dump";
+    DomainCoreDumpWithFormat => domain::save::core_dump_with_format, "compat: dump";
+    DomainGetJobInfo => domain::job::get_info, "compat: domjobinfo";
+    DomainGetJobStats => domain::job::get_stats, "compat: domjobinfo";
+    DomainAbortJob => domain::job::abort, "compat: domjobabort";
+    DomainAbortJobFlags => domain::job::abort_flags, "compat: domjobabort";
 }

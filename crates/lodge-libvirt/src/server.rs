@@ -85,6 +85,7 @@ impl Server {
         }
         outbox.close();
         session.streams().end();
+        session.gone().cancel();
         self.hub.forget(id);
         self.lock().remove(&id);
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use lodge_engine::Caller;
+use tokio_util::sync::CancellationToken;
 
 use crate::door::Door;
 use crate::fault::{Fault, Origin};
@@ -25,6 +26,7 @@ pub struct Session {
     connected: SystemTime,
     outbox: Arc<Outbox>,
     streams: Arc<Streams>,
+    gone: CancellationToken,
     state: Mutex<State>,
     /// The client asked to be pinged when it is silent.
     keepalive: AtomicBool,
@@ -54,6 +56,7 @@ impl Session {
             connected: SystemTime::now(),
             outbox,
             streams: Arc::default(),
+            gone: CancellationToken::new(),
             state: Mutex::new(state),
             keepalive: AtomicBool::new(false),
         }
@@ -133,6 +136,11 @@ impl Session {
 
     pub(crate) fn streams(&self) -> &Arc<Streams> {
         &self.streams
+    }
+
+    /// Cancelled when the connection is gone: what was tied to it goes with it.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.gone
     }
 
     /// Ends the connection.

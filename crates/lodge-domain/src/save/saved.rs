@@ -36,6 +36,14 @@ pub struct SavedImage {
     pub running: bool,
 }
 
+impl SavedImage {
+    /// The document as `save-image-dumpxml` shows it.
+    pub fn document(&self, security_info: bool) -> Result<String, DomainError> {
+        let options = lodge_model::xml::WriteOptions { inactive: true, security_info, migratable: false };
+        Ok(crate::define::parse(&self.xml)?.to_xml(&options))
+    }
+}
+
 /// `virsh save-image-dumpxml`: the text kept, with passwords.
 pub async fn read_saved_image(file: &Path) -> Result<SavedImage, DomainError> {
     let saved = open(file).await?;

@@ -5,9 +5,16 @@ use std::sync::Arc;
 use lodge_engine::Snapshot;
 use lodge_model::DomainId;
 use lodge_wire::remote::{
-    ConnectListAllDomainsArgs, ConnectListAllDomainsRet, Domain, DomainGetStateArgs, DomainGetStateRet,
-    DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs, DomainLookupByNameRet,
-    DomainLookupByUuidArgs, DomainLookupByUuidRet,
+    ConnectListAllDomainsArgs, ConnectListAllDomainsRet, ConnectListDefinedDomainsArgs,
+    ConnectListDefinedDomainsRet, ConnectListDomainsArgs, ConnectListDomainsRet,
+    ConnectNumOfDefinedDomainsRet, ConnectNumOfDomainsRet, Domain, DomainGetMaxMemoryArgs,
+    DomainGetMaxMemoryRet, DomainGetOsTypeArgs, DomainGetOsTypeRet, DomainGetStateArgs, DomainGetStateRet,
+    DomainHasCurrentSnapshotArgs, DomainHasCurrentSnapshotRet, DomainIsActiveArgs, DomainIsActiveRet,
+    DomainIsPersistentArgs, DomainIsPersistentRet, DomainIsUpdatedArgs, DomainIsUpdatedRet,
+    DomainListAllCheckpointsArgs, DomainListAllCheckpointsRet, DomainListAllSnapshotsArgs,
+    DomainListAllSnapshotsRet, DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs,
+    DomainLookupByNameRet, DomainLookupByUuidArgs, DomainLookupByUuidRet, DomainSnapshotNumArgs,
+    DomainSnapshotNumRet,
 };
 use uuid::Uuid;
 
@@ -28,6 +35,12 @@ pub(crate) fn find(call: &Call, dom: &Domain) -> Result<lodge_engine::Handle, Fa
     let id = DomainId(Uuid::from_bytes(dom.uuid));
     let found = call.engine().domain_by_uuid(&call.caller(), id);
     found.map_err(|_| no_domain(format!("no domain with matching uuid '{id}' ({})", dom.name)))
+}
+
+/// The same for one who is about to change it.
+pub(crate) fn find_to_change(call: &Call, dom: &Domain) -> Result<lodge_engine::Handle, Fault> {
+    call.engine().domains_for(&call.caller())?;
+    find(call, dom)
 }
 
 /// `VIR_ERR_NO_DOMAIN`, from the QEMU driver.
@@ -129,4 +142,112 @@ pub(crate) async fn get_state(call: &Call, args: DomainGetStateArgs) -> Result<D
     call.only_flags(args.flags, 0)?;
     let (state, reason) = find(call, &args.dom)?.snapshot().state.virt();
     Ok(DomainGetStateRet { state: state.number().cast_signed(), reason: reason.cast_signed() })
+}
+
+fn count(call: &Call, wanted: impl Fn(&Snapshot) -> bool) -> i32 {
+    let all = call.engine().domain_snapshots(&call.caller());
+    i32::try_from(all.iter().filter(|snapshot| wanted(snapshot)).count()).unwrap_or(i32::MAX)
+}
+
+pub(crate) async fn num_of(call: &Call, (): ()) -> Result<ConnectNumOfDomainsRet, Fault> {
+    Ok(ConnectNumOfDomainsRet { num: count(call, Snapshot::is_active) })
+}
+
+pub(crate) async fn num_of_defined(call: &Call, (): ()) -> Result<ConnectNumOfDefinedDomainsRet, Fault> {
+    Ok(ConnectNumOfDefinedDomainsRet { num: count(call, |snapshot| !snapshot.is_active()) })
+}
+
+/// How many of a list the client has room for.
+fn room(max: i32) -> usize {
+    usize::try_from(max).unwrap_or(0)
+}
+
+pub(crate) async fn list_ids(
+    call: &Call,
+    args: ConnectListDomainsArgs,
+) -> Result<ConnectListDomainsRet, Fault> {
+    let all = call.engine().domain_snapshots(&call.caller());
+    let numbers = all.iter().filter_map(|snapshot| i32::try_from(snapshot.domid()?).ok());
+    Ok(ConnectListDomainsRet { ids: numbers.take(room(args.maxids)).collect() })
+}
+
+pub(crate) async fn list_defined(
+    call: &Call,
+    args: ConnectListDefinedDomainsArgs,
+) -> Result<ConnectListDefinedDomainsRet, Fault> {
+    let all = call.engine().domain_snapshots(&call.caller());
+    let names = all.iter().filter(|snapshot| !snapshot.is_active()).map(|snapshot| (&*snapshot.name).into());
+    Ok(ConnectListDefinedDomainsRet { names: names.take(room(args.maxnames)).collect() })
+}
+
+pub(crate) async fn is_active(call: &Call, args: DomainIsActiveArgs) -> Result<DomainIsActiveRet, Fault> {
+    Ok(DomainIsActiveRet { active: find(call, &args.dom)?.snapshot().is_active().into() })
+}
+
+pub(crate) async fn is_persistent(
+    call: &Call,
+    args: DomainIsPersistentArgs,
+) -> Result<DomainIsPersistentRet, Fault> {
+    Ok(DomainIsPersistentRet { persistent: find(call, &args.dom)?.snapshot().persistent.into() })
+}
+
+/// Whether the definition was changed since the daemon's start: libvirt's QEMU driver never says so either.
+pub(crate) async fn is_updated(call: &Call, args: DomainIsUpdatedArgs) -> Result<DomainIsUpdatedRet, Fault> {
+    find(call, &args.dom)?;
+    Ok(DomainIsUpdatedRet { updated: 0 })
+}
+
+pub(crate) async fn get_os_type(call: &Call, args: DomainGetOsTypeArgs) -> Result<DomainGetOsTypeRet, Fault> {
+    let os_type = &*find(call, &args.dom)?.snapshot().summary.os_type.clone();
+    Ok(DomainGetOsTypeRet { r#type: os_type.into() })
+}
+
+pub(crate) async fn get_max_memory(
+    call: &Call,
+    args: DomainGetMaxMemoryArgs,
+) -> Result<DomainGetMaxMemoryRet, Fault> {
+    let memory = find(call, &args.dom)?.snapshot().summary.memory_max.0 / 1024;
+    Ok(DomainGetMaxMemoryRet { memory })
+}
+
+/// `VIR_DOMAIN_SNAPSHOT_LIST_*`: all there are.
+const SNAPSHOT_FILTERS: u32 = (1 << 11) - 1;
+/// `VIR_DOMAIN_CHECKPOINT_LIST_*`: all there are.
+const CHECKPOINT_FILTERS: u32 = (1 << 4) - 1;
+
+/// There are no snapshots yet, of no domain.
+pub(crate) async fn snapshot_num(
+    call: &Call,
+    args: DomainSnapshotNumArgs,
+) -> Result<DomainSnapshotNumRet, Fault> {
+    call.only_flags(args.flags, SNAPSHOT_FILTERS)?;
+    find(call, &args.dom)?;
+    Ok(DomainSnapshotNumRet { num: 0 })
+}
+
+pub(crate) async fn list_all_snapshots(
+    call: &Call,
+    args: DomainListAllSnapshotsArgs,
+) -> Result<DomainListAllSnapshotsRet, Fault> {
+    call.only_flags(args.flags, SNAPSHOT_FILTERS)?;
+    find(call, &args.dom)?;
+    Ok(DomainListAllSnapshotsRet { snapshots: Vec::new(), ret: 0 })
+}
+
+pub(crate) async fn has_current_snapshot(
+    call: &Call,
+    args: DomainHasCurrentSnapshotArgs,
+) -> Result<DomainHasCurrentSnapshotRet, Fault> {
+    call.only_flags(args.flags, 0)?;
+    find(call, &args.dom)?;
+    Ok(DomainHasCurrentSnapshotRet { result: 0 })
+}
+
+pub(crate) async fn list_all_checkpoints(
+    call: &Call,
+    args: DomainListAllCheckpointsArgs,
+) -> Result<DomainListAllCheckpointsRet, Fault> {
+    call.only_flags(args.flags, CHECKPOINT_FILTERS)?;
+    find(call, &args.dom)?;
+    Ok(DomainListAllCheckpointsRet { checkpoints: Vec::new(), ret: 0 })
 }

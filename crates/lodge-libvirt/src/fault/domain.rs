@@ -1,0 +1,262 @@
+//! Errors of domains as libvirt's: number, part and words as libvirtd 11.3's QEMU driver has them.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use lodge_engine::{AgentError, DomainError, MonitorError, Refusal, SaveImageError, Sort};
+use lodge_model::domain::lifecycle::Denied;
+use lodge_model::domain::metadata::MetadataFault;
+use lodge_model::{Faults, Kind};
+
+use super::from::whole;
+use super::{Code, Fault, Origin};
+
+impl From<DomainError> for Fault {
+    fn from(error: DomainError) -> Self {
+        of_domain(&error)
+    }
+}
+
+fn of_domain(error: &DomainError) -> Fault {
+    let qemu = |code, text: String| Fault::new(code, Origin::Qemu, text);
+    let domain = |code, text: String| Fault::new(code, Origin::Domain, text);
+    match error {
+        DomainError::NoSuchDomain { wanted } => {
+            qemu(Code::NoDomain, format!("no domain with matching name '{wanted}'"))
+        }
+        DomainError::Vanished { name } => {
+            qemu(Code::NoDomain, format!("no domain with matching name '{name}'"))
+        }
+        DomainError::NameTaken { name, id } => {
+            domain(Code::OperationFailed, format!("domain '{name}' already exists with uuid {id}"))
+        }
+        DomainError::UuidTaken { name, id, .. } => {
+            domain(Code::OperationFailed, format!("domain '{name}' is already defined with uuid {id}"))
+        }
+        DomainError::Document { faults } => of_document(faults),
+        DomainError::NoSuchMachine { emulator, machine } => qemu(
+            Code::ConfigUnsupported,
+            format!("Emulator '{}' does not support machine type '{machine}'", emulator.display()),
+        ),
+        DomainError::Denied { act: "create" | "restore", name, source: Denied::AlreadyRunning } => {
+            domain(Code::OperationInvalid, format!("domain '{name}' is already active"))
+        }
+        DomainError::Denied { source, .. } => of_denied(*source),
+        DomainError::NotRunning { .. } => not_running(),
+        DomainError::NoJob { .. } => {
+            qemu(Code::OperationInvalid, "no job is active on the domain".to_owned())
+        }
+        DomainError::CannotRename { why, .. } => qemu(Code::OperationInvalid, (*why).to_owned()),
+        DomainError::NoManagedSave { .. } => {
+            qemu(Code::OperationInvalid, "domain does not have managed save image".to_owned())
+        }
+        DomainError::Busy { what, .. } => {
+            qemu(Code::OperationTimeout, format!("cannot acquire state change lock (held by {what})"))
+        }
+        DomainError::Aborted { act, .. } => {
+            qemu(Code::OperationAborted, format!("domain {act} job: canceled by client"))
+        }
+        DomainError::NoAgent { .. } => {
+            qemu(Code::ArgumentUnsupported, "QEMU guest agent is not configured".to_owned())
+        }
+        DomainError::Agent { source, .. } => of_agent(source),
+        DomainError::Monitor { source, .. } => of_monitor(source),
+        DomainError::WouldNotEnd { pid, .. } => Fault::system(
+            Origin::None,
+            format!("Failed to terminate process {pid} with SIGTERM: Device or resource busy"),
+            rustix::io::Errno::BUSY.raw_os_error(),
+        ),
+        DomainError::Encumbered { what, .. } => qemu(Code::OperationInvalid, encumbered(what)),
+        DomainError::Transient { act, .. } => qemu(Code::OperationInvalid, transient(act)),
+        DomainError::Save { path, source, .. } => of_write(path, source.as_ref(), error),
+        DomainError::Dump { path, source, .. } => of_write(path, source.as_ref(), error),
+        DomainError::SavedImage { path, source } => of_image(path, source, error),
+        DomainError::OtherMachine { why } => {
+            domain(Code::ConfigUnsupported, format!("Target domain does not match the saved one: {why}"))
+        }
+        DomainError::Metadata { source } => of_metadata(source),
+        DomainError::File { source, path, .. } => Fault::system(
+            Origin::Qemu,
+            format!("{}: {}", path.display(), strerror(source)),
+            source.raw_os_error().unwrap_or_default(),
+        ),
+        DomainError::Refused(refusal) => of_refusal(refusal),
+        DomainError::Definition(_) if error.kind() == Kind::InvalidInput => {
+            domain(Code::XmlError, whole(error))
+        }
+        _ => other(error),
+    }
+}
+
+/// Errors without words of libvirt's. A thing of the host that is not there is not a domain that is not there.
+fn other(error: &DomainError) -> Fault {
+    let code = match error.kind() {
+        Kind::NotFound => {
+            return Fault::system(Origin::Qemu, whole(error), rustix::io::Errno::NOENT.raw_os_error());
+        }
+        Kind::Unsupported => Code::ConfigUnsupported,
+        kind => super::from::code_of(kind),
+    };
+    Fault::new(code, Origin::Qemu, whole(error))
+}
+
+/// `virDomainObjCheckActive`.
+pub(crate) fn not_running() -> Fault {
+    Fault::new(Code::OperationInvalid, Origin::Domain, "domain is not running")
+}
+
+fn of_denied(denied: Denied) -> Fault {
+    let invalid = |text: &str| Fault::new(Code::OperationInvalid, Origin::Qemu, text);
+    match denied {
+        Denied::NotRunning => not_running(),
+        Denied::AlreadyRunning => invalid("domain is already running"),
+        // What libvirtd says of a guest that is there and whose processors stand still.
+        Denied::Paused | Denied::Crashed => invalid("domain is not running"),
+        Denied::Asleep => invalid("domain is pmsuspended"),
+        Denied::NotAsleep => invalid("domain is not pmsuspended"),
+        Denied::Busy(_) => {
+            Fault::new(Code::OperationTimeout, Origin::Qemu, "cannot acquire state change lock")
+        }
+    }
+}
+
+/// A text that is no XML, and one that is no guest.
+fn of_document(faults: &Faults) -> Fault {
+    match faults.0.as_slice() {
+        [one] if one.path.is_empty() && one.line > 0 => {
+            Fault::new(Code::XmlDetail, Origin::Domain, format!("at line {}: {}", one.line, one.message))
+        }
+        _ => Fault::new(Code::XmlError, Origin::Domain, faults.to_string()),
+    }
+}
+
+fn encumbered(what: &str) -> String {
+    match what {
+        "a managed save image" => "Refusing to undefine while domain managed save image exists".to_owned(),
+        "UEFI variables" => "cannot undefine domain with nvram".to_owned(),
+        other => format!("cannot undefine domain with {other}"),
+    }
+}
+
+fn transient(act: &str) -> String {
+    match act {
+        "managedsave" => "cannot do managed save for transient domain".to_owned(),
+        "set autostart of" => "cannot set autostart for transient domain".to_owned(),
+        "rename" => "cannot rename a transient domain".to_owned(),
+        "change the definition of" => "transient domains do not have any persistent config".to_owned(),
+        act => format!("cannot {act} transient domain"),
+    }
+}
+
+fn strerror(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+fn io_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A file that could not be made or filled.
+fn of_write(path: &Path, source: &(dyn Error + Send + Sync + 'static), error: &DomainError) -> Fault {
+    match io_in(source) {
+        Some(cause) => Fault::system(
+            Origin::Qemu,
+            format!("Failed to create file '{}': {}", path.display(), strerror(cause)),
+            cause.raw_os_error().unwrap_or_default(),
+        ),
+        None => Fault::new(Code::OperationFailed, Origin::Qemu, whole(error)),
+    }
+}
+
+fn of_image(path: &Path, source: &SaveImageError, error: &DomainError) -> Fault {
+    let failed = |text: String| Fault::new(Code::OperationFailed, Origin::Qemu, text);
+    match source {
+        SaveImageError::Open { source, .. } => Fault::system(
+            Origin::Qemu,
+            format!("Failed to open file '{}': {}", path.display(), strerror(source)),
+            source.raw_os_error().unwrap_or_default(),
+        ),
+        SaveImageError::NotASave { .. } => failed("image magic is incorrect".to_owned()),
+        SaveImageError::Partial { .. } => failed("save image is incomplete".to_owned()),
+        SaveImageError::Version { found, .. } => {
+            failed(format!("image version is not supported ({found} > 2)"))
+        }
+        _ => failed(whole(error)),
+    }
+}
+
+fn of_monitor(error: &MonitorError) -> Fault {
+    match error {
+        MonitorError::Refused { command, description, .. } => Fault::internal(
+            Origin::Qemu,
+            format!("unable to execute QEMU command '{command}': {description}"),
+        ),
+        _ => Fault::new(Code::OperationFailed, Origin::Qemu, whole(error)),
+    }
+}
+
+fn of_agent(error: &AgentError) -> Fault {
+    match error {
+        AgentError::Refused { command, description, .. } => Fault::new(
+            Code::AgentCommandFailed,
+            Origin::Qemu,
+            format!("unable to execute QEMU agent command '{command}': {description}"),
+        ),
+        AgentError::Connect { .. } | AgentError::Silent { .. } => {
+            Fault::new(Code::AgentUnresponsive, Origin::Qemu, "QEMU guest agent is not connected")
+        }
+        _ => Fault::internal(Origin::Qemu, whole(error)),
+    }
+}
+
+fn of_metadata(fault: &MetadataFault) -> Fault {
+    match fault {
+        MetadataFault::Malformed { line, message } => {
+            Fault::new(Code::XmlDetail, Origin::Domain, format!("at line {line}: {message}"))
+        }
+        MetadataFault::Key { key } => {
+            Fault::internal(Origin::Xml, format!("failed to validate prefix '{key}'"))
+        }
+        MetadataFault::KeyTaken { .. } => {
+            Fault::internal(Origin::Xml, "failed to create a new XML namespace")
+        }
+    }
+}
+
+/// A refusal has libvirt's sort and words already.
+pub(crate) fn of_refusal(refusal: &Refusal) -> Fault {
+    let code = match refusal.sort {
+        Sort::InvalidArg => Code::InvalidArg,
+        Sort::InvalidArgBare => return Fault::bare(Code::InvalidArg, part(refusal), refusal.text.clone()),
+        Sort::Invalid => Code::OperationInvalid,
+        Sort::Failed => Code::OperationFailed,
+        Sort::Unsupported => Code::OperationUnsupported,
+        Sort::ConfigUnsupported => Code::ConfigUnsupported,
+        Sort::ArgumentUnsupported => Code::ArgumentUnsupported,
+        Sort::NoSupport => Code::NoSupport,
+        Sort::DeviceMissing => Code::DeviceMissing,
+        Sort::Xml => Code::XmlError,
+        Sort::XmlMalformed => Code::XmlDetail,
+        Sort::Internal => Code::InternalError,
+        Sort::AgentUnresponsive => Code::AgentUnresponsive,
+        Sort::AgentUnsynced => Code::AgentUnsynced,
+        Sort::AgentRefused => Code::AgentCommandFailed,
+        Sort::Timeout => Code::OperationTimeout,
+        Sort::NoHostname => Code::NoHostname,
+        Sort::System(errno) => return Fault::system(part(refusal), refusal.text.clone(), errno),
+    };
+    Fault::new(code, part(refusal), refusal.text.clone())
+}
+
+fn part(refusal: &Refusal) -> Origin {
+    if refusal.general { Origin::Domain } else { Origin::Qemu }
+}
