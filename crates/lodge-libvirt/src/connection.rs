@@ -320,11 +320,13 @@ impl Connection {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.outbox.take(cx, &mut self.sending).is_none() {
+            let Some(more) = self.outbox.take(cx, &mut self.sending) else {
                 return Poll::Ready(End::Closed);
-            }
-            if let Poll::Ready(Err(end)) = self.poll_send(cx) {
-                return Poll::Ready(end);
+            };
+            match self.poll_send(cx) {
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Ok(())) if more => continue,
+                _ => {}
             }
             match self.begin(cx) {
                 Err(end) => return Poll::Ready(end),

@@ -23,7 +23,6 @@ pub(crate) struct Frame {
     /// It is the reply of a call that was done at once.
     pub prompt: bool,
     /// What is let go when it is written.
-    #[expect(dead_code, reason = "kept for its end")]
     pub ticket: Option<Ticket>,
     /// The room that a stream's packet takes.
     pub permit: Option<OwnedSemaphorePermit>,
@@ -61,9 +60,12 @@ impl Outbox {
             if queue.closed {
                 return;
             }
-            queue.bytes += frame.bytes.len();
+            // Replies and streams have brakes of their own.
+            if frame.ticket.is_none() && frame.permit.is_none() {
+                queue.bytes += frame.bytes.len();
+            }
             queue.frames.push_back(frame);
-            if queue.bytes > UNSENT_MAX_BYTES && queue.frames.len() > 1 {
+            if queue.bytes > UNSENT_MAX_BYTES {
                 tracing::warn!(bytes = queue.bytes, "client does not read what it asked for; disconnected");
                 queue.close();
             }
@@ -82,19 +84,23 @@ impl Outbox {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// What has come in since, for the connection's task; `None` when the connection is to end.
-    pub fn take(&self, cx: &Context<'_>, into: &mut VecDeque<Frame>) -> Option<()> {
+    /// What has come in since, for the connection's task; `None` when the connection is to end. Nothing is taken while
+    /// something is still being written: what a client does not read waits here, where it is counted. Says whether
+    /// something waits.
+    pub fn take(&self, cx: &Context<'_>, into: &mut VecDeque<Frame>) -> Option<bool> {
         let mut queue = self.lock();
         if queue.closed {
             return None;
         }
-        queue.bytes = 0;
-        into.append(&mut queue.frames);
+        if into.is_empty() {
+            queue.bytes = 0;
+            into.append(&mut queue.frames);
+        }
         match &mut queue.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        Some(())
+        Some(!queue.frames.is_empty())
     }
 
     /// Counts one more thing that the client waits for.
