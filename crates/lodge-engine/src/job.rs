@@ -151,6 +151,11 @@ impl Jobs {
         Ok(Err(job(row)))
     }
 
+    /// Whether somebody's job is not at its end.
+    pub fn any_at_work(&self) -> bool {
+        self.running().values().any(|running| running.view.borrow().state == JobState::Running)
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Running>> {
         // Nothing that can panic runs under this lock.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)

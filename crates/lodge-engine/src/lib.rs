@@ -23,6 +23,7 @@ mod error;
 mod event;
 mod follow;
 mod host;
+mod idle;
 mod image;
 mod instance;
 mod job;

@@ -29,4 +29,4 @@ mod server;
 
 pub use openapi::openapi_json;
 pub use refusal::status_of;
-pub use server::{BindError, Listener, serve};
+pub use server::{BindError, Connections, Listener, serve};

@@ -44,6 +44,18 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     inode: u64,
+    room: Arc<Semaphore>,
+}
+
+/// How many are connected.
+#[derive(Clone, Debug)]
+pub struct Connections(Arc<Semaphore>);
+
+impl Connections {
+    /// So many at this moment.
+    pub fn now(&self) -> usize {
+        CONNECTIONS_MAX.saturating_sub(self.0.available_permits())
+    }
 }
 
 /// Why there is no socket.
@@ -122,7 +134,10 @@ impl Listener {
             .and_then(|()| std::fs::rename(&unnamed, path).map_err(of))
             .and_then(|()| std::fs::metadata(path).map_err(of));
         match named {
-            Ok(metadata) => Ok(Self { socket, path: path.to_owned(), inode: metadata.ino() }),
+            Ok(metadata) => {
+                let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+                Ok(Self { socket, path: path.to_owned(), inode: metadata.ino(), room })
+            }
             Err(error) => {
                 drop(std::fs::remove_file(&unnamed));
                 Err(error)
@@ -133,6 +148,11 @@ impl Listener {
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Counts those that are connected, for as long as it serves.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.room))
     }
 }
 
@@ -175,7 +195,7 @@ async fn serve_router(
     shutdown: impl Future<Output = ()>,
     closing: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::clone(&listener.room);
     let porch = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);

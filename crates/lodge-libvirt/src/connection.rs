@@ -28,9 +28,7 @@ use tokio::time::{Instant, Sleep};
 use crate::dispatch::{self, Request, Work};
 use crate::fault::{Fault, Origin};
 use crate::frame::{BadFrame, Inbox};
-use crate::limits::{
-    CALLS_MAX, FRAMES_PER_WRITE, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL, READ_BYTES, SENDING_MAX, SLOW_CALL_TURN,
-};
+use crate::limits::{FRAMES_PER_WRITE, READ_BYTES, SENDING_MAX, SLOW_CALL_TURN};
 use crate::outbox::{Frame, Outbox};
 use crate::server::Server;
 use crate::session::Session;
@@ -106,7 +104,8 @@ impl Connection {
 
     /// Whether the client may have more begun: it has not too much unanswered and reads its answers.
     fn takes_more(&self) -> bool {
-        self.prompt + self.outbox.unfinished() < CALLS_MAX && self.sending.len() < SENDING_MAX
+        self.prompt + self.outbox.unfinished() < self.session.door().calls_max
+            && self.sending.len() < SENDING_MAX
     }
 
     /// Begins what the messages at hand ask for; says whether anything was there.
@@ -289,19 +288,20 @@ impl Connection {
 
     /// Pings a client that agreed to it and is silent; ready when it has been silent for too long.
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.session.keepalive() {
+        let keepalive = self.session.door().keepalive;
+        let Some(interval) = keepalive.interval.filter(|_| self.session.keepalive()) else {
             return Poll::Pending;
-        }
+        };
         let alive = self.alive.get_or_insert_with(|| Alive {
             heard: Instant::now(),
             pings: 0,
-            timer: Box::pin(tokio::time::sleep(KEEPALIVE_INTERVAL)),
+            timer: Box::pin(tokio::time::sleep(interval)),
         });
-        let due = |alive: &Alive| alive.heard + KEEPALIVE_INTERVAL * (alive.pings + 1);
+        let due = |alive: &Alive| alive.heard + interval * (alive.pings + 1);
         loop {
             ready!(alive.timer.as_mut().poll(cx));
             if due(alive) <= Instant::now() {
-                if alive.pings == KEEPALIVE_COUNT {
+                if alive.pings == keepalive.count {
                     return Poll::Ready(());
                 }
                 alive.pings += 1;

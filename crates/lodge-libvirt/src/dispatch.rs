@@ -17,7 +17,7 @@ use crate::fault::{Fault, Origin};
 use crate::outbox::Frame;
 use crate::server::Server;
 use crate::session::Session;
-use crate::{qemu, remote};
+use crate::{admin, qemu, remote};
 
 /// A call that is ready to run. It ends with its reply.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Frame> + Send>>;
@@ -52,18 +52,23 @@ pub(crate) fn prepare(
     if request.status != Status::Ok as i32 {
         return Err(Fault::rpc(format!("Unexpected message status {}", request.status)));
     }
-    match (header.program, header.version) {
-        (lodge_wire::remote::PROGRAM, lodge_wire::remote::VERSION) => {
+    match (session.door().admin, header.program, header.version) {
+        (false, lodge_wire::remote::PROGRAM, lodge_wire::remote::VERSION) => {
             remote::prepare(server, session, request)
         }
-        (lodge_wire::qemu::PROGRAM, lodge_wire::qemu::VERSION) => qemu::prepare(server, session, request),
-        (program, version) => Err(Fault::rpc(format!("Cannot find program {program} version {version}"))),
+        (false, lodge_wire::qemu::PROGRAM, lodge_wire::qemu::VERSION) => {
+            qemu::prepare(server, session, request)
+        }
+        (true, lodge_wire::admin::PROGRAM, lodge_wire::admin::VERSION) => {
+            admin::prepare(server, session, request)
+        }
+        (_, program, version) => Err(Fault::rpc(format!("Cannot find program {program} version {version}"))),
     }
 }
 
 /// Everything that is served, in the order of the tables.
 pub fn served() -> impl Iterator<Item = &'static Served> {
-    remote::SERVED.iter().chain(qemu::SERVED)
+    remote::SERVED.iter().chain(qemu::SERVED).chain(admin::SERVED)
 }
 
 /// The rules for every call that stand before its arguments.

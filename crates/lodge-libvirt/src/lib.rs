@@ -16,16 +16,16 @@
 
 #![allow(clippy::unused_async, reason = "the table calls every procedure alike, whether it waits or not")]
 
+pub mod admin;
 mod api;
 mod call;
 mod connection;
 mod dispatch;
-mod door;
+pub mod door;
 mod event;
 pub mod fault;
 mod frame;
 mod limits;
-mod listen;
 mod outbox;
 mod qemu;
 mod remote;
@@ -36,8 +36,7 @@ mod transport;
 
 pub use call::Call;
 pub use dispatch::{Served, served};
-pub use door::{Door, Login, Peer};
-pub use listen::{ListenError, listen};
+pub use door::{Door, DoorError, Doors, Login, Opening, Peer, Settings, SettingsError};
 pub use server::Server;
 pub use session::{Opened, Session};
 pub use transport::{Plain, Transport};

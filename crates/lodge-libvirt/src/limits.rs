@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Calls of one connection that are not answered yet; libvirtd's `max_client_requests`. Beyond it the connection is
-/// not read.
+/// Calls of one connection that are not answered yet, where no file says otherwise (`max_client_requests`). Beyond it
+/// the connection is not read.
 pub(crate) const CALLS_MAX: usize = 5;
 
 /// Bytes that may wait for a client that does not read. Events have no other brake: a client this far behind is gone.
@@ -38,9 +38,3 @@ pub(crate) const SENDING_MAX: usize = 64;
 
 /// A buffer up to this size is kept for the next message; a larger one is given back.
 pub(crate) const SPARE_BYTES: usize = 4 * 1024;
-
-/// Time without a message from the client after which it is pinged (if it asked for that), as libvirtd's default.
-pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Pings without an answer after which the connection is closed, as libvirtd's default.
-pub(crate) const KEEPALIVE_COUNT: u32 = 5;

@@ -3,6 +3,7 @@
 //! One line per procedure: `Procedure => function, "the test that shows it works";`. A procedure without a line
 //! answers `unknown procedure`, as libvirtd would.
 
+mod auth;
 mod connect;
 mod domain;
 mod event;
@@ -26,7 +27,13 @@ procedures! {
     ConnectIsSecure => connect::is_secure, "compat: python-connection";
     ConnectRegisterCloseCallback => connect::register_close_callback, "compat: list";
     ConnectUnregisterCloseCallback => connect::unregister_close_callback, "compat: list";
-    AuthList => connect::auth_list, "attack::before_login";
+
+    // Logging in.
+    AuthList => auth::list, "door_unix::polkit_asks_for_whom_it_does_not_know";
+    AuthSaslInit => auth::sasl_init, "door_sasl::the_real_client_logs_in_over_a_unix_socket";
+    AuthSaslStart => auth::sasl_start, "door_sasl::the_real_client_logs_in_over_a_unix_socket";
+    AuthSaslStep => auth::sasl_step, "door_sasl::the_real_client_logs_in_over_a_unix_socket";
+    AuthPolkit => auth::polkit, "door_unix::polkit_asks_for_whom_it_does_not_know";
 
     // Events.
     ConnectDomainEventCallbackRegisterAny => event::register_domain, "events::lifecycle";

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use lodge_engine::Caller;
 use tokio_util::sync::CancellationToken;
 
-use crate::door::Door;
+use crate::door::{Door, scram::Scram};
 use crate::fault::{Fault, Origin};
 use crate::outbox::Outbox;
 use crate::stream::Streams;
@@ -36,6 +36,9 @@ struct State {
     authenticated: bool,
     caller: Caller,
     opened: Option<Opened>,
+    /// A SASL login on its way.
+    scram: Option<Scram>,
+    sasl_user: Option<String>,
 }
 
 /// What CONNECT_OPEN opened.
@@ -49,7 +52,12 @@ pub struct Opened {
 
 impl Session {
     pub(crate) fn new(id: u64, door: Door, outbox: Arc<Outbox>) -> Self {
-        let state = State { authenticated: door.logins.is_empty(), caller: door.caller(), opened: None };
+        let authenticated = door.logins.is_empty();
+        if authenticated {
+            door.logged_in();
+        }
+        let caller = door.caller();
+        let state = State { authenticated, caller, opened: None, scram: None, sasl_user: None };
         Self {
             id,
             door,
@@ -94,6 +102,28 @@ impl Session {
         if let Some(caller) = caller {
             state.caller = caller;
         }
+        drop(state);
+        self.door.logged_in();
+    }
+
+    /// The SASL login on its way, taken out for its next step: two steps at once are one too many.
+    pub(crate) fn take_scram(&self) -> Option<Scram> {
+        self.lock().scram.take()
+    }
+
+    /// Puts it back for the step after.
+    pub(crate) fn put_scram(&self, scram: Scram) {
+        self.lock().scram = Some(scram);
+    }
+
+    /// SASL has proven who it is.
+    pub(crate) fn set_sasl_user(&self, user: String) {
+        self.lock().sasl_user = Some(user);
+    }
+
+    /// Who it is by SASL.
+    pub(crate) fn sasl_user(&self) -> Option<String> {
+        self.lock().sasl_user.clone()
     }
 
     /// What was opened.

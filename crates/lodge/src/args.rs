@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::{daemon, domain, help, host, instance, manual, network, shell, virsh};
+use crate::{daemon, domain, help, host, instance, manual, network, sasl_user, shell, virsh};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub enum Verb {
     Manual(manual::Verb),
     #[command(flatten)]
     Service(daemon::Verb),
+    #[command(flatten)]
+    Doors(sasl_user::Verb),
 }
 
 /// The command line's grammar as clap has it, for man pages and completion scripts.
@@ -95,6 +97,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let Cli { global, verb } = cli;
     match verb {
         Verb::Service(verb) => daemon::run(verb),
+        Verb::Doors(verb) => sasl_user::run(verb),
         Verb::Shell(shell::Verb::Shell(_)) => shell::run(global),
         verb => {
             let runtime = runtime();
@@ -136,7 +139,7 @@ impl Verb {
             Self::Domain(_) | Self::Shell(_) => true,
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
-            Self::Instance(_) | Self::Manual(_) | Self::Service(_) => false,
+            Self::Instance(_) | Self::Manual(_) | Self::Service(_) | Self::Doors(_) => false,
         }
     }
 }
@@ -150,6 +153,9 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Shell(verb) => shell::run_verb(verb, session),
         Verb::Manual(verb) => manual::run(verb, session),
         Verb::Service(_) => Err(failure::invalid("this serves, and is not run from the shell")),
+        Verb::Doors(_) => {
+            Err(failure::invalid("this is about files of the host, and is not run from the shell"))
+        }
     }
 }
 

@@ -7,16 +7,23 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lodge_engine::{Config, Engine, EngineError};
 use lodge_http::{BindError, Listener};
+use lodge_libvirt::{DoorError, Doors, Opening};
 use lodge_store::{Root, RootError};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::info;
 
 use crate::output;
 
+pub mod background;
+mod controls;
+mod idle;
 mod log;
 mod settings;
 
@@ -39,6 +46,24 @@ pub struct Daemon {
     /// [default: allow, or what etc/lodge/lodge.toml says]
     #[arg(long, value_enum, value_name = "WHAT")]
     accelerator_fallback: Option<Fallback>,
+    /// Open the TLS and TCP ports too, as libvirtd.conf says
+    #[arg(short, long)]
+    listen: bool,
+    /// End after so long without clients and with nothing running; 0: never
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+    /// Read this file instead of libvirtd.conf
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on in the background once the sockets are there
+    #[arg(short, long)]
+    daemon: bool,
+    /// Write the process's number to this file
+    #[arg(short, long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Log everything
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// What to do where KVM is asked for and not usable.
@@ -75,6 +100,9 @@ pub fn kvm_probe(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> 
 
 impl Daemon {
     fn run(self) -> ExitCode {
+        if self.daemon {
+            return background::start(self.words());
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let outcome = match runtime {
             Ok(runtime) => runtime.block_on(self.serve()),
@@ -89,18 +117,56 @@ impl Daemon {
         }
     }
 
+    /// Itself as words, without the option that is done with. The paths are whole: it may begin elsewhere.
+    fn words(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let paths = [("--root", &self.root), ("--config", &self.config), ("--pid-file", &self.pid_file)];
+        for (option, path) in paths {
+            if let Some(path) = path {
+                words.push(option.into());
+                words.push(std::path::absolute(path).unwrap_or_else(|_| path.clone()).into());
+            }
+        }
+        if let Some(fallback) = self.accelerator_fallback.and_then(|fallback| fallback.to_possible_value()) {
+            words.push(format!("--accelerator-fallback={}", fallback.get_name()).into());
+        }
+        words.extend(self.timeout.map(|seconds| format!("--timeout={seconds}").into()));
+        words.extend(self.listen.then(|| "--listen".into()));
+        words.extend(self.verbose.then(|| "--verbose".into()));
+        words
+    }
+
     async fn serve(self) -> Result<(), Trouble> {
         let places = Root::new(self.root.clone()).map_err(Trouble::Root)?;
-        let fallback = settings::fallback(self.accelerator_fallback, &places).map_err(Trouble::Settings)?;
-        log::start(&places.logs());
+        let told = settings::told(self.accelerator_fallback, &places).map_err(Trouble::Settings)?;
+        let settings =
+            lodge_libvirt::Settings::read(&places, self.config.as_deref()).map_err(Trouble::Doors)?;
+        let handed = lodge_sys::activation::take().map_err(Trouble::Handed)?;
+        let log = log::start(&places.logs(), &settings, self.verbose);
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
         let stop = Stop::listen().map_err(Trouble::Signals)?;
 
-        let config =
-            Config { root: self.root, accelerator_fallback: fallback == Fallback::Allow, program: None };
+        let fallback = told.fallback == Fallback::Allow;
+        let config = Config { root: self.root, accelerator_fallback: fallback, program: None };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
         let listener = Listener::bind(&engine.rest_socket(), None).map_err(Trouble::Bind)?;
         let libvirt = lodge_libvirt::Server::new(engine.clone());
-        lodge_libvirt::listen(&libvirt).map_err(Trouble::Libvirt)?;
+        let timeout = self.timeout.filter(|seconds| *seconds > 0);
+        let patience = idle::Patience::of(timeout.map(|seconds| Duration::from_secs(seconds.into())));
+        let told_to_stop = Arc::new(Notify::new());
+        let controls =
+            controls::Controls { log, patience: patience.clone(), stop: Arc::clone(&told_to_stop) };
+        let opening = Opening {
+            settings,
+            listen: self.listen,
+            sasl_in_clear: told.tcp_sasl_without_encryption,
+            handed,
+            controls: Arc::new(controls),
+        };
+        let doors = Doors::open(&libvirt, &places, opening).map_err(Trouble::Door)?;
+        let pid_file = self.pid_file.map(PidFile::write).transpose()?;
         info!(socket = %listener.path().display(), pid = std::process::id(), "daemon listens");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
         tokio::spawn({
@@ -108,12 +174,41 @@ impl Daemon {
             async move { engine.autostart().await }
         });
 
-        lodge_http::serve(engine.clone(), listener, stop.wait()).await;
+        let (rest, lobby) = (listener.connections(), Arc::clone(doors.lobby()));
+        let connected = move || rest.now() + lobby.gate.crowd().clients + lobby.admin_gate.crowd().clients;
+        let end = async {
+            tokio::select! {
+                () = stop.wait(doors.lobby()) => {}
+                () = told_to_stop.notified() => {}
+                () = patience.end(engine.clone(), connected) => {}
+            }
+        };
+        lodge_http::serve(engine.clone(), listener, end).await;
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
         libvirt.close().await;
         engine.close().await;
+        drop(pid_file);
         info!("daemon stopped; guests and networks run on");
         Ok(())
+    }
+}
+
+/// The file with the process's number. It goes when this is dropped.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> Result<Self, Trouble> {
+        match std::fs::write(&path, format!("{}\n", std::process::id())) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(Trouble::PidFile { path, source }),
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody may have taken it away already.
+        drop(std::fs::remove_file(&self.0));
     }
 }
 
@@ -128,18 +223,31 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
 struct Stop {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    reload: tokio::signal::unix::Signal,
 }
 
 impl Stop {
     /// From now on they no longer kill it.
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn wait(mut self) {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Resolves when one came. SIGHUP reads the certificates anew and ends nothing.
+    async fn wait(mut self, lobby: &lodge_libvirt::door::Lobby) {
+        let name = loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.interrupt.recv() => break "SIGINT",
+                _ = self.reload.recv() => match lobby.tls.as_ref().map(|tls| tls.reload()) {
+                    Some(Err(error)) => tracing::warn!(error = chain(&error), "certificates stay as they were"),
+                    Some(Ok(())) => info!("certificates read anew"),
+                    None => info!("SIGHUP: nothing to read anew"),
+                },
+            }
         };
         info!(signal = name, "daemon stops");
     }
@@ -154,7 +262,10 @@ enum Trouble {
     Signals(std::io::Error),
     Open(EngineError),
     Bind(BindError),
-    Libvirt(lodge_libvirt::ListenError),
+    Doors(lodge_libvirt::SettingsError),
+    Door(DoorError),
+    Handed(std::io::Error),
+    PidFile { path: PathBuf, source: std::io::Error },
 }
 
 impl Trouble {
@@ -166,7 +277,10 @@ impl Trouble {
             Self::Settings(error) => (chain(error), Some(error.hint().to_owned())),
             Self::Signals(error) => (format!("cannot take signals: {error}"), None),
             Self::Open(error) => (error.body().to_string(), error.hint().map(str::to_owned)),
-            Self::Libvirt(error) => (chain(error), None),
+            Self::Doors(error) => (chain(error), Some(error.hint().to_owned())),
+            Self::Door(error) => (chain(error), error.hint().map(str::to_owned)),
+            Self::Handed(error) => (format!("cannot take systemd's sockets: {error}"), None),
+            Self::PidFile { path, source } => (format!("cannot write `{}`: {source}", path.display()), None),
             Self::Bind(error) => (chain(error), error.hint().map(str::to_owned)),
         };
         let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them"))]
 
 mod args;
+mod called;
 mod daemon;
 mod domain;
 mod failure;
@@ -22,15 +23,21 @@ mod manual;
 mod network;
 mod output;
 mod refusal;
+mod sasl_user;
 mod session;
 mod shell;
+mod ssh_helper;
 mod virsh;
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = daemon::kvm_probe(std::env::args_os()) {
         return code;
     }
-    match args::parse(std::env::args_os()) {
+    let words = match called::settle(std::env::args_os().collect()) {
+        called::Called::Plain(words) => words,
+        called::Called::Done(code) => return code,
+    };
+    match args::parse(words) {
         Ok(cli) => args::run(cli),
         Err(refusal) => refusal.tell(),
     }

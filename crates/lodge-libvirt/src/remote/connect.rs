@@ -1,7 +1,7 @@
 //! The connection itself: opening, what it is, what it can, closing.
 
 use lodge_wire::remote::{
-    AuthListRet, ConnectGetHostnameRet, ConnectGetLibVersionRet, ConnectGetTypeRet, ConnectGetUriRet,
+    ConnectGetHostnameRet, ConnectGetLibVersionRet, ConnectGetTypeRet, ConnectGetUriRet,
     ConnectGetVersionRet, ConnectIsSecureRet, ConnectOpenArgs, ConnectSupportsFeatureArgs,
     ConnectSupportsFeatureRet,
 };
@@ -83,7 +83,9 @@ pub(crate) async fn get_uri(call: &Call, (): ()) -> Result<ConnectGetUriRet, Fau
 
 /// Secure is what does not leave the host unencrypted.
 pub(crate) async fn is_secure(call: &Call, (): ()) -> Result<ConnectIsSecureRet, Fault> {
-    Ok(ConnectIsSecureRet { secure: i32::from(matches!(call.session().door().peer, Peer::Local { .. })) })
+    Ok(ConnectIsSecureRet {
+        secure: i32::from(!matches!(call.session().door().peer, Peer::Remote { tls: None, .. })),
+    })
 }
 
 pub(crate) async fn supports_feature(
@@ -113,10 +115,4 @@ pub(crate) async fn register_close_callback(_: &Call, (): ()) -> Result<(), Faul
 
 pub(crate) async fn unregister_close_callback(_: &Call, (): ()) -> Result<(), Fault> {
     Ok(())
-}
-
-pub(crate) async fn auth_list(call: &Call, (): ()) -> Result<AuthListRet, Fault> {
-    let none = call.session().is_authenticated();
-    let logins = call.session().door().logins.iter().map(|login| *login as i32);
-    Ok(AuthListRet { types: if none { vec![0] } else { logins.collect() } })
 }

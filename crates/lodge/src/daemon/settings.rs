@@ -1,7 +1,8 @@
 //! `etc/lodge/lodge.toml` under the root (a user's: `lodge/lodge.toml` in the configuration directory): what the daemon is told beside its options. An option wins.
 //!
-//! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`. An unknown word is an error: a setting
-//! that is silently ignored is worse than none.
+//! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`; `tcp_sasl_without_encryption = true`. An
+//! unknown word is an error: a setting that is silently ignored is worse than none. Who may come in is said in
+//! libvirt's own `libvirtd.conf`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,17 @@ use super::Fallback;
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     accelerator_fallback: Option<Choice>,
+    /// Let SASL log in over plain TCP, where all that follows can be read on the way. libvirtd never does.
+    tcp_sasl_without_encryption: bool,
+}
+
+/// What the daemon is told beside libvirt's files.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// What to do where KVM is asked for and not usable.
+    pub fallback: Fallback,
+    /// SASL over plain TCP.
+    pub tcp_sasl_without_encryption: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -38,7 +50,10 @@ impl SettingsError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Read { .. } => "let the daemon's user read the file, or remove it",
-            Self::Parse { .. } => "the file knows one line: accelerator_fallback = \"allow\" or \"refuse\"",
+            Self::Parse { .. } => {
+                "the file knows two lines: accelerator_fallback = \"allow\" or \"refuse\", and \
+                 tcp_sasl_without_encryption = true or false"
+            }
         }
     }
 }
@@ -61,21 +76,21 @@ impl std::error::Error for SettingsError {
     }
 }
 
-/// The option's word, else the file's, else `allow`.
-pub fn fallback(option: Option<Fallback>, root: &Root) -> Result<Fallback, SettingsError> {
+/// The option's word, else the file's, else `allow`; the rest as the file has it.
+pub fn told(option: Option<Fallback>, root: &Root) -> Result<Told, SettingsError> {
     let settings = read(&file(root))?;
     let of_file = settings.accelerator_fallback.map(|choice| match choice {
         Choice::Allow => Fallback::Allow,
         Choice::Refuse => Fallback::Refuse,
     });
-    Ok(option.or(of_file).unwrap_or(Fallback::Allow))
+    Ok(Told {
+        fallback: option.or(of_file).unwrap_or(Fallback::Allow),
+        tcp_sasl_without_encryption: settings.tcp_sasl_without_encryption,
+    })
 }
 
 fn file(root: &Root) -> PathBuf {
-    // Definitions lie in `etc/libvirt/qemu` below the root, a user's in `libvirt/qemu`; ours lies beside `libvirt`.
-    let libvirt = root.domains();
-    let etc = libvirt.parent().and_then(Path::parent).unwrap_or(root.dir());
-    etc.join("lodge/lodge.toml")
+    root.configuration().join("lodge.toml")
 }
 
 fn read(path: &Path) -> Result<Settings, SettingsError> {
@@ -96,7 +111,7 @@ mod tests {
     fn the_option_wins_over_the_file() {
         let root = tempfile::tempdir().unwrap();
         let places = Root::at(root.path()).unwrap();
-        let of = |option| fallback(option, &places);
+        let of = |option| told(option, &places).map(|told| told.fallback);
         assert_eq!(of(None).unwrap(), Fallback::Allow);
         std::fs::create_dir_all(root.path().join("etc/lodge")).unwrap();
         let file = root.path().join("etc/lodge/lodge.toml");
