@@ -56,8 +56,8 @@ pub struct Daemon {
     #[arg(short = 'f', long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Go on in the background once the sockets are there
-    #[arg(short, long)]
-    daemon: bool,
+    #[arg(short = 'd', long = "daemon")]
+    background: bool,
     /// Write the process's number to this file
     #[arg(short, long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -100,7 +100,7 @@ pub fn kvm_probe(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> 
 
 impl Daemon {
     fn run(self) -> ExitCode {
-        if self.daemon {
+        if self.background {
             return background::start(self.words());
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -93,7 +93,17 @@ const GROUPS: [Group; 8] = [
         title: "Lodge itself",
         keyword: "lodge",
         of_virsh: false,
-        verbs: &["host", "network", "shell", "daemon", "netd", "completion", "man"],
+        verbs: &[
+            "host",
+            "network",
+            "shell",
+            "daemon",
+            "netd",
+            "sasl-user",
+            "install-links",
+            "completion",
+            "man",
+        ],
     },
 ];
 

@@ -90,7 +90,7 @@ impl SaslUser {
             Act::Rm { name } => users.remove(&name).map_err(told),
             Act::List => {
                 let names = users.names().map_err(told)?;
-                output::print(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
+                names.iter().for_each(|name| output::print(&format!("{name}\n")));
                 Ok(())
             }
         }
