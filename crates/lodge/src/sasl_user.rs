@@ -90,7 +90,9 @@ impl SaslUser {
             Act::Rm { name } => users.remove(&name).map_err(told),
             Act::List => {
                 let names = users.names().map_err(told)?;
-                names.iter().for_each(|name| output::print(&format!("{name}\n")));
+                for name in names {
+                    output::print(&format!("{name}\n"));
+                }
                 Ok(())
             }
         }
