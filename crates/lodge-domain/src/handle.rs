@@ -70,6 +70,11 @@ impl Handle {
         define::parse_inactive(&self.entry)
     }
 
+    /// The document that counts now in short.
+    pub fn digest(&self) -> Result<Arc<crate::digest::Digest>, DomainError> {
+        crate::digest::current(&self.entry)
+    }
+
     /// The monitor of the running QEMU, for reading figures. Changing anything through it behind the owner's
     /// back is a fault of the caller.
     pub fn monitor(&self) -> Option<Arc<Monitor>> {

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub documents: ArcSwap<Documents>,
     /// The monitor of the running QEMU, for readers of live figures.
     pub monitor: ArcSwapOption<Monitor>,
+    /// What figures need of the document, once somebody asked.
+    pub digest: ArcSwapOption<crate::digest::Digest>,
     /// The way to the owner; see `mailbox.rs`.
     pub slot: Mutex<Slot>,
 }
@@ -42,6 +44,7 @@ impl Entry {
             snapshot: ArcSwap::from_pointee(snapshot),
             documents: ArcSwap::from_pointee(documents),
             monitor: ArcSwapOption::empty(),
+            digest: ArcSwapOption::empty(),
             slot: Mutex::new(Slot::Idle),
         })
     }

@@ -20,6 +20,7 @@ mod act;
 mod console;
 pub mod control;
 mod define;
+mod digest;
 mod display;
 mod domains;
 mod dump;
@@ -53,6 +54,7 @@ mod support;
 mod undefine;
 mod vmm;
 
+pub use digest::{Digest, DiskFacts};
 pub use domains::{Accelerator, Domains, DomainsConfig};
 pub use error::{DomainError, chain};
 pub use event::{

@@ -65,12 +65,7 @@ impl Engine {
             )
         })?;
         let interfaces = agent.interfaces(self.accelerator.speed.scale(AGENT_PATIENCE)).await?;
-        let interface = |interface: GuestInterface| InterfaceAddresses {
-            name: interface.name,
-            mac: interface.hardware_address,
-            addresses: interface.ip_addresses.iter().map(agent_address).collect(),
-        };
-        Ok(interfaces.into_iter().map(interface).collect())
+        Ok(interfaces.into_iter().map(agent_interface).collect())
     }
 
     /// A domain's disks: of what runs, or of its definition.
@@ -137,13 +132,22 @@ fn nic(card: &Interface, active: bool) -> NicView {
     }
 }
 
+/// An interface as the agent tells it.
+pub(crate) fn agent_interface(interface: GuestInterface) -> InterfaceAddresses {
+    InterfaceAddresses {
+        name: interface.name,
+        mac: interface.hardware_address,
+        addresses: interface.ip_addresses.iter().map(agent_address).collect(),
+    }
+}
+
 fn agent_address(address: &GuestAddress) -> Address {
     let family = if address.ip_address.is_ipv4() { AddressFamily::Ipv4 } else { AddressFamily::Ipv6 };
     Address { family, ip: address.ip_address.to_string(), prefix: address.prefix }
 }
 
 /// The host's neighbour table, which knows whoever talked to the host lately.
-fn arp(handle: &Handle) -> Result<Vec<InterfaceAddresses>> {
+pub(crate) fn arp(handle: &Handle) -> Result<Vec<InterfaceAddresses>> {
     let table = std::fs::read_to_string("/proc/net/arp").map_err(|error| {
         EngineError::new(
             Kind::Unavailable,

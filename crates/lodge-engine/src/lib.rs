@@ -22,6 +22,7 @@ mod domain;
 mod error;
 mod event;
 mod follow;
+mod guest;
 mod host;
 mod idle;
 mod image;
@@ -41,6 +42,11 @@ pub use console::Console;
 pub use domain::Messages;
 pub use error::{EngineError, Result, error_kind};
 pub use event::{Events, Missed};
+pub use guest::{
+    BlockFigures, BlockSize, CpuTimes, Figure, Groups, Guest, GuestAgent, InfoTypes, IothreadView, Look,
+    MemoryFigure, NicFigures, Peek, Picture, Record, Source, Value, VcpuView,
+};
+pub use lodge_domain::control;
 /// What a front that knows all verbs needs of them.
 pub use lodge_domain::{
     self as verb, DomainError,

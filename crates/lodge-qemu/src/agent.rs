@@ -16,6 +16,7 @@ mod task;
 mod tests;
 mod types;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -119,7 +120,7 @@ impl AgentError {
 
 /// A call on its way to the task.
 pub(crate) struct Call {
-    command: &'static str,
+    command: Cow<'static, str>,
     arguments: serde_json::Value,
     deadline: Instant,
     patience: Duration,
@@ -168,23 +169,27 @@ impl Agent {
     /// Does any call. `patience` counts from now, the wait in the queue included; scale it by the guest's speed.
     pub async fn call<A: DeserializeOwned>(
         &self,
-        command: &'static str,
+        command: impl Into<Cow<'static, str>>,
         arguments: impl Serialize,
         patience: Duration,
     ) -> Result<A, AgentError> {
-        let answer = self.raw_call(command, arguments, patience, false).await?;
-        serde_json::from_str(answer.get())
-            .map_err(|error| AgentError::Malformed { command: command.to_owned(), reason: error.to_string() })
+        let command = command.into();
+        let answer = self.raw_call(command.clone(), arguments, patience, false).await?;
+        serde_json::from_str(answer.get()).map_err(|error| AgentError::Malformed {
+            command: command.into_owned(),
+            reason: error.to_string(),
+        })
     }
 
     async fn raw_call(
         &self,
-        command: &'static str,
+        command: Cow<'static, str>,
         arguments: impl Serialize,
         patience: Duration,
         may_stay_silent: bool,
     ) -> Result<Box<RawValue>, AgentError> {
-        let owned = || command.to_owned();
+        let name = command.clone();
+        let owned = || name.to_string();
         let arguments = serde_json::to_value(arguments)
             .map_err(|error| AgentError::Malformed { command: owned(), reason: error.to_string() })?;
         let deadline = Instant::now() + patience;

@@ -29,7 +29,7 @@ impl Agent {
     /// `guest-shutdown`. There is no answer on success; so a guest that says nothing until `patience` ends is taken
     /// to be going down: what QEMU's events and process say is the truth.
     pub async fn shutdown(&self, mode: ShutdownMode, patience: Duration) -> Result<(), AgentError> {
-        self.raw_call("guest-shutdown", json!({ "mode": mode.word() }), patience, true).await.map(drop)
+        self.raw_call("guest-shutdown".into(), json!({ "mode": mode.word() }), patience, true).await.map(drop)
     }
 
     /// `guest-network-get-interfaces`.

@@ -56,7 +56,7 @@ pub(super) async fn run(path: Arc<Path>, mut mailbox: mpsc::Receiver<Call>) {
             if was_sent && call.may_stay_silent {
                 Ok(nothing())
             } else {
-                Err(AgentError::Silent { command: call.command.to_owned(), waited: call.patience })
+                Err(AgentError::Silent { command: call.command.to_string(), waited: call.patience })
             }
         });
         let _ = call.reply.send(result);
@@ -81,7 +81,7 @@ async fn attend(
         if !channel.in_step {
             channel.synchronise(call, sync).await?;
         }
-        match channel.ask(call, call.command, &call.arguments, false).await {
+        match channel.ask(call, &call.command, &call.arguments, false).await {
             Err(AgentError::Closed { .. }) if call.may_stay_silent => {
                 channel.in_step = false;
                 Ok(nothing())
@@ -127,7 +127,7 @@ impl Channel {
         arguments: &serde_json::Value,
         delimited: bool,
     ) -> Result<Box<RawValue>, AgentError> {
-        let lost = |_: io::Error| AgentError::Closed { command: call.command.to_owned() };
+        let lost = |_: io::Error| AgentError::Closed { command: call.command.to_string() };
         let mut message = serde_json::json!({ "execute": command });
         if let (Some(message), false) = (message.as_object_mut(), arguments.is_null()) {
             message.insert("arguments".to_owned(), arguments.clone());
@@ -148,12 +148,12 @@ impl Channel {
     }
 
     fn understand(call: &Call, line: &[u8]) -> Result<Box<RawValue>, AgentError> {
-        let malformed = |reason: String| AgentError::Malformed { command: call.command.to_owned(), reason };
+        let malformed = |reason: String| AgentError::Malformed { command: call.command.to_string(), reason };
         let said: Said = serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))?;
         match (said.answer, said.error) {
             (Some(answer), _) => Ok(answer),
             (None, Some(no)) => Err(AgentError::Refused {
-                command: call.command.to_owned(),
+                command: call.command.to_string(),
                 class: no.class,
                 description: escape(&no.desc),
             }),
@@ -170,10 +170,10 @@ impl Channel {
                 Ok(None) => {}
                 Err(TooLong) => {
                     let reason = format!("longer than {LONGEST_ANSWER} bytes");
-                    return Err(AgentError::Malformed { command: call.command.to_owned(), reason });
+                    return Err(AgentError::Malformed { command: call.command.to_string(), reason });
                 }
             }
-            let closed = || AgentError::Closed { command: call.command.to_owned() };
+            let closed = || AgentError::Closed { command: call.command.to_string() };
             let size =
                 tokio::io::AsyncReadExt::read(&mut self.stream, &mut bytes).await.map_err(|_| closed())?;
             if size == 0 {
