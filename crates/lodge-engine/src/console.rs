@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -24,7 +25,26 @@ pub struct Console {
 /// Who has which console: the end by which the holder is told to give way.
 #[derive(Clone, Default)]
 pub(crate) struct Consoles {
-    holders: Arc<Mutex<HashMap<DomainId, oneshot::Sender<()>>>>,
+    holders: Arc<Mutex<HashMap<(DomainId, PathBuf), oneshot::Sender<()>>>>,
+}
+
+impl Consoles {
+    /// Becomes the holder of the console at `path`; what resolves tells that somebody else has become it. `None`: it is
+    /// held, and not to be taken by force.
+    pub fn take(&self, domain: DomainId, path: &Path, force: bool) -> Option<oneshot::Receiver<()>> {
+        let (taker, taken) = oneshot::channel();
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.retain(|_, holder| !holder.is_closed());
+        let key = (domain, path.to_owned());
+        if holders.contains_key(&key) && !force {
+            return None;
+        }
+        if let Some(holder) = holders.insert(key, taker) {
+            // A holder that has gone needs no word.
+            let _ = holder.send(());
+        }
+        Some(taken)
+    }
 }
 
 impl Engine {
@@ -39,19 +59,10 @@ impl Engine {
             EngineError::new(Kind::Unsupported, format!("domain `{dom}` has no serial console on a pty"))
                 .with_hint("add <serial type='pty'/> to its devices")
         })?;
-        let (taker, taken) = oneshot::channel();
-        {
-            let mut consoles = self.consoles.holders.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = consoles.get(&handle.id()).is_some_and(|holder| !holder.is_closed());
-            if held && !force {
-                return Err(EngineError::new(Kind::Busy, "Active console session exists for this domain")
-                    .with_hint("--force takes it over"));
-            }
-            if let Some(holder) = consoles.insert(handle.id(), taker) {
-                // A holder that has gone needs no word.
-                let _ = holder.send(());
-            }
-        }
+        let taken = self.consoles.take(handle.id(), &path, force).ok_or_else(|| {
+            EngineError::new(Kind::Busy, "Active console session exists for this domain")
+                .with_hint("--force takes it over")
+        })?;
         let mut options = tokio::fs::OpenOptions::new();
         options.read(true).write(true).custom_flags(rustix::fs::OFlags::NOCTTY.bits().cast_signed());
         let pty = options.open(&path).await.map_err(|error| {

@@ -46,6 +46,14 @@ impl EngineError {
         self.hint.as_deref()
     }
 
+    /// The refusal in libvirt's words, where a domain's act or look ended with one.
+    pub fn refusal(&self) -> Option<&lodge_domain::control::Refusal> {
+        match self.source.downcast_ref::<lodge_domain::DomainError>() {
+            Some(lodge_domain::DomainError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// The error below, without the engine's own layer.
     pub(crate) fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
         // The message is the source's own; only what lies below it is new to a reader.
@@ -110,6 +118,12 @@ macro_rules! from_resources {
             }
         })*
     };
+}
+
+impl From<lodge_domain::control::Refusal> for EngineError {
+    fn from(refusal: lodge_domain::control::Refusal) -> Self {
+        lodge_domain::DomainError::from(refusal).into()
+    }
 }
 
 from_resources!(

@@ -7,6 +7,7 @@
 mod addresses;
 mod agent;
 mod block;
+mod console;
 mod figure;
 mod input;
 mod memory;
@@ -14,6 +15,7 @@ mod monitor;
 mod process;
 mod screen;
 mod stats;
+mod taint;
 mod tune;
 mod vcpu;
 
@@ -30,13 +32,15 @@ use serde::de::DeserializeOwned;
 
 pub use addresses::Source;
 pub(crate) use agent::Waits;
-pub use agent::{GuestAgent, InfoTypes};
+pub use agent::{GuestAgent, GuestVcpu, InfoTypes};
 pub use block::{BlockFigures, BlockSize, Peek};
+pub use console::Terminal;
 pub use figure::{Figure, Value};
 pub use memory::MemoryFigure;
 pub use process::{CpuTimes, NicFigures};
 pub use screen::Picture;
 pub use stats::{Groups, Record};
+pub(crate) use taint::Taints;
 pub use vcpu::{IothreadView, VcpuView};
 
 use crate::{Caller, Engine, error::Result};

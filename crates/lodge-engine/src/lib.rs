@@ -43,8 +43,8 @@ pub use domain::Messages;
 pub use error::{EngineError, Result, error_kind};
 pub use event::{Events, Missed};
 pub use guest::{
-    BlockFigures, BlockSize, CpuTimes, Figure, Groups, Guest, GuestAgent, InfoTypes, IothreadView, Look,
-    MemoryFigure, NicFigures, Peek, Picture, Record, Source, Value, VcpuView,
+    BlockFigures, BlockSize, CpuTimes, Figure, Groups, Guest, GuestAgent, GuestVcpu, InfoTypes, IothreadView,
+    Look, MemoryFigure, NicFigures, Peek, Picture, Record, Source, Terminal, Value, VcpuView,
 };
 pub use lodge_domain::control;
 /// What a front that knows all verbs needs of them.

@@ -5,7 +5,7 @@
 
 mod auth;
 mod connect;
-mod domain;
+pub(crate) mod domain;
 mod event;
 
 pub(crate) use domain::job::params as job_params;
@@ -121,4 +121,98 @@ procedures! {
     DomainGetJobStats => domain::job::get_stats, "compat: domjobinfo";
     DomainAbortJob => domain::job::abort, "compat: domjobabort";
     DomainAbortJobFlags => domain::job::abort_flags, "compat: domjobabort";
+
+    // Domains: what they are and how they are.
+    DomainGetInfo => domain::info::get_info, "compat: queries";
+    DomainBlockStats => domain::info::block_stats, "compat: queries";
+    DomainInterfaceStats => domain::info::interface_stats, "compat: queries";
+    DomainBlockPeek => domain::info::block_peek, "compat: queries";
+    DomainMemoryPeek => domain::info::memory_peek, "compat: queries";
+    DomainGetSecurityLabel => domain::info::get_security_label, "compat: queries";
+    DomainMemoryStats => domain::info::memory_stats, "compat: queries";
+    DomainGetBlockInfo => domain::info::get_block_info, "compat: queries";
+    DomainGetControlInfo => domain::info::get_control_info, "compat: queries";
+    DomainBlockStatsFlags => domain::info::block_stats_flags, "compat: queries";
+    DomainGetCpuStats => domain::info::get_cpu_stats, "compat: queries";
+    DomainGetDiskErrors => domain::info::get_disk_errors, "compat: queries";
+    DomainGetHostname => domain::info::get_hostname, "compat: queries";
+    DomainGetSecurityLabelList => domain::info::get_security_label_list, "compat: queries";
+    DomainInterfaceAddresses => domain::info::interface_addresses, "compat: queries";
+    ConnectGetAllDomainStats => domain::stats::get_all, "compat: queries";
+
+    // Domains: processors and I/O threads.
+    DomainGetMaxVcpus => domain::vcpu::get_max_vcpus, "compat: tuning";
+    DomainGetVcpus => domain::vcpu::get_vcpus, "compat: tuning";
+    DomainPinVcpu => domain::vcpu::pin_vcpu, "compat: tuning";
+    DomainSetVcpus => domain::vcpu::set_vcpus, "compat: tuning";
+    DomainSetVcpusFlags => domain::vcpu::set_vcpus_flags, "compat: tuning";
+    DomainGetVcpusFlags => domain::vcpu::get_vcpus_flags, "compat: tuning";
+    DomainPinVcpuFlags => domain::vcpu::pin_vcpu_flags, "compat: tuning";
+    DomainGetVcpuPinInfo => domain::vcpu::get_vcpu_pin_info, "compat: tuning";
+    DomainPinEmulator => domain::vcpu::pin_emulator, "compat: tuning";
+    DomainGetEmulatorPinInfo => domain::vcpu::get_emulator_pin_info, "compat: tuning";
+    DomainGetIothreadInfo => domain::vcpu::get_iothread_info, "compat: tuning";
+    DomainPinIothread => domain::vcpu::pin_iothread, "compat: tuning";
+    DomainAddIothread => domain::vcpu::add_iothread, "compat: tuning";
+    DomainDelIothread => domain::vcpu::del_iothread, "compat: tuning";
+    DomainGetGuestVcpus => domain::vcpu::get_guest_vcpus, "compat: tuning";
+    DomainSetGuestVcpus => domain::vcpu::set_guest_vcpus, "compat: tuning";
+    DomainSetVcpu => domain::vcpu::set_vcpu, "compat: tuning";
+    DomainSetIothreadParams => domain::vcpu::set_iothread_params, "compat: tuning";
+
+    // Domains: memory.
+    DomainSetMaxMemory => domain::memory::set_max_memory, "compat: tuning";
+    DomainSetMemory => domain::memory::set_memory, "compat: tuning";
+    DomainSetMemoryFlags => domain::memory::set_memory_flags, "compat: tuning";
+    DomainSetMemoryStatsPeriod => domain::memory::set_memory_stats_period, "compat: tuning";
+
+    // Domains: limits and weights.
+    DomainGetSchedulerType => domain::tune::get_scheduler_type, "compat: tuning";
+    DomainGetSchedulerParameters => domain::tune::get_scheduler, "compat: tuning";
+    DomainSetSchedulerParameters => domain::tune::set_scheduler, "compat: tuning";
+    DomainSetMemoryParameters => domain::tune::set_memory, "compat: tuning";
+    DomainGetMemoryParameters => domain::tune::get_memory, "compat: tuning";
+    DomainSetBlkioParameters => domain::tune::set_blkio, "compat: tuning";
+    DomainGetBlkioParameters => domain::tune::get_blkio, "compat: tuning";
+    DomainSetSchedulerParametersFlags => domain::tune::set_scheduler_flags, "compat: tuning";
+    DomainGetSchedulerParametersFlags => domain::tune::get_scheduler_flags, "compat: tuning";
+    DomainSetBlockIoTune => domain::tune::set_block, "compat: tuning";
+    DomainGetBlockIoTune => domain::tune::get_block, "compat: tuning";
+    DomainSetNumaParameters => domain::tune::set_numa, "compat: tuning";
+    DomainGetNumaParameters => domain::tune::get_numa, "compat: tuning";
+    DomainSetInterfaceParameters => domain::tune::set_interface, "compat: tuning";
+    DomainGetInterfaceParameters => domain::tune::get_interface, "compat: tuning";
+    DomainGetPerfEvents => domain::tune::get_perf, "compat: tuning";
+    DomainSetPerfEvents => domain::tune::set_perf, "compat: tuning";
+    DomainSetLifecycleAction => domain::tune::set_lifecycle_action, "compat: tuning";
+
+    // Domains: the agent inside.
+    DomainFstrim => domain::agent::trim, "compat: queries";
+    DomainFsfreeze => domain::agent::freeze, "compat: queries";
+    DomainFsthaw => domain::agent::thaw, "compat: queries";
+    DomainGetTime => domain::agent::get_time, "compat: queries";
+    DomainSetTime => domain::agent::set_time, "compat: queries";
+    DomainGetFsinfo => domain::agent::get_fsinfo, "compat: queries";
+    DomainSetUserPassword => domain::agent::set_user_password, "compat: queries";
+    DomainGetGuestInfo => domain::agent::get_guest_info, "compat: queries";
+    DomainAgentSetResponseTimeout => domain::agent::set_response_timeout, "compat: queries";
+    DomainAuthorizedSshKeysGet => domain::agent::get_ssh_keys, "compat: queries";
+    DomainAuthorizedSshKeysSet => domain::agent::set_ssh_keys, "compat: queries";
+
+    // Domains: consoles, screens, keys.
+    DomainOpenConsole => domain::console::open_console, "compat: console";
+    DomainInjectNmi => domain::input::inject_nmi, "compat: console";
+    DomainScreenshot => domain::console::screenshot, "compat: console";
+    DomainSendKey => domain::input::send_key, "compat: console";
+    DomainOpenGraphics => domain::console::open_graphics, "compat: console";
+    DomainOpenChannel => domain::console::open_channel, "compat: console";
+    DomainOpenGraphicsFd => domain::console::open_graphics_fd, "compat: console";
+
+    // Domains: devices.
+    DomainAttachDevice => domain::device::attach_device, "compat: hotplug";
+    DomainDetachDevice => domain::device::detach_device, "compat: hotplug";
+    DomainAttachDeviceFlags => domain::device::attach_device_flags, "compat: hotplug";
+    DomainDetachDeviceFlags => domain::device::detach_device_flags, "compat: hotplug";
+    DomainUpdateDeviceFlags => domain::device::update_device_flags, "compat: hotplug";
+    DomainDetachDeviceAlias => domain::device::detach_device_alias, "compat: hotplug";
 }

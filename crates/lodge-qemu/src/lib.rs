@@ -32,7 +32,7 @@ pub use command_line::{
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
 pub use launch::{Credentials, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
-pub use socket::listen;
+pub use socket::{connect, listen};
 pub use speed::Speed;
 pub use stop::{Stop, StopError, kill_noted};
 pub use vmm::{AGENT_SOCKET, MONITOR_SOCKET, Note, QEMU_LOG, VMM_FILE, Vmm, forget};
