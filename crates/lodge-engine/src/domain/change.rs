@@ -41,6 +41,8 @@ impl Engine {
         if document.qemu_commandline.is_some() {
             messages.tainted.push("custom configuration parameters specified".to_owned());
         }
+        // Said past the daemon to its QEMU or its agent.
+        messages.tainted.extend(self.look_at(handle.clone()).taints().into_iter().map(str::to_owned));
         let mode = document.cpu.as_deref().and_then(|cpu| cpu.mode);
         if mode == Some(CpuMode::HostPassthrough) {
             messages.tainted.push("potentially unsafe use of host CPU passthrough".to_owned());

@@ -9,7 +9,6 @@ pub(crate) mod input;
 pub(crate) mod job;
 pub(crate) mod life;
 pub(crate) mod lookup;
-pub(crate) mod lookup;
 pub(crate) mod memory;
 pub(crate) mod metadata;
 mod params;

@@ -12,6 +12,7 @@ use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, NicClaim, dev
 
 use super::{Given, alone, inventory, medium};
 use crate::control::{Refusal, Running, Sort, amend};
+use crate::event::EventKind;
 use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
 
 /// Plugs `given` in.
@@ -30,6 +31,9 @@ pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Re
     let outcome = claimed.plug(running, &with).await;
     match outcome {
         Ok(devices) => {
+            running
+                .tell
+                .extend(alias_of(&devices, &given.element).map(|device| EventKind::DeviceAdded { device }));
             inventory::put(&mut running.document.devices, devices, &given.element);
             Ok(())
         }
@@ -142,6 +146,19 @@ fn name(document: &Domain, devices: &mut Devices) {
     *only.devices = std::mem::take(devices);
     lodge_qemu::assign_aliases(&mut only);
     *devices = *only.devices;
+}
+
+/// The alias of the device that came; not of a controller that came along.
+fn alias_of(devices: &Devices, element: &str) -> Option<String> {
+    let place = match element {
+        "disk" => devices.disks.first().map(|device| &device.place),
+        "interface" => devices.interfaces.first().map(|device| &device.place),
+        "input" => devices.inputs.first().map(|device| &device.place),
+        "rng" => devices.rngs.first().map(|device| &device.place),
+        "watchdog" => devices.watchdogs.first().map(|device| &device.place),
+        _ => devices.controllers.first().map(|device| &device.place),
+    };
+    place?.alias.as_ref().map(|alias| alias.name.clone())
 }
 
 /// What the host gives for a device.

@@ -6,11 +6,11 @@ use lodge_wire::remote::{
     DomainBlockStatsFlagsRet, DomainBlockStatsRet, DomainDiskError, DomainGetBlockInfoArgs,
     DomainGetBlockInfoRet, DomainGetControlInfoArgs, DomainGetControlInfoRet, DomainGetCpuStatsArgs,
     DomainGetCpuStatsRet, DomainGetDiskErrorsArgs, DomainGetDiskErrorsRet, DomainGetHostnameArgs,
-    DomainGetHostnameRet, DomainGetInfoArgs, DomainGetInfoRet, DomainGetMaxMemoryArgs, DomainGetMaxMemoryRet,
-    DomainGetOsTypeArgs, DomainGetOsTypeRet, DomainGetSecurityLabelArgs, DomainGetSecurityLabelListArgs,
-    DomainGetSecurityLabelListRet, DomainGetSecurityLabelRet, DomainInterface, DomainInterfaceAddressesArgs,
-    DomainInterfaceAddressesRet, DomainInterfaceStatsArgs, DomainInterfaceStatsRet, DomainIpAddr,
-    DomainMemoryPeekArgs, DomainMemoryPeekRet, DomainMemoryStat, DomainMemoryStatsArgs, DomainMemoryStatsRet,
+    DomainGetHostnameRet, DomainGetInfoArgs, DomainGetInfoRet, DomainGetSecurityLabelArgs,
+    DomainGetSecurityLabelListArgs, DomainGetSecurityLabelListRet, DomainGetSecurityLabelRet,
+    DomainInterface, DomainInterfaceAddressesArgs, DomainInterfaceAddressesRet, DomainInterfaceStatsArgs,
+    DomainInterfaceStatsRet, DomainIpAddr, DomainMemoryPeekArgs, DomainMemoryPeekRet, DomainMemoryStat,
+    DomainMemoryStatsArgs, DomainMemoryStatsRet,
 };
 
 use super::params::{STRINGS, guest, signed, to_wire, two_step};
