@@ -63,6 +63,15 @@ pub const PEERS: &[Package] = &[
 pub const CLIENTS: &[Package] = &[
     package("virtinst", "/usr/bin/virt-install"),
     package("virt-manager", "/usr/bin/virt-manager"),
+    package("virt-viewer", "/usr/bin/virt-viewer"),
+    package("ansible", "/usr/bin/ansible-playbook"),
+    package("python3-lxml", "/usr/share/doc/python3-lxml/copyright"),
+    package("prometheus-libvirt-exporter", "/usr/bin/prometheus-libvirt-exporter"),
+    package("curl", "/usr/bin/curl"),
+    package(
+        "debian-installer-12-netboot-amd64",
+        "/usr/lib/debian-installer/images/12/amd64/text/version.info",
+    ),
     package("libsys-virt-perl", "/usr/share/doc/libsys-virt-perl/copyright"),
     package("ruby-libvirt", "/usr/share/doc/ruby-libvirt/copyright"),
     package("libvirt-dbus", "/usr/sbin/libvirt-dbus"),

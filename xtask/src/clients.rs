@@ -31,6 +31,10 @@ const SCRIPTS: &[&str] = &[
     "client-ruby",
     "client-virt-manager",
     "client-dbus",
+    "client-virt-viewer",
+    "client-location",
+    "client-exporter",
+    "client-ansible",
 ];
 
 /// Installs and runs them; `args` are options of `compat`.

@@ -1,4 +1,4 @@
-# Shows a window of virt-manager on a screen of its own: sh virt-manager.sh NAME TITLE [OPTIONS].
+# Shows a window on a screen of its own: sh window.sh NAME TITLE PROGRAM….
 # Says whether a window of this title came and leaves its picture in $KEEP.
 name=$1 title=$2
 shift 2
@@ -10,17 +10,18 @@ until xdotool getdisplaygeometry >/dev/null 2>&1 || [ $tries -gt 100 ]; do
     tries=$((tries + 1))
     sleep 0.1
 done
-dbus-run-session -- virt-manager --no-fork --connect qemu:///system "$@" >"$KEEP/$name.log" 2>&1 &
-manager=$!
+dbus-run-session -- "$@" >"$KEEP/$name.log" 2>&1 &
+program=$!
 if timeout 40 xdotool search --sync --onlyvisible --name "$title" >/dev/null 2>&1; then
     echo "there is a window '$title'"
 else
     echo "there is no window '$title'"
-    cat "$KEEP/$name.log"
+    grep -v dbus-daemon "$KEEP/$name.log"
+    xdotool search --onlyvisible --name . getwindowname %@
 fi
 # What it shows comes a moment after the window.
 sleep 4
 import -window root "$KEEP/$name.png"
-pkill -P $manager
-kill $manager $screen
+pkill -P $program
+kill $program $screen
 wait
