@@ -16,6 +16,7 @@ const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("define", "lodge-store", "define_bench", "durable defines beside bare write+fsync+rename"),
     ("start", "lodge-domain", "start_bench", "start and destroy beside bare QEMU"),
     ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
+    ("wire", "lodge-tests", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
 ];
 

@@ -21,14 +21,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use lodge_wire::packet::{self, Header, Kind};
+use lodge_wire::packet::{self, Header, Kind, MAX_MESSAGE};
 use lodge_wire::{Facts, keepalive};
 use tokio::time::{Instant, Sleep};
 
 use crate::dispatch::{self, Request, Work};
 use crate::fault::{Fault, Origin};
 use crate::frame::{BadFrame, Inbox};
-use crate::limits::{FRAMES_PER_WRITE, READ_BYTES, SENDING_MAX, SLOW_CALL_TURN};
+use crate::limits::{FRAMES_PER_WRITE, READ_BYTES, SENDING_MAX, SLOW_CALL_TURN, STRANGER_MESSAGE_MAX};
 use crate::outbox::{Frame, Outbox};
 use crate::server::Server;
 use crate::session::Session;
@@ -114,7 +114,8 @@ impl Connection {
         while self.takes_more() {
             // The message borrows the inbox, which is put back behind it.
             let mut inbox = std::mem::take(&mut self.inbox);
-            let outcome = match inbox.next() {
+            let most = if self.session.is_authenticated() { MAX_MESSAGE } else { STRANGER_MESSAGE_MAX };
+            let outcome = match inbox.next(most) {
                 Ok(Some(message)) => {
                     let request = Request {
                         header: message.header,

@@ -171,7 +171,7 @@ impl Hub {
         if callbacks.iter().filter(|callback| callback.session == session.id()).count() >= CALLBACKS_MAX {
             return Err(Fault::internal(Origin::Rpc, "too many event callbacks registered"));
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let outbox = Arc::clone(session.outbox());
         callbacks.push(Callback { id, session: session.id(), class, event, only, outbox });
         Ok(id)

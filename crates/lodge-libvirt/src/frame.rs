@@ -86,9 +86,9 @@ impl Inbox {
         }
     }
 
-    /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<Message<'_>>, BadFrame> {
-        let Some(extent) = extent(&self.bytes[self.at..])? else { return Ok(None) };
+    /// The next whole message; one longer than `most` is refused at its first word.
+    pub fn next(&mut self, most: usize) -> Result<Option<Message<'_>>, BadFrame> {
+        let Some(extent) = extent(&self.bytes[self.at..], most)? else { return Ok(None) };
         let total = extent.end + extent.fds;
         if self.bytes.len() - self.at < total {
             return Ok(None);
@@ -126,10 +126,10 @@ impl Inbox {
 }
 
 /// Where the message at the head of `bytes` lies; `None` until enough of it is there to tell.
-fn extent(bytes: &[u8]) -> Result<Option<Extent>, BadFrame> {
+fn extent(bytes: &[u8], most: usize) -> Result<Option<Extent>, BadFrame> {
     let Some(word) = bytes.first_chunk::<LENGTH>() else { return Ok(None) };
     let word = u32::from_be_bytes(*word);
-    let length = packet::length(word).ok_or(BadFrame::Length(word))?;
+    let length = packet::length(word).filter(|length| *length <= most).ok_or(BadFrame::Length(word))?;
     let Some(message) = bytes.get(LENGTH..LENGTH + length) else { return Ok(None) };
     let mut input = xdr::Decoder::new(message);
     let (header, status) = header(&mut input).map_err(|_| BadFrame::Header)?;

@@ -15,6 +15,10 @@ pub(crate) const SLOW_CALLS: usize = 64;
 /// A slow call that takes longer waits for something; it gives its place to others.
 pub(crate) const SLOW_CALL_TURN: Duration = Duration::from_millis(100);
 
+/// The longest message of a client that has not logged in: SASL's data, each byte a word, and room to spare. Others
+/// may be as long as the protocol has them, and take as much memory as they are long.
+pub(crate) const STRANGER_MESSAGE_MAX: usize = 512 * 1024;
+
 /// Streams that one connection may have open.
 pub(crate) const STREAMS_MAX: usize = 256;
 

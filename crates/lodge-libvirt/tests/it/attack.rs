@@ -303,6 +303,13 @@ fn before_login() {
             let reply = client.raw_call(facts.program, facts.number, &[0; 4096]).await.unwrap();
             assert_eq!(reply.refusal(), (RPC, "authentication required".to_owned()), "{}", facts.name);
         }
+        // A stranger's message takes no memory to speak of.
+        let mut stranger = house.connect(lodge_libvirt::Door {
+            logins: vec![Login::Polkit],
+            ..lodge_libvirt::Door::local(1000, 1000, None, false)
+        });
+        stranger.send(&[&33_554_436_u32.to_be_bytes()[..], &[0; 64]].concat()).await.unwrap();
+        stranger.closed().await;
         // That there is no such procedure is no secret.
         let reply = client.raw_call(remote::PROGRAM, 9999, &[]).await.unwrap();
         assert_eq!(reply.refusal().1, "unknown procedure: 9999");
