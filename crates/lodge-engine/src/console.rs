@@ -22,10 +22,13 @@ pub struct Console {
     pub taken: oneshot::Receiver<()>,
 }
 
+/// By domain and terminal: the end by which the holder hears of it.
+type Holders = HashMap<(DomainId, PathBuf), oneshot::Sender<()>>;
+
 /// Who has which console: the end by which the holder is told to give way.
 #[derive(Clone, Default)]
 pub(crate) struct Consoles {
-    holders: Arc<Mutex<HashMap<(DomainId, PathBuf), oneshot::Sender<()>>>>,
+    holders: Arc<Mutex<Holders>>,
 }
 
 impl Consoles {

@@ -208,6 +208,11 @@ procedures! {
     DomainOpenChannel => domain::console::open_channel, "compat: console";
     DomainOpenGraphicsFd => domain::console::open_graphics_fd, "compat: console";
 
+    DomainBlockResize => domain::input::block_resize, "compat: hotplug";
+    DomainSetBlockThreshold => domain::input::set_block_threshold, "compat: queries";
+    DomainStartDirtyRateCalc => domain::input::start_dirty_rate_calc, "compat: queries";
+    DomainGetLaunchSecurityInfo => domain::input::get_launch_security_info, "compat: queries";
+
     // Domains: devices.
     DomainAttachDevice => domain::device::attach_device, "compat: hotplug";
     DomainDetachDevice => domain::device::detach_device, "compat: hotplug";

@@ -81,7 +81,7 @@ fn by_alias(domain: &Domain, alias: &str) -> Result<(&'static str, find::Found),
 /// `virsh update-device`.
 pub fn update(given: Given, options: UpdateOptions, scope: Scope) -> Change {
     let of_live = given.clone();
-    Change::new("update-device", scope).config(move |domain| update::in_document(domain, given)).live(
+    Change::new("update-device", scope).config(move |domain| update::in_document(domain, &given)).live(
         move |mut running| async move {
             let outcome = update::live(&mut running, of_live, options).await;
             (running, outcome)

@@ -23,7 +23,7 @@ pub use info::InfoTypes;
 /// How long an agent may take to answer on bare hardware, unless somebody said otherwise. libvirt waits for ever, which
 /// nobody outlives; freezing and trimming take their time.
 const PATIENCE: Duration = Duration::from_secs(15);
-const LONG_PATIENCE: Duration = Duration::from_secs(180);
+const LONG_PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long each guest's agent may take, where somebody said it (`virDomainAgentSetResponseTimeout`).
 #[derive(Debug, Default)]

@@ -156,6 +156,12 @@ impl Guest {
         self.ask::<IgnoredAny>("send-key", arguments).await.map(drop)
     }
 
+    /// Begins to measure how fast the guest writes its memory; the figures tell when it is done.
+    pub async fn measure_dirty_rate(&self, seconds: u32, mode: &str) -> Look<()> {
+        let arguments = json!({ "calc-time": seconds, "mode": mode });
+        self.ask::<IgnoredAny>("calc-dirty-rate", arguments).await.map(drop)
+    }
+
     /// Interrupts the guest as a hardware fault would.
     pub async fn inject_nmi(&self) -> Look<()> {
         self.monitor()?.inject_nmi().await.map_err(Refusal::from)

@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lodge_domain::control::{Refusal, Sort};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Guest, Look};
 
 /// How long a command of somebody's may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// How many commands were given; libvirt numbers its own.
+static COMMANDS: AtomicU64 = AtomicU64::new(1);
 
 impl Guest {
     /// A line for people (HMP).
@@ -33,15 +38,18 @@ impl Guest {
         let name =
             name.ok_or_else(|| Refusal::internal("malformed monitor command: 'execute' is missing"))?;
         let arguments = command.get("arguments").cloned().unwrap_or(Value::Null);
-        let answer: std::result::Result<Value, MonitorError> = match fd {
+        let answer: std::result::Result<Box<RawValue>, MonitorError> = match fd {
             Some(fd) => monitor.execute_with_fd(name, arguments, fd).await,
             None => monitor.execute_within(name, arguments, PATIENCE).await,
         };
-        let id = command.get("id").cloned().unwrap_or_else(|| json!("lodge-1"));
+        // In QEMU's order and libvirt's form: people read it, and scripts cut it.
+        let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+        let id = command.get("id").cloned().unwrap_or_else(|| json!(format!("libvirt-{number}")));
         match answer {
-            Ok(answer) => Ok(json!({ "return": answer, "id": id }).to_string()),
+            Ok(answer) => Ok(format!(r#"{{"return":{},"id":{id}}}"#, answer.get())),
             Err(MonitorError::Refused { class, description, .. }) => {
-                Ok(json!({ "id": id, "error": { "class": class, "desc": description } }).to_string())
+                let (class, description) = (json!(class), json!(description));
+                Ok(format!(r#"{{"id":{id},"error":{{"class":{class},"desc":{description}}}}}"#))
             }
             Err(error) => Err(error.into()),
         }
@@ -65,9 +73,11 @@ impl Guest {
         };
         let memory = rustix::fs::memfd_create("lodge-scratch", rustix::fs::MemfdFlags::CLOEXEC);
         let mut file = File::from(memory.map_err(|error| failed(error.into()))?);
-        let copy: OwnedFd = file.try_clone().map_err(failed)?.into();
+        // QEMU takes a descriptor of a set only if its mode is the very one it opens with.
+        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        let copy: OwnedFd = File::options().write(true).open(own).map_err(failed)?.into();
         let added: Added = monitor
-            .execute_with_fd("add-fd", json!({ "opaque": "rdwr" }), copy)
+            .execute_with_fd("add-fd", json!({ "opaque": "wronly" }), copy)
             .await
             .map_err(Refusal::from)?;
         let written = command(Scratch {

@@ -114,11 +114,13 @@ struct DirtyRate {
     #[serde(default)]
     calc_time: i32,
     #[serde(default)]
-    dirty_rate: Option<i64>,
+    #[serde(rename = "dirty-rate")]
+    megabytes_per_second: Option<i64>,
     #[serde(default)]
     mode: Option<String>,
     #[serde(default)]
-    vcpu_dirty_rate: Vec<VcpuRate>,
+    #[serde(rename = "vcpu-dirty-rate")]
+    vcpus: Vec<VcpuRate>,
 }
 
 #[derive(Deserialize)]
@@ -387,12 +389,12 @@ fn dirty_rate(dirty: &DirtyRate, figures: &mut Vec<Figure>) {
     figures.long("dirtyrate.calc_start_time", dirty.start_time);
     figures.int("dirtyrate.calc_period", dirty.calc_time);
     if status == 2
-        && let Some(rate) = dirty.dirty_rate
+        && let Some(rate) = dirty.megabytes_per_second
     {
         figures.long("dirtyrate.megabytes_per_second", rate);
     }
     figures.text("dirtyrate.calc_mode", dirty.mode.clone().unwrap_or_else(|| "page-sampling".to_owned()));
-    for vcpu in &dirty.vcpu_dirty_rate {
+    for vcpu in &dirty.vcpus {
         figures.ulong(format!("dirtyrate.vcpu.{}.megabytes_per_second", vcpu.id), vcpu.dirty_rate);
     }
 }

@@ -25,7 +25,9 @@ impl Guest {
             scheduler::of_document(&domain)
         };
         let mut figures = Vec::new();
-        settings.into_iter().for_each(|(name, setting)| put(&mut figures, name, setting));
+        for (name, setting) in settings {
+            put(&mut figures, name, setting);
+        }
         Ok(figures)
     }
 
@@ -56,7 +58,9 @@ impl Guest {
             weight::memory_of_document(&domain)
         };
         let mut figures = Vec::new();
-        limits.into_iter().for_each(|(name, kib)| figures.ulong(name, kib));
+        for (name, kib) in limits {
+            figures.ulong(name, kib);
+        }
         Ok(figures)
     }
 

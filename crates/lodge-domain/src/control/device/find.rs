@@ -119,8 +119,9 @@ fn kept(domain: &Domain, given: &Given, element: &str) -> Result<Found, Refusal>
         )));
     };
     let wanted = super::inventory::kept_list(&given.devices, element).and_then(|list| list.items().first());
-    let all =
-        super::inventory::kept_list(&domain.devices, element).map(|list| list.items()).unwrap_or_default();
+    let all = super::inventory::kept_list(&domain.devices, element)
+        .map(lodge_model::xml::Foreign::items)
+        .unwrap_or_default();
     let found = wanted.and_then(|wanted| all.iter().find(|item| says(wanted, item)));
     found
         .map(|item| Found::Kept(element, item.clone()))

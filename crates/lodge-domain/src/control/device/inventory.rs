@@ -80,7 +80,7 @@ pub(super) fn put(all: &mut Devices, mut devices: Devices, element: &str) {
                 .filter(|other| other.kind == controller.kind)
                 .filter_map(|other| other.index)
                 .collect();
-            controller.index = (0..).find(|index| !used.contains(index));
+            controller.index = (0..=u32::from(u16::MAX)).find(|index| !used.contains(index));
         }
     }
     all.disks.append(&mut devices.disks);
@@ -99,7 +99,9 @@ pub(super) fn put(all: &mut Devices, mut devices: Devices, element: &str) {
     all.vsock = all.vsock.take().or(devices.vsock.take());
     let kept = kept_list(&devices, element).map(|list| list.items().to_vec()).unwrap_or_default();
     if let Some(list) = kept_list_mut(all, element) {
-        kept.into_iter().for_each(|item| list.push(item));
+        for item in kept {
+            list.push(item);
+        }
     }
 }
 

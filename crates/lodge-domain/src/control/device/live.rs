@@ -77,7 +77,6 @@ fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
             Some(ControllerKind::Scsi | ControllerKind::VirtioSerial) | None => Ok(()),
             Some(kind) => Err(Refusal::unsupported(format!("'{kind}' controller cannot be hot plugged."))),
         },
-        "watchdog" if !devices.watchdogs.is_empty() => Err(Refusal::invalid("domain already has a watchdog")),
         "rng" | "watchdog" => Ok(()),
         other => Err(Refusal::unsupported(format!("live attach of device '{other}' is not supported"))),
     }
@@ -128,7 +127,7 @@ fn placed(running: &Running, given: &Given) -> Result<Devices, Refusal> {
 /// Aliases that no device of the guest has.
 fn name(document: &Domain, devices: &mut Devices) {
     let free = |stem: &str| {
-        (0..)
+        (0..=u16::MAX)
             .map(|number| format!("{stem}{number}"))
             .find(|name| super::find::by_alias(document, name).is_none())
     };

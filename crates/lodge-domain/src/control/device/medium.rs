@@ -28,19 +28,17 @@ pub(super) async fn change(running: &mut Running, given: &Given, force: bool) ->
     let alias = old.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
     // The new medium first: what cannot be had leaves the old one in.
     let with = alone(running, Devices { disks: vec![new.clone()], ..Devices::default() });
-    let nodes = match new.source {
-        None => None,
-        Some(_) => {
-            let claimed = Claimed::take(running, &with).await?;
-            match claimed.nodes(running, &with).await {
-                Ok(node) => node,
-                Err(refusal) => {
-                    give_back(running, &with, &[]).await;
-                    return Err(refusal);
-                }
+    let mut nodes = None;
+    if new.source.is_some() {
+        let claimed = Claimed::take(running, &with).await?;
+        nodes = match claimed.nodes(running, &with).await {
+            Ok(node) => node,
+            Err(refusal) => {
+                give_back(running, &with, &[]).await;
+                return Err(refusal);
             }
-        }
-    };
+        };
+    }
     let outcome = insert(running, &alias, old.source.is_some(), nodes.as_deref(), force).await;
     lodge_qemu::sweep_nodes(&running.monitor).await;
     let loser = if outcome.is_ok() { &old } else { &new };
@@ -58,7 +56,7 @@ pub(super) fn with_medium(drive: &Disk, wanted: &Disk) -> Disk {
     let has_medium = wanted.source.is_some();
     let mut disk = drive.clone();
     disk.kind = if has_medium { wanted.kind } else { SourceKind::File };
-    disk.source = wanted.source.clone();
+    disk.source.clone_from(&wanted.source);
     disk.backing_store = None;
     let format = wanted.driver.as_ref().and_then(|driver| driver.format.clone());
     disk.driver.get_or_insert_default().format = Some(format.unwrap_or_else(|| "raw".to_owned()));

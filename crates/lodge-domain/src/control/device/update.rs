@@ -18,8 +18,8 @@ pub struct UpdateOptions {
 }
 
 /// Puts `given` in the place of the device it means in a definition.
-pub(super) fn in_document(domain: &mut Domain, given: Given) -> Result<(), Refusal> {
-    let Given { element, devices } = &given;
+pub(super) fn in_document(domain: &mut Domain, given: &Given) -> Result<(), Refusal> {
+    let Given { element, devices } = given;
     match element.as_str() {
         "disk" => {
             let Some(disk) = devices.disks.first() else { return Ok(()) };
@@ -35,7 +35,7 @@ pub(super) fn in_document(domain: &mut Domain, given: Given) -> Result<(), Refus
             Ok(())
         }
         "interface" => {
-            let Found::Interface(at) = find::find(domain, &given)? else { return Ok(()) };
+            let Found::Interface(at) = find::find(domain, given)? else { return Ok(()) };
             let Some(card) = devices.interfaces.first() else { return Ok(()) };
             let old = &domain.devices.interfaces[at];
             let mut new = card.clone();
@@ -113,7 +113,7 @@ async fn interface(running: &mut Running, given: &Given) -> Result<(), Refusal> 
         let alias = old.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
         running.tell_qemu("set_link", json!({ "name": alias, "up": up(wanted) })).await?;
     }
-    running.document.devices.interfaces[at].link = wanted.link.clone();
+    running.document.devices.interfaces[at].link.clone_from(&wanted.link);
     Ok(())
 }
 
@@ -152,7 +152,7 @@ async fn graphics(running: &mut Running, given: &Given) -> Result<(), Refusal> {
         let password = wanted.passwd.clone().unwrap_or_default();
         let protocol = old.kind.as_str();
         running.monitor.set_password(protocol, &password).await?;
-        running.document.devices.graphics[at].passwd = wanted.passwd.clone();
+        running.document.devices.graphics[at].passwd.clone_from(&wanted.passwd);
     }
     Ok(())
 }

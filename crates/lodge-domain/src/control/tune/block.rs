@@ -91,7 +91,7 @@ fn write(disk: &mut Disk, settings: &Settings) -> Result<(), Refusal> {
     for (name, value) in settings {
         match value {
             Setting::Text(group) => {
-                keep(disk, "group_name", Some(group.as_str()).filter(|name| !name.is_empty()))
+                keep(disk, "group_name", Some(group.as_str()).filter(|name| !name.is_empty()));
             }
             number => put(disk, name, number.unsigned()),
         }
@@ -146,6 +146,45 @@ fn keep(disk: &mut Disk, name: &str, text: Option<&str>) {
     }
 }
 
+/// `virsh blockresize`: the guest sees the new size at once. Not into the definition: the image itself has its size.
+pub fn resize(disk: String, bytes: u64) -> Change {
+    Change::new("blockresize", Scope::LIVE).live(move |running| async move {
+        let outcome = async {
+            let node = node_of(&running, &disk).await?;
+            running.tell_qemu("block_resize", json!({ "node-name": node, "size": bytes })).await
+        };
+        let outcome = outcome.await;
+        (running, outcome)
+    })
+}
+
+/// `virsh domblkthreshold`: an event is told when the disk's file is written beyond `bytes`; 0: no more.
+pub fn set_threshold(disk: String, bytes: u64) -> Change {
+    Change::new("domblkthreshold", Scope::LIVE).live(move |running| async move {
+        let outcome = async {
+            let node = node_of(&running, &disk).await?;
+            let node = node.replace("-format", "-storage");
+            let set = json!({ "node-name": node, "write-threshold": bytes });
+            running.tell_qemu("block-set-write-threshold", set).await
+        };
+        let outcome = outcome.await;
+        (running, outcome)
+    })
+}
+
+/// The node of a disk's own image.
+async fn node_of(running: &Running, wanted: &str) -> Result<String, Refusal> {
+    let missing = || Refusal::arg(format!("disk '{wanted}' not found in domain"));
+    let at = position(&running.document, wanted).ok_or_else(missing)?;
+    let disk = &running.document.devices.disks[at];
+    let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    let path = device_path(running, &alias).await;
+    let devices = running.monitor.block_devices().await.map_err(Refusal::from)?;
+    let device = devices.into_iter().find(|device| device.qdev.as_deref() == Some(&path));
+    let node = device.and_then(|device| device.inserted).map(|medium| medium.node_name);
+    node.ok_or_else(|| Refusal::invalid(format!("disk '{wanted}' does not have any media")))
+}
+
 async fn apply(running: &mut Running, wanted: &str, settings: &Settings) -> Result<(), Refusal> {
     let at = position(&running.document, wanted)
         .ok_or_else(|| Refusal::arg(format!("disk '{wanted}' not found in domain")))?;
@@ -169,10 +208,46 @@ async fn apply(running: &mut Running, wanted: &str, settings: &Settings) -> Resu
     }
     arguments.insert("id".to_owned(), json!(device_path(running, &alias).await));
     if disk.iotune.is_some() || running.document.devices.disks[at].iotune.is_some() {
-        running.tell_qemu("block_set_io_throttle", Value::Object(arguments)).await?;
+        match filter_of(running, &disk.target.dev).await {
+            Some(path) => {
+                let set = json!({ "path": path, "property": "limits", "value": in_filter(&arguments) });
+                running.tell_qemu("qom-set", set).await?;
+            }
+            None => running.tell_qemu("block_set_io_throttle", Value::Object(arguments)).await?,
+        }
     }
     running.document.devices.disks[at] = disk;
     Ok(())
+}
+
+/// The filter of a disk that was started with limits: they are changed there.
+async fn filter_of(running: &Running, target: &str) -> Option<String> {
+    let objects: Vec<Value> =
+        running.monitor.execute("qom-list", json!({ "path": "/objects" })).await.unwrap_or_default();
+    let name = format!("throttle-{target}");
+    let is_it = |object: &Value| object.get("name").and_then(Value::as_str) == Some(&name);
+    objects.iter().any(is_it).then(|| format!("/objects/{name}"))
+}
+
+/// The same limits in the filter's words.
+fn in_filter(arguments: &Map<String, Value>) -> Value {
+    let words = [
+        ("bps_rd", "bps-read"),
+        ("bps_wr", "bps-write"),
+        ("iops_rd", "iops-read"),
+        ("iops_wr", "iops-write"),
+        ("iops_size", "iops-size"),
+        ("bps", "bps-total"),
+        ("iops", "iops-total"),
+    ];
+    let mut limits = Map::new();
+    for (name, value) in arguments {
+        let Some((stem, word)) = words.iter().find(|(stem, _)| name.starts_with(stem)) else { continue };
+        let rest =
+            name.trim_start_matches(stem).replace("_max_length", "-max-length").replace("_max", "-max");
+        limits.insert(format!("{word}{rest}"), value.clone());
+    }
+    Value::Object(limits)
 }
 
 /// QEMU wants the part of a disk that has the medium: for virtio it is below the device.
@@ -185,4 +260,40 @@ async fn device_path(running: &Running, alias: &str) -> String {
         .filter_map(|device| device.qdev)
         .find(|qdev| is_it(qdev))
         .unwrap_or_else(|| alias.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_have_the_filters_words() {
+        let arguments = json!({
+            "bps": 1, "bps_rd": 2, "iops_wr_max": 3, "iops_max_length": 4, "iops_size": 5, "id": "virtio-disk0",
+        });
+        let limits = in_filter(arguments.as_object().unwrap());
+        let words = json!({
+            "bps-total": 1, "bps-read": 2, "iops-write-max": 3, "iops-total-max-length": 4, "iops-size": 5,
+        });
+        assert_eq!(limits, words);
+    }
+
+    #[test]
+    fn a_limit_of_all_takes_the_place_of_those_of_one_way() {
+        let mut disk = Disk::default();
+        let set = |name: &str, value: u64| vec![(name.to_owned(), Setting::Unsigned(value))];
+        write(&mut disk, &set("read_bytes_sec", 5)).unwrap();
+        write(&mut disk, &set("total_bytes_sec", 9)).unwrap();
+        assert_eq!((limit(&disk, "read_bytes_sec"), limit(&disk, "total_bytes_sec")), (0, 9));
+        write(&mut disk, &set("size_iops_sec", 7)).unwrap();
+        assert_eq!(limit(&disk, "size_iops_sec"), 7);
+        write(&mut disk, &set("size_iops_sec", 0)).unwrap();
+        write(&mut disk, &set("total_bytes_sec", 0)).unwrap();
+        assert_eq!(disk.iotune, None);
+        let both = vec![
+            ("total_iops_sec".to_owned(), Setting::Unsigned(1)),
+            ("write_iops_sec".to_owned(), Setting::Unsigned(1)),
+        ];
+        assert!(write(&mut disk, &both).unwrap_err().text.contains("cannot be set at the same time"));
+    }
 }

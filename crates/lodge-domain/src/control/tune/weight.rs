@@ -111,7 +111,9 @@ pub fn memory_of_guest(limits: &Limits) -> Vec<(&'static str, u64)> {
     let read = |(name, v1, v2): &(&'static str, &str, &str)| {
         let bytes =
             limits.number(if limits.unified { v2 } else { v1 }).and_then(|bytes| u64::try_from(bytes).ok());
-        (*name, bytes.map_or(UNLIMITED_KIB, |bytes| (bytes / 1024).min(UNLIMITED_KIB)))
+        // The kernel's "no limit" is the greatest number of whole pages.
+        let kib = bytes.map(|bytes| bytes / 1024).filter(|kib| *kib < UNLIMITED_KIB - 4096);
+        (*name, kib.unwrap_or(UNLIMITED_KIB))
     };
     MEMORY.iter().map(read).collect()
 }
@@ -166,18 +168,16 @@ fn set_devices(tree: &mut Kept, element: &str, text: &str) -> Result<(), Refusal
         let number: u64 = value.parse().map_err(|_| {
             Refusal::arg(format!("invalid value '{value}' for parameter '{element}' of device '{path}'"))
         })?;
-        let is_it = |device: &&mut Kept| {
+        let is_it = |device: &Kept| {
             device.name == "device" && device.child("path").is_some_and(|known| known.text == *path)
         };
-        let device = match tree.children.iter_mut().find(is_it) {
-            Some(device) => device,
-            None => {
-                let mut device = Kept::new("device");
-                device.set_child(Kept::new("path").text(path));
-                tree.children.push(device);
-                tree.children.last_mut().expect("one was just added")
-            }
-        };
+        let at = tree.children.iter().position(is_it).unwrap_or_else(|| {
+            let mut device = Kept::new("device");
+            device.set_child(Kept::new("path").text(path));
+            tree.children.push(device);
+            tree.children.len() - 1
+        });
+        let device = &mut tree.children[at];
         device.remove(element);
         if number > 0 {
             device.set_child(Kept::new(element).text(number));

@@ -26,7 +26,8 @@ impl InfoTypes {
 
 #[derive(Deserialize)]
 struct User {
-    user: String,
+    #[serde(rename = "user")]
+    name: String,
     #[serde(default)]
     domain: Option<String>,
     #[serde(rename = "login-time")]
@@ -165,7 +166,7 @@ async fn users(agent: &GuestAgent, figures: &mut Vec<Figure>) -> Look<()> {
     let all: Vec<User> = agent.call("guest-get-users", Value::Null).await?;
     count(figures, "user.count", all.len());
     for (at, user) in all.into_iter().enumerate() {
-        figures.text(format!("user.{at}.name"), user.user);
+        figures.text(format!("user.{at}.name"), user.name);
         if let Some(domain) = user.domain {
             figures.text(format!("user.{at}.domain"), domain);
         }
