@@ -5,11 +5,12 @@
 //! an invalid one is told and left as it is; the definition known before stays in force until it is corrected,
 //! except for a start, which refuses. Deliberately absent: files (lodge-store) and what is valid (lodge-model).
 
+use std::path::Path;
 use std::sync::Arc;
 
-use lodge_model::domain::Domain;
 use lodge_model::domain::disk::Disk;
 use lodge_model::domain::lifecycle::{self, Request};
+use lodge_model::domain::{Domain, DomainKind};
 use lodge_model::xml::WriteOptions;
 use lodge_model::{Bytes, DomainId, Faults};
 use lodge_store::definitions::{self, Change, Definitions};
@@ -25,10 +26,29 @@ use crate::snapshot::Summary;
 
 /// Reads, completes and checks a document that somebody gave.
 pub(crate) fn judge(shared: &Shared, xml: &str, strict: bool) -> Result<Domain, DomainError> {
-    let parsed = if strict { Domain::parse_strict(xml) } else { Domain::parse(xml) };
-    let domain = complete(shared, parsed).map_err(|faults| DomainError::Document { faults })?;
+    let judged = Domain::judge(xml, strict, &shared.platform);
+    let mut domain = judged.map_err(|faults| {
+        if strict { DomainError::Invalid { faults } } else { DomainError::Document { faults } }
+    })?;
+    domain.uuid.get_or_insert_with(DomainId::random);
+    known_kind(shared, &domain)?;
     known_machine(shared, &domain)?;
     Ok(domain)
+}
+
+/// A document of another hypervisor, or for a QEMU that is not there.
+fn known_kind(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
+    let capabilities = &shared.config.capabilities;
+    let emulator = domain.devices.emulator.as_deref().map_or(capabilities.binary.as_path(), Path::new);
+    if emulator != capabilities.binary
+        && let Err(source) = std::fs::metadata(emulator)
+    {
+        return Err(DomainError::NoEmulator { path: emulator.to_owned(), source });
+    }
+    match domain.kind {
+        DomainKind::Kvm | DomainKind::Qemu => Ok(()),
+        kind => Err(DomainError::NoSuchKind { emulator: emulator.to_owned(), kind }),
+    }
 }
 
 /// As libvirt, a definition is held against the QEMU that is there; one that is there already stays, whatever QEMU

@@ -89,7 +89,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(config: DomainsConfig, ports: Ports) -> Self {
         Self {
-            platform: platform_of(&config.capabilities),
+            platform: platform_of(&config),
             config,
             ports,
             index: Index::default(),
@@ -297,7 +297,8 @@ impl Domains {
 }
 
 /// What completing a document must know of this host's QEMU.
-fn platform_of(capabilities: &Capabilities) -> Platform {
+fn platform_of(config: &DomainsConfig) -> Platform {
+    let capabilities = &config.capabilities;
     let machine = |machine: &lodge_qemu::qmp::Machine| Machine {
         name: machine.name.clone(),
         alias: machine.alias.clone(),
@@ -306,6 +307,11 @@ fn platform_of(capabilities: &Capabilities) -> Platform {
     Platform {
         emulator: capabilities.binary.display().to_string(),
         machines: capabilities.machines.iter().map(machine).collect(),
+        firmwares: crate::firmware::installed(ARCH),
+        nvram_dir: config.store.root().nvram().display().to_string(),
         ..Platform::default()
     }
 }
+
+/// The architecture of the guests.
+const ARCH: &str = "x86_64";

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lodge_model::domain::DomainKind;
 use lodge_model::domain::lifecycle::Denied;
 use lodge_model::domain::metadata::MetadataFault;
 use lodge_model::{DomainId, Faults, Kind};
@@ -39,6 +40,15 @@ pub enum DomainError {
     /// This QEMU cannot be the machine that the document asks for.
     #[error("emulator `{}` does not support machine type `{machine}`", emulator.display())]
     NoSuchMachine { emulator: PathBuf, machine: String },
+    /// The document is not what a strict reading takes.
+    #[error("the document is not valid: {faults}")]
+    Invalid { faults: Faults },
+    /// The document is for another hypervisor.
+    #[error("the emulator `{}` does not run guests of type `{kind}`", emulator.display())]
+    NoSuchKind { emulator: PathBuf, kind: DomainKind },
+    /// The document names a QEMU that is not there.
+    #[error("there is no emulator `{}`", path.display())]
+    NoEmulator { path: PathBuf, source: std::io::Error },
     /// The definition's file was edited by hand and is no valid document.
     #[error("the definition `{}` was edited by hand and is not valid: {why}", path.display())]
     BadEdit { path: PathBuf, why: Arc<str> },
@@ -138,6 +148,7 @@ impl DomainError {
             Self::NoSuchDomain { .. } | Self::Vanished { .. } => Kind::NotFound,
             Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
             Self::Document { .. }
+            | Self::Invalid { .. }
             | Self::BadEdit { .. }
             | Self::Metadata { .. }
             | Self::OtherMachine { .. } => Kind::InvalidInput,
@@ -151,7 +162,9 @@ impl DomainError {
             | Self::CannotRename { .. }
             | Self::NoManagedSave { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
-            Self::NoSuchMachine { .. } => Kind::Unsupported,
+            Self::NoSuchMachine { .. } | Self::NoSuchKind { .. } | Self::NoEmulator { .. } => {
+                Kind::Unsupported
+            }
             Self::Port { source, .. } => source.kind,
             Self::Definition(source) => source.kind(),
             Self::Db { source, .. } => source.kind(),
@@ -177,7 +190,9 @@ impl DomainError {
                 "choose another name, or give the document that domain's uuid to change it"
             }
             Self::UuidTaken { .. } => "remove <uuid> from the document to get a new one",
-            Self::Document { .. } => "correct the places named and try again",
+            Self::NoSuchKind { .. } => "use type='kvm' or type='qemu'",
+            Self::NoEmulator { .. } => "leave <emulator> out, or install that QEMU",
+            Self::Document { .. } | Self::Invalid { .. } => "correct the places named and try again",
             Self::BadEdit { .. } => "correct the file, or `lodge define` the domain anew",
             Self::Denied { source, .. } => source.hint(),
             Self::Busy { .. } => "wait, or abort the job; `destroy` ends the guest in any case",

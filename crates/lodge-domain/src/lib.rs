@@ -27,6 +27,7 @@ mod dump;
 mod error;
 mod event;
 mod facts;
+mod firmware;
 mod handle;
 mod handover;
 mod index;

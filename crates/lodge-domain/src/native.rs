@@ -13,7 +13,7 @@ use crate::domains::Domains;
 use crate::error::DomainError;
 
 impl Domains {
-    /// The words of the command, a line per option, as a shell takes them.
+    /// The words of the command, as a shell takes them.
     pub fn native_command(&self, xml: &str) -> Result<String, DomainError> {
         let mut document = judge(&self.shared, xml, false)?;
         lodge_qemu::assign_aliases(&mut document);
@@ -39,7 +39,7 @@ impl Domains {
             let value = value.map(|value| format!(" {}", quoted(&value))).unwrap_or_default();
             lines.push(format!("{}{value}", argument.option));
         }
-        Ok(lines.join(" \\\n") + "\n")
+        Ok(lines.join(" "))
     }
 }
 

@@ -27,6 +27,7 @@ use lodge_qemu::save_image::{SaveImageError, Saving};
 use lodge_store::saga::{self, DbLog, Log, Position};
 use lodge_sys::process::Process;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{blocking, judge};
@@ -126,8 +127,9 @@ fn save_to(
         ticket: Ticket { cancel: cancel.clone(), ..ticket.clone() },
         note: Note { name: owner.name().to_string(), file, was_running, inode: None },
         figures: Figures::default(),
+        held: CancellationToken::new(),
     };
-    let figures = Arc::clone(&saving.figures);
+    let (figures, held) = (Arc::clone(&saving.figures), saving.held.clone());
     owner.advance(Change::SaveBegan(ticket.id.unwrap_or(JobId(0))), None);
     let work = async move {
         let outcome = saving.run().await;
@@ -142,7 +144,7 @@ fn save_to(
             }
             Err(error) => {
                 let resumed = EventKind::Lifecycle(Lifecycle::Resumed, 0);
-                owner.advance(Change::SaveFailed, Some(resumed).filter(|_| was_running));
+                owner.advance(Change::SaveFailed, Some(resumed).filter(|_| held.is_cancelled()));
                 crate::observe::look_again(owner);
                 Err(error)
             }
@@ -163,6 +165,8 @@ struct Save {
     ticket: Ticket,
     note: Note,
     figures: Figures,
+    /// Set when the guest stands still for this save.
+    held: CancellationToken,
 }
 
 /// The figures of a save that ended well, on their way to the owner.
@@ -280,6 +284,7 @@ impl Save {
         if self.note.was_running {
             self.monitor.stop().await.map_err(failed)?;
             self.shared.publish(&self.entry, EventKind::Lifecycle(Lifecycle::Suspended, 0));
+            self.held.cancel();
         }
         // MIGRATION_PASS is told only to those who want it.
         self.monitor.set_migration_capabilities(&[("events", true)]).await.map_err(failed)?;

@@ -246,3 +246,60 @@ fn document(name: &str, spec: &InstanceSpec, disk: &str) -> String {
         namespace = lodge_model::domain::lodge::NAMESPACE,
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends there, and should")]
+mod tests {
+    use std::path::Path;
+
+    use lodge_store::{Root, Store};
+
+    use super::*;
+    use crate::Config;
+
+    /// What a daemon that died at work on `name` has left: its job, the note of the disk, and the disk itself.
+    async fn cut_off(store: &Store, name: &str) -> std::path::PathBuf {
+        let disk = store.root().default_pool().join(format!("{name}.qcow2"));
+        std::fs::create_dir_all(disk.parent().unwrap()).unwrap();
+        let mut make = std::process::Command::new("qemu-img");
+        let made = make.args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg("1M").status();
+        assert!(made.unwrap().success());
+        store.db().begin_job(RUN, name, "uid 0").await.unwrap();
+        let noted = disk.display().to_string().into_bytes();
+        store.db().set_value(&note_of(name), noted).await.unwrap();
+        disk
+    }
+
+    async fn reopened(root: &Path) -> Engine {
+        let config = Config { root: Some(root.to_owned()), ..Config::default() };
+        Engine::open(config).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_cut_off_run_had_made_is_taken_back() {
+        if !Path::new("/usr/bin/qemu-img").exists() {
+            eprintln!("skipped: there is no qemu-img");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&Root::at(dir.path()).unwrap()).unwrap();
+        let disk_only = cut_off(&store, "disk-only").await;
+        let defined = cut_off(&store, "defined").await;
+        let spec = InstanceSpec { image: "debian-12".to_owned(), ..InstanceSpec::default() };
+        let text = document("defined", &spec, &defined.display().to_string());
+        let text = text.replace("<name>", "<uuid>11111111-2222-3333-4444-555555555501</uuid><name>");
+        store.domains().put("defined", &text).unwrap();
+        // No run was at work on this one.
+        let other = store.root().default_pool().join("other.qcow2");
+        std::fs::copy(&defined, &other).unwrap();
+        drop(store);
+
+        let engine = reopened(dir.path()).await;
+        assert!(!disk_only.exists() && !defined.exists() && other.exists());
+        assert!(engine.domains.find("defined").is_err());
+        for name in ["disk-only", "defined"] {
+            assert_eq!(engine.store.db().value(&note_of(name)).await.unwrap(), None);
+        }
+        engine.close().await;
+    }
+}

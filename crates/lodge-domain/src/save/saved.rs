@@ -168,9 +168,16 @@ pub(super) fn same_machine(own: &Domain, given: &Domain) -> Result<(), DomainErr
             devices.videos.len(),
         ]
     };
+    let text = |domain: &Domain| domain.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+    if own.uuid != given.uuid {
+        let why = format!("Target domain uuid {} does not match source {}", text(given), text(own));
+        return Err(DomainError::OtherMachine { why });
+    }
+    if own.name != given.name {
+        let why = format!("Target domain name '{}' does not match source '{}'", given.name, own.name);
+        return Err(DomainError::OtherMachine { why });
+    }
     let differs = [
-        ("its name is another", own.name != given.name),
-        ("its uuid is another", own.uuid != given.uuid),
         ("its machine type is another", own.os.kind.machine != given.os.kind.machine),
         ("its memory is of another size", own.memory.size != given.memory.size),
         (

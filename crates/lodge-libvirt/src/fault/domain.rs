@@ -35,6 +35,18 @@ fn of_domain(error: &DomainError) -> Fault {
             domain(Code::OperationFailed, format!("domain '{name}' is already defined with uuid {id}"))
         }
         DomainError::Document { faults } => of_document(faults),
+        DomainError::Invalid { faults } => {
+            Fault::new(Code::XmlInvalidSchema, Origin::Xml, format!("Unable to validate doc: {faults}"))
+        }
+        DomainError::NoSuchKind { emulator, kind } => qemu(
+            Code::ConfigUnsupported,
+            format!("Emulator '{}' does not support virt type '{kind}'", emulator.display()),
+        ),
+        DomainError::NoEmulator { path, source } => Fault::system(
+            Origin::Qemu,
+            format!("Cannot check QEMU binary {}: {}", path.display(), strerror(source)),
+            source.raw_os_error().unwrap_or_default(),
+        ),
         DomainError::NoSuchMachine { emulator, machine } => qemu(
             Code::ConfigUnsupported,
             format!("Emulator '{}' does not support machine type '{machine}'", emulator.display()),
@@ -46,6 +58,9 @@ fn of_domain(error: &DomainError) -> Fault {
         DomainError::NotRunning { .. } => not_running(),
         DomainError::NoJob { .. } => {
             qemu(Code::OperationInvalid, "no job is active on the domain".to_owned())
+        }
+        DomainError::CannotRename { why, .. } if why.ends_with("to itself") => {
+            domain(Code::OperationInvalid, (*why).to_owned())
         }
         DomainError::CannotRename { why, .. } => qemu(Code::OperationInvalid, (*why).to_owned()),
         DomainError::NoManagedSave { .. } => {
@@ -73,7 +88,7 @@ fn of_domain(error: &DomainError) -> Fault {
         DomainError::Dump { path, source, .. } => of_write(path, source.as_ref(), error),
         DomainError::SavedImage { path, source } => of_image(path, source, error),
         DomainError::OtherMachine { why } => {
-            domain(Code::ConfigUnsupported, format!("Target domain does not match the saved one: {why}"))
+            domain(Code::ConfigUnsupported, why.clone())
         }
         DomainError::Metadata { source } => of_metadata(source),
         DomainError::File { source, path, .. } => Fault::system(
@@ -127,8 +142,29 @@ fn of_document(faults: &Faults) -> Fault {
         [one] if one.path.is_empty() && one.line > 0 => {
             Fault::new(Code::XmlDetail, Origin::Domain, format!("at line {}: {}", one.line, one.message))
         }
-        _ => Fault::new(Code::XmlError, Origin::Domain, faults.to_string()),
+        faults => in_libvirts_words(faults).unwrap_or_else(|| {
+            let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Fault::new(Code::XmlError, Origin::Domain, all.join("; "))
+        }),
     }
+}
+
+/// Faults that clients' tests know by libvirt's words.
+fn in_libvirts_words(faults: &[lodge_model::Fault]) -> Option<Fault> {
+    let [fault, ..] = faults else { return None };
+    if let Some(rest) = fault.message.strip_prefix("the document is a <") {
+        let (is, _) = rest.split_once('>')?;
+        let text = format!("expecting root element of 'domain', not '{is}'");
+        return Some(Fault::new(Code::XmlError, Origin::Xml, text));
+    }
+    if fault.message.contains("element <name> is missing or empty") {
+        return Some(Fault::bare(Code::NoName, Origin::Domain, "missing name information"));
+    }
+    if fault.path == "/domain/name" {
+        let (name, _) = fault.message.strip_prefix("name `")?.split_once("` has a `/`")?;
+        return Some(Fault::new(Code::XmlError, Origin::Domain, format!("name {name} cannot contain '/'")));
+    }
+    None
 }
 
 fn encumbered(what: &str) -> String {

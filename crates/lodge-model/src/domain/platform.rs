@@ -22,9 +22,20 @@ pub struct Firmware {
     pub vars: String,
     /// What it has: `secure-boot`, `enrolled-keys`, `requires-smm` …
     pub features: Vec<String>,
+    /// Which machine types it is for, as `pc-q35-*`; none: any.
+    pub machines: Vec<String>,
 }
 
 impl Firmware {
+    /// Whether it is for this machine type.
+    pub fn fits(&self, machine: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(start) => machine.starts_with(start),
+            None => machine == pattern,
+        };
+        self.machines.is_empty() || self.machines.iter().any(fits)
+    }
+
     /// Whether it has a feature.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|have| have == feature)

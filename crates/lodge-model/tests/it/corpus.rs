@@ -16,6 +16,7 @@ fn platform() -> Platform {
         code: format!("/usr/share/OVMF/{code}"),
         vars: format!("/usr/share/OVMF/{vars}"),
         features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        machines: Vec::new(),
     };
     let secure = ["secure-boot", "requires-smm", "enrolled-keys"];
     Platform {

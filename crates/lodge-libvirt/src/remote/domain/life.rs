@@ -71,12 +71,26 @@ fn ways(flags: u32) -> PowerOptions {
 }
 
 pub(crate) async fn shutdown(call: &Call, args: wire::DomainShutdownArgs) -> Result<(), Fault> {
-    Ok(lookup::find_to_change(call, &args.dom)?.shutdown(ways(0)).await?)
+    shut(call, &args.dom, 0).await
 }
 
 pub(crate) async fn shutdown_flags(call: &Call, args: wire::DomainShutdownFlagsArgs) -> Result<(), Fault> {
     call.only_flags(args.flags, way::ALL)?;
-    Ok(lookup::find_to_change(call, &args.dom)?.shutdown(ways(args.flags)).await?)
+    shut(call, &args.dom, args.flags).await
+}
+
+async fn shut(call: &Call, dom: &wire::Domain, flags: u32) -> Result<(), Fault> {
+    let handle = lookup::find_to_change(call, dom)?;
+    must_run(&handle)?;
+    Ok(handle.shutdown(ways(flags)).await?)
+}
+
+/// These two of libvirt's calls say it themselves, as QEMU's driver.
+fn must_run(handle: &lodge_engine::Handle) -> Result<(), Fault> {
+    if handle.snapshot().is_active() {
+        return Ok(());
+    }
+    Err(Fault::new(Code::OperationInvalid, Origin::Qemu, "domain is not running"))
 }
 
 pub(crate) async fn reboot(call: &Call, args: wire::DomainRebootArgs) -> Result<(), Fault> {
@@ -117,7 +131,9 @@ pub(crate) async fn pm_suspend(call: &Call, args: wire::DomainPmSuspendForDurati
             return Err(Fault::new(Code::InvalidArg, Origin::Qemu, text));
         }
     };
-    Ok(lookup::find_to_change(call, &args.dom)?.sleep(mode).await?)
+    let handle = lookup::find_to_change(call, &args.dom)?;
+    must_run(&handle)?;
+    Ok(handle.sleep(mode).await?)
 }
 
 pub(crate) async fn pm_wakeup(call: &Call, args: wire::DomainPmWakeupArgs) -> Result<(), Fault> {

@@ -254,6 +254,10 @@ async fn dump(
     exclusive(flags, LIVE, RESET)?;
     call.only_flags(flags, CRASH.0 | LIVE.0 | BYPASS_CACHE | RESET.0 | MEMORY_ONLY)?;
     let memory_only = flags & MEMORY_ONLY != 0;
+    let handle = lookup::find_to_change(call, dom)?;
+    if !handle.snapshot().is_active() {
+        return Err(crate::fault::domain::not_running());
+    }
     if format != DumpFormat::Raw && !memory_only {
         let text = "kdump-compressed format is only supported with memory-only dump";
         return Err(Fault::new(Code::InvalidArg, Origin::Qemu, text));
@@ -269,5 +273,5 @@ async fn dump(
         reset: flags & RESET.0 != 0,
         format,
     };
-    Ok(lookup::find_to_change(call, dom)?.dump(path(to), options, Ticket::default()).await?)
+    Ok(handle.dump(path(to), options, Ticket::default()).await?)
 }

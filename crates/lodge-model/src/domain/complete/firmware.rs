@@ -44,7 +44,9 @@ fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
     let secure = os.loader.as_deref().and_then(|loader| loader.secure);
     let fits =
         |firmware: &&Firmware| secure.is_none_or(|secure| firmware.has("requires-smm") == secure.is_yes());
-    platform.firmwares.iter().find(|firmware| asked(firmware) && fits(firmware))
+    let machine = domain.os.kind.machine.as_deref().unwrap_or_default();
+    let suits = |firmware: &&Firmware| firmware.fits(machine) && asked(firmware) && fits(firmware);
+    platform.firmwares.iter().find(suits)
 }
 
 fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
