@@ -100,7 +100,7 @@ pub(crate) fn dump(owner: &mut Owner, file: PathBuf, options: DumpOptions, ticke
             owner.heard("go on with", went)?;
             match outcome {
                 Err(_) if aborted => Err(DomainError::Aborted { act: "dump", name: owner.name() }),
-                outcome => outcome.map(|_| Reply::Done),
+                outcome => outcome.map(|()| Reply::Done),
             }
         })
     };

@@ -163,23 +163,17 @@ impl Handle {
             ..JobStats::default()
         };
         let Some(monitor) = self.monitor() else { return Ok(stats) };
-        match operation {
-            JobOperation::Dump => {
-                if let Ok(dump) = monitor.execute_within::<DumpStatus>("query-dump", (), PATIENCE).await
-                    && dump.status == "active"
-                {
-                    stats.dump = Some((dump.completed, dump.total));
-                    stats.phase = JobPhase::Bounded;
-                }
+        if operation == JobOperation::Dump {
+            if let Ok(dump) = monitor.execute_within::<DumpStatus>("query-dump", (), PATIENCE).await
+                && dump.status == "active"
+            {
+                stats.dump = Some((dump.completed, dump.total));
+                stats.phase = JobPhase::Bounded;
             }
-            _ => {
-                let asked = monitor.execute_within::<Migration>("query-migrate", (), PATIENCE).await;
-                if let Ok(migration) = asked
-                    && migration.status != MigrationState::None
-                {
-                    stats.memory = MemoryStats::of(&migration);
-                }
-            }
+        } else if let Ok(migration) = monitor.execute_within::<Migration>("query-migrate", (), PATIENCE).await
+            && migration.status != MigrationState::None
+        {
+            stats.memory = MemoryStats::of(&migration);
         }
         Ok(stats)
     }

@@ -84,12 +84,11 @@ fn of_domain(error: &DomainError) -> Fault {
         ),
         DomainError::Encumbered { what, .. } => qemu(Code::OperationInvalid, encumbered(what)),
         DomainError::Transient { act, .. } => qemu(Code::OperationInvalid, transient(act)),
-        DomainError::Save { path, source, .. } => of_write(path, source.as_ref(), error),
-        DomainError::Dump { path, source, .. } => of_write(path, source.as_ref(), error),
-        DomainError::SavedImage { path, source } => of_image(path, source, error),
-        DomainError::OtherMachine { why } => {
-            domain(Code::ConfigUnsupported, why.clone())
+        DomainError::Save { path, source, .. } | DomainError::Dump { path, source, .. } => {
+            of_write(path, source.as_ref(), error)
         }
+        DomainError::SavedImage { path, source } => of_image(path, source, error),
+        DomainError::OtherMachine { why } => domain(Code::ConfigUnsupported, why.clone()),
         DomainError::Metadata { source } => of_metadata(source),
         DomainError::File { source, path, .. } => Fault::system(
             Origin::Qemu,
