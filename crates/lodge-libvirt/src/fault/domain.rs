@@ -295,3 +295,77 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Fault {
 fn part(refusal: &Refusal) -> Origin {
     if refusal.general { Origin::Domain } else { Origin::Qemu }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(error: DomainError) -> String {
+        let fault = Fault::from(error);
+        format!("{} {} {}", fault.code().number(), fault.origin().number(), fault.message())
+    }
+
+    /// As a libvirtd 11.3 said them, seen side by side.
+    #[test]
+    fn refusals_have_libvirts_numbers_and_words() {
+        let name = || "a".into();
+        let table = [
+            (
+                DomainError::NotRunning { name: name() },
+                "55 20 Requested operation is not valid: domain is not running",
+            ),
+            (
+                DomainError::Denied { act: "start", name: name(), source: Denied::AlreadyRunning },
+                "55 10 Requested operation is not valid: domain is already running",
+            ),
+            (
+                DomainError::Denied { act: "create", name: name(), source: Denied::AlreadyRunning },
+                "55 20 Requested operation is not valid: domain 'a' is already active",
+            ),
+            (
+                DomainError::Transient { act: "undefine", name: name() },
+                "55 10 Requested operation is not valid: cannot undefine transient domain",
+            ),
+            (
+                DomainError::Encumbered { name: name(), what: "a managed save image", hint: "" },
+                "55 10 Requested operation is not valid: Refusing to undefine while domain managed save image exists",
+            ),
+            (
+                DomainError::CannotRename { name: name(), why: "Can't rename domain to itself" },
+                "55 20 Requested operation is not valid: Can't rename domain to itself",
+            ),
+            (
+                DomainError::NoJob { name: name() },
+                "55 10 Requested operation is not valid: no job is active on the domain",
+            ),
+            (
+                DomainError::NoAgent { name: name() },
+                "74 10 argument unsupported: QEMU guest agent is not configured",
+            ),
+            (
+                DomainError::Document { faults: Faults::one("/domain/name", "name `a/b` has a `/`") },
+                "27 20 XML error: name a/b cannot contain '/'",
+            ),
+            (
+                DomainError::SavedImage {
+                    path: "/nope".into(),
+                    source: SaveImageError::Open {
+                        path: "/nope".into(),
+                        source: io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error()),
+                    },
+                },
+                "38 10 Failed to open file '/nope': No such file or directory",
+            ),
+        ];
+        for (error, wanted) in table {
+            assert_eq!(said(error), wanted);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_domain_that_is_not_there() {
+        let source = io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
+        let error = DomainError::File { act: "read", path: "/x".into(), source };
+        assert_eq!(Fault::from(error).code(), Code::SystemError);
+    }
+}
