@@ -61,7 +61,6 @@ procedures! {
     DomainIsPersistent => domain::lookup::is_persistent, "compat: dominfo";
     DomainIsUpdated => domain::lookup::is_updated, "compat: dominfo";
     DomainGetOsType => domain::lookup::get_os_type, "compat: dominfo";
-    DomainGetMaxVcpus => domain::lookup::get_max_vcpus, "compat: oldcalls";
     DomainGetMaxMemory => domain::lookup::get_max_memory, "compat: dominfo";
     DomainSnapshotNum => domain::lookup::snapshot_num, "compat: undefine";
     DomainListAllSnapshots => domain::lookup::list_all_snapshots, "compat: snapshot-list";

@@ -8,13 +8,13 @@ use lodge_wire::remote::{
     ConnectListAllDomainsArgs, ConnectListAllDomainsRet, ConnectListDefinedDomainsArgs,
     ConnectListDefinedDomainsRet, ConnectListDomainsArgs, ConnectListDomainsRet,
     ConnectNumOfDefinedDomainsRet, ConnectNumOfDomainsRet, Domain, DomainGetMaxMemoryArgs,
-    DomainGetMaxMemoryRet, DomainGetMaxVcpusArgs, DomainGetMaxVcpusRet, DomainGetOsTypeArgs,
-    DomainGetOsTypeRet, DomainGetStateArgs, DomainGetStateRet, DomainHasCurrentSnapshotArgs,
-    DomainHasCurrentSnapshotRet, DomainIsActiveArgs, DomainIsActiveRet, DomainIsPersistentArgs,
-    DomainIsPersistentRet, DomainIsUpdatedArgs, DomainIsUpdatedRet, DomainListAllCheckpointsArgs,
-    DomainListAllCheckpointsRet, DomainListAllSnapshotsArgs, DomainListAllSnapshotsRet, DomainLookupByIdArgs,
-    DomainLookupByIdRet, DomainLookupByNameArgs, DomainLookupByNameRet, DomainLookupByUuidArgs,
-    DomainLookupByUuidRet, DomainSnapshotNumArgs, DomainSnapshotNumRet,
+    DomainGetMaxMemoryRet, DomainGetOsTypeArgs, DomainGetOsTypeRet, DomainGetStateArgs, DomainGetStateRet,
+    DomainHasCurrentSnapshotArgs, DomainHasCurrentSnapshotRet, DomainIsActiveArgs, DomainIsActiveRet,
+    DomainIsPersistentArgs, DomainIsPersistentRet, DomainIsUpdatedArgs, DomainIsUpdatedRet,
+    DomainListAllCheckpointsArgs, DomainListAllCheckpointsRet, DomainListAllSnapshotsArgs,
+    DomainListAllSnapshotsRet, DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs,
+    DomainLookupByNameRet, DomainLookupByUuidArgs, DomainLookupByUuidRet, DomainSnapshotNumArgs,
+    DomainSnapshotNumRet,
 };
 use uuid::Uuid;
 
@@ -208,20 +208,6 @@ pub(crate) async fn get_max_memory(
 ) -> Result<DomainGetMaxMemoryRet, Fault> {
     let memory = find(call, &args.dom)?.snapshot().summary.memory_max.0 / 1024;
     Ok(DomainGetMaxMemoryRet { memory })
-}
-
-/// Only of a guest that runs: libvirt asks the live document.
-pub(crate) async fn get_max_vcpus(
-    call: &Call,
-    args: DomainGetMaxVcpusArgs,
-) -> Result<DomainGetMaxVcpusRet, Fault> {
-    let handle = find(call, &args.dom)?;
-    if !handle.snapshot().is_active() {
-        return Err(crate::fault::domain::not_running());
-    }
-    let document = handle.document()?;
-    let count = document.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
-    Ok(DomainGetMaxVcpusRet { num: i32::try_from(count).unwrap_or(i32::MAX) })
 }
 
 /// `VIR_DOMAIN_SNAPSHOT_LIST_*`: all there are.
