@@ -9,17 +9,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let read = |kind| -> Result<Vec<CpuDescription>, Box<dyn std::error::Error>> {
         files.iter().map(|file| Ok(CpuDescription::parse(&std::fs::read_to_string(file)?, kind)?)).collect()
     };
-    match verb.as_str() {
-        "baseline" => match baseline(&read(CpuKind::Host)?, &Ground::default()) {
+    if verb == "baseline" {
+        match baseline(&read(CpuKind::Host)?, &Ground::default()) {
             Ok(cpu) => print!("{}", cpu.to_guest_xml()),
             Err(error) => println!("error: {error}"),
-        },
-        _ => {
-            let host = host_cpu().description.ok_or("no model fits this host")?;
-            for cpu in read(CpuKind::Unsaid)? {
-                println!("{:?}", compare(&host, &cpu));
-            }
         }
+        return Ok(());
+    }
+    let host = host_cpu().description.ok_or("no model fits this host")?;
+    for cpu in read(CpuKind::Unsaid)? {
+        println!("{:?}", compare(&host, &cpu));
     }
     Ok(())
 }
