@@ -8,9 +8,11 @@ mod complete;
 mod dns;
 mod ip;
 pub mod status;
+mod update;
 
 pub use dns::{Dns, DnsDomain, DnsHost, DnsSrv, DnsTxt, Forwarder};
 pub use ip::{Bootp, Dhcp, DhcpHost, DhcpRange, Family, Ip, LeaseTime, LeaseUnit, Route, Tftp};
+pub use update::{BadUpdate, Command, Section, Update};
 
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
