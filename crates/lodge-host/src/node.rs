@@ -4,6 +4,7 @@
 //! Deliberately absent: what a processor can do ([`crate::cpu`]).
 
 mod caches;
+mod firmware_words;
 mod memory;
 mod topology;
 

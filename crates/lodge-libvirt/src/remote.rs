@@ -7,6 +7,7 @@ mod auth;
 mod connect;
 pub(crate) mod domain;
 mod event;
+mod node;
 
 pub(crate) use domain::job::params as job_params;
 
@@ -34,6 +35,30 @@ procedures! {
     AuthSaslStart => auth::sasl_start, "door_sasl::the_real_client_logs_in_over_a_unix_socket";
     AuthSaslStep => auth::sasl_step, "door_sasl::the_real_client_logs_in_over_a_unix_socket";
     AuthPolkit => auth::polkit, "door_unix::polkit_asks_for_whom_it_does_not_know";
+
+    // The host.
+    ConnectGetMaxVcpus => node::max_vcpus, "compat: maxvcpus";
+    NodeGetInfo => node::info, "compat: nodeinfo";
+    ConnectGetCapabilities => node::capabilities, "compat: capabilities";
+    NodeGetCellsFreeMemory => node::cells_free_memory, "compat: freecell";
+    NodeGetFreeMemory => node::free_memory, "compat: freecell";
+    NodeGetSecurityModel => node::security_model, "compat: dominfo";
+    ConnectCompareCpu => node::compare_cpu, "compat: cpu-compare";
+    ConnectBaselineCpu => node::baseline_cpu, "compat: cpu-baseline";
+    ConnectGetSysinfo => node::sysinfo, "compat: sysinfo";
+    NodeGetCpuStats => node::cpu_stats, "compat: nodecpustats";
+    NodeGetMemoryStats => node::memory_stats, "compat: nodememstats";
+    NodeSuspendForDuration => node::suspend, "compat: nodesuspend";
+    NodeSetMemoryParameters => node::set_memory_parameters, "compat: node-memory-tune";
+    NodeGetMemoryParameters => node::memory_parameters, "compat: node-memory-tune";
+    NodeGetCpuMap => node::cpu_map, "compat: nodecpumap";
+    ConnectGetCpuModelNames => node::model_names, "compat: cpu-models";
+    NodeGetFreePages => node::free_pages, "compat: freepages";
+    ConnectGetDomainCapabilities => node::domain_capabilities, "compat: domcapabilities";
+    NodeAllocPages => node::alloc_pages, "compat: allocpages";
+    ConnectCompareHypervisorCpu => node::compare_hypervisor_cpu, "compat: hypervisor-cpu-compare";
+    ConnectBaselineHypervisorCpu => node::baseline_hypervisor_cpu, "compat: hypervisor-cpu-baseline";
+    NodeGetSevInfo => node::sev_info, "compat: nodesevinfo";
 
     // Events.
     ConnectDomainEventCallbackRegisterAny => event::register_domain, "events::lifecycle";

@@ -54,9 +54,50 @@ pub enum BadCpu {
     /// It is XML, but contradicts itself.
     #[error("{0}")]
     Unsupported(String),
+    /// It has what no `<cpu>` has.
+    #[error("{0}")]
+    Schema(String),
 }
 
+/// Elements of a `<cpu>`.
+const ELEMENTS: [&str; 14] = [
+    "arch",
+    "model",
+    "vendor",
+    "microcode",
+    "signature",
+    "counter",
+    "topology",
+    "maxphysaddr",
+    "feature",
+    "pages",
+    "numa",
+    "cache",
+    "blockers",
+    "vcpus",
+];
+
+/// Attributes of a `<cpu>`.
+const ATTRIBUTES: [&str; 5] = ["mode", "match", "check", "migratable", "deprecated_features"];
+
 impl CpuDescription {
+    /// Finds what no `<cpu>` can have.
+    pub fn validate(text: &str) -> Result<(), BadCpu> {
+        let document = roxmltree::Document::parse(text)
+            .map_err(|error| BadCpu::Xml(format!("(CPU_definition):{error}")))?;
+        let root = document.root_element();
+        let element = root.children().filter(roxmltree::Node::is_element).map(|node| node.tag_name().name());
+        if let Some(name) = element.into_iter().find(|name| !ELEMENTS.contains(name)) {
+            return Err(BadCpu::Schema(format!("Did not expect element {name} there")));
+        }
+        match root.attributes().find(|attribute| !ATTRIBUTES.contains(&attribute.name())) {
+            Some(attribute) => {
+                Err(BadCpu::Schema(format!("Invalid attribute {} for element cpu", attribute.name())))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Reads `<cpu>`.
     pub fn parse(text: &str, kind: CpuKind) -> Result<Self, BadCpu> {
         let settings = roxmltree::ParsingOptions {
