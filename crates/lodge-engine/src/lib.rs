@@ -53,7 +53,10 @@ pub use lodge_domain::{
     control::{Refusal, Sort},
 };
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, Snapshot};
-pub use lodge_network::{NetworkEvent, NetworkHappening};
+pub use lodge_network::{
+    Affects, Lease as NetworkLease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
+    NetworkHappening, NetworkView, Networks, Nic,
+};
 pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
 pub use open::{Config, Engine};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lodge_api::{AddressFamily, Lease, NetworkOptions, NetworkView, XmlOptions};
 use lodge_model::Kind;
-use lodge_network::NetworkView as Network;
+use lodge_network::{NetworkView as Network, Networks};
 
 use crate::{
     Caller, Engine,
@@ -38,14 +38,24 @@ impl Engine {
         options: NetworkOptions,
     ) -> Result<NetworkView> {
         caller.may_change()?;
-        if options.start {
-            return Err(EngineError::new(Kind::Unsupported, "transient networks are not supported yet")
-                .with_hint("define the network, then start it"));
-        }
         if options.validate {
             lodge_model::network::Network::parse_strict(&xml)?;
         }
+        if options.start {
+            return Ok(view(&*self.networks.create(&xml).await?));
+        }
         Ok(view(&*self.networks.define(&xml).await?))
+    }
+
+    /// The networks, to look at: a front of its own words asks them itself.
+    pub fn networks_to_see(&self, _caller: &Caller) -> Networks {
+        self.networks.clone()
+    }
+
+    /// The networks, to change.
+    pub fn networks_to_change(&self, caller: &Caller) -> Result<Networks> {
+        caller.may_change()?;
+        Ok(self.networks.clone())
     }
 
     /// Undefines a network.

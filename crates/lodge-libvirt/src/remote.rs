@@ -7,6 +7,7 @@ mod auth;
 mod connect;
 pub(crate) mod domain;
 mod event;
+mod network;
 mod node;
 
 pub(crate) use domain::job::params as job_params;
@@ -59,6 +60,39 @@ procedures! {
     ConnectCompareHypervisorCpu => node::compare_hypervisor_cpu, "compat: hypervisor-cpu-compare";
     ConnectBaselineHypervisorCpu => node::baseline_hypervisor_cpu, "compat: hypervisor-cpu-baseline";
     NodeGetSevInfo => node::sev_info, "compat: nodesevinfo";
+
+    // Networks.
+    ConnectListDefinedNetworks => network::list_defined, "compat: python-networks";
+    ConnectListNetworks => network::list, "compat: python-networks";
+    NetworkCreate => network::create, "compat: net-start";
+    NetworkCreateXml => network::create_xml, "compat: net-create";
+    NetworkDefineXml => network::define_xml, "compat: net-define";
+    NetworkDestroy => network::destroy, "compat: net-destroy";
+    NetworkGetXmlDesc => network::xml_desc, "compat: net-dumpxml";
+    NetworkGetAutostart => network::get_autostart, "compat: net-info";
+    NetworkGetBridgeName => network::bridge_name, "compat: net-info";
+    NetworkLookupByName => network::lookup_by_name, "compat: net-info";
+    NetworkLookupByUuid => network::lookup_by_uuid, "compat: net-name";
+    NetworkSetAutostart => network::set_autostart, "compat: net-autostart";
+    NetworkUndefine => network::undefine, "compat: net-undefine";
+    ConnectNumOfDefinedNetworks => network::num_of_defined, "compat: python-networks";
+    ConnectNumOfNetworks => network::num_of, "compat: python-networks";
+    NetworkIsActive => network::is_active, "compat: net-info";
+    NetworkIsPersistent => network::is_persistent, "compat: net-info";
+    ConnectListAllNetworks => network::list_all, "compat: net-list";
+    NetworkUpdate => network::update, "compat: net-update";
+    NetworkGetDhcpLeases => network::leases, "compat: net-dhcp-leases";
+    NetworkListAllPorts => network::list_all_ports, "compat: net-port-list";
+    NetworkPortLookupByUuid => network::lookup_port, "compat: net-port-dumpxml";
+    NetworkPortCreateXml => network::create_port, "compat: net-port-create";
+    NetworkPortGetParameters => network::get_port_parameters, "compat: net-port-params";
+    NetworkPortSetParameters => network::set_port_parameters, "compat: net-port-params";
+    NetworkPortGetXmlDesc => network::port_xml_desc, "compat: net-port-dumpxml";
+    NetworkPortDelete => network::delete_port, "compat: net-port-delete";
+    NetworkDefineXmlFlags => network::define_xml_flags, "compat: net-define";
+    NetworkCreateXmlFlags => network::create_xml_flags, "compat: net-create";
+    NetworkSetMetadata => network::set_metadata, "compat: net-desc";
+    NetworkGetMetadata => network::get_metadata, "compat: net-desc";
 
     // Events.
     ConnectDomainEventCallbackRegisterAny => event::register_domain, "events::lifecycle";

@@ -7,6 +7,7 @@ mod check;
 mod complete;
 mod dns;
 mod ip;
+mod metadata;
 pub mod status;
 mod update;
 

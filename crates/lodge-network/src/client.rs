@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::netd::setup::{DnsRules, Scope};
 use crate::wire::{Event, LINE_MAX_BYTES, Reply, Request, Status, WireLease};
 use crate::{NetworkError, limits};
 
@@ -76,6 +77,16 @@ impl Netd {
     /// Tells it whom to ask about names outside.
     pub async fn set_upstreams(&self, servers: Vec<std::net::SocketAddr>) -> Result<(), NetworkError> {
         self.done(&Request::Upstreams { servers }).await
+    }
+
+    /// Gives it another configuration; it must serve the same of DHCP and DNS as before.
+    pub async fn reconfigure(
+        &self,
+        scope: Option<Scope>,
+        rules: Option<DnsRules>,
+    ) -> Result<(), NetworkError> {
+        let (scope, rules) = (scope.map(Box::new), rules.map(Box::new));
+        self.done(&Request::Reconfigure { scope, rules }).await
     }
 
     /// The addresses of a name.

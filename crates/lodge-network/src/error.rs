@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use lodge_model::Kind;
+use lodge_model::network::BadUpdate;
 
 /// Why something about a network was not done.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,40 @@ pub enum NetworkError {
         /// By which network.
         other: String,
     },
+    /// Another network has the name. libvirt's words.
+    #[error("network '{name}' already exists with uuid {uuid}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The other's UUID.
+        uuid: lodge_model::NetworkId,
+    },
+    /// Another network has the UUID. libvirt's words.
+    #[error("network '{name}' is already defined with uuid {uuid}")]
+    UuidTaken {
+        /// The other's name.
+        name: String,
+        /// The UUID.
+        uuid: lodge_model::NetworkId,
+    },
+    /// It runs already, so it cannot be created.
+    #[error("network is already active as '{name}'")]
+    Running {
+        /// Its name.
+        name: String,
+    },
+    /// Its state does not allow the act. libvirt's words.
+    #[error("{0}")]
+    State(&'static str),
+    /// A section could not be changed.
+    #[error(transparent)]
+    Update(#[from] lodge_model::network::BadUpdate),
+    /// What is asked for is not in the network's metadata.
+    #[error("{0}")]
+    NoMetadata(&'static str),
+    /// Metadata that cannot be.
+    #[error("{0}")]
+    BadMetadata(String),
     /// The host has the bridge or the subnet already, from somebody else.
     #[error("{what} is already there: it belongs to {owner}")]
     Conflict {
@@ -128,7 +163,14 @@ impl NetworkError {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Document { .. } => Kind::InvalidInput,
             Self::Unsupported { .. } => Kind::Unsupported,
-            Self::Taken { .. } => Kind::Exists,
+            Self::Taken { .. } | Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
+            Self::State(_) | Self::Running { .. } => Kind::InvalidState,
+            Self::Update(BadUpdate::Unsupported(_)) => Kind::Unsupported,
+            Self::Update(BadUpdate::Mismatch(_)) => Kind::InvalidState,
+            Self::Update(BadUpdate::Entry(_) | BadUpdate::Range(_)) | Self::BadMetadata(_) => {
+                Kind::InvalidInput
+            }
+            Self::NoMetadata(_) => Kind::NotFound,
             Self::Conflict { .. } => Kind::Conflict,
             Self::Inactive { .. } | Self::Active { .. } => Kind::InvalidState,
             Self::NotPermitted { .. } => Kind::Denied,
@@ -149,6 +191,9 @@ impl NetworkError {
             Self::Inactive { network } => Some(format!("start it with `lodge net-start {network}`")),
             Self::Active { network } => Some(format!("stop it with `lodge net-destroy {network}`")),
             Self::NotPermitted { .. } => Some("run the daemon as root, or use user-mode networking".into()),
+            Self::NameTaken { .. } | Self::UuidTaken { .. } => {
+                Some("give the document the other's name and <uuid> to replace it, or neither".into())
+            }
             Self::Taken { .. } => Some("choose another, or undefine that network first".into()),
             Self::Firewall { .. } => {
                 Some("`lodge host check` tells whether nft and nf_tables are there".into())
@@ -157,6 +202,11 @@ impl NetworkError {
                 Some("netd's log is in var/log/lodge under the root".into())
             }
             Self::Document { .. }
+            | Self::Running { .. }
+            | Self::State(_)
+            | Self::Update(_)
+            | Self::NoMetadata(_)
+            | Self::BadMetadata(_)
             | Self::Unsupported { .. }
             | Self::Link { .. }
             | Self::File { .. }

@@ -14,7 +14,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::{NetworkError, limits};
 
 pub use text::ruleset;
@@ -35,7 +35,9 @@ impl Firewall {
 
     /// Makes the rules those of `plans`; without any the table goes.
     pub async fn load(&mut self, plans: &[&Plan]) -> Result<(), NetworkError> {
-        let with_rules: Vec<&Plan> = plans.iter().copied().filter(|plan| plan.own_bridge()).collect();
+        // The mode `open` means just that: its user makes the rules.
+        let ruled = |plan: &&Plan| plan.own_bridge() && plan.mode != Mode::Open;
+        let with_rules: Vec<&Plan> = plans.iter().copied().filter(ruled).collect();
         self.seen = None;
         nft(&["-f", "-"], &ruleset(&self.table, &with_rules)).await?;
         self.seen = self.listing().await?;

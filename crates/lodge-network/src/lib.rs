@@ -14,6 +14,7 @@
 //! Deliberately absent: iptables, dnsmasq, and any `unsafe` (taps and packet sockets are `lodge_sys`'s).
 
 mod attach;
+mod change;
 mod client;
 mod conflict;
 mod error;
@@ -32,6 +33,7 @@ mod view;
 mod wire;
 
 pub use attach::{AttachRequest, Attached};
+pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
 pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started, TakenNetwork};

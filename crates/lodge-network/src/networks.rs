@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lodge_model::network::Update;
 use lodge_model::{MacAddr, NetworkId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -12,7 +13,8 @@ use crate::client::Netd;
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
 use crate::{
-    AttachRequest, Attached, Lease, NetworkError, NetworkEvent, NetworkView, Started, TakenNetwork, limits,
+    Affects, AttachRequest, Attached, Lease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
+    NetworkView, Started, TakenNetwork, limits,
 };
 
 /// How to start netd: a program and the arguments before netd's own.
@@ -82,8 +84,51 @@ impl Networks {
     /// Takes in a document; replaces the definition of the same name and UUID.
     pub async fn define(&self, xml: &str) -> Result<Arc<NetworkView>, NetworkError> {
         let xml = xml.to_owned();
-        let id = self.ask(|reply| Request::Define { xml, reply }).await??;
+        let id = self.ask(|reply| Request::Define { xml, by_name: true, reply }).await??;
         self.get(&id.to_string())
+    }
+
+    /// The same, but a document without a UUID is of a new network, so that it clashes with one of the same name:
+    /// libvirt's rule.
+    pub async fn define_as_told(&self, xml: &str) -> Result<Arc<NetworkView>, NetworkError> {
+        let xml = xml.to_owned();
+        let id = self.ask(|reply| Request::Define { xml, by_name: false, reply }).await??;
+        self.get(&id.to_string())
+    }
+
+    /// Takes in a document and brings it up. It is gone once stopped, unless a definition of it is kept.
+    pub async fn create(&self, xml: &str) -> Result<Arc<NetworkView>, NetworkError> {
+        let xml = xml.to_owned();
+        let id = self.ask(|reply| Request::Create { xml, reply }).await??;
+        self.get(&id.to_string())
+    }
+
+    /// Changes a section of the document: of the running network, of the definition, or both. Guests keep their
+    /// leases and connections.
+    pub async fn update(&self, id: NetworkId, update: Update, affects: Affects) -> Result<(), NetworkError> {
+        let update = Box::new(update);
+        self.ask(|reply| Request::Update { id, update, affects, reply }).await?
+    }
+
+    /// Changes title, description or somebody's metadata.
+    pub async fn set_metadata(
+        &self,
+        id: NetworkId,
+        change: MetadataChange,
+        affects: Affects,
+    ) -> Result<(), NetworkError> {
+        let change = Box::new(change);
+        self.ask(|reply| Request::SetMetadata { id, change, affects, reply }).await?
+    }
+
+    /// Title, description or somebody's metadata.
+    pub async fn metadata(
+        &self,
+        id: NetworkId,
+        part: MetadataPart,
+        affects: Affects,
+    ) -> Result<String, NetworkError> {
+        self.ask(|reply| Request::Metadata { id, part, affects, reply }).await?
     }
 
     /// Forgets the definition. A running network stays up, as in libvirt, and is gone once stopped.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use lodge_model::network::Network;
+use lodge_model::network::{Network, Update};
 use lodge_model::{MacAddr, NetworkId};
 use lodge_store::definitions::{Collection, Definitions};
 use lodge_sys::process::Process;
@@ -32,12 +32,14 @@ use crate::link::Links;
 use crate::networks::NetworkHappening;
 use crate::plan::Plan;
 use crate::{
-    AttachRequest, Attached, NetworkError, NetworkEvent, NetworkView, NetworksConfig, Nic, Started,
-    TakenNetwork, limits, upstream,
+    Affects, AttachRequest, Attached, MetadataChange, MetadataPart, NetworkError, NetworkEvent, NetworkView,
+    NetworksConfig, Nic, Started, TakenNetwork, limits, upstream,
 };
 
 mod adopt;
 mod attach;
+mod change;
+mod create;
 mod define;
 mod host;
 mod libvirt;
@@ -49,7 +51,30 @@ mod start;
 #[derive(Debug)]
 pub enum Request {
     /// Take in a document.
-    Define { xml: String, reply: oneshot::Sender<Result<NetworkId, NetworkError>> },
+    Define { xml: String, by_name: bool, reply: oneshot::Sender<Result<NetworkId, NetworkError>> },
+    /// Take in a document and bring it up, without keeping it.
+    Create { xml: String, reply: oneshot::Sender<Result<NetworkId, NetworkError>> },
+    /// Change a section.
+    Update {
+        id: NetworkId,
+        update: Box<Update>,
+        affects: Affects,
+        reply: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    /// Change title, description or metadata.
+    SetMetadata {
+        id: NetworkId,
+        change: Box<MetadataChange>,
+        affects: Affects,
+        reply: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    /// Title, description or metadata.
+    Metadata {
+        id: NetworkId,
+        part: MetadataPart,
+        affects: Affects,
+        reply: oneshot::Sender<Result<String, NetworkError>>,
+    },
     /// Forget a definition.
     Undefine { id: NetworkId, reply: oneshot::Sender<Result<(), NetworkError>> },
     /// Bring up.
@@ -223,7 +248,17 @@ impl Owner {
     async fn serve(&mut self, request: Request) {
         // A caller who has gone needs no answer; the act is done all the same.
         match request {
-            Request::Define { xml, reply } => drop(reply.send(self.define(&xml).await)),
+            Request::Define { xml, by_name, reply } => drop(reply.send(self.define(&xml, by_name).await)),
+            Request::Create { xml, reply } => drop(reply.send(self.create(&xml).await)),
+            Request::Update { id, update, affects, reply } => {
+                drop(reply.send(self.update(id, &update, affects).await));
+            }
+            Request::SetMetadata { id, change, affects, reply } => {
+                drop(reply.send(self.set_metadata(id, &change, affects).await));
+            }
+            Request::Metadata { id, part, affects, reply } => {
+                drop(reply.send(self.metadata(id, &part, affects)));
+            }
             Request::Undefine { id, reply } => drop(reply.send(self.undefine(id).await)),
             Request::Start { id, reply } => drop(reply.send(self.start(id).await)),
             Request::StartMarked(reply) => drop(reply.send(self.start_marked().await)),

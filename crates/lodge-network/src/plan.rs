@@ -10,11 +10,11 @@ mod dhcp;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use lodge_model::network::{Forward, ForwardMode, Network};
+use lodge_model::network::{Dns, DnsDomain, Forward, ForwardMode, Network};
 use lodge_model::xml::words::{OnOff, YesNo};
 use lodge_model::{Fault, Faults, MacAddr, NetworkId};
 
-use crate::netd::setup::{DnsHost, DnsRules, Scope};
+use crate::netd::setup::{DnsHost, DnsRules, DnsService, DnsText, Scope};
 use crate::netd::valid_name;
 use crate::{NetworkError, limits};
 
@@ -25,6 +25,8 @@ pub enum Mode {
     Nat(Nat),
     /// By the host as a router.
     Route,
+    /// The same, and without any rule of ours.
+    Open,
     /// Not at all.
     Isolated,
     /// Straight on a bridge somebody else made.
@@ -48,6 +50,7 @@ impl Mode {
         match self {
             Self::Nat(_) => "nat",
             Self::Route => "route",
+            Self::Open => "open",
             Self::Isolated => "isolated",
             Self::Bridge => "bridge",
         }
@@ -167,6 +170,8 @@ impl Plan {
             local_only: domain.and_then(|domain| domain.local_only) == Some(YesNo::Yes),
             forward_plain_names: dns.and_then(|dns| dns.forward_plain_names) != Some(YesNo::No),
             hosts,
+            texts: dns.map(texts).unwrap_or_default(),
+            services: dns.map(|dns| services(dns, domain, faults)).unwrap_or_default(),
             upstreams: Vec::new(),
         })
     }
@@ -228,10 +233,10 @@ fn mode(forward: Option<&Forward>) -> Mode {
             })
         }
         ForwardMode::Route => Mode::Route,
+        ForwardMode::Open => Mode::Open,
         ForwardMode::Bridge => Mode::Bridge,
         // The others are refused before; `none` is libvirt's word for isolated.
         ForwardMode::None
-        | ForwardMode::Open
         | ForwardMode::Private
         | ForwardMode::Vepa
         | ForwardMode::Passthrough
@@ -244,8 +249,7 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
     let what = || -> Option<String> {
         let mode = network.forward_mode();
         if let Some(
-            mode @ (ForwardMode::Open
-            | ForwardMode::Private
+            mode @ (ForwardMode::Private
             | ForwardMode::Vepa
             | ForwardMode::Passthrough
             | ForwardMode::Hostdev),
@@ -260,9 +264,6 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
         let dns = network.dns.as_deref();
         if dns.is_some_and(|dns| dns.forwarders.iter().any(|forwarder| forwarder.domain.is_some())) {
             return Some("a DNS forwarder for one domain".into());
-        }
-        if dns.is_some_and(|dns| !dns.txts.is_empty() || !dns.srvs.is_empty()) {
-            return Some("DNS of TXT and SRV records".into());
         }
         for ip in &network.ips {
             if ip.tftp.is_some() {
@@ -316,6 +317,36 @@ fn addresses(network: &Network, faults: &mut Faults) -> Vec<IpNet> {
         }
     }
     addresses
+}
+
+fn texts(dns: &Dns) -> Vec<DnsText> {
+    let text = |txt: &lodge_model::network::DnsTxt| DnsText {
+        name: txt.name.trim_end_matches('.').to_ascii_lowercase(),
+        text: txt.value.clone().unwrap_or_default(),
+    };
+    dns.txts.iter().map(text).collect()
+}
+
+/// As dnsmasq has them: the network's domain where none is said, and nobody where no target is.
+fn services(dns: &Dns, domain: Option<&DnsDomain>, faults: &mut Faults) -> Vec<DnsService> {
+    let mut made = Vec::new();
+    for (at, srv) in dns.srvs.iter().enumerate() {
+        let below = srv.domain.as_deref().or(domain.map(|domain| domain.name.as_str()));
+        let below = below.map(|domain| format!(".{domain}")).unwrap_or_default();
+        let target = srv.target.clone().unwrap_or_else(|| ".".to_owned());
+        if target != "." && !valid_name(target.trim_end_matches('.')) {
+            let path = numbered("/network/dns/srv", at, dns.srvs.len()) + "/@target";
+            faults.0.push(Fault::at(path, format!("`{target}` is no host name")));
+        }
+        made.push(DnsService {
+            name: format!("_{}._{}{below}", srv.service, srv.protocol).to_ascii_lowercase(),
+            target: if target.ends_with('.') { target } else { format!("{target}.") },
+            port: srv.port.unwrap_or(1),
+            priority: srv.priority.unwrap_or_default(),
+            weight: srv.weight.unwrap_or_default(),
+        });
+    }
+    made
 }
 
 fn forwarders(network: &Network) -> Vec<IpAddr> {

@@ -43,6 +43,18 @@ pub struct Nic {
     pub mac: MacAddr,
 }
 
+impl Nic {
+    /// The identity of its port of a network: always the same for the same guest's interface.
+    pub fn port(&self, network: NetworkId) -> uuid::Uuid {
+        let (one, other) = (network.0.as_u128(), self.domain.0.as_u128());
+        let mut bytes = (one ^ other.rotate_left(29)).to_be_bytes();
+        for (to, from) in bytes.iter_mut().zip(self.mac.0) {
+            *to ^= from;
+        }
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
 /// An address given to a guest by netd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -81,6 +93,13 @@ pub enum NetworkEvent {
     Started,
     /// It is down.
     Stopped,
+    /// Title, description or metadata changed.
+    MetadataChanged {
+        /// libvirt's number of the sort: 0 description, 1 title, 2 an element.
+        part: i32,
+        /// The element's namespace.
+        uri: Option<String>,
+    },
     /// A guest got, kept or changed its address.
     Lease {
         /// The guest's hardware address.

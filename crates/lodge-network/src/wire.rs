@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lodge_model::MacAddr;
+
+use crate::netd::setup::{DnsRules, Scope};
 use serde::{Deserialize, Serialize};
 
 /// Longest line either side takes, in bytes. A list of leases is sent in pages of [`PAGE`].
@@ -43,6 +45,13 @@ pub enum Request {
     Upstreams {
         /// The servers.
         servers: Vec<SocketAddr>,
+    },
+    /// The document has changed: from now on this is given out and answered. Leases stay.
+    Reconfigure {
+        /// DHCP; there must be one if and only if there was one.
+        scope: Option<Box<Scope>>,
+        /// DNS, likewise.
+        rules: Option<Box<DnsRules>>,
     },
     /// The addresses of a name of this network.
     Resolve {
@@ -158,6 +167,7 @@ mod tests {
             Request::Leases { after: None },
             Request::Names { mac: MacAddr([2, 0, 0, 0, 0, 1]), names: vec!["web1".into()] },
             Request::Upstreams { servers: vec!["10.255.255.53:53".parse().unwrap()] },
+            Request::Reconfigure { scope: Some(Box::new(Scope::example())), rules: None },
         ];
         for request in requests {
             assert_eq!(parse_request(&serde_json::to_vec(&request).unwrap()), Ok(request));

@@ -1,6 +1,6 @@
 //! What a network's definition gains (virNetworkDefParseXML and its users).
 
-use super::{Bridge, Forward, ForwardInterface, ForwardMode, Network, NetworkMac};
+use super::{Bridge, Forward, ForwardInterface, ForwardMode, Network, NetworkMac, PortRange};
 use crate::xml::OnOff;
 use crate::{MacAddr, NetworkId};
 
@@ -19,6 +19,17 @@ impl Network {
             self.mac
                 .get_or_insert_with(|| NetworkMac { address: MacAddr::random(), ..NetworkMac::default() });
         }
+    }
+
+    /// The document of the network once it runs: what libvirt chooses at a start is in it.
+    #[must_use]
+    pub fn as_it_runs(mut self) -> Self {
+        if let Some(forward) = self.forward.as_deref_mut().filter(|forward| forward.mode == ForwardMode::Nat)
+        {
+            let nat = forward.nat.get_or_insert_default();
+            nat.port.get_or_insert(PortRange { start: 1024, end: 65535, ..PortRange::default() });
+        }
+        self
     }
 
     /// Whether the network's bridge is ours to make; otherwise it is one of the host's, or there is none.

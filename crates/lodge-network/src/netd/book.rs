@@ -15,6 +15,7 @@ use super::dhcp::{Change, Outcome, Server};
 use super::dns::Holders;
 use super::journal::{Entry, Journal};
 use super::names::{Found, Names};
+use super::setup::{DnsRules, Scope};
 use super::table::{Holding, NEVER, State};
 use crate::wire::{Event, PAGE, WireLease};
 
@@ -127,6 +128,24 @@ impl Book {
         known.names.vouch(mac, &names);
         known.journal.note(&Entry::Names { mac, names });
         known.journal.write().map(drop)
+    }
+
+    /// Whether addresses are given out at all.
+    pub fn serves_dhcp(&self) -> bool {
+        self.state.borrow().server.is_some()
+    }
+
+    /// From now on gives out `scope` and knows the names of `rules`. What guests have, and their names, is taken over
+    /// as it would be from the journal: where the new configuration has no place for a lease, it is forgotten.
+    pub fn reconfigure(&self, scope: Option<Scope>, rules: &DnsRules, now: u64) {
+        let known = &mut *self.state.borrow_mut();
+        let entries = known.entries();
+        let hosts = scope.as_ref().map(|scope| scope.hosts.clone()).unwrap_or_default();
+        known.server = scope.map(Server::new);
+        known.names = Names::new(rules.domain.as_deref(), &rules.hosts, &hosts);
+        for entry in entries {
+            known.replay(entry, now);
+        }
     }
 
     /// Guests the host has given names to.

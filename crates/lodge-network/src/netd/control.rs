@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 
 use super::book::Book;
 use super::dns::serve::Dns;
+use super::setup::{DnsRules, Scope};
 use crate::wire::{Event, LINE_MAX_BYTES, Reply, Request, Status, parse_request};
 
 /// Most connections at a time.
@@ -99,10 +100,29 @@ fn answer(request: Request, book: &Book, dns: Option<&Dns>) -> std::io::Result<R
             }
             Reply::Done
         }
+        Request::Reconfigure { scope, rules } => reconfigure(scope, rules, book, dns),
         Request::Resolve { name } => Reply::Addresses { ips: book.resolve(&name) },
         // Handled where the connection is.
         Request::Events => Reply::Done,
     })
+}
+
+/// Takes over another configuration. The sockets are what they were opened for, so what is served must stay.
+fn reconfigure(
+    scope: Option<Box<Scope>>,
+    rules: Option<Box<DnsRules>>,
+    book: &Book,
+    dns: Option<&Dns>,
+) -> Reply {
+    if scope.is_some() != book.serves_dhcp() || rules.is_some() != dns.is_some() {
+        return Reply::Refused { why: "other services than before need other sockets".into() };
+    }
+    let rules = rules.map(|rules| *rules).unwrap_or_default();
+    book.reconfigure(scope.map(|scope| *scope), &rules, super::serve::now_s());
+    if let Some(dns) = dns {
+        dns.set_rules(rules);
+    }
+    Reply::Done
 }
 
 async fn tell(

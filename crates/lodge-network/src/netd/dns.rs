@@ -13,7 +13,7 @@ pub(super) mod serve;
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::PTR;
+use hickory_proto::rr::rdata::{PTR, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use ipnet::IpNet;
 use lodge_model::MacAddr;
@@ -79,12 +79,18 @@ pub fn decide(
     if let Some(ip) = reverse_address(&name) {
         return reverse(query, name, ip, rules, names, holders);
     }
+    if let Some(answer) = records(&query, &name, &text, kind, rules) {
+        return Decision::Answer(answer);
+    }
     if let Some(found) = names.find(&text, |mac| holders.address_of(mac)) {
         let ips = match found {
             Found::Addresses(ips) => ips,
             Found::Guest(_) => Vec::new(),
         };
         return Decision::Answer(addresses(&query, &name, kind, &ips));
+    }
+    if has_records(&text, rules) {
+        return Decision::Answer(refusal(&query, ResponseCode::NoError));
     }
     if ours_alone(&text, client, rules, names) {
         let is_domain = names.domain() == Some(text.as_str());
@@ -150,6 +156,46 @@ fn addresses(query: &Message, name: &Name, kind: RecordType, ips: &[IpAddr]) -> 
         answer.add_answer(Record::from_rdata(name.clone(), TTL_S, data));
     }
     Box::new(answer)
+}
+
+/// Whether the document gives a name a text or a service.
+fn has_records(name: &str, rules: &DnsRules) -> bool {
+    rules.texts.iter().any(|text| text.name == name)
+        || rules.services.iter().any(|service| service.name == name)
+}
+
+/// The document's texts and services of a name, where these are asked for.
+fn records(
+    query: &Message,
+    name: &Name,
+    plain: &str,
+    kind: RecordType,
+    rules: &DnsRules,
+) -> Option<Box<Message>> {
+    /// Longest piece of a text record (RFC 1035, 3.3).
+    const PIECE_BYTES: usize = 255;
+    let mut found = Vec::new();
+    if matches!(kind, RecordType::TXT | RecordType::ANY) {
+        for text in rules.texts.iter().filter(|text| text.name == plain) {
+            let pieces = text.text.as_bytes().chunks(PIECE_BYTES);
+            let pieces = pieces.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+            found.push(RData::TXT(TXT::new(pieces)));
+        }
+    }
+    if matches!(kind, RecordType::SRV | RecordType::ANY) {
+        for service in rules.services.iter().filter(|service| service.name == plain) {
+            let target = Name::from_ascii(&service.target).ok()?;
+            found.push(RData::SRV(SRV::new(service.priority, service.weight, service.port, target)));
+        }
+    }
+    if found.is_empty() {
+        return None;
+    }
+    let mut answer = blank(query, ResponseCode::NoError);
+    for data in found {
+        answer.add_answer(Record::from_rdata(name.clone(), TTL_S, data));
+    }
+    Some(Box::new(answer))
 }
 
 fn blank(query: &Message, code: ResponseCode) -> Message {

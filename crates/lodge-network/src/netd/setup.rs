@@ -144,8 +144,38 @@ pub struct DnsRules {
     pub forward_plain_names: bool,
     /// Fixed names: `<dns><host>`.
     pub hosts: Vec<DnsHost>,
+    /// Fixed texts: `<dns><txt>`.
+    #[serde(default)]
+    pub texts: Vec<DnsText>,
+    /// Fixed services: `<dns><srv>`.
+    #[serde(default)]
+    pub services: Vec<DnsService>,
     /// Name servers outside, tried in this order.
     pub upstreams: Vec<std::net::SocketAddr>,
+}
+
+/// `<txt>` of `<dns>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsText {
+    /// The record's name, in lower case.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// `<srv>` of `<dns>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsService {
+    /// The record's name, in lower case: `_service._protocol.domain`.
+    pub name: String,
+    /// Who serves it; `.`: nobody does.
+    pub target: String,
+    /// At which port.
+    pub port: u16,
+    /// Lowest first.
+    pub priority: u16,
+    /// Share among equals.
+    pub weight: u16,
 }
 
 /// `<host>` of `<dns>`.

@@ -45,26 +45,30 @@ impl Owner {
         Ok(())
     }
 
-    pub(super) async fn define(&mut self, xml: &str) -> Result<NetworkId, NetworkError> {
+    /// Reads a document and finds out which network it is of. A document without a UUID is of the network of its name
+    /// where `by_name`, else of a new one.
+    pub(super) fn take_in(&self, xml: &str, by_name: bool) -> Result<(NetworkId, Network), NetworkError> {
         let parsed = Network::parse(xml);
         let mut document = parsed.map_err(|faults| NetworkError::Document { faults: faults.to_string() })?;
         let same_name = self.entries.iter().find(|(_, entry)| entry.name == document.name).map(|(id, _)| *id);
-        document.uuid = document.uuid.or(same_name);
+        document.uuid = document.uuid.or(same_name.filter(|_| by_name));
         document.complete();
         let id = *document.uuid.get_or_insert_with(NetworkId::random);
-        if let Some(other) = same_name.filter(|other| *other != id) {
-            return Err(taken(
-                format!("the name `{}`", document.name),
-                &format!("{} ({other})", document.name),
-            ));
+        if let Some(uuid) = same_name.filter(|other| *other != id) {
+            return Err(NetworkError::NameTaken { name: document.name, uuid });
         }
         if let Some(entry) = self.entries.get(&id).filter(|entry| entry.name != document.name) {
-            return Err(taken(format!("the UUID {id}"), &entry.name));
+            return Err(NetworkError::UuidTaken { name: entry.name.clone(), uuid: id });
         }
         if !self.entries.contains_key(&id) && self.entries.len() >= limits::NETWORKS_MAX {
             let what = format!("more than {} networks", limits::NETWORKS_MAX);
             return Err(NetworkError::Unsupported { network: document.name, what });
         }
+        Ok((id, document))
+    }
+
+    pub(super) async fn define(&mut self, xml: &str, by_name: bool) -> Result<NetworkId, NetworkError> {
+        let (id, mut document) = self.take_in(xml, by_name)?;
         let plan = Plan::of(&document)?;
         if plan.own_bridge() {
             self.settle_bridge(id, &mut document, &plan).await?;
@@ -83,7 +87,7 @@ impl Owner {
     }
 
     /// Gives the document a bridge name if it has none, and sees that no other network has it.
-    async fn settle_bridge(
+    pub(super) async fn settle_bridge(
         &self,
         id: NetworkId,
         document: &mut Network,
@@ -111,7 +115,7 @@ impl Owner {
         Ok(())
     }
 
-    async fn put(&self, document: &Network) -> Result<(), NetworkError> {
+    pub(super) async fn put(&self, document: &Network) -> Result<(), NetworkError> {
         let (name, xml) = (document.name.clone(), document.to_xml(&WriteOptions::STORED));
         self.stored(&name, move |definitions, name| definitions.put(name, &xml).map(|_| ())).await
     }
@@ -130,8 +134,7 @@ impl Owner {
         let entry = self.entry(id)?;
         let name = entry.name.clone();
         if entry.defined.is_none() {
-            let what = "undefining a network that was never defined".into();
-            return Err(NetworkError::Unsupported { network: name, what });
+            return Err(NetworkError::State("can't undefine transient network"));
         }
         self.stored(&name, |definitions, name| definitions.remove(name).map(|_| ())).await?;
         let places = Places::of(&self.config, id, &name);
@@ -150,8 +153,7 @@ impl Owner {
         let entry = self.entry(id)?;
         let name = entry.name.clone();
         if entry.defined.is_none() {
-            let what = "autostart of a network without a definition".into();
-            return Err(NetworkError::Unsupported { network: name, what });
+            return Err(NetworkError::State("cannot set autostart for transient network"));
         }
         self.stored(&name, move |definitions, name| definitions.set_autostart(name, enabled)).await?;
         if let Some(entry) = self.entries.get_mut(&id) {

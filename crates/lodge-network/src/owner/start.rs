@@ -26,7 +26,7 @@ impl Owner {
         let entry = self.entry(id)?;
         let document =
             entry.document().cloned().ok_or_else(|| NetworkError::NotFound { name: id.to_string() })?;
-        self.bring_up(id, document).await
+        self.bring_up(id, document.as_it_runs()).await
     }
 
     /// Makes a network that is down by this document.
@@ -146,7 +146,7 @@ impl Owner {
             .map_err(file("write", &places.live))?;
         let mut notes = crate::plan::without_effect(&document);
         let ifindex = self.make_bridge(plan).await?;
-        if matches!(plan.mode, Mode::Nat(_) | Mode::Route) {
+        if matches!(plan.mode, Mode::Nat(_) | Mode::Route | Mode::Open) {
             notes.extend(switch_forwarding_on(plan)?);
         }
         let upstreams = self.upstreams(plan);

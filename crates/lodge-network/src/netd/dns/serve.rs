@@ -60,6 +60,12 @@ impl Dns {
         }
     }
 
+    /// From now on answers by these rules.
+    pub fn set_rules(&self, rules: DnsRules) {
+        *self.rules.borrow_mut() = rules;
+        self.cache.borrow_mut().clear();
+    }
+
     /// How many answers are remembered.
     pub fn cached(&self) -> usize {
         self.cache.borrow().len()

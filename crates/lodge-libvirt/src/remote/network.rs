@@ -1,0 +1,85 @@
+//! Networks: finding, defining, starting, changing, their leases and ports.
+
+mod change;
+mod find;
+mod life;
+mod port;
+
+pub(crate) use change::{get_metadata, set_metadata, update};
+pub(crate) use find::{
+    bridge_name, get_autostart, is_active, is_persistent, leases, list, list_all, list_defined,
+    lookup_by_name, lookup_by_uuid, num_of, num_of_defined, xml_desc,
+};
+pub(crate) use life::{
+    create, create_xml, create_xml_flags, define_xml, define_xml_flags, destroy, set_autostart, undefine,
+};
+pub(crate) use port::{
+    create_port, delete_port, get_port_parameters, list_all_ports, lookup_port, port_xml_desc,
+    set_port_parameters,
+};
+
+use std::sync::Arc;
+
+use lodge_engine::{NetworkError, NetworkView};
+use lodge_model::NetworkId;
+use lodge_model::network::BadUpdate;
+use lodge_wire::{Text, remote};
+use uuid::Uuid;
+
+use crate::call::Call;
+use crate::fault::{Code, Fault, Origin, whole};
+
+/// A network's handle on the wire.
+fn wire(view: &NetworkView) -> remote::Network {
+    remote::Network { name: view.name.as_str().into(), uuid: *view.id.0.as_bytes() }
+}
+
+/// The network that a handle means: by its UUID; the name is for the error's text.
+fn find(call: &Call, net: &remote::Network) -> Result<Arc<NetworkView>, Fault> {
+    let id = NetworkId(Uuid::from_bytes(net.uuid));
+    by_id(call, id).ok_or_else(|| no_network(format!("no network with matching uuid '{id}' ({})", net.name)))
+}
+
+fn by_id(call: &Call, id: NetworkId) -> Option<Arc<NetworkView>> {
+    call.engine().networks_to_see(&call.caller()).list().into_iter().find(|view| view.id == id)
+}
+
+fn no_network(text: String) -> Fault {
+    Fault::new(Code::NoNetwork, Origin::Network, text)
+}
+
+/// A document, which must be text.
+fn document(xml: &Text) -> Result<&str, Fault> {
+    xml.to_str().map_err(|_| Fault::new(Code::XmlError, Origin::Network, "the document is no UTF-8"))
+}
+
+/// The networks' errors in libvirt's numbers.
+fn fault(error: &NetworkError) -> Fault {
+    let code = match error {
+        NetworkError::NotFound { .. } => Code::NoNetwork,
+        NetworkError::NameTaken { .. } | NetworkError::UuidTaken { .. } => Code::OperationFailed,
+        NetworkError::Document { .. } => Code::XmlError,
+        NetworkError::Unsupported { .. } => Code::ConfigUnsupported,
+        NetworkError::Running { .. }
+        | NetworkError::State(_)
+        | NetworkError::Inactive { .. }
+        | NetworkError::Active { .. } => Code::OperationInvalid,
+        NetworkError::Update(BadUpdate::Unsupported(_)) => Code::OperationUnsupported,
+        NetworkError::Update(BadUpdate::Mismatch(_)) => Code::OperationInvalid,
+        NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
+        NetworkError::NoMetadata(_) => Code::NoNetworkMetadata,
+        NetworkError::BadMetadata(_) => Code::InvalidArg,
+        NetworkError::Update(BadUpdate::Range(_))
+        | NetworkError::Taken { .. }
+        | NetworkError::Conflict { .. }
+        | NetworkError::NotPermitted { .. }
+        | NetworkError::Link { .. }
+        | NetworkError::Firewall { .. }
+        | NetworkError::Netd { .. }
+        | NetworkError::Silent { .. }
+        | NetworkError::File { .. }
+        | NetworkError::Store { .. }
+        | NetworkError::Closed => Code::InternalError,
+    };
+    Fault::new(code, Origin::Network, whole(error))
+}
