@@ -54,6 +54,11 @@ impl EngineError {
         }
     }
 
+    /// The error of a resource, where it is one of this sort: a front has finer words for it than for its kind.
+    pub fn resource<T: Error + 'static>(&self) -> Option<&T> {
+        self.source.downcast_ref()
+    }
+
     /// The error below, without the engine's own layer.
     pub(crate) fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
         // The message is the source's own; only what lies below it is new to a reader.
@@ -135,6 +140,8 @@ from_resources!(
     lodge_qemu::agent::AgentError,
     lodge_storage::StorageError,
     lodge_store::DbError,
+    crate::nwfilter::FilterError,
+    crate::secret::SecretError,
     lodge_store::RootError,
     lodge_store::StoreError,
 );

@@ -30,9 +30,12 @@ mod instance;
 mod job;
 mod look;
 mod network;
+mod nodedev;
+mod nwfilter;
 mod open;
 mod ports;
 mod readiness;
+mod secret;
 mod seed;
 mod view;
 mod wait;
@@ -58,6 +61,8 @@ pub use lodge_network::{
     NetworkHappening, NetworkView, Networks, Nic,
 };
 pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
+pub use nwfilter::{Filter, FilterError, Filters};
 pub use open::{Config, Engine};
+pub use secret::{SecretError, SecretEvent, SecretHappening, Secrets};
 
 pub use lodge_host::{self as host_facts, Host, HostError};

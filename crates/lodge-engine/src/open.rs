@@ -57,6 +57,8 @@ pub struct State {
     pub(crate) agent_waits: crate::guest::Waits,
     pub(crate) taints: crate::guest::Taints,
     pub(crate) host: Arc<lodge_host::Host>,
+    pub(crate) secrets: Arc<crate::secret::Secrets>,
+    pub(crate) filters: Arc<crate::nwfilter::Filters>,
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
@@ -110,6 +112,9 @@ impl Engine {
         known.set(domains.clone());
         let followers = Followers::new(accelerator.speed);
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
+        let secrets = Arc::new(crate::secret::Secrets::open(store.root().secrets()));
+        let filters = store.root().domains().with_file_name("nwfilter");
+        let filters = Arc::new(crate::nwfilter::Filters::open(filters));
         let state = State {
             store,
             domains,
@@ -122,6 +127,8 @@ impl Engine {
             agent_waits: crate::guest::Waits::default(),
             taints: crate::guest::Taints::default(),
             host,
+            secrets,
+            filters,
             accelerator,
             capabilities,
             started: SystemTime::now(),

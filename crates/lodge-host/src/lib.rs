@@ -15,6 +15,7 @@
 
 mod capabilities;
 pub mod cpu;
+pub mod devices;
 mod domain_capabilities;
 mod facts;
 mod firmware;

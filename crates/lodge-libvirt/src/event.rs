@@ -9,6 +9,7 @@
 
 pub(crate) mod domain;
 pub(crate) mod network;
+pub(crate) mod secret;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -127,6 +128,7 @@ impl Hub {
     pub fn listen(self: &Arc<Self>, engine: &Engine, tasks: &TaskTracker, closing: &CancellationToken) {
         self.hear(engine, engine.domain_events(), domain::messages, tasks, closing);
         self.hear(engine, engine.network_events(), network::messages, tasks, closing);
+        self.hear(engine, engine.secret_events(), secret::messages, tasks, closing);
     }
 
     /// Tells everything that `source` brings, in order, as `messages` makes it.

@@ -7,8 +7,12 @@ mod auth;
 mod connect;
 pub(crate) mod domain;
 mod event;
+mod interface;
 mod network;
 mod node;
+mod nodedev;
+mod nwfilter;
+pub(crate) mod secret;
 
 pub(crate) use domain::job::params as job_params;
 
@@ -93,6 +97,77 @@ procedures! {
     NetworkCreateXmlFlags => network::create_xml_flags, "compat: net-create";
     NetworkSetMetadata => network::set_metadata, "compat: net-desc";
     NetworkGetMetadata => network::get_metadata, "compat: net-desc";
+
+    // Secrets.
+    ConnectNumOfSecrets => secret::num_of, "compat: python-secrets";
+    ConnectListSecrets => secret::list, "compat: python-secrets";
+    SecretLookupByUuid => secret::lookup_by_uuid, "compat: secret-dumpxml";
+    SecretDefineXml => secret::define_xml, "compat: secret-define";
+    SecretGetXmlDesc => secret::xml_desc, "compat: secret-dumpxml";
+    SecretSetValue => secret::set_value, "compat: secret-set-value";
+    SecretGetValue => secret::get_value, "compat: secret-get-value";
+    SecretUndefine => secret::undefine, "compat: secret-undefine";
+    SecretLookupByUsage => secret::lookup_by_usage, "compat: python-secrets";
+    ConnectListAllSecrets => secret::list_all, "compat: secret-list";
+
+    // Network filters.
+    NwfilterLookupByName => nwfilter::lookup_by_name, "compat: nwfilter-dumpxml";
+    NwfilterLookupByUuid => nwfilter::lookup_by_uuid, "compat: nwfilter-dumpxml";
+    NwfilterGetXmlDesc => nwfilter::xml_desc, "compat: nwfilter-dumpxml";
+    ConnectNumOfNwfilters => nwfilter::num_of, "compat: python-nwfilters";
+    ConnectListNwfilters => nwfilter::list, "compat: python-nwfilters";
+    NwfilterDefineXml => nwfilter::define_xml, "compat: nwfilter-define";
+    NwfilterUndefine => nwfilter::undefine, "compat: nwfilter-undefine";
+    ConnectListAllNwfilters => nwfilter::list_all, "compat: nwfilter-list";
+    NwfilterBindingLookupByPortDev => nwfilter::lookup_binding, "compat: nwfilter-binding-dumpxml";
+    NwfilterBindingGetXmlDesc => nwfilter::binding_xml_desc, "compat: nwfilter-binding-dumpxml";
+    NwfilterBindingCreateXml => nwfilter::create_binding, "compat: nwfilter-binding-create";
+    NwfilterBindingDelete => nwfilter::delete_binding, "compat: nwfilter-binding-delete";
+    ConnectListAllNwfilterBindings => nwfilter::list_all_bindings, "compat: nwfilter-binding-list";
+    NwfilterDefineXmlFlags => nwfilter::define_xml_flags, "compat: nwfilter-define";
+
+    // The host's devices.
+    NodeNumOfDevices => nodedev::num_of, "compat: python-nodedevs";
+    NodeListDevices => nodedev::list, "compat: python-nodedevs";
+    NodeDeviceLookupByName => nodedev::lookup_by_name, "compat: nodedev-dumpxml";
+    NodeDeviceGetXmlDesc => nodedev::xml_desc, "compat: nodedev-dumpxml";
+    NodeDeviceGetParent => nodedev::parent, "compat: nodedev-list";
+    NodeDeviceNumOfCaps => nodedev::num_of_caps, "compat: python-nodedevs";
+    NodeDeviceListCaps => nodedev::list_caps, "compat: python-nodedevs";
+    NodeDeviceDettach => nodedev::detach, "compat: nodedev-detach";
+    NodeDeviceReAttach => nodedev::reattach, "compat: nodedev-reattach";
+    NodeDeviceReset => nodedev::reset, "compat: nodedev-reset";
+    NodeDeviceCreateXml => nodedev::create_xml, "compat: nodedev-create";
+    NodeDeviceDestroy => nodedev::destroy, "compat: nodedev-destroy";
+    ConnectListAllNodeDevices => nodedev::list_all, "compat: nodedev-list";
+    NodeDeviceLookupScsiHostByWwn => nodedev::lookup_scsi_host, "compat: nodedev-dumpxml";
+    NodeDeviceDetachFlags => nodedev::detach_flags, "compat: nodedev-detach";
+    NodeDeviceDefineXml => nodedev::define_xml, "compat: nodedev-define";
+    NodeDeviceUndefine => nodedev::undefine, "compat: nodedev-undefine";
+    NodeDeviceCreate => nodedev::create, "compat: nodedev-start";
+    NodeDeviceGetAutostart => nodedev::get_autostart, "compat: nodedev-info";
+    NodeDeviceSetAutostart => nodedev::set_autostart, "compat: nodedev-autostart";
+    NodeDeviceIsPersistent => nodedev::is_persistent, "compat: nodedev-info";
+    NodeDeviceIsActive => nodedev::is_active, "compat: nodedev-info";
+    NodeDeviceUpdate => nodedev::update, "compat: nodedev-update";
+
+    // The host's interfaces: no driver.
+    ConnectNumOfInterfaces => interface::num_of, "compat: iface-list";
+    ConnectListInterfaces => interface::list, "compat: iface-list";
+    InterfaceLookupByName => interface::lookup_by_name, "compat: iface-dumpxml";
+    InterfaceLookupByMacString => interface::lookup_by_mac, "compat: iface-name";
+    InterfaceGetXmlDesc => interface::xml_desc, "compat: iface-dumpxml";
+    InterfaceDefineXml => interface::define_xml, "compat: iface-define";
+    InterfaceUndefine => interface::undefine, "compat: iface-undefine";
+    InterfaceCreate => interface::create, "compat: iface-start";
+    InterfaceDestroy => interface::destroy, "compat: iface-destroy";
+    ConnectNumOfDefinedInterfaces => interface::num_of_defined, "compat: iface-list";
+    ConnectListDefinedInterfaces => interface::list_defined, "compat: iface-list";
+    InterfaceIsActive => interface::is_active, "compat: iface-list";
+    InterfaceChangeBegin => interface::change_begin, "compat: iface-begin";
+    InterfaceChangeCommit => interface::change_commit, "compat: iface-commit";
+    InterfaceChangeRollback => interface::change_rollback, "compat: iface-rollback";
+    ConnectListAllInterfaces => interface::list_all, "compat: iface-list";
 
     // Events.
     ConnectDomainEventCallbackRegisterAny => event::register_domain, "events::lifecycle";

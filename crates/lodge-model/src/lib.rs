@@ -21,6 +21,8 @@ mod mac;
 pub mod markup;
 mod name;
 pub mod network;
+pub mod nwfilter;
+pub mod secret;
 pub mod storage;
 pub mod xml;
 

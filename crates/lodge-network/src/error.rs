@@ -160,19 +160,19 @@ impl NetworkError {
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::NoMetadata(_) => Kind::NotFound,
             Self::Document { .. } => Kind::InvalidInput,
-            Self::Unsupported { .. } => Kind::Unsupported,
+            Self::Unsupported { .. } | Self::Update(BadUpdate::Unsupported(_)) => Kind::Unsupported,
             Self::Taken { .. } | Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
-            Self::State(_) | Self::Running { .. } => Kind::InvalidState,
-            Self::Update(BadUpdate::Unsupported(_)) => Kind::Unsupported,
-            Self::Update(BadUpdate::Mismatch(_)) => Kind::InvalidState,
             Self::Update(BadUpdate::Entry(_) | BadUpdate::Range(_)) | Self::BadMetadata(_) => {
                 Kind::InvalidInput
             }
-            Self::NoMetadata(_) => Kind::NotFound,
             Self::Conflict { .. } => Kind::Conflict,
-            Self::Inactive { .. } | Self::Active { .. } => Kind::InvalidState,
+            Self::Inactive { .. }
+            | Self::Active { .. }
+            | Self::State(_)
+            | Self::Running { .. }
+            | Self::Update(BadUpdate::Mismatch(_)) => Kind::InvalidState,
             Self::NotPermitted { .. } => Kind::Denied,
             Self::Link { .. }
             | Self::Firewall { .. }

@@ -198,7 +198,8 @@ mod tests {
     use super::*;
 
     fn host(model: &str, features: &[&str]) -> CpuDescription {
-        let features: String = features.iter().map(|name| format!("<feature name='{name}'/>")).collect();
+        let features: Vec<String> = features.iter().map(|name| format!("<feature name='{name}'/>")).collect();
+        let features = features.concat();
         let text = format!("<cpu><arch>x86_64</arch><model>{model}</model>{features}</cpu>");
         CpuDescription::parse(&text, CpuKind::Host).expect("a description")
     }

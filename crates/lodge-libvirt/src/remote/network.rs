@@ -58,15 +58,14 @@ fn fault(error: &NetworkError) -> Fault {
     let code = match error {
         NetworkError::NotFound { .. } => Code::NoNetwork,
         NetworkError::NameTaken { .. } | NetworkError::UuidTaken { .. } => Code::OperationFailed,
-        NetworkError::Document { .. } => Code::XmlError,
+        NetworkError::Document { .. } | NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
         NetworkError::Unsupported { .. } => Code::ConfigUnsupported,
         NetworkError::Running { .. }
         | NetworkError::State(_)
         | NetworkError::Inactive { .. }
-        | NetworkError::Active { .. } => Code::OperationInvalid,
+        | NetworkError::Active { .. }
+        | NetworkError::Update(BadUpdate::Mismatch(_)) => Code::OperationInvalid,
         NetworkError::Update(BadUpdate::Unsupported(_)) => Code::OperationUnsupported,
-        NetworkError::Update(BadUpdate::Mismatch(_)) => Code::OperationInvalid,
-        NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
         NetworkError::NoMetadata(_) => Code::NoNetworkMetadata,
         NetworkError::BadMetadata(_) => Code::InvalidArg,
         NetworkError::Update(BadUpdate::Range(_))
@@ -81,5 +80,9 @@ fn fault(error: &NetworkError) -> Fault {
         | NetworkError::Store { .. }
         | NetworkError::Closed => Code::InternalError,
     };
-    Fault::new(code, Origin::Network, whole(error))
+    let text = match error {
+        NetworkError::Inactive { network } => format!("network '{network}' is not active"),
+        other => whole(other),
+    };
+    Fault::new(code, Origin::Network, text)
 }

@@ -52,7 +52,7 @@ macro_rules! texts {
         })*
     };
 }
-texts!(DomainId, NetworkId, PoolId, MacAddr);
+texts!(DomainId, NetworkId, PoolId, MacAddr, uuid::Uuid);
 
 impl Value for IpAddr {
     fn read_value(text: &str) -> Result<Self, String> {

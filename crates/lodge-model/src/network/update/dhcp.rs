@@ -5,7 +5,7 @@ use crate::network::{Dhcp, DhcpHost, DhcpRange, Ip, Network};
 use std::net::IpAddr;
 
 /// The `<ip>` that is meant: the one asked for, else the first with DHCP, else the first of IPv4.
-fn parent<'n>(network: &'n mut Network, wanted: Option<usize>) -> Result<&'n mut Ip, BadUpdate> {
+fn parent(network: &mut Network, wanted: Option<usize>) -> Result<&mut Ip, BadUpdate> {
     let name = network.name.clone();
     let missing = match wanted {
         Some(index) => format!(
