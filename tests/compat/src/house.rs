@@ -157,7 +157,7 @@ struct House {
     _cgroup: Cgroup,
 }
 
-/// A directory of this house in each cgroup v1 hierarchy. On a host with v2 alone there is none, and houses share.
+/// A directory of this house in each cgroup hierarchy. On a host with v2 alone there is none, and houses share.
 struct Cgroup {
     name: String,
     made: Vec<PathBuf>,
@@ -166,8 +166,14 @@ struct Cgroup {
 impl Cgroup {
     fn make() -> Self {
         let name = format!("lodge-house-{}", std::process::id());
-        let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().filter_map(Result::ok);
-        let roots = roots.map(|entry| entry.path()).filter(|path| path.join("tasks").exists());
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        // Each v1 hierarchy, and v2 where it is mounted beside them.
+        let roots = mounts.lines().filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let (at, kind) = (Path::new(words.next()?), words.next()?);
+            let beside = at.parent() == Some(Path::new("/sys/fs/cgroup"));
+            (beside && (kind == "cgroup" || kind == "cgroup2")).then(|| at.to_owned())
+        });
         let mut made = Vec::new();
         for root in roots {
             let at = root.join(&name);

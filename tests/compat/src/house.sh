@@ -5,10 +5,10 @@ set -e
 side=$1 files=$2
 shift 2
 
-# A cgroup of our own in each v1 hierarchy, shown as the root inside, so that houses beside each other never meet.
+# A cgroup of our own in each hierarchy, shown as the root inside, so that houses beside each other never meet.
 if [ "$HOUSE_CGROUP" ]; then
     for root in /sys/fs/cgroup/*; do
-        [ -e "$root/tasks" ] && [ -d "$root/$HOUSE_CGROUP" ] && mount --bind "$root/$HOUSE_CGROUP" "$root"
+        [ -d "$root/$HOUSE_CGROUP" ] && mount --bind "$root/$HOUSE_CGROUP" "$root"
     done
 fi
 
