@@ -14,7 +14,7 @@ pub(crate) fn take_drivers(store: &Store) {
                 "a libvirt daemon runs; what it has is left to it. Stop it and run `lodge adopt`"
             ),
             Err(error) => {
-                tracing::error!(driver = driver.directory(), %error, "libvirt's lock could not be taken")
+                tracing::error!(driver = driver.directory(), %error, "libvirt's lock could not be taken");
             }
         }
     }
