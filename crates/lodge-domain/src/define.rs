@@ -305,6 +305,12 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
     };
     let mut domain = parse(text)?;
     let inactive = live.is_none() || options.migratable;
+    if live.is_some()
+        && options.migratable
+        && let Some(definition) = documents.inactive.as_deref()
+    {
+        forget_chosen_screens(&mut domain, &parse(definition)?);
+    }
     if inactive {
         // The seed is the run's, not the definition's.
         let is_seed = |disk: &Disk| disk.place.alias.as_ref().is_some_and(|alias| alias.name == SEED_ALIAS);
@@ -315,6 +321,16 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
         security_info: options.security_info,
         migratable: options.migratable,
     }))
+}
+
+/// Ports and addresses that the run chose for screens are of this host only.
+fn forget_chosen_screens(domain: &mut Domain, definition: &Domain) {
+    let screens = domain.devices.graphics.iter_mut().zip(&definition.devices.graphics);
+    for (live, defined) in screens.filter(|(live, defined)| live.kind == defined.kind) {
+        (live.port, live.tls_port) = (defined.port, defined.tls_port);
+        live.listen.clone_from(&defined.listen);
+        live.listens.clone_from(&defined.listens);
+    }
 }
 
 /// The live document, or else the definition.

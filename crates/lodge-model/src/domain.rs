@@ -213,6 +213,20 @@ impl Domain {
             |input: &graphics::Input| graphics::Input { place: address::Place::default(), ..input.clone() };
         domain.devices.inputs.retain(|input| plain(input) != implicit);
         domain.devices.audios.retain(|audio| audio.id != 1 || !audio.foreign.is_empty());
+        // The only bus of its sort, as the old board has it by itself.
+        for (kind, model) in
+            [(controller::ControllerKind::Pci, "pci-root"), (controller::ControllerKind::Usb, "piix3-uhci")]
+        {
+            let controllers = &mut domain.devices.controllers;
+            if controllers.iter().filter(|controller| controller.kind == kind).count() == 1 {
+                let implicit = |controller: &controller::Controller| {
+                    controller.kind == kind
+                        && controller.index == Some(0)
+                        && controller.model.as_deref() == Some(model)
+                };
+                controllers.retain(|controller| !implicit(controller));
+            }
+        }
         domain
     }
 

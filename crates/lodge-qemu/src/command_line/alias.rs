@@ -3,6 +3,7 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Address, Alias, DriveAddress, Place};
 use lodge_model::domain::controller::{Controller, ControllerKind};
+use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::{Disk, DiskBus};
 
 /// Gives each device without an alias the one libvirt would give it. Doing it twice changes nothing.
@@ -34,7 +35,8 @@ pub fn assign_aliases(domain: &mut Domain) {
     number(devices.redirdevs.iter_mut().map(|device| &mut device.place), "redir");
     number(devices.hubs.iter_mut().map(|device| &mut device.place), "hub");
     number(devices.watchdogs.iter_mut().map(|device| &mut device.place), "watchdog");
-    number(devices.memballoon.iter_mut().map(|device| &mut device.place), "balloon");
+    let balloons = devices.memballoon.iter_mut().filter(|device| device.model != MemballoonModel::None);
+    number(balloons.map(|device| &mut device.place), "balloon");
     number(devices.rngs.iter_mut().map(|device| &mut device.place), "rng");
     number(devices.panics.iter_mut().map(|device| &mut device.place), "panic");
     number(devices.vsock.iter_mut().map(|device| &mut device.place), "vsock");
