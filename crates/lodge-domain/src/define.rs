@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::disk::Disk;
 use lodge_model::domain::lifecycle::{self, Request};
 use lodge_model::domain::{Domain, DomainKind};
@@ -44,6 +45,10 @@ fn known_kind(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
         && let Err(source) = std::fs::metadata(emulator)
     {
         return Err(DomainError::NoEmulator { path: emulator.to_owned(), source });
+    }
+    let arch = domain.os.kind.arch.as_deref().unwrap_or("x86_64");
+    if !matches!(arch, "x86_64" | "i686") {
+        return Err(DomainError::NoSuchArch { emulator: emulator.to_owned(), arch: arch.to_owned() });
     }
     match domain.kind {
         DomainKind::Kvm | DomainKind::Qemu => Ok(()),
@@ -310,6 +315,7 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
         && let Some(definition) = documents.inactive.as_deref()
     {
         forget_chosen_screens(&mut domain, &parse(definition)?);
+        forget_terminals(&mut domain);
     }
     if inactive {
         // The seed is the run's, not the definition's.
@@ -321,6 +327,16 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
         security_info: options.security_info,
         migratable: options.migratable,
     }))
+}
+
+/// The terminals of this run are of this host only.
+fn forget_terminals(domain: &mut Domain) {
+    let devices = &mut domain.devices;
+    let ports = devices.serials.iter_mut().chain(&mut devices.consoles).chain(&mut devices.parallels);
+    for port in ports.chain(&mut devices.channels).filter(|port| port.kind == CharKind::Pty) {
+        port.tty = None;
+        port.sources.retain(|source| source.path.is_none());
+    }
 }
 
 /// Ports and addresses that the run chose for screens are of this host only.

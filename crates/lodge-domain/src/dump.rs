@@ -78,7 +78,8 @@ pub(crate) fn dump(owner: &mut Owner, file: PathBuf, options: DumpOptions, ticke
         if options.reset && outcome.is_ok() {
             went = monitor.reset().await;
         }
-        if goes_on && holds && went.is_ok() {
+        // QEMU stands still after it gave its memory away, asked or not.
+        if goes_on && (holds || !options.memory_only) && went.is_ok() {
             went = monitor.cont().await;
         }
         let aborted = token.is_cancelled();

@@ -46,6 +46,9 @@ pub enum DomainError {
     /// The document is for another hypervisor.
     #[error("the emulator `{}` does not run guests of type `{kind}`", emulator.display())]
     NoSuchKind { emulator: PathBuf, kind: DomainKind },
+    /// The document is for another processor.
+    #[error("the emulator `{}` does not run guests of architecture `{arch}`", emulator.display())]
+    NoSuchArch { emulator: PathBuf, arch: String },
     /// The document names a QEMU that is not there.
     #[error("there is no emulator `{}`", path.display())]
     NoEmulator { path: PathBuf, source: std::io::Error },
@@ -162,9 +165,10 @@ impl DomainError {
             | Self::CannotRename { .. }
             | Self::NoManagedSave { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
-            Self::NoSuchMachine { .. } | Self::NoSuchKind { .. } | Self::NoEmulator { .. } => {
-                Kind::Unsupported
-            }
+            Self::NoSuchMachine { .. }
+            | Self::NoSuchKind { .. }
+            | Self::NoSuchArch { .. }
+            | Self::NoEmulator { .. } => Kind::Unsupported,
             Self::Port { source, .. } => source.kind,
             Self::Definition(source) => source.kind(),
             Self::Db { source, .. } => source.kind(),
@@ -191,6 +195,7 @@ impl DomainError {
             }
             Self::UuidTaken { .. } => "remove <uuid> from the document to get a new one",
             Self::NoSuchKind { .. } => "use type='kvm' or type='qemu'",
+            Self::NoSuchArch { .. } => "use arch='x86_64'",
             Self::NoEmulator { .. } => "leave <emulator> out, or install that QEMU",
             Self::Document { .. } | Self::Invalid { .. } => "correct the places named and try again",
             Self::BadEdit { .. } => "correct the file, or `lodge define` the domain anew",

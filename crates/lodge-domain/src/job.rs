@@ -1,7 +1,7 @@
 //! Jobs on a guest as others see them: what libvirt calls `domjobinfo`.
 //!
 //! A job that runs is told by the owner's snapshot, its figures by QEMU; the last one that ended well is kept until
-//! somebody reads it or the guest starts anew. Deliberately absent: the jobs themselves (a file per verb).
+//! somebody reads it. Deliberately absent: the jobs themselves (a file per verb).
 
 use std::time::{Duration, SystemTime};
 

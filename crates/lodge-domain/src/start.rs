@@ -317,7 +317,6 @@ impl Owner {
         self.amend_snapshot(|snapshot| {
             snapshot.summary = Arc::new(summary_of(&document));
             snapshot.managed_save = managed_save;
-            snapshot.completed_job = None;
         });
         self.tell_started(&plan, has_agent);
     }

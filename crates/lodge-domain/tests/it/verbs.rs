@@ -116,6 +116,10 @@ async fn a_dump_is_written_and_the_guest_goes_on_or_ends() {
     assert_eq!(&std::fs::read(&file).unwrap()[..12], b"makedumpfile");
     guest.dump(file.clone(), DumpOptions::default(), Ticket::default()).await.unwrap();
     assert_eq!(&std::fs::read(&file).unwrap()[..4], b"QEVM");
+    // Twice: after the first QEMU stands still by itself and must be let run again.
+    let live = DumpOptions { live: true, ..DumpOptions::default() };
+    guest.dump(file.clone(), live, Ticket::default()).await.unwrap();
+    guest.dump(file.clone(), live, Ticket::default()).await.unwrap();
     let nowhere = world.dir.path().join("no/such");
     let error = guest.dump(nowhere, memory, Ticket::default()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", chain(&error));

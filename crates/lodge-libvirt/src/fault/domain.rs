@@ -42,6 +42,13 @@ fn of_domain(error: &DomainError) -> Fault {
             Code::ConfigUnsupported,
             format!("Emulator '{}' does not support virt type '{kind}'", emulator.display()),
         ),
+        DomainError::NoSuchArch { emulator, arch } if ARCHITECTURES.contains(&arch.as_str()) => qemu(
+            Code::ConfigUnsupported,
+            format!("Emulator '{}' does not support arch '{arch}'", emulator.display()),
+        ),
+        DomainError::NoSuchArch { arch, .. } => {
+            domain(Code::ConfigUnsupported, format!("Unknown architecture {arch}"))
+        }
         DomainError::NoEmulator { path, source } => Fault::system(
             Origin::Qemu,
             format!("Cannot check QEMU binary {}: {}", path.display(), strerror(source)),
@@ -148,6 +155,26 @@ fn of_document(faults: &Faults) -> Fault {
     }
 }
 
+/// Names of architectures that libvirt knows and this host does not run.
+const ARCHITECTURES: [&str; 16] = [
+    "aarch64",
+    "alpha",
+    "armv6l",
+    "armv7l",
+    "loongarch64",
+    "m68k",
+    "mips",
+    "mipsel",
+    "mips64",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv32",
+    "riscv64",
+    "s390x",
+    "sparc64",
+];
+
 /// Faults that clients' tests know by libvirt's words.
 fn in_libvirts_words(faults: &[lodge_model::Fault]) -> Option<Fault> {
     let [fault, ..] = faults else { return None };
@@ -155,6 +182,25 @@ fn in_libvirts_words(faults: &[lodge_model::Fault]) -> Option<Fault> {
         let (is, _) = rest.split_once('>')?;
         let text = format!("expecting root element of 'domain', not '{is}'");
         return Some(Fault::new(Code::XmlError, Origin::Xml, text));
+    }
+    let quoted = || fault.message.strip_prefix('`')?.split_once('`').map(|(value, _)| value);
+    match fault.path.as_str() {
+        "/domain" if fault.message.starts_with("attribute `type` is missing") => {
+            return Some(Fault::internal(Origin::Domain, "missing domain type attribute"));
+        }
+        "/domain/@type" => {
+            let text = format!("invalid domain type {}", quoted()?);
+            return Some(Fault::new(Code::ConfigUnsupported, Origin::Domain, text));
+        }
+        "/domain/uuid" if fault.message.ends_with("is no UUID") => {
+            return Some(Fault::internal(Origin::Domain, "malformed uuid element"));
+        }
+        "/domain/memory" | "/domain/currentMemory" if fault.message.contains("is no whole number") => {
+            let element = fault.path.strip_prefix("/domain/")?;
+            let text = format!("Invalid value '{}' for element or attribute './{element}[1]'", quoted()?);
+            return Some(Fault::new(Code::XmlError, Origin::Domain, text));
+        }
+        _ => {}
     }
     if fault.message.contains("element <name> is missing or empty") {
         return Some(Fault::bare(Code::NoName, Origin::Domain, "missing name information"));
