@@ -20,6 +20,7 @@ pub mod options;
 pub mod readiness;
 pub mod route;
 pub mod seed;
+pub mod storage;
 
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
@@ -39,6 +40,10 @@ pub use options::{
 };
 pub use readiness::{Phase, PhaseTime, Readiness, ReadinessFailure};
 pub use seed::{SeedSpec, SeedView};
+pub use storage::{
+    PoolBuild, PoolOptions, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize, VolumeSpan,
+    VolumeView, VolumeWipe,
+};
 
 /// For `skip_serializing_if`: leaves out what is off.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]

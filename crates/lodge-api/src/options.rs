@@ -107,6 +107,9 @@ pub struct UndefineOptions {
     /// Its disks go too.
     #[serde(skip_serializing_if = "is_off")]
     pub remove_all_storage: bool,
+    /// These disks go too: targets or paths, parted by commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
     /// Do nothing; say what would go.
     #[serde(skip_serializing_if = "is_off")]
     pub dry_run: bool,

@@ -30,6 +30,15 @@
 //! | GET, DELETE [`NETWORK`] · GET [`NETWORK_XML`] | → `NetworkView`, nothing · `XmlOptions` → xml |
 //! | POST [`NETWORK_START`] · [`NETWORK_DESTROY`] | → `NetworkView` |
 //! | PUT [`NETWORK_AUTOSTART`] | `Autostart` → `NetworkView` |
+//! | GET, POST [`POOLS`] | → `[PoolView]` · `PoolOptions`, xml → `PoolView` |
+//! | GET, DELETE [`POOL`] · GET [`POOL_XML`] | → `PoolView`, nothing · `XmlOptions` → xml |
+//! | POST, DELETE [`POOL_DIRECTORY`] | `PoolBuild` → `PoolView` · → `PoolView` |
+//! | POST [`POOL_START`] · [`POOL_DESTROY`] · [`POOL_REFRESH`] | `PoolBuild` → `PoolView` |
+//! | PUT [`POOL_AUTOSTART`] | `Autostart` → `PoolView` |
+//! | GET, POST [`VOLUMES`] · GET [`VOLUME_BY_PATH`] | → `[VolumeView]` · `VolumeOptions`, xml → `VolumeView` |
+//! | GET, DELETE [`VOLUME`] · GET [`VOLUME_XML`] | → `VolumeView` · `VolumeRemoval` → nothing · → xml |
+//! | POST [`VOLUME_RESIZE`] · [`VOLUME_WIPE`] | `VolumeResize`, `VolumeWipe` → `VolumeView` |
+//! | GET, PUT [`VOLUME_DATA`] | `VolumeSpan` → bytes · `VolumeSpan`, bytes → nothing |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
 //! | POST [`IMAGES`] | `ImageImport` → 202 `Job` of an `ImageView` |
@@ -107,6 +116,38 @@ pub const NETWORK_DESTROY: &str = "/v1/networks/{net}/destroy";
 pub const NETWORK_AUTOSTART: &str = "/v1/networks/{net}/autostart";
 /// Its DHCP leases.
 pub const NETWORK_LEASES: &str = "/v1/networks/{net}/leases";
+/// All storage pools.
+pub const POOLS: &str = "/v1/pools";
+/// Which types of pools there are.
+pub const POOL_CAPABILITIES: &str = "/v1/pool-capabilities";
+/// One pool.
+pub const POOL: &str = "/v1/pools/{pool}";
+/// A pool's document.
+pub const POOL_XML: &str = "/v1/pools/{pool}/xml";
+/// Makes a pool's directory, or removes it.
+pub const POOL_DIRECTORY: &str = "/v1/pools/{pool}/directory";
+/// Starts a pool.
+pub const POOL_START: &str = "/v1/pools/{pool}/start";
+/// Stops it.
+pub const POOL_DESTROY: &str = "/v1/pools/{pool}/destroy";
+/// Looks at its files anew.
+pub const POOL_REFRESH: &str = "/v1/pools/{pool}/refresh";
+/// Whether it starts with the daemon.
+pub const POOL_AUTOSTART: &str = "/v1/pools/{pool}/autostart";
+/// Its volumes.
+pub const VOLUMES: &str = "/v1/pools/{pool}/volumes";
+/// One volume, by its path.
+pub const VOLUME_BY_PATH: &str = "/v1/volumes";
+/// One volume.
+pub const VOLUME: &str = "/v1/pools/{pool}/volumes/{vol}";
+/// A volume's document.
+pub const VOLUME_XML: &str = "/v1/pools/{pool}/volumes/{vol}/xml";
+/// Gives it another size.
+pub const VOLUME_RESIZE: &str = "/v1/pools/{pool}/volumes/{vol}/resize";
+/// Makes its bytes unreadable.
+pub const VOLUME_WIPE: &str = "/v1/pools/{pool}/volumes/{vol}/wipe";
+/// Its bytes.
+pub const VOLUME_DATA: &str = "/v1/pools/{pool}/volumes/{vol}/data";
 /// All images.
 pub const IMAGES: &str = "/v1/images";
 /// Builds an image.
@@ -139,6 +180,12 @@ pub fn of(template: &str, value: &str) -> String {
     format!("{before}{}{after}", encode(value, TAKEN.contains(&value)))
 }
 
+/// As [`of`], of a template with two names.
+pub fn of_both(template: &str, first: &str, second: &str) -> String {
+    let Some((head, tail)) = template.split_once('}') else { return template.to_owned() };
+    of(&format!("{head}}}"), first) + &of(tail, second)
+}
+
 /// Percent-encodes all but RFC 3986's unreserved characters, or all.
 fn encode(value: &str, all: bool) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -160,7 +207,7 @@ fn encode(value: &str, all: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DOMAIN, DOMAIN_XML, VERSION, of};
+    use super::{DOMAIN, DOMAIN_XML, VERSION, VOLUME_XML, of, of_both};
 
     #[test]
     fn a_name_cannot_leave_its_place_in_the_path() {
@@ -168,5 +215,6 @@ mod tests {
         assert_eq!(of(DOMAIN_XML, "../a b?c#é"), "/v1/domains/..%2Fa%20b%3Fc%23%C3%A9/xml");
         assert_eq!(of(DOMAIN, "build"), "/v1/domains/%62%75%69%6C%64");
         assert_eq!(of(VERSION, "x"), "/v1/version");
+        assert_eq!(of_both(VOLUME_XML, "a/b", "c{d}"), "/v1/pools/a%2Fb/volumes/c%7Bd%7D/xml");
     }
 }

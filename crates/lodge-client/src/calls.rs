@@ -12,23 +12,23 @@ use serde::de::DeserializeOwned;
 use crate::wire::{Call, decode};
 use crate::{Client, ClientError};
 
-type Answer<T> = Result<T, ClientError>;
+pub(crate) type Answer<T> = Result<T, ClientError>;
 
 impl Client {
-    async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Answer<T> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Answer<T> {
         let name = call.name();
         let body = self.wire.call(call).await?;
         decode(&name, &body)
     }
 
-    async fn text(&self, call: Call<'_>) -> Answer<String> {
+    pub(crate) async fn text(&self, call: Call<'_>) -> Answer<String> {
         let name = call.name();
         let body = self.wire.call(call).await?;
         String::from_utf8(body.into())
             .map_err(|_| ClientError::Garbled { call: name, why: "it is not UTF-8".to_owned() })
     }
 
-    async fn nothing(&self, call: Call<'_>) -> Answer<()> {
+    pub(crate) async fn nothing(&self, call: Call<'_>) -> Answer<()> {
         self.wire.call(call).await.map(drop)
     }
 }

@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod events;
 mod jobs;
+mod storage;
 mod wire;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ pub use endpoint::{Endpoint, Places};
 pub use error::ClientError;
 pub use events::Events;
 pub use lodge_api as api;
+pub use storage::Download;
 
 /// How long a daemon may take to say who it is before it is taken for hung.
 const HELLO_DEADLINE: Duration = Duration::from_secs(20);

@@ -78,6 +78,28 @@ impl Wire {
         Err(refusal(&name, status, &body))
     }
 
+    /// One call whose body goes on, on a connection of its own. The body's error ends the call.
+    pub(crate) async fn send_stream<B>(&self, call: Call<'_>, body: B) -> Result<(), ClientError>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let name = call.name();
+        let (parts, _) = call.request()?.into_parts();
+        let unreachable = |error| ClientError::Unreachable { tried: vec![(self.socket.clone(), error)] };
+        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        let (mut sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|source| lost(&name, source))?;
+        tokio::spawn(connection);
+        let response = sender
+            .send_request(Request::from_parts(parts, body))
+            .await
+            .map_err(|source| lost(&name, source))?;
+        let status = response.status();
+        let body = whole(&name, response).await?;
+        if status.is_success() { Ok(()) } else { Err(refusal(&name, status, &body)) }
+    }
+
     /// Sends on an idle connection or a new one. A connection the daemon closed while it was idle never
     /// took the request, so that one goes out again on a new one; a request that was taken is not repeated.
     async fn send(&self, call: Call<'_>) -> Result<(Sender, Response<Incoming>), ClientError> {

@@ -78,7 +78,10 @@ impl Engine {
     }
 
     pub(crate) async fn undefine(&self, handle: &Handle, options: UndefineOptions) -> Result<UndefineReport> {
-        let UndefineOptions { nvram, managed_save, snapshots_metadata, remove_all_storage, dry_run } =
+        if let Some(wanted) = options.storage.clone() {
+            return self.undefine_with(handle, &wanted, options).await;
+        }
+        let UndefineOptions { nvram, managed_save, snapshots_metadata, remove_all_storage, dry_run, .. } =
             options;
         let options = verb::UndefineOptions {
             nvram,

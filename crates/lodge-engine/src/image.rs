@@ -109,7 +109,9 @@ impl Engine {
         let base = self.storage.image(image).await?;
         let size =
             size_bytes.map(Bytes).map(|size| if at_least { size.max(base.virtual_size) } else { size });
+        self.pools.ensure_default().await?;
         let volume = self.storage.clone_linked(image, name, size).await?;
+        self.pools.noticed(&volume.path).await;
         self.feed.publish("volume.cloned", name, serde_json::json!({ "image": image }));
         Ok(ClonedVolume {
             path: volume.path.display().to_string(),
@@ -124,6 +126,7 @@ impl Engine {
         if let Err(error) = self.storage.delete_volume(DomainId::random(), Path::new(path), &[]).await {
             tracing::error!(path, error = &error as &dyn std::error::Error, "volume not deleted");
         }
+        self.pools.noticed(Path::new(path)).await;
     }
 
     /// Removes an image nothing stands on.

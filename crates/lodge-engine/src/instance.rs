@@ -103,6 +103,7 @@ impl Engine {
                     managed_save: true,
                     snapshots_metadata: true,
                     remove_all_storage: true,
+                    storage: None,
                     dry_run: false,
                 };
                 self.undefine(&handle, all).await?;
@@ -181,6 +182,7 @@ impl Engine {
             managed_save: true,
             snapshots_metadata: true,
             remove_all_storage: true,
+            storage: None,
             dry_run: removal.dry_run,
         };
         self.undefine(&handle, options).await

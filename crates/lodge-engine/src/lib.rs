@@ -33,11 +33,15 @@ mod network;
 mod nodedev;
 mod nwfilter;
 mod open;
+mod pool;
 mod ports;
 mod readiness;
 mod secret;
 mod seed;
+mod storage_view;
+mod undefine;
 mod view;
+mod volume;
 mod wait;
 
 pub use caller::Caller;
@@ -61,8 +65,10 @@ pub use lodge_network::{
     NetworkHappening, NetworkView, Networks, Nic,
 };
 pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
+pub use lodge_storage as storage;
 pub use nwfilter::{Filter, FilterError, Filters};
 pub use open::{Config, Engine};
 pub use secret::{SecretError, SecretEvent, SecretHappening, Secrets};
+pub use storage_view::{build_options, pool_view_of};
 
 pub use lodge_host::{self as host_facts, Host, HostError};

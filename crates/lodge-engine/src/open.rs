@@ -13,7 +13,7 @@ use std::{
 use lodge_domain::{Domains, DomainsConfig};
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
 use lodge_qemu::Capabilities;
-use lodge_storage::Storage;
+use lodge_storage::{Pools, Storage};
 use lodge_store::{Root, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,6 +50,8 @@ pub struct State {
     pub(crate) domains: Domains,
     pub(crate) networks: Networks,
     pub(crate) storage: Storage,
+    pub(crate) pools: Pools,
+    pub(crate) known: ports::Known,
     pub(crate) jobs: Jobs,
     pub(crate) feed: Feed,
     pub(crate) followers: Followers,
@@ -91,13 +93,14 @@ impl Engine {
         let capabilities = Arc::new(capabilities(&root).await);
         let accelerator = accelerator::choose(&capabilities, store.db(), config.accelerator_fallback).await;
         let storage = Storage::open(&store).await?;
+        let pools = Pools::open(&store, &storage).await?;
         let networks =
             Networks::open(NetworksConfig { root: root.clone(), netd: netd_program(&config) }).await?;
         if store.drivers().is_ours(lodge_store::Driver::Network) {
             networks.take_over_libvirts().await;
         }
         let known = ports::Known::default();
-        let ports = ports::wire(&store, &storage, &networks, &known);
+        let ports = ports::wire(&store, (&storage, &pools), &networks, &known);
         let domains = Domains::open(
             DomainsConfig {
                 store: store.clone(),
@@ -120,6 +123,8 @@ impl Engine {
             domains,
             networks,
             storage,
+            pools,
+            known,
             jobs,
             feed,
             followers,
@@ -139,6 +144,7 @@ impl Engine {
         engine.undo_cut_instances(&cut).await;
         engine.follow_domains().await;
         engine.tell_of_networks();
+        engine.tell_of_pools();
         Ok(engine)
     }
 
@@ -149,6 +155,9 @@ impl Engine {
 
     /// Starts what is marked for autostart; called once the fronts listen.
     pub async fn autostart(&self) {
+        for (pool, error) in self.pools.autostart().await {
+            tracing::error!(pool, %error, "pool not started");
+        }
         for (network, error) in self.networks.autostart().await {
             tracing::error!(network, %error, "network not started");
         }

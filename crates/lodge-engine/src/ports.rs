@@ -16,15 +16,21 @@ use lodge_model::{
     },
 };
 use lodge_network::{AttachRequest, Networks};
-use lodge_storage::{DiskUse, Storage, StorageError};
+use lodge_storage::{DiskUse, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
 use crate::{error::EngineError, seed};
 
 /// Everything a guest's life needs.
-pub(crate) fn wire(store: &Store, storage: &Storage, networks: &Networks, known: &Known) -> Ports {
+pub(crate) fn wire(
+    store: &Store,
+    (storage, pools): (&Storage, &Pools),
+    networks: &Networks,
+    known: &Known,
+) -> Ports {
+    let disks = Disks { storage: storage.clone(), pools: pools.clone(), known: known.clone() };
     Ports {
-        volumes: Arc::new(Disks { storage: storage.clone(), known: known.clone() }),
+        volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
     }
@@ -196,7 +202,7 @@ impl Known {
     }
 
     /// The disks of all definitions but `domain`'s, each with its domain's name.
-    async fn disks_beside(&self, domain: DomainId) -> Vec<(String, PathBuf)> {
+    pub async fn disks_beside(&self, domain: DomainId) -> Vec<(String, PathBuf)> {
         let Some(domains) = self.domains.get().cloned() else { return Vec::new() };
         let read = move || {
             let others = domains.list().into_iter().filter(|other| other.id != domain);
@@ -214,12 +220,13 @@ impl Known {
 
 struct Disks {
     storage: Storage,
+    pools: Pools,
     known: Known,
 }
 
 impl Disks {
     fn uses(&self, document: &Domain) -> Result<Vec<DiskUse>, PortError> {
-        DiskUse::of(document, self.storage.pool_dir()).map_err(storage_error)
+        DiskUse::of(document, &|pool, volume| self.pools.path_of(pool, volume)).map_err(storage_error)
     }
 }
 
@@ -285,6 +292,8 @@ impl Volumes for Disks {
 
     async fn delete(&self, domain: DomainId, path: &Path) -> Result<(), PortError> {
         let others = self.known.disks_beside(domain).await;
-        self.storage.delete_volume(domain, path, &others).await.map_err(storage_error)
+        self.storage.delete_volume(domain, path, &others).await.map_err(storage_error)?;
+        self.pools.noticed(path).await;
+        Ok(())
     }
 }

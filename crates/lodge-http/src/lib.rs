@@ -23,9 +23,11 @@ mod jobs;
 mod limits;
 mod networks;
 mod openapi;
+mod pools;
 mod refusal;
 mod request;
 mod server;
+mod volumes;
 
 pub use openapi::openapi_json;
 pub use refusal::status_of;

@@ -27,6 +27,7 @@ use crate::request::House;
         (name = "domains", description = "Domains: their documents and their lives"),
         (name = "guests", description = "What happens inside a guest"),
         (name = "networks", description = "Networks: their documents, bridges and leases"),
+        (name = "storage", description = "Storage pools and their volumes"),
         (name = "images", description = "The disks instances are cloned from"),
         (name = "instances", description = "An image, a seed and a domain in one act"),
         (name = "jobs", description = "Acts that last"),
@@ -43,6 +44,8 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::guests::routes())
         .merge(crate::console::routes())
         .merge(crate::networks::routes())
+        .merge(crate::pools::routes())
+        .merge(crate::volumes::routes())
         .merge(crate::images::routes())
         .merge(crate::instances::routes())
         .merge(crate::jobs::routes())

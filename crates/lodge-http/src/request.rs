@@ -102,6 +102,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// The two names in the path.
+pub(crate) struct Names(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((first, second)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| invalid("a name in the path is not UTF-8"))?;
+        if first.len().max(second.len()) > NAME_MAX_BYTES {
+            return Err(invalid(format!("a name in the path is longer than {NAME_MAX_BYTES} bytes")));
+        }
+        Ok(Self(first, second))
+    }
+}
+
 /// The one number in the path.
 pub(crate) struct Number(pub(crate) u64);
 

@@ -80,6 +80,7 @@ pub(crate) fn driver_function(facts: &Facts) -> (String, Origin) {
     let origin = driver(facts);
     match origin {
         Origin::Qemu => (format!("qemu{tail}"), origin),
+        Origin::Storage if tail.starts_with("Connect") => (format!("storage{tail}"), origin),
         Origin::Nwfilter => (tail.replacen("NWFilter", "nwfilter", 1), origin),
         _ => (lower(tail), origin),
     }
@@ -99,6 +100,8 @@ pub(crate) fn part(facts: &Facts) -> Origin {
         ("NETWORK_", Origin::Network),
         ("STORAGE_", Origin::Storage),
         ("CONNECT_FIND_STORAGE_", Origin::Storage),
+        ("CONNECT_LIST_ALL_STORAGE_", Origin::Storage),
+        ("CONNECT_GET_STORAGE_", Origin::Storage),
         ("NODE_DEVICE_", Origin::Nodedev),
         ("NODE_NUM_OF_DEVICES", Origin::Nodedev),
         ("NODE_LIST_DEVICES", Origin::Nodedev),

@@ -9,6 +9,7 @@
 
 pub(crate) mod domain;
 pub(crate) mod network;
+pub(crate) mod pool;
 pub(crate) mod secret;
 
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -129,6 +130,7 @@ impl Hub {
         self.hear(engine, engine.domain_events(), domain::messages, tasks, closing);
         self.hear(engine, engine.network_events(), network::messages, tasks, closing);
         self.hear(engine, engine.secret_events(), secret::messages, tasks, closing);
+        self.hear(engine, engine.pool_events(), pool::messages, tasks, closing);
     }
 
     /// Tells everything that `source` brings, in order, as `messages` makes it.

@@ -12,7 +12,9 @@ mod network;
 mod node;
 mod nodedev;
 mod nwfilter;
+mod pool;
 pub(crate) mod secret;
+mod volume;
 
 pub(crate) use domain::job::params as job_params;
 
@@ -354,4 +356,51 @@ procedures! {
     DomainDetachDeviceFlags => domain::device::detach_device_flags, "compat: hotplug";
     DomainUpdateDeviceFlags => domain::device::update_device_flags, "compat: hotplug";
     DomainDetachDeviceAlias => domain::device::detach_device_alias, "compat: hotplug";
+
+    // Storage pools.
+    ConnectNumOfStoragePools => pool::list::num_of, "compat: storage-old";
+    ConnectListStoragePools => pool::list::list, "compat: storage-old";
+    ConnectNumOfDefinedStoragePools => pool::list::num_of_defined, "compat: storage-old";
+    ConnectListDefinedStoragePools => pool::list::list_defined, "compat: storage-old";
+    ConnectFindStoragePoolSources => pool::find_sources, "compat: storage";
+    StoragePoolCreateXml => pool::create_xml, "compat: storage";
+    StoragePoolDefineXml => pool::define_xml, "compat: storage";
+    StoragePoolCreate => pool::create, "compat: storage";
+    StoragePoolBuild => pool::build, "compat: storage";
+    StoragePoolDestroy => pool::destroy, "compat: storage";
+    StoragePoolDelete => pool::delete, "compat: storage";
+    StoragePoolUndefine => pool::undefine, "compat: storage";
+    StoragePoolRefresh => pool::refresh, "compat: storage";
+    StoragePoolLookupByName => pool::lookup_by_name, "compat: storage";
+    StoragePoolLookupByUuid => pool::lookup_by_uuid, "compat: storage";
+    StoragePoolLookupByVolume => pool::lookup_by_volume, "compat: storage";
+    StoragePoolGetInfo => pool::get_info, "compat: storage";
+    StoragePoolGetXmlDesc => pool::get_xml_desc, "compat: storage";
+    StoragePoolGetAutostart => pool::get_autostart, "compat: storage";
+    StoragePoolSetAutostart => pool::set_autostart, "compat: storage";
+    StoragePoolNumOfVolumes => volume::num_of, "compat: storage-old";
+    StoragePoolListVolumes => volume::list, "compat: storage-old";
+    StoragePoolIsActive => pool::is_active, "compat: storage";
+    StoragePoolIsPersistent => pool::is_persistent, "compat: storage";
+    ConnectListAllStoragePools => pool::list::list_all, "compat: storage";
+    StoragePoolListAllVolumes => volume::list_all, "compat: storage";
+    StoragePoolLookupByTargetPath => pool::lookup_by_target_path, "compat: storage-old";
+    ConnectGetStoragePoolCapabilities => pool::get_capabilities, "compat: storage";
+
+    // Their volumes.
+    StorageVolCreateXml => volume::create_xml, "compat: storage";
+    StorageVolDelete => volume::delete, "compat: storage";
+    StorageVolLookupByName => volume::lookup_by_name, "compat: storage";
+    StorageVolLookupByKey => volume::lookup_by_key, "compat: storage";
+    StorageVolLookupByPath => volume::lookup_by_path, "compat: storage";
+    StorageVolGetInfo => volume::get_info, "compat: storage";
+    StorageVolGetXmlDesc => volume::get_xml_desc, "compat: storage";
+    StorageVolGetPath => volume::get_path, "compat: storage";
+    StorageVolCreateXmlFrom => volume::create_xml_from, "compat: storage";
+    StorageVolWipe => volume::wipe, "compat: storage-old";
+    StorageVolUpload => volume::upload, "compat: storage";
+    StorageVolDownload => volume::download, "compat: storage";
+    StorageVolWipePattern => volume::wipe_pattern, "compat: storage";
+    StorageVolResize => volume::resize, "compat: storage";
+    StorageVolGetInfoFlags => volume::get_info_flags, "compat: storage";
 }

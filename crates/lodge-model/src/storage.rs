@@ -72,18 +72,58 @@ pub struct StorageTarget {
     /// `<timestamps>` of an existing volume.
     #[xml(child)]
     pub timestamps: Option<Timestamps>,
+    /// `<encryption>` of a volume, kept as it is.
+    #[xml(kept = "encryption")]
+    pub encryption: Foreign,
     /// qcow2: `1.1` or `0.10`.
     #[xml(leaf)]
     pub compat: Option<String>,
-    /// qcow2: `<clusterSize unit='B'>65536</clusterSize>`, kept as it is.
-    #[xml(kept = "clusterSize")]
-    pub cluster_size: Foreign,
-    /// qcow2: `<features>`, kept as it is.
-    #[xml(kept = "features")]
-    pub features: Foreign,
+    /// qcow2: `<clusterSize unit='B'>65536</clusterSize>`.
+    #[xml(child = "clusterSize")]
+    pub cluster_size: Option<ClusterSize>,
+    /// qcow2: `<features>`.
+    #[xml(child)]
+    pub features: Option<VolumeFeatures>,
+    /// Btrfs: the file is not copied on write.
+    #[xml(flag)]
+    pub nocow: bool,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
+}
+
+/// `<features>` of a qcow2 volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct VolumeFeatures {
+    /// Reference counts are written late.
+    #[xml(flag)]
+    pub lazy_refcounts: bool,
+    /// Clusters have 32 parts.
+    #[xml(flag)]
+    pub extended_l2: bool,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<clusterSize unit='B'>65536</clusterSize>`; read in any unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClusterSize(pub Bytes);
+
+impl Element for ClusterSize {
+    fn read(node: Node<'_, '_>, tag: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        Amount::read(node, tag, reader).map(|amount| Self(amount.0))
+    }
+
+    fn write_attributes(&self, writer: &mut Writer) {
+        writer.word_attribute("unit", "B");
+    }
+
+    fn write_content(&self, writer: &mut Writer) {
+        writer.text(&self.0.0);
+    }
+
+    fn visit_foreign<'a>(&'a self, _visit: &mut dyn FnMut(&'a ForeignItem)) {}
 }
 
 /// `<timestamps>`: seconds since 1970 with nanoseconds, as `1795186302.593786968`.
@@ -187,6 +227,11 @@ impl Pool {
         crate::xml::parse(text, "pool", ParseOptions::default())
     }
 
+    /// Reads a document in which nothing may be unknown.
+    pub fn parse_strict(text: &str) -> Result<Self, Faults> {
+        crate::xml::parse(text, "pool", ParseOptions { strict: true })
+    }
+
     /// Writes libvirt's text of it.
     pub fn to_xml(&self, options: &WriteOptions) -> String {
         crate::xml::write(self, "pool", *options)
@@ -241,6 +286,11 @@ impl Volume {
     /// Reads a document.
     pub fn parse(text: &str) -> Result<Self, Faults> {
         crate::xml::parse(text, "volume", ParseOptions::default())
+    }
+
+    /// Reads a document in which nothing may be unknown.
+    pub fn parse_strict(text: &str) -> Result<Self, Faults> {
+        crate::xml::parse(text, "volume", ParseOptions { strict: true })
     }
 
     /// Writes libvirt's text of it.

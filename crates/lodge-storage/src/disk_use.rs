@@ -1,6 +1,6 @@
 //! What a domain's document says of its disks' bytes, and nothing else of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lodge_model::domain::{
     Domain,
@@ -12,6 +12,7 @@ use crate::{
     error::StorageError,
     file::Access,
     format::{Format, UnknownFormat},
+    pool::error::PoolError,
 };
 
 /// How a domain uses one disk.
@@ -34,13 +35,13 @@ pub struct DiskUse {
 }
 
 impl DiskUse {
-    /// The disks of a document. `pool_dir` is where the pool named `default` has its volumes.
-    pub fn of(document: &Domain, pool_dir: &Path) -> Result<Vec<Self>, StorageError> {
-        document.devices.disks.iter().map(|disk| Self::of_disk(disk, pool_dir)).collect()
+    /// The disks of a document. `place` says where a pool's volume lies, by both names.
+    pub fn of(document: &Domain, place: &PlaceOf<'_>) -> Result<Vec<Self>, StorageError> {
+        document.devices.disks.iter().map(|disk| Self::of_disk(disk, place)).collect()
     }
 
-    fn of_disk(disk: &Disk, pool_dir: &Path) -> Result<Self, StorageError> {
-        let path = local_path(disk, pool_dir);
+    fn of_disk(disk: &Disk, place: &PlaceOf<'_>) -> Result<Self, StorageError> {
+        let path = local_path(disk, place)?;
         let format = match (&path, disk.format().parse()) {
             (_, Ok(format)) => format,
             // No file of ours: the word is QEMU's matter.
@@ -75,22 +76,30 @@ impl DiskUse {
     }
 }
 
-fn local_path(disk: &Disk, pool_dir: &Path) -> Option<PathBuf> {
+/// Where a pool's volume lies.
+pub type PlaceOf<'a> = dyn Fn(&str, &str) -> Result<PathBuf, PoolError> + 'a;
+
+fn local_path(disk: &Disk, place: &PlaceOf<'_>) -> Result<Option<PathBuf>, StorageError> {
     match disk.kind {
-        SourceKind::File | SourceKind::Block => disk.path().map(PathBuf::from),
-        SourceKind::Volume => volume_path(disk.source.as_deref()?, pool_dir),
+        SourceKind::File | SourceKind::Block => Ok(disk.path().map(PathBuf::from)),
+        SourceKind::Volume => disk.source.as_deref().map_or(Ok(None), |source| volume_path(source, place)),
         SourceKind::Dir
         | SourceKind::Network
         | SourceKind::Nvme
         | SourceKind::VhostUser
-        | SourceKind::VhostVdpa => None,
+        | SourceKind::VhostVdpa => Ok(None),
     }
 }
 
-fn volume_path(source: &DiskSource, pool_dir: &Path) -> Option<PathBuf> {
-    let name = source.volume.as_deref()?;
-    let is_ours = source.pool.as_deref() == Some("default") && !name.contains('/');
-    is_ours.then(|| pool_dir.join(name))
+fn volume_path(source: &DiskSource, place: &PlaceOf<'_>) -> Result<Option<PathBuf>, StorageError> {
+    let (Some(pool), Some(volume)) = (source.pool.as_deref(), source.volume.as_deref()) else {
+        return Ok(None);
+    };
+    match place(pool, volume) {
+        Ok(path) => Ok(Some(path)),
+        Err(_) if source.startup_policy == Some(StartupPolicy::Optional) => Ok(None),
+        Err(error) => Err(StorageError::Volume { source: Box::new(error) }),
+    }
 }
 
 fn backing_files(store: Option<&BackingStore>) -> Vec<PathBuf> {
@@ -104,6 +113,8 @@ fn backing_files(store: Option<&BackingStore>) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn disks(xml: &str) -> Result<Vec<DiskUse>, StorageError> {
@@ -112,7 +123,11 @@ mod tests {
              <devices>{xml}</devices></domain>"
         );
         let document = Domain::parse(&text).unwrap();
-        DiskUse::of(&document, Path::new("/pool"))
+        let place = |pool: &str, volume: &str| match pool {
+            "default" => Ok(PathBuf::from("/pool").join(volume)),
+            _ => Err(PoolError::State(format!("storage pool '{pool}' is not there"))),
+        };
+        DiskUse::of(&document, &place)
     }
 
     #[test]
@@ -133,6 +148,18 @@ mod tests {
         assert_eq!((disks[1].path.as_deref(), disks[1].read_only), (None, true));
         assert_eq!(disks[2].path.as_deref(), Some(Path::new("/pool/v")));
         assert!(disks[2].shareable);
+    }
+
+    #[test]
+    fn a_volume_of_a_pool_that_is_not_there_is_told_unless_it_is_optional() {
+        let disk = |policy: &str| {
+            disks(&format!(
+                "<disk type='volume' device='disk'><source pool='p' volume='v'{policy}/>\
+                   <target dev='vdb' bus='virtio'/></disk>"
+            ))
+        };
+        assert_eq!(disk("").unwrap_err().to_string(), "storage pool 'p' is not there");
+        assert_eq!(disk(" startupPolicy='optional'").unwrap()[0].path, None);
     }
 
     #[test]

@@ -229,6 +229,12 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// A pool's volume that a disk names is not to be had.
+    #[error(transparent)]
+    Volume {
+        /// What the pool said.
+        source: Box<crate::pool::error::PoolError>,
+    },
     /// A worker ended early.
     #[error("a worker of the storage panicked on `{}`", path.display())]
     Panicked {
@@ -265,6 +271,7 @@ impl StorageError {
             Self::Exists { .. } => Kind::Exists,
             Self::Registry { source, .. } => source.kind(),
             Self::Silent { .. } => Kind::Unavailable,
+            Self::Volume { source } => source.kind(),
             Self::Cancelled { .. } => Kind::InvalidState,
             Self::Panicked { .. } => Kind::Internal,
         }
@@ -313,6 +320,7 @@ impl StorageError {
             Self::NoImage { .. } => "see `lodge image list`; `lodge image build NAME` makes one".to_owned(),
             Self::ImageInUse { .. } => "remove the guests that were made of it first".to_owned(),
             Self::Registry { source, .. } => return source.hint(),
+            Self::Volume { source } => return source.hint(),
             Self::Silent { .. } => "see whether its server or device answers (dmesg, df)".to_owned(),
             Self::Open { .. }
             | Self::Chain { .. }
@@ -329,7 +337,7 @@ impl StorageError {
     }
 }
 
-fn kind_of(source: &io::Error) -> Kind {
+pub(crate) fn kind_of(source: &io::Error) -> Kind {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Exhausted,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lodge_model::Bytes;
+use lodge_model::{Bytes, Kind};
 use lodge_store::{
     DbError,
     db::{images::ImageRow, now_ms},
@@ -136,9 +136,9 @@ impl Storage {
 
     /// The volumes of the pool that stand on this file directly.
     pub async fn clones_of(&self, base: &Path) -> Result<Vec<PathBuf>, StorageError> {
-        let (pool, base) = (self.pool_dir().to_owned(), base.to_owned());
-        self.blocking(&pool.clone(), limits::CHANGE, move || {
-            let users = backing_users(&[pool], &HashSet::from([real(&base)]))?;
+        let (pools, base) = (self.pool_dirs(), base.to_owned());
+        self.blocking(&base.clone(), limits::CHANGE, move || {
+            let users = backing_users(&pools, &HashSet::from([real(&base)]))?;
             Ok(users.into_iter().map(|(user, _)| user).collect())
         })
         .await
@@ -227,7 +227,12 @@ pub(crate) fn backing_users(
 ) -> Result<Vec<(PathBuf, PathBuf)>, StorageError> {
     let mut users = Vec::new();
     for dir in dirs {
-        for file in disk_files(dir)? {
+        let files = match disk_files(dir) {
+            // A pool whose directory is not there has no files that stand on anything.
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            files => files?,
+        };
+        for file in files {
             let Ok(Volume { backing: Some(backing), .. }) = look(&file, Format::Qcow2) else { continue };
             let backing = real(&backing);
             if bases.contains(&backing) {

@@ -35,18 +35,33 @@ mod image;
 mod import;
 mod limits;
 mod lock;
+mod pool;
 mod qcow2;
 mod remove;
 mod storage;
 mod temp;
+mod vol;
 mod volume;
 
 pub use chain::Link;
 pub use claim::{ClaimedDisk, ClaimedFile};
-pub use disk_use::DiskUse;
+pub use disk_use::{DiskUse, PlaceOf};
 pub use error::StorageError;
 pub use format::Format;
 pub use image::{Image, ImageSource, NewImage};
+pub use pool::{
+    PoolEvent, PoolHandle, PoolHappening, PoolView, Pools,
+    capabilities::pool_capabilities,
+    error::{PoolError, reason},
+    run::BuildOptions,
+};
 pub use remove::Removal;
 pub use storage::Storage;
+pub use vol::{
+    change::{ResizeOptions, WipeAlgorithm},
+    create::MakeOptions,
+    facts::{BackingFacts, Features, Moment, Owner, PoolVolume, Times, VolumeKind},
+    kind::VolumeFormat,
+    stream::{Download, Piece, Span, Upload},
+};
 pub use volume::Volume;

@@ -19,3 +19,11 @@ pub(crate) const VOLUME_NAME_BYTES: usize = 200;
 pub(crate) const SECTOR_BYTES: u64 = 512;
 /// QEMU's limit: qcow2 with clusters of 64 KiB and an L1 table of 32 MiB.
 pub(crate) const DISK_BYTES: u64 = 1 << 51;
+/// Looking at all files of a directory: 10,000 over a slow network file system.
+pub(crate) const SCAN: Duration = Duration::from_mins(1);
+/// How long an act on a pool waits for the one before it.
+pub(crate) const TURN: Duration = Duration::from_secs(30);
+/// Threads that look at files of one pool at once.
+pub(crate) const LOOKS_AT_ONCE: usize = 8;
+/// Events a slow reader may be behind.
+pub(crate) const EVENTS_KEPT: usize = 1024;

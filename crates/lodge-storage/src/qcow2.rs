@@ -14,6 +14,8 @@ const V2_HEADER_BYTES: usize = 72;
 const V3_HEADER_BYTES: usize = 104;
 const INCOMPATIBLE_CORRUPT: u64 = 1 << 1;
 const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
+const INCOMPATIBLE_EXTENDED_L2: u64 = 1 << 4;
+const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
 
 /// What the header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub(crate) struct Header {
     /// The data is in another file, which the header names.
     pub has_data_file: bool,
     pub is_encrypted: bool,
+    pub has_snapshots: bool,
+    pub has_lazy_refcounts: bool,
+    pub has_extended_l2: bool,
 }
 
 /// The file the image stands on, in the image's own words.
@@ -103,9 +108,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
         return Err(HeaderFault::Size(virtual_bytes));
     }
     let is_encrypted = reader.u32(32)? != 0;
-    let (features, header_bytes) = match version {
-        2 => (0, V2_HEADER_BYTES),
-        _ => (reader.u64(72)?, reader.u32(100)? as usize),
+    let has_snapshots = reader.u32(60)? != 0;
+    let (features, compatible, header_bytes) = match version {
+        2 => (0, 0, V2_HEADER_BYTES),
+        _ => (reader.u64(72)?, reader.u64(80)?, reader.u32(100)? as usize),
     };
     if version == 3 && header_bytes < V3_HEADER_BYTES {
         return Err(HeaderFault::Short);
@@ -125,6 +131,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
         is_corrupt: features & INCOMPATIBLE_CORRUPT != 0,
         has_data_file: features & INCOMPATIBLE_DATA_FILE != 0,
         is_encrypted,
+        has_snapshots,
+        has_lazy_refcounts: compatible & COMPATIBLE_LAZY_REFCOUNTS != 0,
+        has_extended_l2: features & INCOMPATIBLE_EXTENDED_L2 != 0,
     })
 }
 

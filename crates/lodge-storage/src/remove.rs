@@ -38,9 +38,9 @@ impl Storage {
         let images = self.images().await?.into_iter().map(|image| (image.name, real(&image.path))).collect();
         let held: Vec<_> =
             paths.iter().map(|path| self.claims().holder_of_path(path, domain).map(str::to_owned)).collect();
-        let judge = Judge { pool: self.pool_dir().to_owned(), images, others: others.to_owned() };
+        let judge = Judge { pools: self.pool_dirs(), images, others: others.to_owned() };
         let paths = paths.to_owned();
-        self.blocking(self.pool_dir(), limits::CHANGE, move || judge.all(&paths, &held)).await
+        self.blocking(&self.pool_dir(), limits::CHANGE, move || judge.all(&paths, &held)).await
     }
 
     /// Deletes a volume of `domain`. What must stay is an error; a file that is gone is fine.
@@ -69,7 +69,7 @@ impl Storage {
 }
 
 struct Judge {
-    pool: PathBuf,
+    pools: Vec<PathBuf>,
     images: Vec<(String, PathBuf)>,
     others: Vec<(String, PathBuf)>,
 }
@@ -77,7 +77,7 @@ struct Judge {
 impl Judge {
     fn all(&self, paths: &[PathBuf], held: &[Option<String>]) -> Result<Vec<Removal>, StorageError> {
         let bases: HashSet<_> = paths.iter().map(|path| real(path)).collect();
-        let users = backing_users(std::slice::from_ref(&self.pool), &bases)?;
+        let users = backing_users(&self.pools, &bases)?;
         let going: HashSet<_> = bases.iter().cloned().collect();
         let judge = |(path, holder): (&PathBuf, &Option<String>)| {
             // Clones that go in the same act do not hold their base back.
@@ -105,8 +105,8 @@ impl Judge {
             return Some(format!("it is the image `{name}`"));
         }
         // As libvirt: only volumes of a pool go with their domain.
-        if real_path.parent() != Some(&real(&self.pool)) {
-            return Some(format!("it is not in the pool `{}`", self.pool.display()));
+        if !self.pools.iter().any(|pool| real_path.parent() == Some(&real(pool))) {
+            return Some("it is not in a pool".to_owned());
         }
         let other = self.others.iter().find(|(_, theirs)| real(theirs) == real_path);
         other.map(|(name, _)| format!("domain `{name}` has it too"))

@@ -16,9 +16,17 @@ pub struct Storage {
     inner: Arc<Inner>,
 }
 
+/// The directories of pools.
+#[derive(Debug, Clone)]
+struct Places {
+    default: PathBuf,
+    pools: Vec<PathBuf>,
+}
+
 #[derive(Debug)]
 struct Inner {
-    pool: PathBuf,
+    /// Where disks go, and what else is a pool.
+    places: Mutex<Places>,
     images: PathBuf,
     db: Db,
     /// Held for table look-ups only, never over I/O.
@@ -30,13 +38,13 @@ impl Storage {
     pub async fn open(store: &Store) -> Result<Self, StorageError> {
         let root = store.root();
         let inner = Inner {
-            pool: root.default_pool(),
+            places: Mutex::new(Places { default: root.default_pool(), pools: Vec::new() }),
             images: root.images(),
             db: store.db().clone(),
             claims: Mutex::default(),
         };
         let storage = Self { inner: Arc::new(inner) };
-        for dir in [storage.pool_dir().to_owned(), storage.images_dir().to_owned()] {
+        for dir in [storage.pool_dir(), storage.images_dir().to_owned()] {
             storage
                 .blocking(&dir.clone(), limits::LOOK, move || {
                     temp::sweep(&dir).map_err(|source| StorageError::List { path: dir, source })
@@ -48,8 +56,24 @@ impl Storage {
     }
 
     /// The directory of the pool `default`.
-    pub fn pool_dir(&self) -> &Path {
-        &self.inner.pool
+    pub fn pool_dir(&self) -> PathBuf {
+        self.places().default.clone()
+    }
+
+    /// The directories of all pools, the default one first.
+    pub(crate) fn pool_dirs(&self) -> Vec<PathBuf> {
+        let Places { default, pools } = self.places().clone();
+        let others = pools.into_iter().filter(|dir| *dir != default);
+        std::iter::once(default.clone()).chain(others).collect()
+    }
+
+    pub(crate) fn set_places(&self, default: PathBuf, pools: Vec<PathBuf>) {
+        *self.places() = Places { default, pools };
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Replaced whole, so a panic leaves the old or the new.
+        self.inner.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory of the images; `lodge_build` builds into it.
@@ -68,7 +92,9 @@ impl Storage {
 
     /// What images may name as their backing files.
     pub(crate) fn gate(&self) -> Gate {
-        Gate { dirs: vec![self.inner.pool.clone(), self.inner.images.clone()], files: Vec::new() }
+        let mut dirs = self.pool_dirs();
+        dirs.push(self.inner.images.clone());
+        Gate { dirs, files: Vec::new() }
     }
 
     /// Touches files on a blocking thread. After `limit` the caller goes on without an answer; the

@@ -9,6 +9,10 @@ use std::{
 };
 
 use lodge_sys::fs::{TEMP_PREFIX, sync_dir};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -27,7 +31,13 @@ impl TempFile {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("{TEMP_PREFIX}disk.{}.{number}", std::process::id()));
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        hold(&file);
         Ok(Self { path, file, is_kept: false })
+    }
+
+    /// Where it lies until it has its name.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn file(&self) -> &File {
@@ -61,18 +71,46 @@ impl Drop for TempFile {
     }
 }
 
-/// Removes what a crash left in `dir`. Only for directories that are this daemon's alone.
+/// Removes what a crash left in `dir`. What another daemon is at (a pool on a network file system) stays.
 pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
             && entry.file_type()?.is_file()
+            && !is_held(&entry.path())
         {
             tracing::info!(path = %entry.path().display(), "leftover of a crash removed");
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Far beyond any image, and none of the bytes that QEMU locks.
+const LOCK_BYTE: i64 = 1 << 62;
+
+/// Marks the file as somebody's work, for as long as it is open. Where there are no locks there is no mark.
+fn hold(file: &File) {
+    if let Err(error) = fcntl(file, FcntlArg::F_OFD_SETLK(&lock_of(libc::F_WRLCK))) {
+        tracing::debug!(%error, "temporary file not locked");
+    }
+}
+
+fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    let mut lock = lock_of(libc::F_WRLCK);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
+}
+
+fn lock_of(kind: i32) -> libc::flock {
+    let constant = |value: i32| libc::c_short::try_from(value).expect("lock constants are small");
+    libc::flock {
+        l_type: constant(kind),
+        l_whence: constant(libc::SEEK_SET),
+        l_start: LOCK_BYTE,
+        l_len: 1,
+        l_pid: 0,
+    }
 }
 
 #[cfg(test)]
@@ -96,10 +134,13 @@ mod tests {
     #[test]
     fn a_crash_leaves_only_what_the_next_start_removes() {
         let dir = tempfile::tempdir().unwrap();
-        // As if the process had ended here.
-        std::mem::forget(TempFile::create(dir.path()).unwrap());
+        // As if the process had ended here: the file is there, its lock is not.
+        fs::write(dir.path().join(".lodge-tmp.disk.1.1"), "x").unwrap();
+        let at_work = TempFile::create(dir.path()).unwrap();
         fs::write(dir.path().join("web1.qcow2"), "x").unwrap();
         sweep(dir.path()).unwrap();
+        assert!(at_work.path().exists());
+        drop(at_work);
         assert_eq!(names(dir.path()), ["web1.qcow2"]);
     }
 }

@@ -64,7 +64,7 @@ impl Storage {
     /// The volumes of the default pool, by name. What begins as a qcow2 does is shown as one: for
     /// the eye only, a disk is opened as its document says.
     pub async fn volumes(&self) -> Result<Vec<Volume>, StorageError> {
-        let dir = self.pool_dir().to_owned();
+        let dir = self.pool_dir();
         self.blocking(&dir.clone(), limits::LOOK, move || {
             let seen = disk_files(&dir)?
                 .into_iter()

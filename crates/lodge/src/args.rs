@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::{daemon, domain, help, host, instance, manual, network, sasl_user, shell, virsh};
+use crate::{daemon, domain, help, host, instance, manual, network, sasl_user, shell, storage, virsh};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ pub enum Verb {
     Domain(domain::Verb),
     #[command(flatten)]
     Network(network::Verb),
+    #[command(flatten)]
+    Storage(storage::Verb),
     #[command(flatten)]
     Instance(instance::Verb),
     #[command(flatten)]
@@ -138,6 +140,7 @@ impl Verb {
         match self {
             Self::Domain(_) | Self::Shell(_) => true,
             Self::Network(verb) => verb.is_of_virsh(),
+            Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
             Self::Instance(_) | Self::Manual(_) | Self::Service(_) | Self::Doors(_) => false,
         }
@@ -148,6 +151,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
     match verb {
         Verb::Domain(verb) => domain::run(verb, session).await,
         Verb::Network(verb) => network::run(verb, session).await,
+        Verb::Storage(verb) => storage::run(verb, session).await,
         Verb::Instance(verb) => instance::run(verb, session).await,
         Verb::Host(verb) => host::run(verb, session).await,
         Verb::Shell(verb) => shell::run_verb(verb, session),

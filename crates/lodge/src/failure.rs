@@ -55,6 +55,12 @@ impl Failure {
         self
     }
 
+    /// Puts `what` before what was said.
+    #[must_use]
+    pub fn below_what(self, what: impl Into<String>) -> Self {
+        Self { what: Some(what.into()), ..self }
+    }
+
     /// Lengthens the first of two lines: "Failed to save domain 'web1' to /file".
     #[must_use]
     pub fn further(mut self, words: &str) -> Self {

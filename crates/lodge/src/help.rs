@@ -14,7 +14,7 @@ struct Group {
     verbs: &'static [&'static str],
 }
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 10] = [
     Group {
         title: "Instances",
         keyword: "instance",
@@ -78,6 +78,54 @@ const GROUPS: [Group; 8] = [
         ],
     },
     Group {
+        title: "Storage Pool",
+        keyword: "pool",
+        of_virsh: true,
+        verbs: &[
+            "pool-autostart",
+            "pool-build",
+            "pool-capabilities",
+            "pool-create",
+            "pool-create-as",
+            "pool-define",
+            "pool-define-as",
+            "pool-delete",
+            "pool-destroy",
+            "pool-dumpxml",
+            "pool-edit",
+            "pool-info",
+            "pool-list",
+            "pool-name",
+            "pool-refresh",
+            "pool-start",
+            "pool-undefine",
+            "pool-uuid",
+        ],
+    },
+    Group {
+        title: "Storage Volume",
+        keyword: "volume",
+        of_virsh: true,
+        verbs: &[
+            "vol-clone",
+            "vol-create",
+            "vol-create-as",
+            "vol-create-from",
+            "vol-delete",
+            "vol-download",
+            "vol-dumpxml",
+            "vol-info",
+            "vol-key",
+            "vol-list",
+            "vol-name",
+            "vol-path",
+            "vol-pool",
+            "vol-resize",
+            "vol-upload",
+            "vol-wipe",
+        ],
+    },
+    Group {
         title: "Host and Hypervisor",
         keyword: "host",
         of_virsh: true,
@@ -96,6 +144,8 @@ const GROUPS: [Group; 8] = [
         verbs: &[
             "host",
             "network",
+            "pool",
+            "volume",
             "shell",
             "daemon",
             "netd",

@@ -27,6 +27,7 @@ mod sasl_user;
 mod session;
 mod shell;
 mod ssh_helper;
+mod storage;
 mod virsh;
 
 fn main() -> std::process::ExitCode {

@@ -94,7 +94,7 @@ async fn empty_volumes_of_both_formats() {
     // A size that is no whole sector is rounded up, as qemu-img does.
     let raw = world.storage.create_volume("b", Format::Raw, Bytes(1000)).await.unwrap();
     assert_eq!((raw.virtual_size, raw.backing), (Bytes(1024), None));
-    assert_eq!(names(world.storage.pool_dir()), ["a.qcow2", "b.img"]);
+    assert_eq!(names(&world.storage.pool_dir()), ["a.qcow2", "b.img"]);
     let error = world.storage.create_volume("c", Format::Raw, Bytes(0)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidInput);
     let volumes = world.storage.volumes().await.unwrap();

@@ -8,5 +8,7 @@ mod claim;
 mod clone;
 mod crash;
 mod image;
+mod pool;
 mod remove;
+mod volume;
 mod world;

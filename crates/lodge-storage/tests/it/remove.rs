@@ -37,7 +37,6 @@ async fn each_file_that_stays_says_why() {
     let others = [("web3".to_owned(), shared)];
     let judged = storage.judge_removal(domain(1), &paths, &others).await.unwrap();
     let why: Vec<_> = judged.into_iter().map(|removal| removal.keep).collect();
-    let pool = world.storage.pool_dir().display();
     assert_eq!(
         why,
         [
@@ -46,7 +45,7 @@ async fn each_file_that_stays_says_why() {
             Some("domain `web3` has it too".to_owned()),
             Some(format!("`{}` stands on it", over.display())),
             Some("it is the image `base`".to_owned()),
-            Some(format!("it is not in the pool `{pool}`")),
+            Some("it is not in a pool".to_owned()),
             None,
             Some("it is not a plain file".to_owned()),
         ]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lodge_model::{Bytes, DomainId};
-use lodge_storage::{DiskUse, Format, Image, ImageSource, NewImage, Storage};
+use lodge_storage::{DiskUse, Format, Image, ImageSource, NewImage, Pools, Storage};
 use lodge_store::{Root, Store};
 
 pub const GIB: u64 = 1 << 30;
@@ -33,6 +33,11 @@ impl World {
         drop((storage, store));
         let (store, storage) = open(dir.path()).await;
         Self { dir, storage, store }
+    }
+
+    /// The pools of this root.
+    pub async fn pools(&self) -> Pools {
+        Pools::open(&self.store, &self.storage).await.unwrap()
     }
 
     pub fn pool(&self, name: &str) -> PathBuf {
@@ -61,7 +66,7 @@ impl World {
 
     /// What lies in the pool, sorted; hidden files too.
     pub fn pool_names(&self) -> Vec<String> {
-        names(self.storage.pool_dir())
+        names(&self.storage.pool_dir())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `undefine`, and what would go with `--dry-run`.
 
 use clap::Args;
-use lodge_client::api::{ErrorKind, UndefineOptions, UndefineReport};
+use lodge_client::api::{UndefineOptions, UndefineReport};
 
 use crate::failure::{Failure, What, invalid};
 use crate::output::size;
@@ -52,22 +52,13 @@ impl Undefine {
             if let Some(unknown) = asked.split(',').find(|wanted| !names(wanted)) {
                 return Err(invalid(format!("Volume '{unknown}' was not found in domain's definition.")));
             }
-            let all = disks.iter().filter(|disk| disk.source.is_some()).all(|disk| {
-                asked.split(',').any(|wanted| disk.target == wanted || disk.source.as_deref() == Some(wanted))
-            });
-            if !all {
-                return Err(Failure::new(
-                    ErrorKind::Unsupported,
-                    "undefine --storage with some of the disks is not possible yet",
-                )
-                .hint("--remove-all-storage removes them all; without either they all stay"));
-            }
         }
         let options = UndefineOptions {
             nvram: self.nvram,
             managed_save: self.managed_save,
             snapshots_metadata: self.snapshots_metadata,
-            remove_all_storage: self.remove_all_storage || self.storage.is_some(),
+            remove_all_storage: self.remove_all_storage,
+            storage: self.storage,
             dry_run: self.dry_run,
         };
         let report = client.undefine_domain(dom, &options).await.on_domain(dom, "undefine")?;

@@ -1,0 +1,184 @@
+//! A pool's document: read, judged in libvirt's words, and said again.
+
+use lodge_model::{
+    Bytes, Faults,
+    storage::{Amount, Permissions, Pool, PoolKind, StorageTarget},
+    xml::WriteOptions,
+};
+
+use super::error::{PoolError, of_whole};
+use crate::vol::facts::Owner;
+
+/// Reads a document that a caller gave. `strict`: what libvirt's schema does not have is a fault.
+pub(crate) fn read(text: &str, strict: bool) -> Result<Pool, PoolError> {
+    if strict {
+        Pool::parse_strict(text).map_err(|faults| schema(&faults))?;
+    }
+    let mut pool = Pool::parse(text).map_err(|faults| said(&faults))?;
+    judge(&pool)?;
+    pool.complete();
+    let target = pool.target.get_or_insert_default();
+    target.path = target.path.take().map(|path| tidy(&path));
+    if let Some(permissions) = &mut target.permissions {
+        // -1 is libvirt's word for "as it comes", and is not said again.
+        permissions.owner = permissions.owner.filter(|id| *id >= 0);
+        permissions.group = permissions.group.filter(|id| *id >= 0);
+    }
+    target.permissions =
+        target.permissions.take().filter(|permissions| *permissions != Permissions::default());
+    Ok(pool)
+}
+
+fn schema(faults: &Faults) -> PoolError {
+    of_whole(faults, "pool").unwrap_or_else(|| PoolError::Schema(faults.to_string()))
+}
+
+/// What libvirt says of the first fault.
+fn said(faults: &Faults) -> PoolError {
+    if let Some(error) = of_whole(faults, "pool") {
+        return error;
+    }
+    let Some(fault) = faults.0.first() else { return PoolError::Document(String::new()) };
+    let text = match fault.path.as_str() {
+        "/pool/@type" if fault.message.contains("missing") => {
+            "Missing required attribute 'type' in element 'pool'".to_owned()
+        }
+        "/pool/@type" => format!(
+            "Invalid value for attribute 'type' in element 'pool': '{}'.",
+            fault.message.split('`').nth(1).unwrap_or_default()
+        ),
+        "/pool" if fault.message.contains("type") => {
+            "Missing required attribute 'type' in element 'pool'".to_owned()
+        }
+        "/pool/uuid" => "malformed uuid element".to_owned(),
+        "/pool/target/permissions/owner" => "malformed owner element".to_owned(),
+        "/pool/target/permissions/group" => "malformed group element".to_owned(),
+        _ => faults.to_string(),
+    };
+    PoolError::Document(text)
+}
+
+fn judge(pool: &Pool) -> Result<(), PoolError> {
+    let document = |text: &str| Err(PoolError::Document(text.to_owned()));
+    if pool.kind != PoolKind::Dir {
+        return Err(PoolError::NoBackend { kind: pool.kind });
+    }
+    if pool.name.is_empty() {
+        return document("missing pool source name element");
+    }
+    if pool.name.contains('/') {
+        return Err(PoolError::Document(format!("name {} cannot contain '/'", pool.name)));
+    }
+    if lodge_model::check_name(&pool.name).is_err() {
+        return Err(PoolError::Document(format!("name {:?} cannot be a pool's", pool.name)));
+    }
+    let target = pool.target.as_deref();
+    if let Some(mode) = target.and_then(|target| target.permissions.as_ref()?.mode.as_deref())
+        && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o7777)
+    {
+        return document("malformed octal mode");
+    }
+    match pool.path() {
+        None | Some("") => document("missing storage pool target path"),
+        // libvirt takes a relative path and means its own working directory.
+        Some(path) if !path.starts_with('/') => {
+            Err(PoolError::Document(format!("storage pool target path '{path}' is not absolute")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The path with single slashes and none at its end.
+pub(crate) fn tidy(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// libvirt's text of a pool.
+pub(crate) fn write(pool: &Pool) -> String {
+    pool.to_xml(&WriteOptions::default())
+}
+
+/// Sizes of a pool, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Room {
+    pub capacity: u64,
+    pub allocation: u64,
+    pub available: u64,
+}
+
+impl Room {
+    pub fn of(pool: &Pool) -> Self {
+        let bytes = |amount: Option<Amount>| amount.map_or(0, |amount| amount.0.0);
+        Self {
+            capacity: bytes(pool.capacity),
+            allocation: bytes(pool.allocation),
+            available: bytes(pool.available),
+        }
+    }
+
+    pub fn note_in(self, pool: &mut Pool) {
+        pool.capacity = Some(Amount(Bytes(self.capacity)));
+        pool.allocation = Some(Amount(Bytes(self.allocation)));
+        pool.available = Some(Amount(Bytes(self.available)));
+    }
+}
+
+/// Notes whose the directory is.
+pub(crate) fn note_owner(pool: &mut Pool, owner: Owner) {
+    pool.target.get_or_insert_default().permissions = Some(owner.permissions());
+}
+
+/// What the document wants of the directory.
+pub(crate) fn wanted(target: Option<&StorageTarget>) -> (Option<u32>, Option<u32>, Option<u32>) {
+    let permissions = target.and_then(|target| target.permissions.as_ref());
+    let id = |id: Option<i64>| id.and_then(|id| u32::try_from(id).ok());
+    let mode = permissions.and_then(|permissions| permissions.mode.as_deref());
+    (
+        mode.and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+        id(permissions.and_then(|permissions| permissions.owner)),
+        id(permissions.and_then(|permissions| permissions.group)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        read(text, false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_definition_is_completed_as_libvirt_does() {
+        let text = "<pool type='dir'><name>e</name><target><path>/tmp/st//p/e/</path><permissions>\
+                    <mode>0755</mode><owner>-1</owner></permissions></target></pool>";
+        let pool = read(text, false).unwrap();
+        assert_eq!(pool.path(), Some("/tmp/st/p/e"));
+        let written = write(&pool);
+        assert!(written.contains("<permissions>\n      <mode>0755</mode>\n    </permissions>"), "{written}");
+        let plain = read(&text.replace("<mode>0755</mode>", ""), false).unwrap();
+        assert!(!write(&plain).contains("permissions"));
+    }
+
+    #[test]
+    fn faults_are_told_in_libvirts_words() {
+        let pool = |inner: &str| error(&format!("<pool type='dir'>{inner}</pool>"));
+        let target = "<target><path>/x</path></target>";
+        assert_eq!(pool(target), "missing pool source name element");
+        assert_eq!(pool("<name>a</name>"), "missing storage pool target path");
+        assert_eq!(pool(&format!("<name>a/b</name>{target}")), "name a/b cannot contain '/'");
+        assert_eq!(pool(&format!("<name>a</name><uuid>z</uuid>{target}")), "malformed uuid element");
+        let permissions = |inner: &str| {
+            pool(&format!("<name>a</name><target><path>/x</path><permissions>{inner}</permissions></target>"))
+        };
+        assert_eq!(permissions("<mode>9</mode>"), "malformed octal mode");
+        assert_eq!(permissions("<owner>x</owner>"), "malformed owner element");
+        assert_eq!(error("<pool/>"), "Missing required attribute 'type' in element 'pool'");
+        assert_eq!(
+            error("<pool type='bogus'/>"),
+            "Invalid value for attribute 'type' in element 'pool': 'bogus'."
+        );
+        assert_eq!(error("<pool type='netfs'/>"), "missing backend for pool type 2 (netfs)");
+    }
+}

@@ -1,0 +1,226 @@
+//! Copies of volumes, from one format to another if need be.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{SeekFrom, ioctl_ficlone, seek},
+    io::Errno,
+};
+
+use super::{
+    create::{MakeOptions, backing_at, check, image_options, keep, on_thread, refuse_taken, size},
+    facts::{PoolVolume, VolumeKind},
+    kind::VolumeFormat,
+    tool::Run,
+    wanted::Wanted,
+};
+use crate::{
+    chain::open_chain,
+    file::{Access, DiskFile},
+    format::Format,
+    limits,
+    pool::{
+        Pools,
+        error::PoolError,
+        table::{PoolHandle, Slot},
+    },
+};
+
+/// Zeros of this length and place are left out of a sparse copy.
+const GRAIN_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 1 << 20;
+
+impl Pools {
+    /// Makes a volume as a copy of another, which may be another pool's.
+    pub async fn clone_volume(
+        &self,
+        pool: &PoolHandle,
+        xml: &str,
+        from: (&PoolHandle, &str),
+        options: MakeOptions,
+    ) -> Result<Arc<PoolVolume>, PoolError> {
+        self.with(pool.id, Some(&pool.name), Slot::active)??;
+        self.with(from.0.id, Some(&from.0.name), Slot::active)??;
+        let mut wanted = Wanted::read(xml, options.strict, false)?;
+        let making = self.reserve(pool, &wanted.name, || {
+            PoolError::Internal(format!("storage volume name '{}' already in use.", wanted.name))
+        })?;
+        let (_, _busy) = self.hold(from.0, from.1)?;
+        let source = self.look_at(from.0, from.1).await?;
+        refuse_taken(&making.path)?;
+        check(&wanted, options)?;
+        if source.kind == VolumeKind::Dir || wanted.format == VolumeFormat::Dir {
+            return Err(PoolError::Unsupported("directories are not copied as volumes".to_owned()));
+        }
+        // As libvirt: a copy is never smaller.
+        let capacity = wanted.capacity.unwrap_or_default().max(source.capacity);
+        wanted.allocation = Some(wanted.allocation.map_or(capacity, |bytes| bytes.min(capacity)));
+        wanted.capacity = Some(capacity);
+        if wanted.format.is_plain() && source.format.is_plain() {
+            self.copy_plain(pool, &wanted, &source, &making.path, options).await?;
+        } else if options.reflink {
+            let text = "unsupported flags (0x2) in function storageBackendCreateQemuImg";
+            return Err(PoolError::Argument(text.to_owned()));
+        } else {
+            self.convert(pool, &wanted, &source, &making.path, options).await?;
+        }
+        self.note_new(pool, &wanted, making).await
+    }
+
+    async fn copy_plain(
+        &self,
+        pool: &PoolHandle,
+        wanted: &Wanted,
+        source: &PoolVolume,
+        path: &Path,
+        options: MakeOptions,
+    ) -> Result<(), PoolError> {
+        let (temp, wanted) = self.temp_for(pool, path, wanted.clone()).await?;
+        let (source, path) = (source.path.clone(), path.to_owned());
+        on_thread(pool, move || {
+            let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
+            let failed = |error: std::io::Error| {
+                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
+            };
+            if options.reflink {
+                ioctl_ficlone(temp.file(), &from.file).map_err(|error| {
+                    PoolError::system(format!("failed to clone files from '{}'", source.display()), error)
+                })?;
+            }
+            let capacity = wanted.capacity.unwrap_or_default();
+            let allocation = wanted.allocation.unwrap_or(capacity);
+            let is_shared = options.reflink || ioctl_ficlone(temp.file(), &from.file).is_ok();
+            size(temp.file(), &path, capacity, if is_shared { 0 } else { allocation })?;
+            if !is_shared {
+                copy(&from.file, temp.file(), capacity).map_err(failed)?;
+            }
+            keep(temp, &path)
+        })
+        .await
+    }
+
+    async fn convert(
+        &self,
+        pool: &PoolHandle,
+        wanted: &Wanted,
+        source: &PoolVolume,
+        path: &Path,
+        options: MakeOptions,
+    ) -> Result<(), PoolError> {
+        let (files, is_same) = self.files_of(pool, wanted, source, path, options).await?;
+        let (temp, wanted) = self.temp_for(pool, path, wanted.clone()).await?;
+        if is_same {
+            let (source, path) = (source.path.clone(), path.to_owned());
+            return on_thread(pool, move || {
+                let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
+                let failed = |error: std::io::Error| {
+                    PoolError::system(format!("failed reading from file '{}'", source.display()), error)
+                };
+                let length = from.length().map_err(PoolError::Disk)?;
+                if ioctl_ficlone(temp.file(), &from.file).is_err() {
+                    size(temp.file(), &path, length, 0)?;
+                    copy(&from.file, temp.file(), length).map_err(failed)?;
+                }
+                keep(temp, &path)
+            })
+            .await;
+        }
+        let word = |format: VolumeFormat| if format.is_plain() { "raw" } else { format.as_str() };
+        let run = Run::new("qemu-img").args([
+            "convert",
+            "-q",
+            "-f",
+            word(source.format),
+            "-O",
+            word(wanted.format),
+        ]);
+        let without_backing = Wanted { backing: None, ..wanted.clone() };
+        let mut run = image_options(run, &without_backing, options);
+        if let Some((name, format)) = &wanted.backing {
+            run = run.args(["-B", name.as_str(), "-F", word(*format)]);
+        }
+        run = run.args([source.path.as_os_str(), temp.path().as_os_str()]);
+        run = files.iter().fold(run, |run, file| run.reads(file));
+        run.writes(temp.path()).said_as(temp.path(), path).run().await?;
+        let (path, wanted) = (path.to_owned(), wanted.clone());
+        on_thread(pool, move || {
+            if wanted.format.is_plain() {
+                size(temp.file(), &path, wanted.capacity.unwrap_or_default(), 0)?;
+            }
+            keep(temp, &path)
+        })
+        .await
+    }
+
+    /// The files a conversion reads, and whether the copy is the same bytes: a qcow2 that is to be as it is.
+    async fn files_of(
+        &self,
+        pool: &PoolHandle,
+        wanted: &Wanted,
+        source: &PoolVolume,
+        path: &Path,
+        options: MakeOptions,
+    ) -> Result<(Vec<PathBuf>, bool), PoolError> {
+        let (from, gate) = (source.clone(), self.storage().gate());
+        let (wanted, path) = (wanted.clone(), path.to_owned());
+        let look = move || {
+            if from.format != VolumeFormat::Qcow2 {
+                return Ok((vec![from.path], false));
+            }
+            let links =
+                open_chain(&from.path, Format::Qcow2, Access::Read, &gate).map_err(PoolError::Disk)?;
+            let header = links[0].disk.qcow2_header().map_err(PoolError::Disk)?;
+            let files: Vec<_> = links.iter().map(|link| link.disk.path.clone()).collect();
+            let backing = wanted.backing.as_ref().map(|(name, _)| backing_at(&path, name));
+            let features = wanted.features.unwrap_or_default();
+            let is_same = wanted.format == VolumeFormat::Qcow2
+                && !options.prealloc_metadata
+                && !header.has_snapshots
+                && header.version == if wanted.compat.as_deref() == Some("0.10") { 2 } else { 3 }
+                && wanted.cluster_bytes.is_none_or(|bytes| bytes == header.cluster_bytes)
+                && features.lazy_refcounts == header.has_lazy_refcounts
+                && features.extended_l2 == header.has_extended_l2
+                && backing.as_deref() == files.get(1).map(PathBuf::as_path)
+                // A relative name would mean another file from the copy's place.
+                && header.backing.is_none_or(|backing| backing.name.starts_with('/'));
+            Ok((files, is_same))
+        };
+        let (found, ()) = self.blocking(pool, limits::LOOK, (), look).await?;
+        Ok(found)
+    }
+}
+
+/// Copies the data of `from` up to `end` into `to`, where everything is zero yet.
+fn copy(from: &File, to: &File, end: u64) -> std::io::Result<()> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut at = 0;
+    while at < end {
+        let start = match seek(from, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => return Ok(()),
+            // A device knows no holes.
+            Err(Errno::INVAL) => at,
+            start => start?,
+        };
+        let data_end = match seek(from, SeekFrom::Hole(start)) {
+            Err(Errno::INVAL) => end,
+            hole => hole?.min(end),
+        };
+        at = start;
+        while at < data_end {
+            let left = usize::try_from(data_end - at).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
+            from.read_exact_at(&mut block[..left], at)?;
+            for (number, grain) in block[..left].chunks(GRAIN_BYTES).enumerate() {
+                if grain.iter().any(|byte| *byte != 0) {
+                    to.write_all_at(grain, at + (number * GRAIN_BYTES) as u64)?;
+                }
+            }
+            at += left as u64;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Looking at one volume: its sizes and times as they are now.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    facts::{PoolVolume, Stamp},
+    scan::look,
+};
+use crate::{
+    limits,
+    pool::{Pools, error::PoolError, silent, table::PoolHandle},
+};
+
+impl Pools {
+    /// A volume as it is now. One whose file is gone is told so.
+    pub async fn look_at(&self, pool: &PoolHandle, name: &str) -> Result<Arc<PoolVolume>, PoolError> {
+        let known = self.volume(pool, name)?;
+        let permit = self.permit(pool).await?;
+        let seen = Arc::clone(&known);
+        let see = move || {
+            let failed =
+                |source| PoolError::system(format!("cannot open volume '{}'", seen.path.display()), source);
+            look(&seen.path, &seen.name, Some(&seen)).map_err(failed)
+        };
+        let (found, _permit) = self.blocking(pool, limits::LOOK, permit, see).await?;
+        let Some(mut found) = found else {
+            return Err(PoolError::NoVolume { by: "path", value: known.key() });
+        };
+        if !known.is_probed {
+            found = shown_as(found, &known);
+        }
+        if found == *known {
+            return Ok(known);
+        }
+        self.change(
+            pool,
+            |slot| {
+                if slot.volumes.contains_key(name) { slot.put(found) } else { Arc::new(found) }
+            },
+        )
+    }
+
+    /// A place among those who look at files of a pool.
+    pub(crate) async fn permit(&self, pool: &PoolHandle) -> Result<OwnedSemaphorePermit, PoolError> {
+        let looks = self.with(pool.id, Some(&pool.name), |slot| Arc::clone(&slot.looks))?;
+        match tokio::time::timeout(limits::LOOK, looks.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(silent(pool, limits::LOOK)),
+        }
+    }
+}
+
+/// New facts, with what a new volume was asked to be.
+pub(crate) fn shown_as(found: PoolVolume, known: &PoolVolume) -> PoolVolume {
+    let mut backing = found.backing;
+    if let (Some(backing), Some(asked)) = (&mut backing, &known.backing) {
+        backing.path.clone_from(&asked.path);
+    }
+    PoolVolume {
+        format: known.format,
+        compat: known.compat.clone(),
+        cluster_bytes: known.cluster_bytes,
+        features: known.features,
+        backing,
+        is_probed: false,
+        stamp: Stamp { ..found.stamp },
+        ..found
+    }
+}

@@ -1,0 +1,165 @@
+//! `vol-upload vol-download`: a file's bytes into a volume and back.
+
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use lodge_client::Client;
+use lodge_client::api::{ErrorKind, VolumeSpan, VolumeView};
+use rustix::fs::SeekFrom as Place;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::document::size;
+use super::volume::find;
+use crate::failure::{Failure, What, invalid};
+use crate::session::Session;
+
+#[derive(Debug, Args)]
+pub struct Upload {
+    /// vol name, key or path
+    #[arg(value_name = "vol")]
+    vol: String,
+    /// file
+    #[arg(value_name = "file")]
+    file: PathBuf,
+    /// pool name or uuid
+    #[arg(long, value_name = "string")]
+    pool: Option<String>,
+    /// volume offset to upload to
+    #[arg(long, value_name = "number")]
+    offset: Option<String>,
+    /// amount of data to upload
+    #[arg(long, value_name = "number")]
+    length: Option<String>,
+    /// preserve sparseness of volume
+    #[arg(long)]
+    sparse: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Download {
+    /// vol name, key or path
+    #[arg(value_name = "vol")]
+    vol: String,
+    /// file
+    #[arg(value_name = "file")]
+    file: PathBuf,
+    /// pool name or uuid
+    #[arg(long, value_name = "string")]
+    pool: Option<String>,
+    /// volume offset to download from
+    #[arg(long, value_name = "number")]
+    offset: Option<String>,
+    /// amount of data to download
+    #[arg(long, value_name = "number")]
+    length: Option<String>,
+    /// preserve sparseness of volume
+    #[arg(long)]
+    sparse: bool,
+}
+
+fn number(text: Option<&String>, option: &str) -> Result<u64, Failure> {
+    text.map_or(Ok(0), |text| size(text, option))
+}
+
+fn no_file(act: &str, path: &Path, error: std::io::Error) -> Failure {
+    invalid(format!("cannot {act} {}", path.display())).because(error)
+}
+
+impl Upload {
+    pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let span = VolumeSpan {
+            offset: number(self.offset.as_ref(), "offset")?,
+            length: number(self.length.as_ref(), "length")?,
+            hole: 0,
+        };
+        let client = session.client().await?;
+        let view = find(&client, &self.vol, self.pool.as_deref()).await?;
+        let file = File::open(&self.file).map_err(|error| no_file("read", &self.file, error))?;
+        if self.sparse {
+            return self.extents(&client, &view, &span, &file).await;
+        }
+        let from = tokio::fs::File::from_std(file);
+        let sent = client.upload_volume(&view.pool, &view.name, &span, from).await;
+        sent.what(|| format!("cannot upload to volume {}", view.name))
+    }
+
+    /// Data as data and holes as holes.
+    async fn extents(
+        &self,
+        client: &Client,
+        view: &VolumeView,
+        span: &VolumeSpan,
+        file: &File,
+    ) -> Result<(), Failure> {
+        let failed = |error: rustix::io::Errno| no_file("read", &self.file, error.into());
+        let length = rustix::fs::seek(file, Place::End(0)).map_err(failed)?;
+        let mut at = 0;
+        while at < length {
+            let data = match rustix::fs::seek(file, Place::Data(at)) {
+                Err(rustix::io::Errno::NXIO) => length,
+                data => data.map_err(failed)?,
+            };
+            let what = || format!("cannot upload to volume {}", view.name);
+            let place = |at: u64| span.offset.saturating_add(at);
+            if data > at {
+                let hole = VolumeSpan { offset: place(at), length: 0, hole: data - at };
+                client.upload_volume(&view.pool, &view.name, &hole, tokio::io::empty()).await.what(what)?;
+                at = data;
+                continue;
+            }
+            let end = rustix::fs::seek(file, Place::Hole(at)).map_err(failed)?.min(length);
+            let copy = file.try_clone().map_err(|error| no_file("read", &self.file, error))?;
+            let mut part = tokio::fs::File::from_std(copy);
+            let sought = part.seek(SeekFrom::Start(at)).await;
+            sought.map_err(|error| no_file("read", &self.file, error))?;
+            let piece = VolumeSpan { offset: place(at), length: 0, hole: 0 };
+            client.upload_volume(&view.pool, &view.name, &piece, part.take(end - at)).await.what(what)?;
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+impl Download {
+    pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        const GRAIN_BYTES: usize = 64 << 10;
+        let span = VolumeSpan {
+            offset: number(self.offset.as_ref(), "offset")?,
+            length: number(self.length.as_ref(), "length")?,
+            hole: 0,
+        };
+        let client = session.client().await?;
+        let view = find(&client, &self.vol, self.pool.as_deref()).await?;
+        let failed = |error| no_file("write", &self.file, error);
+        let existed = self.file.exists();
+        let mut file = File::create(&self.file).map_err(failed)?;
+        let outcome = async {
+            let what = || format!("cannot download from volume {}", view.name);
+            let mut download = client.download_volume(&view.pool, &view.name, &span).await.what(what)?;
+            let mut length = 0;
+            while let Some(bytes) = download.next().await.what(what)? {
+                length += bytes.len() as u64;
+                for grain in bytes.chunks(GRAIN_BYTES) {
+                    if self.sparse && grain.iter().all(|byte| *byte == 0) {
+                        let over = i64::try_from(grain.len()).unwrap_or_default();
+                        file.seek(SeekFrom::Current(over)).map_err(failed)?;
+                    } else {
+                        file.write_all(grain).map_err(failed)?;
+                    }
+                }
+            }
+            file.set_len(length).map_err(failed)
+        }
+        .await;
+        if outcome.is_err() && !existed {
+            // What is half there is not what was asked for.
+            let _ = std::fs::remove_file(&self.file);
+        }
+        outcome.map_err(|failure: Failure| match failure.kind() {
+            ErrorKind::Internal => failure.hint("see the daemon's log"),
+            _ => failure,
+        })
+    }
+}
