@@ -70,6 +70,9 @@ pub enum NodeError {
     /// A value that cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// There are no pages of this size.
+    #[error("{0}")]
+    NoPages(String),
     /// This host cannot do it.
     #[error("{0}")]
     Unsupported(String),
@@ -90,7 +93,7 @@ impl NodeError {
     pub fn kind(&self) -> lodge_model::Kind {
         match self {
             Self::NoSuch(_) | Self::Invalid(_) => lodge_model::Kind::InvalidInput,
-            Self::Unsupported(_) => lodge_model::Kind::Unsupported,
+            Self::Unsupported(_) | Self::NoPages(_) => lodge_model::Kind::Unsupported,
             Self::File { .. } => lodge_model::Kind::Internal,
         }
     }

@@ -101,9 +101,8 @@ impl Node {
             let free = self.cell_figure(cell, "MemFree").ok_or_else(no_cell)?;
             return Ok(free / u64::from(kib));
         }
-        self.huge(cell, kib, "free_hugepages").ok_or_else(|| {
-            NodeError::Unsupported(format!("page size {kib} KiB is not available on cell {cell}"))
-        })
+        self.huge(cell, kib, "free_hugepages")
+            .ok_or_else(|| NodeError::NoPages(format!("page size {kib} is not available on node {cell}")))
     }
 
     /// Bytes free in each of `count` cells from `first` on.
@@ -129,7 +128,7 @@ impl Node {
         };
         let file = format!("{base}/hugepages-{kib}kB/nr_hugepages");
         let Some(now) = self.number::<u64>(&file) else {
-            return Err(NodeError::Unsupported(format!("page size {kib} KiB is not available")));
+            return Err(NodeError::NoPages(format!("page size {kib} is not available")));
         };
         let wanted = if add { now.saturating_add(count) } else { count };
         let path = self.path(&file);

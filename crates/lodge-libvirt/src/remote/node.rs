@@ -59,6 +59,7 @@ pub(crate) fn node_fault(error: &NodeError) -> Fault {
     let code = match error {
         NodeError::NoSuch(_) | NodeError::Invalid(_) => Code::InvalidArg,
         NodeError::Unsupported(_) => Code::OperationUnsupported,
+        NodeError::NoPages(_) => Code::OperationFailed,
         NodeError::File { .. } => Code::SystemError,
     };
     Fault::new(code, Origin::None, whole(error))

@@ -7,6 +7,8 @@ use lodge_wire::remote::{
     NodeSetMemoryParametersArgs, TypedParam, TypedParamValue,
 };
 
+use lodge_engine::host_facts::node::NodeError;
+
 use super::node_fault;
 use crate::call::Call;
 use crate::fault::{Code, Fault, Origin};
@@ -76,7 +78,11 @@ pub(crate) async fn alloc_pages(call: &Call, args: NodeAllocPagesArgs) -> Result
     let pages: Vec<(u32, u64)> =
         args.page_sizes.iter().copied().zip(args.page_counts.iter().copied()).collect();
     let cells = cells(args.start_cell, args.cell_count);
-    let changed = call.engine().set_huge_pages(&call.caller(), &pages, &cells, args.flags & SET == 0)?;
+    let changed = call.engine().set_huge_pages(&call.caller(), &pages, &cells, args.flags & SET == 0);
+    let changed = changed.map_err(|error| match error.resource::<NodeError>() {
+        Some(own) => node_fault(own),
+        None => error.into(),
+    })?;
     Ok(NodeAllocPagesRet { ret: i32::try_from(changed).unwrap_or(i32::MAX) })
 }
 
@@ -94,26 +100,22 @@ pub(crate) async fn memory_stats(
         _ => &[("total", "MemTotal"), ("free", "MemFree")],
     };
     let count = i32::try_from(figures.len()).unwrap_or_default();
+    let host = call.engine().host_facts(&call.caller());
+    let node = host.node();
+    let last = node.cells().iter().map(|cell| cell.id).max().unwrap_or_default();
+    if u32::try_from(args.cell_num).is_ok_and(|cell| cell > last) {
+        let text = format!("cellNum in virHostMemGetStats must be less than or equal to {last}");
+        return Err(Fault::new(Code::InvalidArg, Origin::None, text));
+    }
     if args.nparams == 0 {
         return Ok(NodeGetMemoryStatsRet { params: Vec::new(), nparams: count });
     }
-    let host = call.engine().host_facts(&call.caller());
-    let node = host.node();
     let told = |name: &str| match u32::try_from(args.cell_num) {
         Ok(cell) => node.cell_figure(cell, name),
         Err(_) => Some(node.meminfo(name)),
     };
     let params = figures.iter().map(|(field, name)| {
-        let value = told(name).ok_or_else(|| {
-            Fault::new(
-                Code::InvalidArg,
-                Origin::None,
-                format!(
-                    "cellNum in virHostMemGetStatsLinux must be less than or equal to {}",
-                    node.cells().len().saturating_sub(1)
-                ),
-            )
-        })?;
+        let value = told(name).unwrap_or_default();
         Ok(NodeGetMemoryStats { field: (*field).into(), value })
     });
     let most = usize::try_from(args.nparams).unwrap_or_default();
