@@ -46,7 +46,7 @@ impl Guest {
         let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
         let id = command.get("id").cloned().unwrap_or_else(|| json!(format!("libvirt-{number}")));
         match answer {
-            Ok(answer) => Ok(format!(r#"{{"return":{},"id":{id}}}"#, answer.get())),
+            Ok(answer) => Ok(format!(r#"{{"return":{},"id":{id}}}"#, compact(answer.get()))),
             Err(MonitorError::Refused { class, description, .. }) => {
                 let (class, description) = (json!(class), json!(description));
                 Ok(format!(r#"{{"id":{id},"error":{{"class":{class},"desc":{description}}}}}"#))
@@ -108,4 +108,33 @@ pub(super) struct Scratch {
 struct Added {
     fdset_id: u32,
     fd: i32,
+}
+
+/// JSON without the blanks between its parts, its order kept.
+fn compact(json: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    let mut keep = |letter: &char| {
+        if inside {
+            match letter {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => inside = false,
+                _ => {}
+            }
+            return true;
+        }
+        inside = *letter == '"';
+        !letter.is_ascii_whitespace()
+    };
+    json.chars().filter(|letter| keep(letter)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compact;
+
+    #[test]
+    fn blanks_go_but_for_those_in_texts() {
+        assert_eq!(compact(r#"{"b": [1, 2], "a": "x \" y: z"}"#), r#"{"b":[1,2],"a":"x \" y: z"}"#);
+    }
 }
