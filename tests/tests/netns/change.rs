@@ -2,7 +2,7 @@
 
 use super::guest::Guest;
 use super::serve::{document, one_guest, started};
-use super::space::in_space;
+use super::space::{in_space, run};
 use lodge_model::Kind;
 use lodge_model::network::{Command, Section, Update};
 use lodge_network::{Affects, MetadataChange, MetadataPart};
@@ -66,6 +66,21 @@ fn what_is_served_changes_without_a_new_netd() {
         assert!(live.contains("<srv service='ldap'") && !defined.contains("<srv"), "{defined}");
         assert!(live.contains("ip='10.9.1.60'") && defined.contains("ip='10.9.1.60'"), "{defined}");
         networks.stop(id).await.unwrap();
+    });
+}
+
+#[test]
+fn an_open_network_has_no_rules_of_ours() {
+    in_space(|space| async move {
+        let networks = space.open().await;
+        let open = document("lab", "lt0", 1).replace("<forward mode='nat'/>", "<forward mode='open'/>");
+        let view = networks.create(&open).await.unwrap();
+        assert_eq!(view.mode, "open");
+        let rules = run("nft", &["list", "ruleset"]);
+        assert!(!rules.contains("lt0"), "{rules}");
+        let guest = Guest::on("lt0", "52:54:00:00:00:0a");
+        assert_eq!(guest.ask(&[]).unwrap().router, "10.9.1.1");
+        networks.stop(view.id).await.unwrap();
     });
 }
 
