@@ -162,10 +162,11 @@ impl Download {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => return Ok(Some(bytes)),
-                    Err(_) => {}
-                },
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
                 Some(Err(source)) => return Err(ClientError::Lost { call: self.name.clone(), source }),
             }
         }
