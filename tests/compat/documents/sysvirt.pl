@@ -32,13 +32,17 @@ my $pool = $c->create_storage_pool("<pool type='dir'><name>p</name><target><path
 my $vol = $pool->create_volume("<volume><name>perl.raw</name><capacity>1048576</capacity></volume>");
 my $st = $c->new_stream();
 $vol->upload($st, 0, 0);
-my $sent = 0;
-$st->send_all(sub { return 0 if $sent >= 1000; $_[1] = 'x' x 1000; $sent += 1000; return 1000; });
+$st->send('x' x 1000, 1000);
 $st->finish();
 $st = $c->new_stream();
 my $got = '';
 $vol->download($st, 0, 1000);
-$st->recv_all(sub { my ($s, $data, $n) = @_; $got .= $data; return $n; });
+while (length $got < 1000) {
+    my $data;
+    my $n = $st->recv($data, 1000 - length $got);
+    last if $n <= 0;
+    $got .= $data;
+}
 $st->finish();
 print $got eq 'x' x 1000 ? "same\n" : "other\n";
 $vol->delete();

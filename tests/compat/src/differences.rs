@@ -53,6 +53,20 @@ pub struct Found {
     pub parts: Vec<(String, String, String)>,
 }
 
+impl Found {
+    /// A first reason, for a person to replace: where the two part.
+    pub fn in_short(&self) -> String {
+        let first = |mark: &str, lines: &str| {
+            let line = lines.lines().find_map(|line| line.trim_start().strip_prefix(mark).map(str::trim));
+            line.filter(|line| !line.is_empty()).unwrap_or("nothing").chars().take(120).collect::<String>()
+        };
+        let part = self.parts.iter().find(|(name, ..)| name != "code").or(self.parts.first());
+        let Some((_, theirs, ours)) = part else { return "to be looked at".to_owned() };
+        let lines = diff(theirs, ours);
+        format!("to be looked at: libvirtd `{}`, lodge `{}`", first("- ", &lines), first("+ ", &lines))
+    }
+}
+
 /// Reads the list.
 pub fn read(path: &Path) -> Result<Vec<Listed>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -319,8 +319,7 @@ impl Compat {
                         && listed.command == found.at.command
                         && listed.nth == found.at.nth
                 });
-                let reason =
-                    before.map_or_else(|| "to be looked at".to_owned(), |listed| listed.reason.clone());
+                let reason = before.map_or_else(|| found.in_short(), |listed| listed.reason.clone());
                 Listed { reason, ..found.at.clone() }
             }));
             list.sort_by(|a, b| (&a.script, &a.command, a.nth).cmp(&(&b.script, &b.command, b.nth)));
