@@ -32,7 +32,7 @@ procedures! {
     ConnectGetHostname => connect::get_hostname, "compat: hostname";
     ConnectGetUri => connect::get_uri, "compat: uri";
     ConnectSupportsFeature => connect::supports_feature, "attack::features";
-    ConnectIsSecure => connect::is_secure, "compat: python-connection";
+    ConnectIsSecure => connect::is_secure, "compat: connection";
     ConnectRegisterCloseCallback => connect::register_close_callback, "compat: list";
     ConnectUnregisterCloseCallback => connect::unregister_close_callback, "compat: list";
 
