@@ -24,12 +24,11 @@ pub(crate) fn of_pool(error: &PoolError) -> Fault {
         E::Schema(text) => return Fault::new(Code::XmlInvalidSchema, Origin::Xml, text.clone()),
         E::Config(_) => Code::ConfigUnsupported,
         E::State(_) | E::InUse { .. } => Code::OperationInvalid,
-        E::Clash(_) => Code::OperationFailed,
+        E::Clash(_) | E::Full { .. } => Code::OperationFailed,
         E::Unsupported(_) => Code::OperationUnsupported,
         E::NoSupport(_) => Code::NoSupport,
         E::ArgumentUnsupported(_) => Code::ArgumentUnsupported,
         E::Silent { .. } => Code::OperationTimeout,
-        E::Full { .. } => Code::OperationFailed,
         E::VolumeExists { name } => {
             return Fault::new(Code::StorageVolExist, Origin::Storage, format!("'{name}'"));
         }
