@@ -12,6 +12,7 @@ use crate::session::Session;
 
 /// A volume, by its name in a pool or by its path.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_field_names, reason = "the argument is called so")]
 pub struct Vol {
     /// vol name, key or path
     #[arg(value_name = "vol")]
