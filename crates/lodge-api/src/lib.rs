@@ -8,6 +8,7 @@
 //! Pure: no I/O, no clock. Deliberately absent: libvirt's documents (`lodge_model`), which travel as
 //! `application/xml`, and how anything is done.
 
+pub mod adoption;
 pub mod domain;
 pub mod error;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod seed;
 pub mod storage;
 
+pub use adoption::{AdoptOptions, AdoptedDomain, AdoptedFile, AdoptedNetwork, Adoption, LibvirtDaemon};
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
     UndefinedFile,

@@ -47,6 +47,8 @@
 //! | POST [`IMAGE_CLONE`] | `ImageClone` → `ClonedVolume` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
+//! | GET [`ADOPTION`] | → `Adoption` |
+//! | POST [`ADOPTION`] | `AdoptOptions` → `Adoption` |
 //! | GET [`JOBS`] · [`JOB`] | → `[Job]` · `JobWait` → `Job` |
 //! | DELETE [`JOB`] | → `Job` (asked to stop, not yet stopped) |
 //! | GET [`EVENTS`] | `EventsQuery` → server-sent `Event`s |
@@ -58,6 +60,8 @@ pub const VERSION: &str = "/v1/version";
 pub const HOST: &str = "/v1/host";
 /// The host check.
 pub const HOST_CHECK: &str = "/v1/host/check";
+/// What libvirt's daemons left on this host.
+pub const ADOPTION: &str = "/v1/adoption";
 /// All domains.
 pub const DOMAINS: &str = "/v1/domains";
 /// Restores a saved domain.

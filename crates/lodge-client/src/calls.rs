@@ -1,11 +1,12 @@
 //! One method per route: `lodge_api::route` has the table. `dom` is a domain's name, UUID or number.
 
 use lodge_api::{
-    AddressSource, AddressesQuery, Autostart, BlockView, ClonedVolume, DefineOptions, DestroyOptions,
-    DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone, ImageImport, ImageView,
-    InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery, ManagedSaveOptions,
-    NetworkOptions, NetworkView, NicView, PowerOptions, Readiness, RestoreOptions, SaveOptions, SeedSpec,
-    SeedView, StartOptions, UndefineOptions, UndefineReport, Version, WaitQuery, XmlOptions, route,
+    AddressSource, AddressesQuery, AdoptOptions, Adoption, Autostart, BlockView, ClonedVolume, DefineOptions,
+    DestroyOptions, DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone, ImageImport,
+    ImageView, InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery,
+    ManagedSaveOptions, NetworkOptions, NetworkView, NicView, PowerOptions, Readiness, RestoreOptions,
+    SaveOptions, SeedSpec, SeedView, StartOptions, UndefineOptions, UndefineReport, Version, WaitQuery,
+    XmlOptions, route,
 };
 use serde::de::DeserializeOwned;
 
@@ -48,6 +49,16 @@ impl Client {
     /// Checks what a hypervisor needs of the host.
     pub async fn host_check(&self) -> Answer<HostReport> {
         self.json(Call::get(route::HOST_CHECK)).await
+    }
+
+    /// What libvirt's daemons have or left on the host.
+    pub async fn adoption(&self) -> Answer<Adoption> {
+        self.json(Call::get(route::ADOPTION)).await
+    }
+
+    /// Takes it over, or gives it back.
+    pub async fn adopt(&self, options: &AdoptOptions) -> Answer<Adoption> {
+        self.json(Call::post(route::ADOPTION).json(options)).await
     }
 
     /// The API's OpenAPI document, as text.

@@ -112,6 +112,9 @@ pub enum DomainError {
     /// QEMU did not end.
     #[error("the QEMU of domain `{name}` (process {pid}) did not end within {waited:?}")]
     WouldNotEnd { name: Arc<str>, pid: u32, waited: Duration },
+    /// A libvirt daemon has it, and it runs there.
+    #[error("domain `{name}` runs already (process {pid}), and a libvirt daemon has it")]
+    HeldByLibvirt { name: Arc<str>, pid: u32 },
     /// It has what an undefine must not leave behind.
     #[error("domain `{name}` has {what}")]
     Encumbered { name: Arc<str>, what: &'static str, hint: &'static str },
@@ -181,6 +184,7 @@ impl DomainError {
             }
             Self::SavedImage { source, .. } => source.kind(),
             Self::File { source, .. } => io_kind(source),
+            Self::HeldByLibvirt { .. } => Kind::InvalidState,
             Self::OwnerFailed { .. } => Kind::Internal,
             Self::Refused(refusal) => refusal.kind(),
         }
@@ -236,6 +240,7 @@ impl DomainError {
                 _ => return None,
             },
             Self::Refused(_) => return None,
+            Self::HeldByLibvirt { .. } => "stop libvirtd (its guests run on), then run `lodge adopt`",
             Self::OwnerFailed { .. } => "this is a fault of lodge: please report it with the daemon's log",
         };
         Some(text.to_owned())

@@ -21,6 +21,7 @@ use lodge_model::DomainId;
 use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{Event as Change, ShutdownReason, ShutoffReason, State};
 use lodge_qemu::qmp::Status;
+use lodge_store::Driver;
 use lodge_store::saga::{self, OpenSaga};
 use lodge_sys::process::Process;
 use tokio::task::JoinSet;
@@ -63,7 +64,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
     let open = saga::open_sagas(store.db()).await;
     let open = open.map_err(|source| DomainError::Db { name: "".into(), source })?;
     let guests = store.root().guests();
-    found.taken_over = libvirt::take_over(shared).await.len();
+    found.taken_over = libvirt::take_over(shared).await.iter().filter(|taken| taken.fresh).count();
     let mut unsettled: BTreeMap<DomainId, Option<String>> = BTreeMap::new();
     for saga in open.iter().filter(|saga| saga.kind.starts_with("domain-")) {
         found.sagas += 1;
@@ -71,7 +72,9 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
             unsettled.insert(id, saga.saved.get("name").and_then(|name| name.as_str()).map(str::to_owned));
         }
     }
-    for id in blocking(move || guest_dirs(&guests)).await {
+    // What a libvirt daemon has now it may have had from us: two must not be on one monitor.
+    let is_others = store.drivers().is_others(Driver::Qemu);
+    for id in if is_others { BTreeSet::new() } else { blocking(move || guest_dirs(&guests)).await } {
         let dir = store.root().guest(id.0);
         let record = blocking(move || Record::read(&dir)).await.ok().flatten();
         if let Some(record) = &record {
@@ -106,7 +109,7 @@ pub(crate) async fn take_over_libvirts(
     }
     let taken = libvirt::take_over(shared).await;
     let mut settling = JoinSet::new();
-    for guest in &taken {
+    for libvirt::Taken { guest, .. } in &taken {
         shared.domid_in_use(guest.domid);
         // One that is ours already has the monitor; its owner needs nothing.
         if shared.index.by_id(guest.id).is_some_and(|entry| entry.snapshot.load().is_active()) {
@@ -116,7 +119,7 @@ pub(crate) async fn take_over_libvirts(
         settling.spawn(async move { settle_one(&shared, id, Some(name)).await });
     }
     while settling.join_next().await.is_some() {}
-    Ok(taken)
+    Ok(taken.into_iter().filter(|taken| taken.fresh).map(|taken| taken.guest).collect())
 }
 
 async fn settle_one(shared: &Arc<Shared>, id: DomainId, name: Option<String>) {

@@ -43,8 +43,8 @@ use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
 use crate::owner::Owner;
-use crate::save;
 use crate::vmm::Vmm;
+use crate::{recover, save};
 
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-start";
@@ -220,6 +220,9 @@ pub(crate) async fn launch(
 ) -> Result<Launched, DomainError> {
     let name = entry.name();
     ticket.tell("starting", None);
+    if let Some(pid) = recover::libvirt::held_elsewhere(shared, entry.id, &name).await {
+        return Err(DomainError::HeldByLibvirt { name, pid });
+    }
     let mut launch = Launch::new(shared, entry.id, plan, document);
     launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;

@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Sees to it that exactly the running guests are followed.
-    async fn follow_all(&self) {
+    pub(crate) async fn follow_all(&self) {
         let active: Vec<DomainId> =
             self.domains.list().iter().filter(|domain| domain.is_active()).map(|domain| domain.id).collect();
         lock(&self.followers.guests).retain(|id, _| active.contains(id));

@@ -12,6 +12,7 @@
 //! A change once begun is carried to its end though its client goes ([`request::to_the_end`]); a look is not.
 //! Deliberately absent: any decision about domains. TCP and TLS, too: whoever may open the socket may ask.
 
+mod adoption;
 mod console;
 mod domains;
 mod events;

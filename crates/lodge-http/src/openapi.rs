@@ -40,6 +40,7 @@ struct Document;
 fn described() -> OpenApiRouter<House> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(crate::host::routes())
+        .merge(crate::adoption::routes())
         .merge(crate::domains::routes())
         .merge(crate::guests::routes())
         .merge(crate::console::routes())

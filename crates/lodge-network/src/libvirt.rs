@@ -143,6 +143,25 @@ pub(crate) fn leases(root: &Root, bridge: &str, now: u64) -> Result<Vec<Entry>, 
     Ok(kept.iter().filter_map(|lease| entry(lease, now)).collect())
 }
 
+/// Leaves leases for libvirt's dnsmasq of a bridge. Those of IPv6 that are there stay.
+pub(crate) fn leave_leases(
+    root: &Root,
+    bridge: &str,
+    leases: impl IntoIterator<Item = KeptLease>,
+) -> io::Result<()> {
+    let path = status_of(root, bridge);
+    let known: Vec<KeptLease> =
+        bounded(&path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let of_ipv6 = known.into_iter().filter(|lease| lease.ip_address.parse::<Ipv4Addr>().is_err());
+    let all: Vec<KeptLease> = of_ipv6.chain(leases).collect();
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, serde_json::to_vec_pretty(&all)?)?;
+    std::fs::rename(fresh, path)
+}
+
 /// One of IPv4 that has not ended.
 fn entry(lease: &KeptLease, now: u64) -> Option<Entry> {
     let ip: Ipv4Addr = lease.ip_address.parse().ok()?;
@@ -258,6 +277,12 @@ mod tests {
             lease(7, "52:54:00:11:22:35", u64::MAX, None, None),
         ];
         assert_eq!(leases(&root, "virbr0", 100).unwrap(), expected);
+        let kept: Vec<KeptLease> = serde_json::from_str(text).unwrap();
+        let of_ipv4 = kept.into_iter().filter(|lease| lease.ip_address != "fd00::5");
+        leave_leases(&root, "virbr0", of_ipv4).unwrap();
+        assert_eq!(leases(&root, "virbr0", 100).unwrap(), expected);
+        let left = std::fs::read_to_string(&path).unwrap();
+        assert!(left.contains("server-duid") && left.contains("fd00::5"), "{left}");
         std::fs::write(&path, "[{]").unwrap();
         assert!(leases(&root, "virbr0", 100).is_err());
     }

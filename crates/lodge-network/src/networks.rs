@@ -199,6 +199,12 @@ impl Networks {
         self.ask(Request::TakeOverLibvirts).await.unwrap_or_default()
     }
 
+    /// Gives the running networks back to a libvirt daemon that is to be started: bridges and taps stay, leases go to
+    /// dnsmasq's file, and nobody serves them until then. Returns what did not go well, in sentences.
+    pub async fn give_back(&self) -> Vec<String> {
+        self.ask(Request::GiveBack).await.unwrap_or_else(|error| vec![error.to_string()])
+    }
+
     /// Takes over a running guest's interface on a network of ours. Done already if it is ours or gone.
     pub async fn take_tap(&self, ifname: &str, request: AttachRequest) -> Result<(), NetworkError> {
         let (ifname, request) = (ifname.to_owned(), Box::new(request));

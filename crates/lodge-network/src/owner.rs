@@ -41,6 +41,7 @@ mod attach;
 mod change;
 mod create;
 mod define;
+mod give_back;
 mod host;
 mod libvirt;
 mod netd;
@@ -93,6 +94,8 @@ pub enum Request {
     Detach { ifname: String, reply: oneshot::Sender<Result<(), NetworkError>> },
     /// Take over what a libvirt daemon left running.
     TakeOverLibvirts(oneshot::Sender<Vec<TakenNetwork>>),
+    /// Give everything back to a libvirt daemon that is to come.
+    GiveBack(oneshot::Sender<Vec<String>>),
     /// Take over a guest's interface.
     TakeTap { ifname: String, request: Box<AttachRequest>, reply: oneshot::Sender<Result<(), NetworkError>> },
     /// Put back what is missing.
@@ -270,6 +273,7 @@ impl Owner {
             Request::Attach { request, reply } => drop(reply.send(self.attach(*request).await)),
             Request::Detach { ifname, reply } => drop(reply.send(self.detach(&ifname).await)),
             Request::TakeOverLibvirts(reply) => drop(reply.send(self.take_over_libvirts().await)),
+            Request::GiveBack(reply) => drop(reply.send(self.give_back().await)),
             Request::TakeTap { ifname, request, reply } => {
                 drop(reply.send(self.take_tap(&ifname, *request).await));
             }

@@ -68,7 +68,16 @@ pub struct Occupant {
 #[derive(Debug, Clone)]
 pub struct Drivers {
     run: PathBuf,
-    held: Arc<Mutex<BTreeMap<Driver, RecordLock>>>,
+    held: Arc<Mutex<BTreeMap<Driver, Hold>>>,
+}
+
+/// What came of taking a driver.
+#[derive(Debug)]
+enum Hold {
+    /// It is ours as long as this is held.
+    Ours { _lock: RecordLock },
+    /// A libvirt daemon had it when we last looked.
+    Others,
 }
 
 impl Drivers {
@@ -80,7 +89,7 @@ impl Drivers {
     /// Takes a driver, or says who has it. Done already if it is ours.
     pub fn take(&self, driver: Driver) -> io::Result<Result<(), Occupant>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.contains_key(&driver) {
+        if matches!(held.get(&driver), Some(Hold::Ours { .. })) {
             return Ok(Ok(()));
         }
         let path = lock_of(&self.run, driver);
@@ -89,16 +98,26 @@ impl Drivers {
         }
         Ok(match record_lock(&path)? {
             Taken::Ours(lock) => {
-                held.insert(driver, lock);
+                held.insert(driver, Hold::Ours { _lock: lock });
                 Ok(())
             }
-            Taken::Held(pid) => Err(occupant(driver, pid)),
+            Taken::Held(pid) => {
+                held.insert(driver, Hold::Others);
+                Err(occupant(driver, pid))
+            }
         })
     }
 
     /// Whether a driver is ours.
     pub fn is_ours(&self, driver: Driver) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&driver)
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(held.get(&driver), Some(Hold::Ours { .. }))
+    }
+
+    /// Whether a libvirt daemon had a driver when we last wished to take it.
+    pub fn is_others(&self, driver: Driver) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(held.get(&driver), Some(Hold::Others))
     }
 
     /// Where a driver keeps what runs.
@@ -144,10 +163,14 @@ mod tests {
         assert!(ours.is_ours(Driver::Qemu) && !ours.is_ours(Driver::Network));
         let other = Drivers::of(&root);
         let occupant = other.take(Driver::Qemu).unwrap().unwrap_err();
+        assert!(
+            other.is_others(Driver::Qemu) && !other.is_ours(Driver::Qemu) && !ours.is_others(Driver::Qemu)
+        );
         assert_eq!((occupant.driver, occupant.pid), (Driver::Qemu, Some(std::process::id())));
         other.take(Driver::Network).unwrap().unwrap();
         assert_eq!(occupants(&root).unwrap().len(), 2);
         drop(ours);
         other.take(Driver::Qemu).unwrap().unwrap();
+        assert!(other.is_ours(Driver::Qemu));
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::{daemon, domain, help, host, instance, manual, network, sasl_user, shell, storage, virsh};
+use crate::{adopt, daemon, domain, help, host, instance, manual, network, sasl_user, shell, storage, virsh};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -62,6 +62,8 @@ pub enum Verb {
     Instance(instance::Verb),
     #[command(flatten)]
     Host(host::Verb),
+    #[command(flatten)]
+    Adopt(adopt::Verb),
     #[command(flatten)]
     Shell(shell::Verb),
     #[command(flatten)]
@@ -142,7 +144,11 @@ impl Verb {
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
-            Self::Instance(_) | Self::Manual(_) | Self::Service(_) | Self::Doors(_) => false,
+            Self::Adopt(_)
+            | Self::Instance(_)
+            | Self::Manual(_)
+            | Self::Service(_)
+            | Self::Doors(_) => false,
         }
     }
 }
@@ -154,6 +160,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Storage(verb) => storage::run(verb, session).await,
         Verb::Instance(verb) => instance::run(verb, session).await,
         Verb::Host(verb) => host::run(verb, session).await,
+        Verb::Adopt(verb) => adopt::run(verb, session).await,
         Verb::Shell(verb) => shell::run_verb(verb, session),
         Verb::Manual(verb) => manual::run(verb, session),
         Verb::Service(_) => Err(failure::invalid("this serves, and is not run from the shell")),

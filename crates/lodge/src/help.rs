@@ -143,6 +143,7 @@ const GROUPS: [Group; 10] = [
         of_virsh: false,
         verbs: &[
             "host",
+            "adopt",
             "network",
             "pool",
             "volume",

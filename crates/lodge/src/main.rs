@@ -11,6 +11,7 @@
 #![allow(clippy::format_push_string, reason = "short texts for people, built once per command")]
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them"))]
 
+mod adopt;
 mod args;
 mod called;
 mod daemon;

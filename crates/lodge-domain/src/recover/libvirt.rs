@@ -122,8 +122,15 @@ fn read(path: &Path) -> Result<Option<RunningGuest>, String> {
     }))
 }
 
-/// Gives each guest that a libvirt daemon left running a directory as ours have. Returns those that were not known.
-pub(super) async fn take_over(shared: &Arc<Shared>) -> Vec<RunningGuest> {
+/// A guest that runs and is ours now.
+pub(super) struct Taken {
+    pub guest: RunningGuest,
+    /// A libvirt daemon had it last.
+    pub fresh: bool,
+}
+
+/// Gives each guest that a libvirt daemon left running a directory as ours have.
+pub(super) async fn take_over(shared: &Arc<Shared>) -> Vec<Taken> {
     let store = shared.config.store.clone();
     if !store.drivers().is_ours(Driver::Qemu) {
         return Vec::new();
@@ -143,16 +150,27 @@ pub(super) async fn take_over(shared: &Arc<Shared>) -> Vec<RunningGuest> {
         for path in found.stale {
             forget_stale(&root, &path);
         }
-        let taken = |guest: &RunningGuest| match import(&root, guest) {
-            Ok(fresh) => fresh,
+        let taken = |guest: RunningGuest| match import(&root, &guest) {
+            Ok(fresh) => Some(Taken { guest, fresh }),
             Err(error) => {
                 tracing::error!(domain = guest.name, %error, "a guest of libvirt's was not taken over");
-                false
+                None
             }
         };
-        found.running.into_iter().filter(taken).collect()
+        found.running.into_iter().filter_map(taken).collect()
     })
     .await
+}
+
+/// The process of a guest that a libvirt daemon has and that runs: it must not be started a second time.
+pub(crate) async fn held_elsewhere(shared: &Arc<Shared>, id: DomainId, name: &str) -> Option<u32> {
+    let store = shared.config.store.clone();
+    if store.drivers().is_ours(Driver::Qemu) {
+        return None;
+    }
+    let path = handover::directory(store.root()).join(format!("{name}.xml"));
+    let found = blocking(move || if path.exists() { read(&path).ok().flatten() } else { None }).await;
+    found.filter(|guest| guest.id == id).map(|guest| guest.pid)
 }
 
 /// The guest ended while nobody looked. What Lodge knows of it, if anything, is settled by its own record.
