@@ -14,7 +14,7 @@ use lodge_domain::{Domains, DomainsConfig};
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
 use lodge_qemu::Capabilities;
 use lodge_storage::{Pools, Storage};
-use lodge_store::{Root, Store};
+use lodge_store::{Driver, Drivers, Root, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -153,15 +153,22 @@ impl Engine {
         self.store.root().rest_socket()
     }
 
-    /// Starts what is marked for autostart; called once the fronts listen.
+    /// Starts what is marked for autostart, if no daemon did since the host's start; called once the fronts listen.
     pub async fn autostart(&self) {
         for (pool, error) in self.pools.autostart().await {
             tracing::error!(pool, %error, "pool not started");
         }
-        for (network, error) in self.networks.autostart().await {
-            tracing::error!(network, %error, "network not started");
+        let drivers = self.store.drivers();
+        if drivers.may_autostart(Driver::Network) {
+            for (network, error) in self.networks.autostart().await {
+                tracing::error!(network, %error, "network not started");
+            }
+            note_autostart(drivers, Driver::Network);
         }
-        self.domains.autostart().await;
+        if drivers.may_autostart(Driver::Qemu) {
+            self.domains.autostart().await;
+            note_autostart(drivers, Driver::Qemu);
+        }
     }
 
     /// Ends the engine's own tasks. Guests and networks go on.
@@ -200,6 +207,13 @@ impl Engine {
                 }
             }
         });
+    }
+}
+
+/// The marks have been followed on this boot.
+fn note_autostart(drivers: &Drivers, driver: Driver) {
+    if let Err(error) = drivers.note_autostart(driver) {
+        tracing::warn!(driver = driver.directory(), %error, "the next daemon will not know what was started with the host");
     }
 }
 

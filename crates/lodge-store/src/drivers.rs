@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lodge_sys::fs::{RecordLock, Taken, record_lock, record_lock_holder};
+use lodge_sys::process::boot_id;
 
 use crate::Root;
 
@@ -120,9 +121,26 @@ impl Drivers {
         matches!(held.get(&driver), Some(Hold::Others))
     }
 
-    /// Where a driver keeps what runs.
-    pub fn directory(&self, driver: Driver) -> PathBuf {
-        self.run.join(driver.directory())
+    /// Whether what is marked to start with the host is still to be started: once per boot, by whichever daemon is
+    /// first, as libvirt has it. Never where the driver is another's.
+    pub fn may_autostart(&self, driver: Driver) -> bool {
+        let done = || std::fs::read_to_string(self.autostarted(driver)).ok();
+        // libvirt's file is empty and goes with the boot; ours may lie where files stay.
+        let this_boot = |text: &String| text.is_empty() || boot_id().is_ok_and(|boot| text.trim() == boot);
+        !self.is_others(driver) && !done().as_ref().is_some_and(this_boot)
+    }
+
+    /// Notes that it was started.
+    pub fn note_autostart(&self, driver: Driver) -> io::Result<()> {
+        let path = self.autostarted(driver);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(path, boot_id()? + "\n")
+    }
+
+    fn autostarted(&self, driver: Driver) -> PathBuf {
+        self.run.join(driver.directory()).join("autostarted")
     }
 }
 
@@ -151,6 +169,20 @@ fn occupant(driver: Driver, pid: Option<u32>) -> Occupant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_count_once_per_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let drivers = Drivers::of(&Root::at(dir.path()).unwrap());
+        assert!(drivers.may_autostart(Driver::Qemu));
+        drivers.note_autostart(Driver::Qemu).unwrap();
+        assert!(!drivers.may_autostart(Driver::Qemu) && drivers.may_autostart(Driver::Network));
+        std::fs::write(drivers.autostarted(Driver::Qemu), "an earlier boot\n").unwrap();
+        assert!(drivers.may_autostart(Driver::Qemu));
+        // libvirt's.
+        std::fs::write(drivers.autostarted(Driver::Qemu), "").unwrap();
+        assert!(!drivers.may_autostart(Driver::Qemu));
+    }
 
     #[test]
     fn a_driver_is_one_daemons() {

@@ -144,11 +144,7 @@ impl Verb {
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
-            Self::Adopt(_)
-            | Self::Instance(_)
-            | Self::Manual(_)
-            | Self::Service(_)
-            | Self::Doors(_) => false,
+            Self::Adopt(_) | Self::Instance(_) | Self::Manual(_) | Self::Service(_) | Self::Doors(_) => false,
         }
     }
 }

@@ -62,7 +62,15 @@ impl Owner {
     /// `Ok(false)`: there is nothing to take: it is ours already, or its bridge is gone.
     async fn take_network(&mut self, network: RunningNetwork) -> Result<bool, NetworkError> {
         let Some(id) = network.document.uuid else { return Ok(false) };
-        if self.entries.get(&id).is_some_and(|entry| entry.running.is_some()) {
+        if let Some(running) = self.entries.get(&id).and_then(|entry| entry.running.as_ref()) {
+            // A daemon of ours died after the note and before the rest.
+            let plan = running.plan.clone();
+            if self.end_dnsmasq(&plan).await {
+                self.netd_again(id).await;
+                if let Some(undo) = &network.firewall {
+                    libvirt::undo_rules(&plan.name, undo).await;
+                }
+            }
             return Ok(false);
         }
         let plan = Plan { id, ..Plan::of(&network.document)? };
@@ -149,10 +157,12 @@ impl Owner {
         }
     }
 
-    async fn end_dnsmasq(&self, plan: &Plan) {
-        let Some(process) = libvirt::dnsmasq(&self.config.root, &plan.name) else { return };
+    /// Whether there was one.
+    async fn end_dnsmasq(&self, plan: &Plan) -> bool {
+        let Some(process) = libvirt::dnsmasq(&self.config.root, &plan.name) else { return false };
         tracing::info!(network = %plan.name, pid = process.identity().pid, "libvirt's dnsmasq gives way");
         launch::end(&process).await;
+        true
     }
 
     /// Takes a guest's interface over that is on a bridge of ours: marks it, and tells netd the guest's names.
