@@ -167,6 +167,7 @@ impl DomainError {
             | Self::NoJob { .. }
             | Self::CannotRename { .. }
             | Self::NoManagedSave { .. }
+            | Self::HeldByLibvirt { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
             Self::NoSuchMachine { .. }
             | Self::NoSuchKind { .. }
@@ -184,7 +185,6 @@ impl DomainError {
             }
             Self::SavedImage { source, .. } => source.kind(),
             Self::File { source, .. } => io_kind(source),
-            Self::HeldByLibvirt { .. } => Kind::InvalidState,
             Self::OwnerFailed { .. } => Kind::Internal,
             Self::Refused(refusal) => refusal.kind(),
         }

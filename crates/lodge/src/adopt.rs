@@ -30,16 +30,14 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
     let Verb::Adopt(verb) = verb;
     if verb.dry_run {
         let adoption = look(session).await?;
-        session.show(&adoption, |adoption| text(adoption));
+        session.show(&adoption, text);
         return Ok(());
     }
     let options = AdoptOptions { back: verb.back };
     let adoption = session.client().await?.adopt(&options).await;
-    let adoption = adoption.what(|| match verb.back {
-        true => "failed to give the networks back".to_owned(),
-        false => "failed to take over from libvirt".to_owned(),
-    })?;
-    session.show(&adoption, |adoption| text(adoption));
+    let act = if verb.back { "give the networks back" } else { "take over from libvirt" };
+    let adoption = adoption.what(|| format!("failed to {act}"))?;
+    session.show(&adoption, text);
     if verb.back {
         session.say("\nNow stop lodge and start libvirtd: its guests and networks are its own again.\n");
     }
