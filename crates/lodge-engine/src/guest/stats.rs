@@ -165,8 +165,18 @@ impl Engine {
 impl Guest {
     async fn record(self, groups: Groups) -> Record {
         let mut figures = Vec::with_capacity(128);
-        let answers = self.ask_all(groups).await;
-        self.running(groups, &answers, &mut figures).await;
+        let memory = async {
+            if !groups.has(Groups::BALLOON) {
+                return Vec::new();
+            }
+            // All questions go out together, and none is waited for longer than the others.
+            match tokio::time::timeout(PATIENCE, self.memory_figures()).await {
+                Ok(Ok(told)) => told,
+                _ => Vec::new(),
+            }
+        };
+        let (answers, memory) = tokio::join!(self.ask_all(groups), memory);
+        self.running(groups, &answers, &memory, &mut figures);
         Record { snapshot: std::sync::Arc::clone(&self.snapshot), figures }
     }
 
@@ -233,7 +243,13 @@ impl Guest {
         }
     }
 
-    async fn running(&self, groups: Groups, answers: &Answers, figures: &mut Vec<Figure>) {
+    fn running(
+        &self,
+        groups: Groups,
+        answers: &Answers,
+        memory: &[super::MemoryFigure],
+        figures: &mut Vec<Figure>,
+    ) {
         self.state(groups, figures);
         let Some(pid) = self.snapshot.vmm.as_ref().map(|vmm| vmm.process.pid) else { return };
         if groups.has(Groups::CPU) {
@@ -247,7 +263,7 @@ impl Guest {
         }
         let Ok(digest) = self.digest() else { return };
         if groups.has(Groups::BALLOON) {
-            self.balloon(figures, digest.memory_max_kib).await;
+            balloon(memory, figures, digest.memory_max_kib);
         }
         if groups.has(Groups::VCPU) {
             figures.uint("vcpu.current", digest.vcpus);
@@ -276,15 +292,14 @@ impl Guest {
             dirty_rate(dirty, figures);
         }
     }
+}
 
-    async fn balloon(&self, figures: &mut Vec<Figure>, maximum_kib: u64) {
-        let told = self.memory_figures().await.unwrap_or_default();
-        let of = |word: &str| told.iter().find(|(_, known, _)| *known == word).map(|(.., value)| *value);
-        figures.ulong("balloon.current", of("actual").unwrap_or(maximum_kib));
-        figures.ulong("balloon.maximum", maximum_kib);
-        for (_, word, value) in told.iter().filter(|(_, word, _)| *word != "actual") {
-            figures.ulong(format!("balloon.{word}"), *value);
-        }
+fn balloon(told: &[super::MemoryFigure], figures: &mut Vec<Figure>, maximum_kib: u64) {
+    let of = |word: &str| told.iter().find(|(_, known, _)| *known == word).map(|(.., value)| *value);
+    figures.ulong("balloon.current", of("actual").unwrap_or(maximum_kib));
+    figures.ulong("balloon.maximum", maximum_kib);
+    for (_, word, value) in told.iter().filter(|(_, word, _)| *word != "actual") {
+        figures.ulong(format!("balloon.{word}"), *value);
     }
 }
 
