@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use lodge_api::{
     AddressSource, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone, ImageImport,
-    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PowerOptions,
-    RestoreOptions, SaveOptions, SeedSpec, StartOptions, UndefineOptions, WaitFor, WaitQuery, XmlOptions,
+    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild,
+    PoolOptions, PowerOptions, RestoreOptions, SaveOptions, SeedSpec, StartOptions, UndefineOptions,
+    VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -73,6 +74,28 @@ async fn call_all(client: &Client) {
     drop(client.destroy_network(d).await);
     drop(client.autostart_network(d, true).await);
     drop(client.leases(d).await);
+    drop(client.pools().await);
+    drop(client.define_pool("<pool/>", &PoolOptions::default()).await);
+    drop(client.pool_capabilities().await);
+    drop(client.pool(d).await);
+    drop(client.pool_xml(d, &XmlOptions::default()).await);
+    drop(client.undefine_pool(d).await);
+    drop(client.build_pool(d, &PoolBuild::default()).await);
+    drop(client.delete_pool(d).await);
+    drop(client.start_pool(d, &PoolBuild::default()).await);
+    drop(client.destroy_pool(d).await);
+    drop(client.refresh_pool(d).await);
+    drop(client.autostart_pool(d, true).await);
+    drop(client.volumes(d).await);
+    drop(client.create_volume(d, "<volume/>", &VolumeOptions::default()).await);
+    drop(client.volume(d, d).await);
+    drop(client.volume_by_path("/D").await);
+    drop(client.volume_xml(d, d).await);
+    drop(client.delete_volume(d, d, &VolumeRemoval::default()).await);
+    drop(client.resize_volume(d, d, &VolumeResize::default()).await);
+    drop(client.wipe_volume(d, d, &VolumeWipe::default()).await);
+    drop(client.download_volume(d, d, &VolumeSpan::default()).await);
+    drop(client.upload_volume(d, d, &VolumeSpan::default(), tokio::io::empty()).await);
     drop(client.images().await);
     drop(client.image(d).await);
     drop(client.import_image(&ImageImport::default()).await);
