@@ -143,7 +143,7 @@ async fn a_process_killed_amid_creating_volumes_leaves_whole_ones_only() {
         command.args(["--exact", "crash::inner_volumes", "--nocapture"]).env(DIR, dir.path());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let count = || if files.exists() { names(&files).len() } else { 0 };
-        let (before, deadline) = (count(), Instant::now() + Duration::from_secs(60));
+        let (before, deadline) = (count(), Instant::now() + Duration::from_mins(1));
         while count() < before + 3 {
             assert!(Instant::now() < deadline, "no volume is made");
             std::thread::sleep(Duration::from_millis(1));

@@ -2,6 +2,7 @@
 //! installed says so and is skipped.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::cast_possible_truncation, clippy::naive_bytecount, reason = "a few MiB of test data")]
 
 mod chain;
 mod claim;

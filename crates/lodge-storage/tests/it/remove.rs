@@ -32,7 +32,7 @@ async fn each_file_that_stays_says_why() {
         image.path.clone(),
         outside,
         gone,
-        world.storage.pool_dir().to_owned(),
+        world.storage.pool_dir().clone(),
     ];
     let others = [("web3".to_owned(), shared)];
     let judged = storage.judge_removal(domain(1), &paths, &others).await.unwrap();
