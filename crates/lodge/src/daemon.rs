@@ -162,6 +162,7 @@ impl Daemon {
             settings,
             listen: self.listen,
             sasl_in_clear: told.tcp_sasl_without_encryption,
+            bus: None,
             handed,
             controls: Arc::new(controls),
         };
@@ -214,6 +215,10 @@ impl Drop for PidFile {
 
 /// Only systemd asks to be told, by an environment variable; elsewhere nothing happens.
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    // In the background the one who listened has gone.
+    if std::env::var_os(background::MARK).is_some() && states != [sd_notify::NotifyState::Ready] {
+        return;
+    }
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd not told");
     }

@@ -53,6 +53,8 @@ pub struct Opening {
     pub listen: bool,
     /// Allow SASL over TCP although nothing is encrypted there.
     pub sasl_in_clear: bool,
+    /// The bus that polkit is on; none: the host's system bus.
+    pub bus: Option<String>,
     /// What systemd opened.
     pub handed: Vec<Handed>,
     /// The daemon, for `virt-admin`.
@@ -147,7 +149,7 @@ struct Bound {
 impl Doors {
     /// Opens them all, or none: what fails is told before anybody is let in.
     pub fn open(server: &Arc<Server>, root: &Root, opening: Opening) -> Result<Self, DoorError> {
-        let Opening { settings, listen, sasl_in_clear, handed, controls } = opening;
+        let Opening { settings, listen, sasl_in_clear, bus, handed, controls } = opening;
         let group = settings.unix.group.as_deref().map(unix::group_number).transpose()?;
         let bound =
             if handed.is_empty() { bind_all(&settings, listen, group)? } else { take_handed(handed)? };
@@ -159,6 +161,7 @@ impl Doors {
             allowed_users: settings.sasl_allowed_users.clone(),
             sasl_in_clear,
             group,
+            bus,
             tls,
             controls,
             decoy: scram::Decoy::new().map_err(|_| DoorError::Random)?,
@@ -205,7 +208,9 @@ fn bind_all(settings: &Settings, listen: bool, group: Option<u32>) -> Result<Bou
     };
     for name in DAEMONS {
         bind(Purpose::ReadWrite, name, "sock", at.read_write_mode, &settings.limits)?;
-        bind(Purpose::ReadOnly, name, "sock-ro", at.read_only_mode, &settings.limits)?;
+        if at.read_only {
+            bind(Purpose::ReadOnly, name, "sock-ro", at.read_only_mode, &settings.limits)?;
+        }
     }
     for name in ADMIN_DAEMONS {
         bind(Purpose::Admin, name, "admin-sock", at.admin_mode, &settings.admin_limits)?;

@@ -22,6 +22,8 @@ pub struct Lobby {
     pub sasl_in_clear: bool,
     /// The sockets' group.
     pub group: Option<u32>,
+    /// Where polkit is asked; none: on the host's system bus.
+    pub bus: Option<String>,
     /// The TLS door, where there is one.
     pub tls: Option<Arc<Tls>>,
     /// The daemon.

@@ -24,14 +24,19 @@ const GROUP: &str = "libvirt";
 const ALLOW_INTERACTION: u32 = 1;
 
 /// Lets the peer pass or says why not, with libvirt's numbers: 45, 79, 94.
-pub(crate) async fn check(peer: &Peer, read_only: bool, group: Option<u32>) -> Result<(), Fault> {
+pub(crate) async fn check(
+    peer: &Peer,
+    read_only: bool,
+    group: Option<u32>,
+    bus: Option<&str>,
+) -> Result<(), Fault> {
     let Peer::Local { uid, pid, groups, .. } = peer else { return Err(super::denied()) };
     if *uid == 0 {
         return Ok(());
     }
     let action = if read_only { "org.libvirt.unix.monitor" } else { "org.libvirt.unix.manage" };
     let subject = pid.and_then(|pid| Subject::of(pid, *uid)).ok_or_else(super::denied)?;
-    match ask(&subject, action).await {
+    match ask(&subject, action, bus).await {
         Ok(answer) => {
             tracing::debug!(uid, pid = subject.pid, action, ?answer, "polkit answered");
             answer.judge(action)
@@ -96,8 +101,15 @@ enum NoPolkit {
     Late,
 }
 
-async fn ask(subject: &Subject, action: &str) -> Result<Answer, NoPolkit> {
-    let bus = tokio::time::timeout(CONNECT_DEADLINE, zbus::Connection::system())
+async fn ask(subject: &Subject, action: &str, bus: Option<&str>) -> Result<Answer, NoPolkit> {
+    let connecting = async {
+        let builder = match bus {
+            Some(address) => zbus::connection::Builder::address(address),
+            None => zbus::connection::Builder::system(),
+        };
+        builder.build().await
+    };
+    let bus = tokio::time::timeout(CONNECT_DEADLINE, connecting)
         .await
         .map_err(|_| NoPolkit::Late)?
         .map_err(NoPolkit::Bus)?;

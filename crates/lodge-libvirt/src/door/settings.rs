@@ -89,6 +89,8 @@ pub struct UnixSettings {
     pub group: Option<String>,
     /// Of `…-sock`.
     pub read_write_mode: u32,
+    /// Whether there is a `…-sock-ro`: a user's session has none, as libvirtd's.
+    pub read_only: bool,
     /// Of `…-sock-ro`.
     pub read_only_mode: u32,
     /// Of `…-admin-sock`.
@@ -198,6 +200,7 @@ impl Settings {
                 directory: root.libvirt_run(),
                 group: None,
                 read_write_mode: if privileged { 0o777 } else { 0o700 },
+                read_only: root.scope() != Scope::User,
                 read_only_mode: 0o777,
                 admin_mode: 0o700,
             },

@@ -183,9 +183,13 @@ fn configure(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     } else {
         builder.with_no_client_auth()
     };
-    builder
+    let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| unusable("the server's certificate and key", &settings.certificate, &error))
+        .map_err(|error| unusable("the server's certificate and key", &settings.certificate, &error))?;
+    // libvirt's clients read the first record after the handshake as the welcome, and no client resumes a session.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(config)
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

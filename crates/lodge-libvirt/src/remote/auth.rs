@@ -41,8 +41,9 @@ pub(crate) async fn polkit(call: &Call, (): ()) -> Result<AuthPolkitRet, Fault> 
         tracing::warn!(session = session.id(), "client tried an invalid polkit request");
         return Err(denied());
     }
-    let group = door.lobby.as_ref().and_then(|lobby| lobby.group);
-    door::polkit::check(&door.peer, door.read_only, group).await?;
+    let lobby = door.lobby.as_deref();
+    let (group, bus) = (lobby.and_then(|lobby| lobby.group), lobby.and_then(|lobby| lobby.bus.as_deref()));
+    door::polkit::check(&door.peer, door.read_only, group, bus).await?;
     session.authenticate(None);
     Ok(AuthPolkitRet { complete: 1 })
 }

@@ -298,7 +298,10 @@ fn before_login() {
             ..lodge_libvirt::Door::local(1000, 1000, None, false)
         };
         let mut client = house.connect(door);
-        for procedure in served().filter(|procedure| !procedure.facts.before_login) {
+        // The admin socket has no login; elsewhere there is no such program.
+        let behind_login =
+            served().filter(|one| !one.facts.before_login && one.facts.program != lodge_wire::admin::PROGRAM);
+        for procedure in behind_login {
             let facts = procedure.facts;
             let reply = client.raw_call(facts.program, facts.number, &[0; 4096]).await.unwrap();
             assert_eq!(reply.refusal(), (RPC, "authentication required".to_owned()), "{}", facts.name);

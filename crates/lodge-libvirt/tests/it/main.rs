@@ -4,5 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod attack;
+mod door;
+mod door_admin;
+mod door_sasl;
+mod door_tls;
+mod door_unix;
 mod events;
 mod raw;

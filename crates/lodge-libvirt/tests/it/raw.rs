@@ -12,7 +12,7 @@ use lodge_wire::packet::{self, ErrorBody, Header, Kind, Status};
 use lodge_wire::xdr::{self, Xdr};
 use lodge_wire::{Call, remote};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
@@ -46,6 +46,17 @@ impl House {
         self.runtime.block_on(async { tokio::time::timeout(DEADLINE, body).await.expect("the test hangs") });
     }
 
+    /// Runs something to its end.
+    pub fn block<T>(&self, body: impl Future<Output = T>) -> T {
+        self.runtime.block_on(body)
+    }
+
+    /// Runs something that starts tasks.
+    pub fn enter<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _guard = self.runtime.enter();
+        body()
+    }
+
     /// A connection through any door.
     pub fn connect(&self, door: Door) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -74,8 +85,8 @@ pub fn root_door(read_only: bool) -> Door {
 }
 
 /// A client.
-pub struct Client {
-    pub stream: UnixStream,
+pub struct Client<S = UnixStream> {
+    pub stream: S,
     serial: u32,
 }
 
@@ -107,6 +118,37 @@ impl Message {
 }
 
 impl Client {
+    /// One byte with a descriptor.
+    pub async fn send_fd(&mut self, fd: BorrowedFd<'_>) {
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fds = [fd];
+            control.push(SendAncillaryMessage::ScmRights(&fds));
+            Ok(rustix::net::sendmsg(&self.stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?)
+        };
+        self.stream.async_io(Interest::WRITABLE, send).await.unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a connection that is there.
+    pub fn over(stream: S) -> Self {
+        Self { stream, serial: 0 }
+    }
+
+    /// Sends a call and does not wait.
+    pub async fn begin<C: Call>(&mut self, _: C, args: &C::Args) {
+        let header = self.header(C::FACTS.program, C::FACTS.number);
+        self.send_message(&header, &xdr::to_bytes(args).unwrap()).await.unwrap();
+    }
+
+    /// Whether there is such a program behind this door.
+    pub async fn has_program(&mut self, program: u32) -> bool {
+        let reply = self.raw_call(program, 9999, &[]).await.unwrap();
+        reply.refusal().1.starts_with("unknown procedure")
+    }
+
     /// A header of a call with the next serial.
     pub fn header(&mut self, program: u32, procedure: i32) -> Header {
         self.serial += 1;
@@ -121,18 +163,6 @@ impl Client {
     /// A message of any kind.
     pub async fn send_message(&mut self, header: &Header, payload: &[u8]) -> io::Result<()> {
         self.send(&packet::stream_message(header, payload).unwrap()).await
-    }
-
-    /// One byte with a descriptor.
-    pub async fn send_fd(&mut self, fd: BorrowedFd<'_>) {
-        let send = || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            let fds = [fd];
-            control.push(SendAncillaryMessage::ScmRights(&fds));
-            Ok(rustix::net::sendmsg(&self.stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?)
-        };
-        self.stream.async_io(Interest::WRITABLE, send).await.unwrap();
     }
 
     /// The next message; `None` when the server has closed.

@@ -119,7 +119,11 @@ impl Output {
 }
 
 fn usual_outputs(directory: &Path) -> (Vec<Output>, Option<String>) {
-    let mut outputs = vec![Output { level: Level::TRACE, sink: Sink::Stderr }];
+    let mut outputs = Vec::new();
+    // In the background standard error is that of whoever started it.
+    if std::env::var_os(super::background::MARK).is_none() {
+        outputs.push(Output { level: Level::TRACE, sink: Sink::Stderr });
+    }
     let path = directory.join("daemon.log");
     match std::fs::create_dir_all(directory).and_then(|()| open(&path)) {
         Ok(file) => {
