@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lodge_sys::process::Identity;
-use zbus::{OwnedVariant, Variant};
+use zbus::Variant;
 
 use super::Peer;
 use crate::fault::{Code, Fault, Origin};
@@ -40,6 +40,10 @@ pub(crate) async fn check(
         Ok(answer) => {
             tracing::debug!(uid, pid = subject.pid, action, ?answer, "polkit answered");
             answer.judge(action)
+        }
+        Err(error) if !error.is_absence() => {
+            tracing::warn!(uid, pid = subject.pid, %error, "polkit does not answer: nobody comes in");
+            Err(Fault::new(Code::AuthFailed, Origin::Polkit, "polkit does not answer"))
         }
         Err(error) => {
             let allowed = read_only || may_manage(*uid, groups, group);
@@ -90,7 +94,7 @@ impl Answer {
     }
 }
 
-/// Why polkit could not be asked: there is no bus, or no polkit on it.
+/// Why polkit gave no answer.
 #[derive(Debug, thiserror::Error)]
 enum NoPolkit {
     #[error("system bus: {0}")]
@@ -99,6 +103,23 @@ enum NoPolkit {
     Polkit(zbus::Error),
     #[error("no answer in time")]
     Late,
+}
+
+impl NoPolkit {
+    /// Whether there is no polkit at all. One that is there and fails lets nobody in.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Bus(_) => true,
+            Self::Late => false,
+            Self::Polkit(zbus::Error::MethodError(name, ..)) => {
+                matches!(
+                    name.as_str(),
+                    "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner"
+                )
+            }
+            Self::Polkit(_) => false,
+        }
+    }
 }
 
 async fn ask(subject: &Subject, action: &str, bus: Option<&str>) -> Result<Answer, NoPolkit> {
@@ -130,7 +151,7 @@ async fn ask(subject: &Subject, action: &str, bus: Option<&str>) -> Result<Answe
     );
     let reply = tokio::time::timeout(ANSWER_DEADLINE, asked).await.map_err(|_| NoPolkit::Late)?;
     let reply = reply.map_err(NoPolkit::Polkit)?;
-    let (authorized, challenge, details): (bool, bool, HashMap<String, OwnedVariant>) =
+    let (authorized, challenge, details): (bool, bool, HashMap<String, String>) =
         reply.body().deserialize().map_err(NoPolkit::Polkit)?;
     Ok(Answer { authorized, challenge, dismissed: details.contains_key("polkit.dismissed") })
 }
