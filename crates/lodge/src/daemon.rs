@@ -216,7 +216,8 @@ impl Drop for PidFile {
 /// Only systemd asks to be told, by an environment variable; elsewhere nothing happens.
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     // In the background the one who listened has gone.
-    if std::env::var_os(background::MARK).is_some() && states != [sd_notify::NotifyState::Ready] {
+    let heard = states.iter().any(|state| matches!(state, sd_notify::NotifyState::Ready));
+    if !heard && std::env::var_os(background::MARK).is_some() {
         return;
     }
     if let Err(error) = sd_notify::notify(states) {

@@ -110,14 +110,13 @@ impl NoPolkit {
     fn is_absence(&self) -> bool {
         match self {
             Self::Bus(_) => true,
-            Self::Late => false,
             Self::Polkit(zbus::Error::MethodError(name, ..)) => {
                 matches!(
                     name.as_str(),
                     "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner"
                 )
             }
-            Self::Polkit(_) => false,
+            Self::Polkit(_) | Self::Late => false,
         }
     }
 }
