@@ -132,7 +132,7 @@ pub struct Settings {
     pub keepalive: Keepalive,
     /// For the admin socket.
     pub admin_keepalive: Keepalive,
-    /// The host's UUID, where the firmware's is not to be used.
+    /// The host's UUID, where the firmware's is not to be used; judged here, used by `lodge_host`.
     pub host_uuid: Option<uuid::Uuid>,
     /// What is logged, in libvirt's words.
     pub log_filters: Option<String>,
@@ -306,7 +306,7 @@ impl Settings {
             "admin_keepalive_interval" => self.admin_keepalive.interval = seconds(&value)?,
             "admin_keepalive_count" => self.admin_keepalive.count = number(value)?,
             "host_uuid" => self.host_uuid = Some(host_uuid(value)?),
-            "host_uuid_source" => return host_uuid_source(value),
+            "host_uuid_source" => host_uuid_source(value)?,
             "log_filters" => self.log_filters = Some(text(value)?),
             "log_outputs" => self.log_outputs = Some(text(value)?),
             "log_level" => self.log_level = Some(log_level(value)?),
@@ -446,10 +446,10 @@ fn host_uuid(value: Value) -> Result<uuid::Uuid, String> {
     Ok(uuid)
 }
 
-fn host_uuid_source(value: Value) -> Result<Option<String>, String> {
+/// Read again by `lodge_host`, which finds the UUID.
+fn host_uuid_source(value: Value) -> Result<(), String> {
     match text(value)?.as_str() {
-        "smbios" => Ok(None),
-        "machine-id" => Ok(Some("has no effect: write the machine's id as host_uuid".to_owned())),
+        "smbios" | "machine-id" => Ok(()),
         other => Err(format!("unknown source `{other}`: it is smbios or machine-id")),
     }
 }
