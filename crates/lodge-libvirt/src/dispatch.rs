@@ -62,6 +62,10 @@ pub(crate) fn prepare(
         (true, lodge_wire::admin::PROGRAM, lodge_wire::admin::VERSION) => {
             admin::prepare(server, session, request)
         }
+        // Containers are not served; that there could be such a call is known.
+        (false, lodge_wire::lxc::PROGRAM, lodge_wire::lxc::VERSION) => {
+            Err(Fault::rpc(format!("unknown procedure: {}", header.procedure)))
+        }
         (_, program, version) => Err(Fault::rpc(format!("Cannot find program {program} version {version}"))),
     }
 }
@@ -94,7 +98,9 @@ pub(crate) fn admit_open<C: lodge_wire::Call>(call: &Call, arguments: &C::Args) 
 /// functions check otherwise.
 fn only_looks<C: lodge_wire::Call>(arguments: &C::Args) -> bool {
     match C::FACTS.name {
-        "DOMAIN_MIGRATE_GET_COMPRESSION_CACHE" | "DOMAIN_MIGRATE_GET_MAX_DOWNTIME" => true,
+        "DOMAIN_MIGRATE_GET_COMPRESSION_CACHE"
+        | "DOMAIN_MIGRATE_GET_MAX_DOWNTIME"
+        | "CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER" => true,
         "DOMAIN_SET_SCHEDULER_PARAMETERS" | "DOMAIN_GET_LAUNCH_SECURITY_INFO" | "NODE_GET_SEV_INFO" => false,
         _ => C::only_looks(arguments),
     }

@@ -157,3 +157,6 @@ fn header(input: &mut xdr::Decoder<'_>) -> Result<(Header, i32), xdr::XdrError> 
     };
     Ok((header, status))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ const DRIVERS: &[&str] = &["qemu", "network", "storage", "nodedev", "secret", "n
 const LIBVIRT_VERSION: u64 = 11_003_000;
 
 pub(crate) async fn open(call: &Call, args: ConnectOpenArgs) -> Result<(), Fault> {
+    if call.session().is_open() {
+        return Err(Fault::internal(Origin::Rpc, "connection already open"));
+    }
     let name = args.name.as_ref().map(|name| name.to_string_lossy().into_owned());
     let uri = judge_uri(name.as_deref(), call.engine().is_session())?;
     call.session().open(Opened { uri, read_only: args.flags & READ_ONLY != 0 })

@@ -2,14 +2,19 @@
 
 use std::os::fd::AsFd;
 
-use lodge_libvirt::{Login, served};
+use lodge_libvirt::{Login, Served, served};
 use lodge_wire::packet::{Header, Kind, Status};
-use lodge_wire::{qemu, remote, xdr};
+use lodge_wire::{admin, lxc, qemu, remote, xdr};
 
 use crate::raw::{Client, house, root_door};
 
 const TYPE: i32 = remote::Procedure::ConnectGetType as i32;
 const RPC: i32 = 39;
+
+/// What the sockets of clients serve; the administrators' own is another.
+fn everything() -> impl Iterator<Item = &'static Served> {
+    served().filter(|procedure| procedure.facts.program != admin::PROGRAM)
+}
 
 #[test]
 fn bad_lengths_close_without_a_word() {
@@ -82,6 +87,9 @@ fn what_odd_messages_get() {
             assert_eq!(refused(remote::PROGRAM, 1, procedure, ok).await, rpc(&text));
         }
         assert_eq!(refused(qemu::PROGRAM, 1, 6, ok).await, rpc("unknown procedure: 6"));
+        assert_eq!(refused(lxc::PROGRAM, 1, 1, ok).await, rpc("unknown procedure: 1"));
+        // The administrators' program has a socket of its own.
+        assert_eq!(refused(admin::PROGRAM, 1, 1, ok).await, rpc("Cannot find program 110102160 version 1"));
         assert_eq!(
             refused(remote::PROGRAM, 1, TYPE, Status::Error).await,
             rpc("Unexpected message status 1")
@@ -182,7 +190,7 @@ fn no_procedure_minds_senseless_arguments() {
             state
         };
         let mut client = house.read_only().await;
-        for procedure in served().filter(|procedure| procedure.facts.name != "CONNECT_CLOSE") {
+        for procedure in everything().filter(|procedure| procedure.facts.name != "CONNECT_CLOSE") {
             let facts = procedure.facts;
             let mut payloads = vec![vec![], vec![0xff; 4096], vec![0x7f; 4096], vec![0; 4096]];
             payloads.extend((0..16).map(|_| (0..512).map(|_| chance().to_le_bytes()[0] & 3).collect()));
@@ -298,10 +306,7 @@ fn before_login() {
             ..lodge_libvirt::Door::local(1000, 1000, None, false)
         };
         let mut client = house.connect(door);
-        // The admin socket has no login; elsewhere there is no such program.
-        let behind_login =
-            served().filter(|one| !one.facts.before_login && one.facts.program != lodge_wire::admin::PROGRAM);
-        for procedure in behind_login {
+        for procedure in everything().filter(|procedure| !procedure.facts.before_login) {
             let facts = procedure.facts;
             let reply = client.raw_call(facts.program, facts.number, &[0; 4096]).await.unwrap();
             assert_eq!(reply.refusal(), (RPC, "authentication required".to_owned()), "{}", facts.name);
@@ -345,7 +350,9 @@ fn a_read_only_client_tries_every_write() {
         let mut denied = 0;
         for line in seen.lines().filter(|line| !line.starts_with('#')) {
             let [name, origin, function] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let Some(procedure) = served().find(|procedure| procedure.facts.name == name) else { continue };
+            let Some(procedure) = everything().find(|procedure| procedure.facts.name == name) else {
+                continue;
+            };
             let facts = procedure.facts;
             let reply = client.raw_call(facts.program, facts.number, &[0; 8192]).await.unwrap();
             let error = reply.error();
@@ -354,7 +361,7 @@ fn a_read_only_client_tries_every_write() {
             assert_eq!(error.domain.to_string(), origin, "{name}");
             denied += 1;
         }
-        let writes = served().filter(|procedure| {
+        let writes = everything().filter(|procedure| {
             let rules = procedure.facts.acl.iter();
             let mut always = rules.filter(|rule| rule.when == lodge_wire::When::Always);
             always.any(|rule| !rule.only_looks())
