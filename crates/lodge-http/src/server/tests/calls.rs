@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use lodge_api::{
-    AddressSource, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone, ImageImport,
-    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild,
-    PoolOptions, PowerOptions, RestoreOptions, SaveOptions, SeedSpec, StartOptions, UndefineOptions,
-    VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    AddressSource, AdoptOptions, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone,
+    ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions,
+    PoolBuild, PoolOptions, PowerOptions, RestoreOptions, SaveOptions, SeedSpec, StartOptions,
+    UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery,
+    XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -108,6 +109,8 @@ async fn call_all(client: &Client) {
     drop(client.job(7, &JobWait::default()).await);
     drop(client.cancel_job(7).await);
     drop(client.events(None).await);
+    drop(client.adoption().await);
+    drop(client.adopt(&AdoptOptions::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
