@@ -151,7 +151,6 @@ impl Daemon {
         let fallback = told.fallback == Fallback::Allow;
         let config = Config { root: self.root, accelerator_fallback: fallback, program: None };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
-        let listener = Listener::bind(&engine.rest_socket(), None).map_err(Trouble::Bind)?;
         let libvirt = lodge_libvirt::Server::new(engine.clone());
         let timeout = self.timeout.filter(|seconds| *seconds > 0);
         let patience = idle::Patience::of(timeout.map(|seconds| Duration::from_secs(seconds.into())));
@@ -167,6 +166,8 @@ impl Daemon {
             controls: Arc::new(controls),
         };
         let doors = Doors::open(&libvirt, &places, opening).map_err(Trouble::Door)?;
+        // Last: who waits for the daemon waits for this one.
+        let listener = Listener::bind(&engine.rest_socket(), None).map_err(Trouble::Bind)?;
         let pid_file = self.pid_file.map(PidFile::write).transpose()?;
         info!(socket = %listener.path().display(), pid = std::process::id(), "daemon listens");
         tell_systemd(&[sd_notify::NotifyState::Ready]);

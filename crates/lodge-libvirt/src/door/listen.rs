@@ -45,6 +45,9 @@ const ADMIN_DAEMONS: [&str; 2] = ["libvirt", "virtqemud"];
 /// How long to leave the host alone when it has no descriptor left for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a socket that a libvirt daemon has is looked at again.
+const TAKEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the doors are opened with.
 pub struct Opening {
     /// What the files say.
@@ -142,8 +145,24 @@ enum Purpose {
 #[derive(Default)]
 struct Bound {
     unix: Vec<(Purpose, Named)>,
+    /// A libvirt daemon that still runs has these; they are taken when it has gone.
+    waiting: Vec<(Purpose, Place)>,
     tcp: Vec<TcpListener>,
     tls: Vec<TcpListener>,
+}
+
+/// Where a socket is to be, and for whom.
+struct Place {
+    path: PathBuf,
+    mode: u32,
+    group: Option<u32>,
+    queued: u32,
+}
+
+impl Place {
+    fn bind(&self) -> Result<Named, UnixError> {
+        Named::bind(&self.path, self.mode, self.group, self.queued)
+    }
 }
 
 impl Doors {
@@ -204,7 +223,20 @@ fn bind_all(settings: &Settings, listen: bool, group: Option<u32>) -> Result<Bou
     let at = &settings.unix;
     let mut bind = |purpose, name: &str, suffix: &str, mode, limits: &super::ClientLimits| {
         let path = at.directory.join(format!("{name}-{suffix}"));
-        Named::bind(&path, mode, group, limits.queued).map(|named| bound.unix.push((purpose, named)))
+        let place = Place { path, mode, group, queued: limits.queued };
+        match place.bind() {
+            Ok(named) => bound.unix.push((purpose, named)),
+            Err(UnixError::Taken { path, program }) if unix::is_libvirts(&program) => {
+                tracing::warn!(
+                    socket = %path.display(),
+                    program,
+                    "a libvirt daemon has this socket: it is served here as soon as that has stopped"
+                );
+                bound.waiting.push((purpose, place));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     };
     for name in DAEMONS {
         bind(Purpose::ReadWrite, name, "sock", at.read_write_mode, &settings.limits)?;
@@ -294,6 +326,9 @@ impl Porter {
             tracing::debug!(socket = %named.path().display(), ?purpose, "libvirt front listens");
             self.server.tasks().spawn(Arc::clone(self).serve_unix(purpose, named));
         }
+        for (purpose, place) in bound.waiting {
+            self.server.tasks().spawn(Arc::clone(self).wait_for(purpose, place));
+        }
         for listener in bound.tls {
             tracing::info!(address = ?listener.local_addr().ok(), "TLS door open");
             self.server.tasks().spawn(Arc::clone(self).serve_network(listener, self.lobby.tls.clone()));
@@ -301,6 +336,27 @@ impl Porter {
         for listener in bound.tcp {
             tracing::info!(address = ?listener.local_addr().ok(), "TCP door open: nothing is encrypted there");
             self.server.tasks().spawn(Arc::clone(self).serve_network(listener, None));
+        }
+    }
+
+    /// Serves a socket once the daemon that has it is gone.
+    async fn wait_for(self: Arc<Self>, purpose: Purpose, place: Place) {
+        loop {
+            tokio::select! {
+                () = self.server.closing().cancelled() => return,
+                () = tokio::time::sleep(TAKEN_PAUSE) => {}
+            }
+            match place.bind() {
+                Ok(named) => {
+                    tracing::info!(socket = %place.path.display(), "libvirt front listens");
+                    return self.serve_unix(purpose, named).await;
+                }
+                Err(UnixError::Taken { .. }) => {}
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "socket not served");
+                    return;
+                }
+            }
         }
     }
 

@@ -179,6 +179,12 @@ fn server_of(path: &Path) -> Option<String> {
     Some(format!("{} (pid {pid})", name.trim_end()))
 }
 
+/// Whether a program is one of libvirt's daemons, by its name.
+pub fn is_libvirts(program: &str) -> bool {
+    let name = program.split(' ').next().unwrap_or_default();
+    name == "libvirtd" || (name.starts_with("virt") && name.ends_with('d'))
+}
+
 /// A group's number.
 pub fn group_number(name: &str) -> Result<u32, UnixError> {
     if let Ok(number) = name.parse() {
