@@ -21,6 +21,8 @@ fn files(root: &Path) -> Vec<String> {
                 || name.contains("log/")
                 || name.starts_with("documents")
                 || name == "daemon.out"
+                // The daemon's own note of this boot, which it writes beside serving.
+                || name.ends_with("/autostarted")
             {
                 continue;
             }
