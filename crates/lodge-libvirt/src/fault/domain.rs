@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use lodge_engine::{AgentError, DomainError, MonitorError, Refusal, SaveImageError, Sort};
+use lodge_engine::{AgentError, DomainError, MonitorError, SaveImageError};
 use lodge_model::domain::lifecycle::Denied;
 use lodge_model::domain::metadata::MetadataFault;
 use lodge_model::{Faults, Kind};
@@ -102,7 +102,8 @@ fn of_domain(error: &DomainError) -> Fault {
             format!("{}: {}", path.display(), strerror(source)),
             source.raw_os_error().unwrap_or_default(),
         ),
-        DomainError::Refused(refusal) => of_refusal(refusal),
+        // It has libvirt's sort and words already.
+        DomainError::Refused(refusal) => refusal.clone().into(),
         DomainError::Definition(_) if error.kind() == Kind::InvalidInput => {
             domain(Code::XmlError, whole(error))
         }
@@ -311,35 +312,6 @@ fn of_metadata(fault: &MetadataFault) -> Fault {
             Fault::internal(Origin::Xml, "failed to create a new XML namespace")
         }
     }
-}
-
-/// A refusal has libvirt's sort and words already.
-pub(crate) fn of_refusal(refusal: &Refusal) -> Fault {
-    let code = match refusal.sort {
-        Sort::InvalidArg => Code::InvalidArg,
-        Sort::InvalidArgBare => return Fault::bare(Code::InvalidArg, part(refusal), refusal.text.clone()),
-        Sort::Invalid => Code::OperationInvalid,
-        Sort::Failed => Code::OperationFailed,
-        Sort::Unsupported => Code::OperationUnsupported,
-        Sort::ConfigUnsupported => Code::ConfigUnsupported,
-        Sort::ArgumentUnsupported => Code::ArgumentUnsupported,
-        Sort::NoSupport => Code::NoSupport,
-        Sort::DeviceMissing => Code::DeviceMissing,
-        Sort::Xml => Code::XmlError,
-        Sort::XmlMalformed => Code::XmlDetail,
-        Sort::Internal => Code::InternalError,
-        Sort::AgentUnresponsive => Code::AgentUnresponsive,
-        Sort::AgentUnsynced => Code::AgentUnsynced,
-        Sort::AgentRefused => Code::AgentCommandFailed,
-        Sort::Timeout => Code::OperationTimeout,
-        Sort::NoHostname => Code::NoHostname,
-        Sort::System(errno) => return Fault::system(part(refusal), refusal.text.clone(), errno),
-    };
-    Fault::new(code, part(refusal), refusal.text.clone())
-}
-
-fn part(refusal: &Refusal) -> Origin {
-    if refusal.general { Origin::Domain } else { Origin::Qemu }
 }
 
 #[cfg(test)]
