@@ -11,6 +11,7 @@ use lodge_qemu::agent::{Agent, AgentError, ShutdownMode};
 use lodge_qemu::qmp::Monitor;
 
 use crate::act::{Begin, Reply, Work, ended};
+use crate::control::{Refusal, Sort};
 use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::observe;
@@ -132,6 +133,11 @@ pub(crate) fn sleep(owner: &mut Owner, mode: SleepMode) -> Begin {
     let Some(socket) = vmm.agent_socket() else {
         return Begin::Now(Err(DomainError::NoAgent { name: owner.name() }));
     };
+    // Silence means sleep only of an agent that was there to hear.
+    if !vmm.agent_connected {
+        let text = "QEMU guest agent is not connected";
+        return Begin::Now(Err(DomainError::Refused(Refusal::new(Sort::AgentUnresponsive, text))));
+    }
     let (agent, name) = (Agent::new(&socket), owner.name());
     let command = match mode {
         SleepMode::Memory => "guest-suspend-ram",
