@@ -1,6 +1,7 @@
 //! Definitions: making, changing, renaming and forgetting them; reading documents; autostart marks.
 
 use lodge_engine::verb::{CreateOptions, DefineOptions, DomainError, Ticket, UndefineOptions, XmlOptions};
+use lodge_model::domain::{Domain, cpu::CpuMode};
 use lodge_wire::remote as wire;
 
 use super::lookup;
@@ -157,8 +158,6 @@ pub(crate) async fn get_xml_desc(
 ) -> Result<wire::DomainGetXmlDescRet, Fault> {
     const SECURE: u32 = 1 << 0;
     const INACTIVE: u32 = 1 << 1;
-    // A model that a host fills in (host-model) is shown as it is asked for at the definition; a running guest's
-    // document has its own.
     const UPDATE_CPU: u32 = 1 << 2;
     const MIGRATABLE: u32 = 1 << 3;
     call.only_flags(args.flags, SECURE | INACTIVE | UPDATE_CPU | MIGRATABLE)?;
@@ -168,7 +167,17 @@ pub(crate) async fn get_xml_desc(
         security_info: args.flags & SECURE != 0,
     };
     let xml = lookup::find(call, &args.dom)?.xml(options).await?;
+    if args.flags & UPDATE_CPU != 0 && asks_for_host_model(&xml) {
+        let text = "expanding the CPU mode 'host-model' of a definition (UPDATE_CPU) is not supported yet";
+        return Err(Fault::new(Code::ConfigUnsupported, Origin::Qemu, text));
+    }
     Ok(wire::DomainGetXmlDescRet { xml: xml.into() })
+}
+
+/// Whether a model is still to be filled in by the host.
+fn asks_for_host_model(xml: &str) -> bool {
+    let cpu = Domain::parse(xml).ok().and_then(|document| document.cpu);
+    cpu.is_some_and(|cpu| cpu.mode == Some(CpuMode::HostModel))
 }
 
 pub(crate) async fn xml_from_native(
