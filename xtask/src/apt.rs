@@ -1,8 +1,9 @@
 //! Debian packages that the product, its demonstration and its tests need.
 //!
 //! One trap is known: a machine may carry `qemu-utils` from backports, which then holds back the
-//! `qemu-system-x86` of the plain suite. So if the plain install fails, the backports suite of the
-//! mirror that is already configured is added and the newer version taken.
+//! `qemu-system-x86` of the plain suite; asked plainly, apt may even take the newer `qemu-utils` away to make room.
+//! So nothing may be removed, and if the plain install fails for that, the backports suite of the mirror that is
+//! already configured is added and the newer version taken.
 
 use std::{fs, process::Command};
 
@@ -145,7 +146,9 @@ fn there(proof: &str) -> bool {
 
 fn apt_install(packages: &[&str], suite: Option<&str>) -> Result<()> {
     let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "--no-install-recommends"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    // Whatever is on this machine is somebody's: a package that is in the way is a reason to try another way.
+    apt.args(["-q", "-y", "--no-install-recommends", "--no-remove"]);
     if let Some(suite) = suite {
         apt.args(["-t", suite]);
     }
