@@ -139,7 +139,8 @@ impl House {
         Ok(())
     }
 
-    /// Ends a daemon by a signal and waits for its end.
+    /// Ends a daemon by a signal and waits for its end. libvirtd gives its own workers 30 s before it leaves without
+    /// them, so whoever waits for it waits longer.
     pub fn stop(&mut self, which: Daemon, signal: &str) -> Result<()> {
         let pid = match which {
             Daemon::Libvirtd => "/run/libvirt/qemu/driver.pid".to_owned(),
@@ -147,7 +148,8 @@ impl House {
         };
         self.sh(&format!(
             "pid=$(cat {pid}); kill -{signal} $pid || exit 1
-             for try in $(seq 1000); do [ -d /proc/$pid ] || exit 0; sleep 0.02; done; exit 1"
+             for try in $(seq 500); do [ -d /proc/$pid ] || exit 0; sleep 0.1; done
+             echo \"$pid still runs after a SIG{signal}\" >&2; exit 1"
         ))?;
         Ok(())
     }
