@@ -22,6 +22,7 @@ mod lobby;
 mod names;
 mod network;
 pub(crate) mod polkit;
+mod porter;
 pub(crate) mod scram;
 mod settings;
 mod tls;

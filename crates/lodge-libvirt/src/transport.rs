@@ -4,18 +4,19 @@
 //! that came with descriptors (unix(7): ancillary data is a barrier), so a whole buffer can be read at once and each
 //! descriptor still belongs to the last byte of its read.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use lodge_sys::local::LocalSocket;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::UnixStream;
 
 /// The kernel gives no more descriptors with one read (`SCM_MAX_FD`).
 const FDS_PER_READ: usize = 253;
@@ -49,56 +50,32 @@ pub trait Transport: Send + 'static {
     }
 }
 
-impl Transport for UnixStream {
+impl Transport for LocalSocket {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
         fds: &mut Vec<OwnedFd>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_read_ready(cx))?;
-            let mut outcome = None;
-            let waited = self.try_io(Interest::READABLE, || {
-                let got = receive(self, buffer, fds);
-                let emptied = matches!(got, Ok((count, plain)) if plain && count > 0 && count < buffer.len());
-                outcome = Some(got.map(|(count, _)| count));
-                match outcome.as_ref() {
-                    Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    // A short read has emptied the socket: said in the same breath, that saves a read that finds
-                    // nothing, and what arrives in between is not missed.
-                    _ if emptied => {}
-                    _ => return Ok(()),
-                }
-                Err(io::ErrorKind::WouldBlock.into())
-            });
-            match (outcome, waited) {
-                (Some(Err(error)), _) if error.kind() == io::ErrorKind::WouldBlock => {}
-                (Some(outcome), _) => return Poll::Ready(outcome),
-                // Not ready after all.
-                (None, _) => {}
-            }
-        }
+        LocalSocket::poll_read(self, cx, |socket| {
+            let (count, plain) = receive(socket, buffer, fds)?;
+            // A short read has emptied the socket, unless it ended at descriptors.
+            Ok((count, plain && count > 0 && count < buffer.len()))
+        })
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write_vectored(Pin::new(self), cx, parts)
+        LocalSocket::poll_write(self, cx, |mut socket| socket.write_vectored(parts))
     }
 
     fn poll_send_fd(&mut self, cx: &mut Context<'_>, fd: BorrowedFd<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.poll_write_ready(cx))?;
-            match self.try_io(Interest::WRITABLE, || send_fd(self, fd)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
+        LocalSocket::poll_write(self, cx, |socket| send_fd(socket, fd))
     }
 
     fn gone(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         // The kernel tells a hang-up to a second descriptor of the socket, too.
         let second = self.as_fd().try_clone_to_owned().map(std::os::unix::net::UnixStream::from);
-        let second = second.and_then(UnixStream::from_std);
+        let second = second.and_then(tokio::net::UnixStream::from_std);
         Box::pin(async move {
             let Ok(second) = second else { return std::future::pending().await };
             while let Ok(ready) = second.ready(Interest::WRITABLE).await {

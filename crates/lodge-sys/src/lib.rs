@@ -6,6 +6,7 @@ pub mod activation;
 pub mod cgroup;
 pub mod fs;
 pub mod kvm;
+pub mod local;
 pub mod packet;
 pub mod peer;
 pub mod process;

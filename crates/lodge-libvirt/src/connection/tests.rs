@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lodge_engine::{Config, Engine};
+use lodge_sys::local::LocalSocket;
 use lodge_wire::packet::Status;
 use lodge_wire::{remote, xdr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -25,6 +26,7 @@ async fn trial() -> Trial {
     let server = Server::new(Engine::open(config).await.unwrap());
     let (client, theirs) = UnixStream::pair().unwrap();
     let session = Arc::new(Session::new(1, Door::local(0, 0, None, false), Arc::default()));
+    let theirs = LocalSocket::of(theirs.into_std().unwrap()).unwrap();
     let connection = Connection::new(server, session, Box::new(theirs));
     Trial { connection, client, _root: root }
 }

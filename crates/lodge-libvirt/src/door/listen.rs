@@ -1,31 +1,30 @@
-//! Everything that is listened on.
+//! Everything that is listened on: what is bound or handed over, and for what.
 //!
 //! Without systemd the daemon makes all sockets itself; when systemd hands some over, those and no others are served,
 //! as libvirtd does. What a handed socket is for, its name in the file system says, on the network its unit's name.
+//! Letting clients in is `porter.rs`'s.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use lodge_model::Kind;
 use lodge_store::Root;
 use lodge_sys::activation::Handed;
 use rustix::net::AddressFamily;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::TcpListener;
 
-use super::gate::{Gate, Pass};
-use super::settings::{Auth, Settings};
+use super::gate::Gate;
+use super::porter::Porter;
+use super::settings::Settings;
 use super::tls::{Tls, TlsError};
 use super::unix::{self, Named, UnixError};
 use super::users::Users;
-use super::{Door, Lobby, Login, Peer, network, scram};
+use super::{Lobby, network, scram};
 use crate::admin::Controls;
 use crate::server::Server;
-use crate::transport::{Plain, Transport};
 
 /// libvirt's daemons whose sockets clients look for; all of them are this one.
 const DAEMONS: [&str; 9] = [
@@ -41,12 +40,6 @@ const DAEMONS: [&str; 9] = [
 ];
 /// Those of them that `virt-admin` is used with.
 const ADMIN_DAEMONS: [&str; 2] = ["libvirt", "virtqemud"];
-
-/// How long to leave the host alone when it has no descriptor left for a new connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often a socket that a libvirt daemon has is looked at again.
-const TAKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the doors are opened with.
 pub struct Opening {
@@ -135,7 +128,7 @@ impl DoorError {
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     ReadWrite,
     ReadOnly,
     Admin,
@@ -143,24 +136,25 @@ enum Purpose {
 
 /// Everything to be served, bound and not yet served.
 #[derive(Default)]
-struct Bound {
-    unix: Vec<(Purpose, Named)>,
+pub(super) struct Bound {
+    pub unix: Vec<(Purpose, Named)>,
     /// A libvirt daemon that still runs has these; they are taken when it has gone.
-    waiting: Vec<(Purpose, Place)>,
-    tcp: Vec<TcpListener>,
-    tls: Vec<TcpListener>,
+    pub waiting: Vec<(Purpose, Place)>,
+    pub tcp: Vec<TcpListener>,
+    pub tls: Vec<TcpListener>,
 }
 
 /// Where a socket is to be, and for whom.
-struct Place {
-    path: PathBuf,
+pub(super) struct Place {
+    pub path: PathBuf,
     mode: u32,
     group: Option<u32>,
     queued: u32,
 }
 
 impl Place {
-    fn bind(&self) -> Result<Named, UnixError> {
+    /// Takes it.
+    pub fn bind(&self) -> Result<Named, UnixError> {
         Named::bind(&self.path, self.mode, self.group, self.queued)
     }
 }
@@ -311,183 +305,6 @@ fn purpose(path: &Path, unit: &str) -> Option<Purpose> {
         let known = unit == "lodge" || unit == "libvirtd" || DAEMONS.contains(&unit);
         by(unit, "-admin", "-ro", known)
     })
-}
-
-/// Stands at the doors.
-struct Porter {
-    server: Arc<Server>,
-    lobby: Arc<Lobby>,
-    settings: Settings,
-}
-
-impl Porter {
-    fn serve(self: &Arc<Self>, bound: Bound) {
-        for (purpose, named) in bound.unix {
-            tracing::debug!(socket = %named.path().display(), ?purpose, "libvirt front listens");
-            self.server.tasks().spawn(Arc::clone(self).serve_unix(purpose, named));
-        }
-        for (purpose, place) in bound.waiting {
-            self.server.tasks().spawn(Arc::clone(self).wait_for(purpose, place));
-        }
-        for listener in bound.tls {
-            tracing::info!(address = ?listener.local_addr().ok(), "TLS door open");
-            self.server.tasks().spawn(Arc::clone(self).serve_network(listener, self.lobby.tls.clone()));
-        }
-        for listener in bound.tcp {
-            tracing::info!(address = ?listener.local_addr().ok(), "TCP door open: nothing is encrypted there");
-            self.server.tasks().spawn(Arc::clone(self).serve_network(listener, None));
-        }
-    }
-
-    /// Serves a socket once the daemon that has it is gone.
-    async fn wait_for(self: Arc<Self>, purpose: Purpose, place: Place) {
-        loop {
-            tokio::select! {
-                () = self.server.closing().cancelled() => return,
-                () = tokio::time::sleep(TAKEN_PAUSE) => {}
-            }
-            match place.bind() {
-                Ok(named) => {
-                    tracing::info!(socket = %place.path.display(), "libvirt front listens");
-                    return self.serve_unix(purpose, named).await;
-                }
-                Err(UnixError::Taken { .. }) => {}
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "socket not served");
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn serve_unix(self: Arc<Self>, purpose: Purpose, named: Named) {
-        let gate = match purpose {
-            Purpose::Admin => &self.lobby.admin_gate,
-            Purpose::ReadOnly | Purpose::ReadWrite => &self.lobby.gate,
-        };
-        while let Some((stream, pass)) =
-            self.next(gate, || async { Ok(named.listener.accept().await?.0) }).await
-        {
-            match local_peer(&stream) {
-                Ok(peer) => self.begin(stream, self.unix_door(purpose, peer, pass)),
-                Err(error) => tracing::warn!(%error, "cannot tell who connects"),
-            }
-        }
-    }
-
-    async fn serve_network(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Tls>>) {
-        let gate = &self.lobby.gate;
-        while let Some(((stream, from), pass)) = self.next(gate, || listener.accept()).await {
-            // A call is one small packet and its answer another: neither is to wait for more.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "packets may be delayed");
-            }
-            let from = network::peer(from);
-            match &tls {
-                None => {
-                    let peer = Peer::Remote { address: from, tls: None };
-                    self.begin(Plain(stream), self.network_door(peer, self.settings.auth_tcp, pass));
-                }
-                Some(tls) => {
-                    let shaking = Arc::clone(&self).shake_hands(Arc::clone(tls), stream, from, pass);
-                    self.server.tasks().spawn(shaking);
-                }
-            }
-        }
-    }
-
-    async fn shake_hands(self: Arc<Self>, tls: Arc<Tls>, stream: TcpStream, from: String, pass: Pass) {
-        let outcome = tokio::select! {
-            () = self.server.closing().cancelled() => return,
-            outcome = tls.accept(stream) => outcome,
-        };
-        match outcome {
-            Ok((stream, name)) => {
-                let peer = Peer::Remote { address: from, tls: Some(name) };
-                let door = self.network_door(peer, self.settings.auth_tls, pass);
-                Arc::clone(&self.server).serve_connection(Plain(stream), door).await;
-            }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(peer = from, %error, cause, "TLS client not let in");
-            }
-        }
-    }
-
-    /// The next client and its pass; none when the front closes.
-    async fn next<T, F>(&self, gate: &Arc<Gate>, accept: impl Fn() -> F) -> Option<(T, Pass)>
-    where
-        F: Future<Output = io::Result<T>>,
-    {
-        let closing = self.server.closing();
-        loop {
-            let accepted = tokio::select! {
-                () = closing.cancelled() => return None,
-                accepted = accept() => accepted,
-            };
-            match accepted {
-                Ok(client) => {
-                    let pass = tokio::select! {
-                        () = closing.cancelled() => return None,
-                        pass = gate.enter() => pass,
-                    };
-                    return Some((client, pass));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn begin(&self, transport: impl Transport, door: Door) {
-        self.server.tasks().spawn(Arc::clone(&self.server).serve_connection(transport, door));
-    }
-
-    fn unix_door(&self, purpose: Purpose, peer: Peer, pass: Pass) -> Door {
-        let settings = &self.settings;
-        let (auth, limits, keepalive) = match purpose {
-            Purpose::ReadWrite => (settings.auth_read_write, settings.limits, settings.keepalive),
-            Purpose::ReadOnly => (settings.auth_read_only, settings.limits, settings.keepalive),
-            Purpose::Admin => (Auth::None, settings.admin_limits, settings.admin_keepalive),
-        };
-        Door {
-            admin: purpose == Purpose::Admin,
-            logins: logins(auth),
-            calls_max: limits.requests,
-            keepalive,
-            pass: Some(Arc::new(pass)),
-            lobby: Some(Arc::clone(&self.lobby)),
-            ..Door::of(peer, purpose == Purpose::ReadOnly)
-        }
-    }
-
-    fn network_door(&self, peer: Peer, auth: Auth, pass: Pass) -> Door {
-        Door {
-            logins: logins(auth),
-            calls_max: self.settings.limits.requests,
-            keepalive: self.settings.keepalive,
-            pass: Some(Arc::new(pass)),
-            lobby: Some(Arc::clone(&self.lobby)),
-            ..Door::of(peer, false)
-        }
-    }
-}
-
-fn logins(auth: Auth) -> Vec<Login> {
-    match auth {
-        Auth::None => Vec::new(),
-        Auth::Sasl => vec![Login::Sasl],
-        Auth::Polkit => vec![Login::Polkit],
-    }
-}
-
-fn local_peer(stream: &UnixStream) -> io::Result<Peer> {
-    let peer = stream.peer_cred()?;
-    let mut groups = lodge_sys::peer::groups(stream)?;
-    groups.push(peer.gid());
-    Ok(Peer::Local { uid: peer.uid(), gid: peer.gid(), pid: peer.pid(), groups })
 }
 
 #[cfg(test)]

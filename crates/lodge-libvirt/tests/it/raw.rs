@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lodge_engine::{Config, Engine};
 use lodge_libvirt::{Door, Server};
+use lodge_sys::local::LocalSocket;
 use lodge_wire::packet::{self, ErrorBody, Header, Kind, Status};
 use lodge_wire::xdr::{self, Xdr};
 use lodge_wire::{Call, remote};
@@ -60,6 +61,7 @@ impl House {
     /// A connection through any door.
     pub fn connect(&self, door: Door) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let theirs = LocalSocket::of(theirs.into_std().unwrap()).unwrap();
         tokio::spawn(Arc::clone(&self.server).serve_connection(theirs, door));
         Client { stream: ours, serial: 0 }
     }
