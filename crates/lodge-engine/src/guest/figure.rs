@@ -1,5 +1,7 @@
 //! A figure with its name and its type, as libvirt's clients know them.
 
+use std::borrow::Cow;
+
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -22,15 +24,15 @@ pub enum Value {
 /// A figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// `block.0.rd.reqs`.
-    pub name: String,
+    /// `block.0.rd.reqs`. Most names are known beforehand: a list of a thousand guests copies none of those.
+    pub name: Cow<'static, str>,
     /// Its value.
     pub value: Value,
 }
 
 impl Figure {
     /// A figure of that name.
-    pub fn new(name: impl Into<String>, value: Value) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, value: Value) -> Self {
         Self { name: name.into(), value }
     }
 }
@@ -40,9 +42,9 @@ macro_rules! shorthands {
         /// Figures being collected.
         pub(crate) trait Collect {
             /// Adds one.
-            fn add(&mut self, name: impl Into<String>, value: Value);
+            fn add(&mut self, name: impl Into<Cow<'static, str>>, value: Value);
             $(#[doc = $doc]
-            fn $method(&mut self, name: impl Into<String>, value: $type) {
+            fn $method(&mut self, name: impl Into<Cow<'static, str>>, value: $type) {
                 self.add(name, Value::$variant(value));
             })*
         }
@@ -59,7 +61,7 @@ shorthands! {
 }
 
 impl Collect for Vec<Figure> {
-    fn add(&mut self, name: impl Into<String>, value: Value) {
+    fn add(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
         self.push(Figure::new(name, value));
     }
 }

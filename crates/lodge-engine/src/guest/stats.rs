@@ -146,7 +146,7 @@ impl Engine {
                 records.push(None);
                 running.spawn(async move { (at, guest.record(groups).await) });
             } else {
-                let mut figures = Vec::with_capacity(32);
+                let mut figures = Vec::with_capacity(16);
                 guest.resting(groups, &mut figures);
                 records.push(Some(Record { snapshot: std::sync::Arc::clone(&guest.snapshot), figures }));
             }

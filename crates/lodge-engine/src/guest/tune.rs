@@ -6,7 +6,7 @@ use lodge_domain::control::tune::{Controller, Setting, block, nic, numa, schedul
 use super::figure::{Collect, Figure};
 use super::{Guest, Look};
 
-fn put(figures: &mut Vec<Figure>, name: &str, setting: Setting) {
+fn put(figures: &mut Vec<Figure>, name: &'static str, setting: Setting) {
     match setting {
         Setting::Unsigned(number) => figures.ulong(name, number),
         Setting::Signed(number) => figures.long(name, number),

@@ -1,5 +1,7 @@
 //! All that an agent tells of its guest, as libvirt's figures: `virsh guestinfo`.
 
+use std::borrow::Cow;
+
 use lodge_domain::control::Refusal;
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,7 +57,7 @@ struct Load {
     load15m: f64,
 }
 
-fn count(figures: &mut Vec<Figure>, name: &str, count: usize) {
+fn count(figures: &mut Vec<Figure>, name: impl Into<Cow<'static, str>>, count: usize) {
     figures.uint(name, u32::try_from(count).unwrap_or(u32::MAX));
 }
 
@@ -108,7 +110,7 @@ impl Guest {
             if let Some(bytes) = fs.used_bytes {
                 figures.ulong(format!("fs.{at}.used-bytes"), bytes);
             }
-            count(figures, &format!("fs.{at}.disk.count"), fs.disk.len());
+            count(figures, format!("fs.{at}.disk.count"), fs.disk.len());
             for (number, disk) in fs.disk.iter().enumerate() {
                 if let Some(target) = self.targets_of(std::slice::from_ref(disk)).pop() {
                     figures.text(format!("fs.{at}.disk.{number}.alias"), target);
@@ -131,7 +133,7 @@ impl Guest {
             figures.text(format!("disk.{at}.name"), disk.name.clone());
             figures.flag(format!("disk.{at}.partition"), disk.partition);
             if !disk.dependencies.is_empty() {
-                count(figures, &format!("disk.{at}.dependency.count"), disk.dependencies.len());
+                count(figures, format!("disk.{at}.dependency.count"), disk.dependencies.len());
             }
             for (number, name) in disk.dependencies.iter().enumerate() {
                 figures.text(format!("disk.{at}.dependency.{number}.name"), name.clone());
@@ -223,7 +225,7 @@ async fn interfaces(agent: &GuestAgent, figures: &mut Vec<Figure>) -> Look<()> {
         if let Some(address) = card.hardware_address {
             figures.text(format!("if.{at}.hwaddr"), address);
         }
-        count(figures, &format!("if.{at}.addr.count"), card.ip_addresses.len());
+        count(figures, format!("if.{at}.addr.count"), card.ip_addresses.len());
         for (number, address) in card.ip_addresses.into_iter().enumerate() {
             figures.text(format!("if.{at}.addr.{number}.type"), address.ip_address_type);
             figures.text(format!("if.{at}.addr.{number}.addr"), address.ip_address.to_string());
