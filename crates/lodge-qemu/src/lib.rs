@@ -12,6 +12,7 @@ pub mod agent;
 mod capabilities;
 mod claims;
 mod command_line;
+pub mod firmware;
 mod hotplug;
 mod launch;
 mod log;
