@@ -19,12 +19,15 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
 mod server;
+mod tool;
 
 /// Which system calls stay allowed; everything else answers `EPERM`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// A network server on inherited sockets: reads, writes, accepts, may open outgoing IPv4/IPv6 sockets.
     Server,
+    /// A program that works on the files it can see: threads, no processes, no sockets.
+    Tool,
 }
 
 /// What is to be left of the process.
@@ -139,29 +142,37 @@ fn drop_privileges(id: u32) -> Result<(), SandboxError> {
 }
 
 fn load_filter(profile: Profile) -> Result<(), SandboxError> {
+    for program in filters(profile)? {
+        seccompiler::apply_filter(&program).map_err(|error| SandboxError::Filter(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The filters of a profile, to be loaded in this order.
+pub(crate) fn filters(profile: Profile) -> Result<[seccompiler::BpfProgram; 2], SandboxError> {
     let mut rules = match profile {
         Profile::Server => server::rules(),
+        Profile::Tool => tool::rules(),
     };
     // clone3's flags lie in memory a filter cannot read: answer ENOSYS and libc falls back to clone,
     // whose flags the second filter checks. Of two filters that refuse the later's error counts, so the
     // second must let clone3 pass.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    load(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
+    let first = compile(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
     rules.insert(libc::SYS_clone3, Vec::new());
-    load(rules, SeccompAction::Errno(libc::EPERM.cast_unsigned()), SeccompAction::Allow)
+    let second = compile(rules, SeccompAction::Errno(libc::EPERM.cast_unsigned()), SeccompAction::Allow)?;
+    Ok([first, second])
 }
 
-fn load(
+fn compile(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     otherwise: SeccompAction,
     listed: SeccompAction,
-) -> Result<(), SandboxError> {
+) -> Result<seccompiler::BpfProgram, SandboxError> {
     let failed = |error: &dyn std::fmt::Display| SandboxError::Filter(error.to_string());
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| failed(&error))?;
     let filter = SeccompFilter::new(rules, otherwise, listed, arch).map_err(|error| failed(&error))?;
-    let program: seccompiler::BpfProgram =
-        filter.try_into().map_err(|error: seccompiler::BackendError| failed(&error))?;
-    seccompiler::apply_filter(&program).map_err(|error| failed(&error))
+    filter.try_into().map_err(|error: seccompiler::BackendError| failed(&error))
 }
 
 #[cfg(test)]

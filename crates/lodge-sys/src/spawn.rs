@@ -6,9 +6,11 @@
 //!
 //! Rules: the environment starts empty, stdin is `/dev/null`, every descriptor but those given is closed, and a
 //! descriptor given keeps **the number it has here**, so a caller can name it in an argument beforehand.
-//! Deliberately absent: a parent-death signal (the process is not ours to take along), and waiting (see `process`).
+//! A [`Jail`] is for the opposite kind: tools that are ours, and that meet foreign bytes.
+//! Deliberately absent: a parent-death signal for others (they are not ours to take along), and waiting (see `process`).
 
 mod child;
+mod jail;
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -17,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::child::Plan;
+pub use self::jail::Jail;
 use crate::cgroup::Cgroup;
 use crate::process::{Identity, Process};
 
@@ -89,6 +92,8 @@ pub struct Command {
     has_nul: bool,
     kept: Vec<OwnedFd>,
     output: Option<OwnedFd>,
+    errors: Option<OwnedFd>,
+    jail: Option<Jail>,
     session: bool,
     no_new_privs: bool,
     lock_memory: bool,
@@ -107,6 +112,8 @@ impl Command {
             has_nul: false,
             kept: Vec::new(),
             output: None,
+            errors: None,
+            jail: None,
             session: true,
             no_new_privs: true,
             lock_memory: false,
@@ -155,6 +162,18 @@ impl Command {
     /// Where stdout and stderr go; without it to `/dev/null`.
     pub fn output(&mut self, fd: OwnedFd) -> &mut Self {
         self.output = Some(fd);
+        self
+    }
+
+    /// Where stderr goes, if elsewhere than stdout.
+    pub fn errors(&mut self, fd: OwnedFd) -> &mut Self {
+        self.errors = Some(fd);
+        self
+    }
+
+    /// Shuts it in. It ends with the thread that calls [`spawn`](Self::spawn), so that thread has to wait for its end.
+    pub fn jail(&mut self, jail: Jail) -> &mut Self {
+        self.jail = Some(jail);
         self
     }
 

@@ -1,62 +1,67 @@
 //! Other programs that read or write images: `qemu-img`, `scrub`.
 //!
-//! They may meet bytes a guest wrote, so they are shut in: an empty root with `/usr` and just the files they need,
-//! no network, no capability but the one to open others' files, an empty environment. An image that names other
+//! They may meet bytes a guest wrote, so they are shut in (see [`Jail`]): an empty root with `/usr` and just the files
+//! they need, no network, a user that owns nothing, few system calls, an empty environment. An image that names other
 //! files finds none.
 
 use std::{
     ffi::OsString,
-    os::unix::process::ExitStatusExt as _,
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::Stdio,
+    time::Duration,
 };
 
-use tokio::process::Command;
+use lodge_sys::{
+    process::{Ending, Process},
+    spawn::{Command, Jail},
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    net::unix::pipe::Receiver,
+    runtime::Handle,
+    sync::oneshot,
+};
 
 use crate::pool::error::PoolError;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The last bytes kept of what a tool said.
 const WORDS_BYTES: usize = 4000;
-
-/// Makes the root, then becomes the tool. `$1` is the number of files, each given as `ro:PATH` or `rw:PATH`.
-const SHUT_IN: &str = r#"
-set -e
-root=/mnt
-mount -t tmpfs -o mode=0755 none $root
-for dir in usr lib lib64 bin sbin etc/alternatives; do
-    if [ -L /$dir ]; then ln -s "$(readlink /$dir)" $root/$dir
-    elif [ -d /$dir ]; then mkdir -p $root/$dir; mount --bind /$dir $root/$dir; mount -o remount,ro,bind $root/$dir
-    fi
-done
-mkdir -p $root/dev $root/proc $root/etc
-[ ! -e /etc/ld.so.cache ] || cp /etc/ld.so.cache $root/etc/
-for node in null zero urandom; do touch $root/dev/$node; mount --bind /dev/$node $root/dev/$node; done
-count=$1; shift
-while [ $count -gt 0 ]; do
-    file=${1#*:}
-    mkdir -p "$root$(dirname "$file")"
-    [ -e "$root$file" ] || touch "$root$file"
-    mount --bind "$file" "$root$file"
-    case $1 in ro:*) mount -o remount,ro,bind "$root$file";; esac
-    count=$((count - 1)); shift
-done
-exec chroot $root setpriv --no-new-privs --bounding-set=-all,+dac_override,+fowner --inh-caps=-all "$@"
-"#;
+/// Address space of a tool. A check of the largest image keeps a count of 8 bytes per cluster in memory.
+const MEMORY_BYTES: u64 = 8 << 30;
+const DESCRIPTORS: u64 = 4096;
+/// The most a tool may answer.
+const ANSWER_BYTES: usize = 64 << 20;
 
 /// One run of a tool.
 #[derive(Debug)]
 pub(crate) struct Run {
     program: &'static str,
     args: Vec<OsString>,
-    files: Vec<OsString>,
+    files: Vec<(PathBuf, bool)>,
     /// A path, and what stands for it in messages.
     said: Option<(String, String)>,
+    limit: Option<Duration>,
+}
+
+/// What a tool answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its exit status; none: a signal ended it.
+    pub code: Option<i32>,
+    /// `exit status 1`, `fatal signal 6`.
+    pub ending: String,
+    /// All of its standard output, unless that was told as it came.
+    pub out: Vec<u8>,
+    /// The last of its standard error.
+    pub words: String,
 }
 
 impl Run {
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), files: Vec::new(), said: None }
+        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None }
     }
 
     pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -66,12 +71,12 @@ impl Run {
 
     /// A file the tool may read.
     pub fn reads(self, path: &Path) -> Self {
-        self.file("ro:", path)
+        self.file(path, false)
     }
 
     /// A file the tool may write.
     pub fn writes(self, path: &Path) -> Self {
-        self.file("rw:", path)
+        self.file(path, true)
     }
 
     /// Messages say `path` for a file that has another name so far.
@@ -80,62 +85,184 @@ impl Run {
         self
     }
 
-    fn file(mut self, how: &str, path: &Path) -> Self {
-        let mut file = OsString::from(how);
-        file.push(path);
-        self.files.push(file);
+    /// It is ended if it takes longer.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    fn file(mut self, path: &Path, writes: bool) -> Self {
+        self.files.push((path.to_owned(), writes));
         self
     }
 
     /// Runs it to its end; dropping the future kills it.
     pub async fn run(self) -> Result<(), PoolError> {
-        let program = find(self.program)?;
-        let words: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
-        let command = format!("{} {}", program.display(), words.join(" "));
-        let mut child = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            child.args(["--user", "--map-root-user"]);
-        }
-        child
-            .args([
-                "--mount",
-                "--net",
-                "--ipc",
-                "--uts",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--propagation",
-                "private",
-            ])
-            .args(["sh", "-c", SHUT_IN, "sh"])
-            .arg(self.files.len().to_string())
-            .args(&self.files)
-            .arg(&program)
-            .args(&self.args)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
-        let output = child.spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let ending = match (output.status.code(), output.status.signal()) {
-            (Some(code), _) => format!("exit status {code}"),
-            (None, signal) => format!("fatal signal {}", signal.unwrap_or_default()),
-        };
-        let from = output.stderr.len().saturating_sub(WORDS_BYTES);
-        let words = String::from_utf8_lossy(&output.stderr[from..]).trim_end().to_owned();
-        let said = |text: String| match &self.said {
+        let command = self.command_line()?;
+        let said = self.said.clone();
+        let said = |text: String| match &said {
             Some((now, path)) => text.replace(now, path),
             None => text,
         };
-        Err(PoolError::Tool { command: said(command), ending, words: said(words) })
+        let answer = self.answer().await?;
+        if answer.code == Some(0) {
+            return Ok(());
+        }
+        Err(PoolError::Tool { command: said(command), ending: answer.ending, words: said(answer.words) })
+    }
+
+    /// As [`run`](Self::run), whatever its exit status.
+    pub async fn answer(self) -> Result<Answer, PoolError> {
+        self.watched(None).await
+    }
+
+    /// As [`answer`](Self::answer); its output is how far it is, from 0 to 1 (`qemu-img`'s `-p`).
+    pub async fn told(self, tell: &(dyn Fn(f32) + Send + Sync)) -> Result<Answer, PoolError> {
+        self.watched(Some(tell)).await
+    }
+
+    async fn watched(self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
+        let program = find(self.program)?;
+        let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
+        let (out, words) = (Pipe::new().map_err(failed)?, Pipe::new().map_err(failed)?);
+        let command = self.shut_in(&program, out.write, words.write);
+        let (out, words) = (out.read, words.read);
+        let (begun, process) = oneshot::channel();
+        let runtime = Handle::current();
+        // The thread that starts it stays until it ends: the kernel ends it with that thread.
+        let ending = tokio::task::spawn_blocking(move || {
+            let process = match command.spawn() {
+                Ok(process) => process,
+                Err(error) => return drop(begun.send(Err(error))),
+            };
+            let ended = process.clone();
+            // If nobody listens any more it comes back, and is killed; it is waited for all the same.
+            drop(begun.send(Ok(Killer(process))));
+            drop(runtime.block_on(ended.ended()));
+        });
+        let process = process.await.map_err(|error| failed(io::Error::other(error)))?;
+        let process = process.map_err(|error| failed(io::Error::other(error)))?;
+        let work = async {
+            let (out, words) = tokio::try_join!(read_out(out, tell), last_words(words))?;
+            Ok::<_, io::Error>((out, words, process.0.ended().await?))
+        };
+        let silent = || {
+            let late = io::Error::from(io::ErrorKind::TimedOut);
+            PoolError::system(format!("'{}' did not come to its end in time", program.display()), late)
+        };
+        let (out, words, ended) = match self.limit {
+            Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| silent())?,
+            None => work.await,
+        }
+        .map_err(failed)?;
+        drop(ending.await);
+        let status = match ended {
+            Ending::Status(status) => Some(status),
+            Ending::Unknown => None,
+        };
+        let code = status.and_then(|status| status.code());
+        let ending = match (code, status.and_then(|status| status.signal())) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, signal) => format!("fatal signal {}", signal.unwrap_or_default()),
+        };
+        Ok(Answer { code, ending, out, words })
+    }
+
+    fn command_line(&self) -> Result<String, PoolError> {
+        let words: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
+        Ok(format!("{} {}", find(self.program)?.display(), words.join(" ")))
+    }
+
+    fn shut_in(&self, program: &Path, out: OwnedFd, errors: OwnedFd) -> Command {
+        let mut jail = Jail::new(MEMORY_BYTES, DESCRIPTORS);
+        for (path, writes) in &self.files {
+            if *writes {
+                jail.writes(path);
+            } else {
+                jail.reads(path);
+            }
+        }
+        jail.keeps_user(self.files.iter().any(|(path, _)| is_on_network(path)));
+        let mut command = Command::new(program);
+        command.args(&self.args).env("PATH", PATH).env("LC_ALL", "C");
+        // e2fsprogs look whether the file is mounted; nothing is, in a jail.
+        command.env("EXT2FS_NO_MTAB_OK", "1");
+        command.output(out).errors(errors).jail(jail);
+        command
+    }
+}
+
+/// Ends a tool that nobody waits for any more.
+struct Killer(Process);
+
+impl Drop for Killer {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.kill() {
+            tracing::warn!(%error, "tool not ended");
+        }
+    }
+}
+
+/// Where a tool's words come out.
+struct Pipe {
+    read: Receiver,
+    write: OwnedFd,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Self { read: Receiver::from_owned_fd(read)?, write })
+    }
+}
+
+/// Whether a file is an NFS server's, which asks for the user and not for capabilities.
+fn is_on_network(path: &Path) -> bool {
+    const NFS_MAGIC: i64 = 0x6969;
+    rustix::fs::statfs(path).is_ok_and(|stats| stats.f_type == NFS_MAGIC)
+}
+
+/// All of a tool's output, or none of it and how far it is.
+async fn read_out(
+    mut from: impl AsyncRead + Unpin,
+    tell: Option<&(dyn Fn(f32) + Send + Sync)>,
+) -> io::Result<Vec<u8>> {
+    let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let count = from.read(&mut piece).await?;
+        if count == 0 {
+            return Ok(all);
+        }
+        all.extend_from_slice(&piece[..count]);
+        if let Some(tell) = tell {
+            if let Some(part) = last_percent(&all) {
+                tell(part);
+            }
+            // What is not the end of a number any more.
+            all.drain(..all.len().saturating_sub(32));
+        } else if all.len() > ANSWER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it answers without end"));
+        }
+    }
+}
+
+/// The last `(12.34/100%)`.
+fn last_percent(text: &[u8]) -> Option<f32> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (before, _) = text.rsplit_once("/100%)")?;
+    let (_, number) = before.rsplit_once('(')?;
+    number.parse::<f32>().ok().map(|percent| percent / 100.0)
+}
+
+async fn last_words(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
+    let (mut last, mut piece) = (Vec::new(), vec![0; 4 << 10]);
+    loop {
+        let count = from.read(&mut piece).await?;
+        if count == 0 {
+            return Ok(String::from_utf8_lossy(&last).trim_end().to_owned());
+        }
+        last.extend_from_slice(&piece[..count]);
+        last.drain(..last.len().saturating_sub(WORDS_BYTES));
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn rules() -> BTreeMap<i64, Vec<SeccompRule>> {
     rules
 }
 
-fn number(value: i32) -> u64 {
+pub(super) fn number(value: i32) -> u64 {
     u64::try_from(value).expect("the kernel's constants used here are not negative")
 }
 
@@ -104,7 +104,7 @@ fn argument_is(index: u8, value: u64) -> SeccompRule {
     rule(index, SeccompCmpOp::Eq, value)
 }
 
-fn has_bits(index: u8, bits: u64) -> SeccompRule {
+pub(super) fn has_bits(index: u8, bits: u64) -> SeccompRule {
     rule(index, SeccompCmpOp::MaskedEq(bits), bits)
 }
 

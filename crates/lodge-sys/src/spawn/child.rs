@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Command;
+use super::jail::{Inward, Jail, Layout};
 
 /// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -22,11 +23,15 @@ pub(super) enum Step {
     Group,
     User,
     Privileges,
+    JailMounts,
+    JailLimits,
+    JailCapabilities,
+    JailFilter,
     Exec,
 }
 
 impl Step {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::Session,
         Self::Descriptors,
         Self::Directory,
@@ -34,6 +39,10 @@ impl Step {
         Self::Group,
         Self::User,
         Self::Privileges,
+        Self::JailMounts,
+        Self::JailLimits,
+        Self::JailCapabilities,
+        Self::JailFilter,
         Self::Exec,
     ];
 
@@ -46,6 +55,10 @@ impl Step {
             Self::Group => "change the group",
             Self::User => "change the user",
             Self::Privileges => "give up privileges",
+            Self::JailMounts => "make a root of its own",
+            Self::JailLimits => "set its limits",
+            Self::JailCapabilities => "give up its capabilities",
+            Self::JailFilter => "filter its system calls",
             Self::Exec => "run the program",
         }
     }
@@ -59,6 +72,7 @@ pub(super) struct Plan<'a> {
     envp: Vec<*const c_char>,
     null: OwnedFd,
     cgroup: Option<OwnedFd>,
+    jail: Option<Layout>,
     kept: Vec<RawFd>,
     read: OwnedFd,
     write: std::cell::RefCell<Option<OwnedFd>>,
@@ -81,6 +95,7 @@ impl<'a> Plan<'a> {
             envp: ended(&command.env),
             null,
             cgroup,
+            jail: command.jail.as_ref().map(Jail::lay_out).transpose()?,
             kept: command.kept.iter().map(AsRawFd::as_raw_fd).collect(),
             report: write.as_raw_fd(),
             read,
@@ -98,6 +113,9 @@ impl<'a> Plan<'a> {
         args.flags = libc::CLONE_PIDFD as u64;
         args.pidfd = (&raw mut pidfd) as u64;
         args.exit_signal = libc::SIGCHLD as u64;
+        if let Some(jail) = &self.jail {
+            args.flags |= jail.clone_flags();
+        }
         if let Some(cgroup) = &self.cgroup {
             args.flags |= CLONE_INTO_CGROUP;
             args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
@@ -157,7 +175,8 @@ impl<'a> Plan<'a> {
                 }
             };
             let out = self.command.output.as_ref().unwrap_or(&self.null).as_raw_fd();
-            for (from, to) in [(self.null.as_raw_fd(), 0), (out, 1), (out, 2)] {
+            let errors = self.command.errors.as_ref().map_or(out, AsRawFd::as_raw_fd);
+            for (from, to) in [(self.null.as_raw_fd(), 0), (out, 1), (errors, 2)] {
                 check(libc::c_long::from(libc::dup2(from, to)), Step::Descriptors);
             }
             if self.command.session {
@@ -200,6 +219,16 @@ impl<'a> Plan<'a> {
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            if let Some(jail) = &self.jail
+                && let Err(inward) = jail.enter()
+            {
+                self.fail(match inward {
+                    Inward::Mounts => Step::JailMounts,
+                    Inward::Limits => Step::JailLimits,
+                    Inward::Capabilities => Step::JailCapabilities,
+                    Inward::Filter => Step::JailFilter,
+                });
+            }
             libc::execve(self.program.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr());
             self.fail(Step::Exec)
         }
