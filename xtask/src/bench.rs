@@ -15,6 +15,7 @@ use crate::{
 const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("define", "lodge-store", "define_bench", "durable defines beside bare write+fsync+rename"),
     ("start", "lodge-domain", "start_bench", "start and destroy beside bare QEMU"),
+    ("images", "lodge-storage", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
     ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
     ("wire", "lodge-tests", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),

@@ -146,8 +146,8 @@ pub(crate) fn backing_path(overlay: &Path, name: &str) -> Result<PathBuf, Storag
     let name = match name.split_once(':') {
         Some(("file", path)) => path,
         Some((protocol, _)) if !protocol.contains('/') => {
-            let what = "stands on something that is no file";
-            return Err(StorageError::UnsupportedImage { path: overlay.to_owned(), what });
+            let (path, field, value) = (overlay.to_owned(), "backing file".to_owned(), name.to_owned());
+            return Err(StorageError::Named { path, field, value, why: "it is no file" });
         }
         _ => name,
     };
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(path("file:/a/base").unwrap(), Path::new("/a/base"));
         assert_eq!(path("./a:b").unwrap(), Path::new("/pool/./a:b"));
         for name in ["nbd://host/x", "json:{}", "http://x/y", "ssh:x"] {
-            assert!(matches!(path(name), Err(StorageError::UnsupportedImage { .. })), "{name}");
+            assert!(matches!(path(name), Err(StorageError::Named { .. })), "{name}");
         }
     }
 }

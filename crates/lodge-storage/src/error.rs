@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 use lodge_model::{Bytes, Kind};
 use lodge_store::DbError;
 
+use crate::img::kind::ImageFormat;
+
 /// Why an act on disks failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -223,6 +225,56 @@ pub enum StorageError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The format was not said, and is not known.
+    #[error("the format of `{}` is not said", path.display())]
+    Undeclared {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        looks_like: ImageFormat,
+    },
+    /// An image names something that is not followed.
+    #[error("the {field} of `{}` is `{value}`: {why}", path.display())]
+    Named {
+        /// The image.
+        path: PathBuf,
+        /// Which of its fields: "backing file", "extent 2".
+        field: String,
+        /// What it says.
+        value: String,
+        /// Why it is not followed.
+        why: &'static str,
+    },
+    /// A size was refused.
+    #[error("`{}` {what}", path.display())]
+    Refused {
+        /// The image.
+        path: PathBuf,
+        /// Why: "has 8 GiB, and 4 GiB are less".
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// An act on a file failed.
+    #[error("cannot {act} `{}`", path.display())]
+    Act {
+        /// What was done.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A tool failed on a file.
+    #[error("cannot {act} `{}`: {words}", path.display())]
+    Tool {
+        /// What was done.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        words: String,
+    },
     /// Somebody asked for the act to end.
     #[error("copying `{}` was cancelled", path.display())]
     Cancelled {
@@ -251,18 +303,22 @@ impl StorageError {
             Self::Open { source, .. }
             | Self::Create { source, .. }
             | Self::Delete { source, .. }
+            | Self::Act { source, .. }
             | Self::List { source, .. } => kind_of(source),
             Self::NotADisk { .. }
             | Self::NotAbsolute { .. }
             | Self::NotAnImage { .. }
             | Self::BadName { .. }
             | Self::BadSize { .. }
-            | Self::SmallerThanImage { .. } => Kind::InvalidInput,
-            Self::MarkedCorrupt { .. } | Self::Chain { .. } => Kind::Corrupt,
+            | Self::SmallerThanImage { .. }
+            | Self::Undeclared { .. }
+            | Self::Refused { .. } => Kind::InvalidInput,
+            Self::Tool { words, .. } if words.contains("No space left") => Kind::Exhausted,
+            Self::Tool { .. } | Self::MarkedCorrupt { .. } | Self::Chain { .. } => Kind::Corrupt,
             Self::UnsupportedImage { .. } | Self::UnsupportedFormat { .. } | Self::BackingFormat { .. } => {
                 Kind::Unsupported
             }
-            Self::BackingOutside { .. } => Kind::Denied,
+            Self::BackingOutside { .. } | Self::Named { .. } => Kind::Denied,
             Self::InUse { .. }
             | Self::Locked { .. }
             | Self::WritesImage { .. }
@@ -322,7 +378,20 @@ impl StorageError {
             Self::Registry { source, .. } => return source.hint(),
             Self::Volume { source } => return source.hint(),
             Self::Silent { .. } => "see whether its server or device answers (dmesg, df)".to_owned(),
-            Self::Open { .. }
+            Self::Undeclared { looks_like, .. } => {
+                format!(
+                    "say it: -f {looks_like} if it is what it looks like (a guest can make its disk look so)"
+                )
+            }
+            Self::Named { .. } => "only files beside the image or in a pool are opened for it".to_owned(),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Act { source, .. } if kind_of(source) == Kind::Exhausted => {
+                "free some space and try again".to_owned()
+            }
+            Self::Tool { .. } if self.kind() == Kind::Exhausted => "free some space and try again".to_owned(),
+            Self::Act { .. }
+            | Self::Tool { .. }
+            | Self::Open { .. }
             | Self::Chain { .. }
             | Self::BadName { .. }
             | Self::BadSize { .. }

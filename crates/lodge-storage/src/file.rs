@@ -90,9 +90,6 @@ impl DiskFile {
             why: fault.to_string(),
             looks_like: looks_like(&start),
         })?;
-        if header.is_corrupt {
-            return Err(StorageError::MarkedCorrupt { path: self.path.clone() });
-        }
         let unsupported = |what| StorageError::UnsupportedImage { path: self.path.clone(), what };
         if header.has_data_file {
             return Err(unsupported("keeps its data in another file"));
@@ -100,10 +97,14 @@ impl DiskFile {
         if header.is_encrypted {
             return Err(unsupported("is encrypted"));
         }
+        if header.is_corrupt {
+            return Err(StorageError::MarkedCorrupt { path: self.path.clone() });
+        }
         Ok(header)
     }
 
-    fn start(&self, length: usize) -> Result<Vec<u8>, StorageError> {
+    /// The first bytes, as many as there are.
+    pub fn start(&self, length: usize) -> Result<Vec<u8>, StorageError> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while filled < length {

@@ -158,6 +158,15 @@ impl Storage {
         Ok(())
     }
 
+    /// The file of an image, if it is one, has been written anew: it takes another room, and has another sum.
+    pub(crate) async fn image_rewritten(&self, path: &Path, allocation: Bytes) -> Result<(), StorageError> {
+        let Some(image) = self.images().await?.into_iter().find(|image| real(&image.path) == path) else {
+            return Ok(());
+        };
+        let image = Image { allocation, sha256: String::new(), ..image };
+        self.db().put_image(image.row()).await.map_err(failed("note the image"))
+    }
+
     async fn remove_unless_used(&self, path: PathBuf) -> Result<(), StorageError> {
         if self.clones_of(&path).await?.is_empty() {
             tracing::info!(path = %path.display(), "file of a former image removed");

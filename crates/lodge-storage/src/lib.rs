@@ -18,8 +18,8 @@
 //! - Files are touched on blocking threads with a deadline: a dead NFS server or a FIFO named as a
 //!   disk costs its own caller an error, nobody else anything.
 //!
-//! Deliberately absent: reading and writing of guests' data (QEMU's), pools other than directories,
-//! formats other than raw and qcow2.
+//! Deliberately absent: reading and writing of guests' data (QEMU's), pools other than directories, guests' disks of
+//! formats other than raw and qcow2 (others come in and go out by [`img`]).
 
 mod chain;
 mod claim;
@@ -31,7 +31,9 @@ mod disk_use;
 mod error;
 mod file;
 mod format;
+pub mod fuzz;
 mod image;
+mod img;
 mod import;
 mod limits;
 mod lock;
@@ -49,6 +51,16 @@ pub use disk_use::{DiskUse, PlaceOf};
 pub use error::StorageError;
 pub use format::Format;
 pub use image::{Image, ImageSource, NewImage};
+pub use img::{
+    check::{Checked, Repair},
+    compact::Compacted,
+    convert::{Conversion, Converted},
+    describe::Description,
+    kind::{ImageFormat, UnknownImageFormat},
+    map::{Extent, Map},
+    pack::{Compression, UnknownCompression},
+    resize::Resized,
+};
 pub use pool::{
     PoolEvent, PoolHandle, PoolHappening, PoolView, Pools,
     capabilities::pool_capabilities,

@@ -27,3 +27,13 @@ pub(crate) const TURN: Duration = Duration::from_secs(30);
 pub(crate) const LOOKS_AT_ONCE: usize = 8;
 /// Events a slow reader may be behind.
 pub(crate) const EVENTS_KEPT: usize = 1024;
+/// Ranges of one disk's map.
+pub(crate) const EXTENTS: usize = 1_000_000;
+/// The description at the start of a VMDK, or a file that is nothing else.
+pub(crate) const VMDK_TEXT_BYTES: usize = 64 << 10;
+/// Files of one VMDK.
+pub(crate) const VMDK_EXTENTS: usize = 1024;
+/// A tool that reads tables only, whatever it does beside; each GiB of the file adds a second.
+pub(crate) const TOOL: Duration = Duration::from_mins(2);
+/// Bringing a large new file to disk.
+pub(crate) const LONG: Duration = Duration::from_mins(30);

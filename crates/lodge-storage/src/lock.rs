@@ -52,6 +52,29 @@ pub(crate) fn foreign(disk: &DiskFile, intent: Intent) -> io::Result<Option<Fore
     Ok(None)
 }
 
+/// Says to other programs, as QEMU would, that the file is being read, or rewritten. It holds as long as this file is open.
+pub(crate) fn tell(disk: &DiskFile, intent: Intent) -> io::Result<()> {
+    let mut bytes = vec![USES + READ, DENIES + WRITE, DENIES + RESIZE];
+    if intent.writes {
+        bytes.extend([USES + WRITE, USES + RESIZE]);
+    }
+    for byte in bytes {
+        let lock = libc::flock {
+            l_type: kind(libc::F_RDLCK),
+            l_whence: kind(libc::SEEK_SET),
+            l_start: byte,
+            l_len: 1,
+            l_pid: 0,
+        };
+        match fcntl(&disk.file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Ok(_)
+            | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOLCK | nix::errno::Errno::EOPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 fn is_locked(disk: &DiskFile, byte: i64) -> io::Result<bool> {
     let mut lock = libc::flock {
         l_type: kind(libc::F_WRLCK),

@@ -12,9 +12,17 @@ const EXTENSION_END: u32 = 0;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
 const V2_HEADER_BYTES: usize = 72;
 const V3_HEADER_BYTES: usize = 104;
+const EXTENSION_BITMAPS: u32 = 0x2385_2875;
+const INCOMPATIBLE_DIRTY: u64 = 1;
 const INCOMPATIBLE_CORRUPT: u64 = 1 << 1;
 const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
+const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
 const INCOMPATIBLE_EXTENDED_L2: u64 = 1 << 4;
+const INCOMPATIBLE_KNOWN: u64 = (1 << 5) - 1;
+const COMPRESSION_ZSTD: u8 = 1;
+/// 32 MiB of them.
+const L1_ENTRIES_MAX: u64 = 4 << 20;
+const REFCOUNT_ORDER_MAX: u32 = 6;
 const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
 
 /// What the header says.
@@ -31,6 +39,16 @@ pub(crate) struct Header {
     pub has_data_file: bool,
     pub is_encrypted: bool,
     pub has_snapshots: bool,
+    pub snapshots: u32,
+    /// It was not closed well, so its counts may be behind.
+    pub is_dirty: bool,
+    /// Its compressed clusters are zstd's, not zlib's.
+    pub has_zstd: bool,
+    /// It has bitmaps of changed blocks.
+    pub has_bitmaps: bool,
+    /// It has incompatible features that nobody here knows.
+    pub has_unknown_features: bool,
+    pub refcount_bits: u32,
     pub has_lazy_refcounts: bool,
     pub has_extended_l2: bool,
 }
@@ -54,6 +72,10 @@ pub(crate) enum HeaderFault {
     Version(u32),
     #[error("its cluster size is 2^{0} bytes")]
     Clusters(u32),
+    #[error("its first table has {entries} entries for a virtual size of {virtual_bytes} bytes")]
+    Table { entries: u64, virtual_bytes: u64 },
+    #[error("its reference counts are 2^{0} bits wide")]
+    RefcountOrder(u32),
     #[error("its virtual size is {0} bytes")]
     Size(u64),
     #[error("the name of its backing file lies outside the header")]
@@ -108,7 +130,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
         return Err(HeaderFault::Size(virtual_bytes));
     }
     let is_encrypted = reader.u32(32)? != 0;
-    let has_snapshots = reader.u32(60)? != 0;
+    let l1_entries = u64::from(reader.u32(36)?);
+    let snapshots = reader.u32(60)?;
     let (features, compatible, header_bytes) = match version {
         2 => (0, 0, V2_HEADER_BYTES),
         _ => (reader.u64(72)?, reader.u64(80)?, reader.u32(100)? as usize),
@@ -116,11 +139,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
     if version == 3 && header_bytes < V3_HEADER_BYTES {
         return Err(HeaderFault::Short);
     }
+    // As QEMU has it: the table is within a limit and covers the disk. Else a few bytes could stand for exabytes of work.
+    let l2_entry_bits = if features & INCOMPATIBLE_EXTENDED_L2 == 0 { 3 } else { 4 };
+    let covered = l1_entries.saturating_mul(1 << (2 * cluster_bits - l2_entry_bits));
+    if l1_entries > L1_ENTRIES_MAX || covered < virtual_bytes {
+        return Err(HeaderFault::Table { entries: l1_entries, virtual_bytes });
+    }
+    let refcount_order = if version == 3 { reader.u32(96)? } else { 4 };
+    if refcount_order > REFCOUNT_ORDER_MAX {
+        return Err(HeaderFault::RefcountOrder(refcount_order));
+    }
+    let is_compression_told = features & INCOMPATIBLE_COMPRESSION != 0 && header_bytes > 104;
+    let compression = if is_compression_told { reader.sub(104, 1).map_or(0, |byte| byte[0]) } else { 0 };
     let backing = match name_at {
         0 => None,
         _ => Some(Backing {
             name: backing_name(&reader, name_at, name_bytes)?,
-            format: backing_format(&reader, header_bytes)?,
+            format: extension(&reader, header_bytes, EXTENSION_BACKING_FORMAT)?
+                .map(|data| String::from_utf8_lossy(data).into_owned()),
         }),
     };
     Ok(Header {
@@ -131,7 +167,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
         is_corrupt: features & INCOMPATIBLE_CORRUPT != 0,
         has_data_file: features & INCOMPATIBLE_DATA_FILE != 0,
         is_encrypted,
-        has_snapshots,
+        has_snapshots: snapshots != 0,
+        snapshots,
+        is_dirty: features & INCOMPATIBLE_DIRTY != 0,
+        has_zstd: compression == COMPRESSION_ZSTD,
+        // A header of old may end where the first cluster is full, so a fault here is none of its.
+        has_bitmaps: extension(&reader, header_bytes, EXTENSION_BITMAPS).is_ok_and(|found| found.is_some()),
+        has_unknown_features: features & !INCOMPATIBLE_KNOWN != 0 || compression > COMPRESSION_ZSTD,
+        refcount_bits: 1 << refcount_order,
         has_lazy_refcounts: compatible & COMPATIBLE_LAZY_REFCOUNTS != 0,
         has_extended_l2: features & INCOMPATIBLE_EXTENDED_L2 != 0,
     })
@@ -149,7 +192,8 @@ fn backing_name(reader: &Reader<'_>, at: u64, length: u32) -> Result<String, Hea
     String::from_utf8(bytes.to_vec()).map_err(|_| HeaderFault::BackingText)
 }
 
-fn backing_format(reader: &Reader<'_>, mut at: usize) -> Result<Option<String>, HeaderFault> {
+/// The data of the extension of this kind.
+fn extension<'a>(reader: &Reader<'a>, mut at: usize, wanted: u32) -> Result<Option<&'a [u8]>, HeaderFault> {
     // Each round moves on by eight bytes at least, so the slice's length bounds the loop.
     loop {
         let (kind, length) = match (reader.u32(at), reader.u32(at.saturating_add(4))) {
@@ -160,8 +204,8 @@ fn backing_format(reader: &Reader<'_>, mut at: usize) -> Result<Option<String>, 
             return Ok(None);
         }
         let data = reader.sub(at + 8, length).ok_or(HeaderFault::Extensions)?;
-        if kind == EXTENSION_BACKING_FORMAT {
-            return Ok(Some(String::from_utf8_lossy(data).into_owned()));
+        if kind == wanted {
+            return Ok(Some(data));
         }
         at += 8 + length.next_multiple_of(8);
     }
@@ -186,6 +230,7 @@ mod tests {
         put(4, &3_u32.to_be_bytes());
         put(20, &16_u32.to_be_bytes());
         put(24, &(8_u64 << 30).to_be_bytes());
+        put(36, &16_u32.to_be_bytes());
         put(100, &104_u32.to_be_bytes());
         if let Some((name, format)) = backing {
             put(8, &512_u64.to_be_bytes());
@@ -228,6 +273,11 @@ mod tests {
         assert_eq!(changed(4, &9_u32.to_be_bytes()), HeaderFault::Version(9));
         assert_eq!(changed(20, &40_u32.to_be_bytes()), HeaderFault::Clusters(40));
         assert_eq!(changed(24, &u64::MAX.to_be_bytes()), HeaderFault::Size(u64::MAX));
+        let table = |entries, virtual_bytes| HeaderFault::Table { entries, virtual_bytes };
+        assert_eq!(changed(24, &(1_u64 << 60).to_be_bytes()), table(16, 1 << 60));
+        assert_eq!(changed(36, &15_u32.to_be_bytes()), table(15, 8 << 30));
+        assert_eq!(changed(36, &u32::MAX.to_be_bytes()), table(u32::MAX.into(), 8 << 30));
+        assert_eq!(changed(96, &7_u32.to_be_bytes()), HeaderFault::RefcountOrder(7));
         assert_eq!(changed(8, &u64::MAX.to_be_bytes()), HeaderFault::BackingName);
         assert_eq!(changed(16, &u32::MAX.to_be_bytes()), HeaderFault::BackingName);
         assert_eq!(changed(512, b"\0"), HeaderFault::BackingText);

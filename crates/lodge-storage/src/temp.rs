@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -55,6 +55,21 @@ impl TempFile {
             }
             result => result?,
         }
+        self.is_kept = true;
+        sync_dir(path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+impl TempFile {
+    /// Takes the place of the file at `path`, if that is still the one that `old` tells of. After `Ok` it survives a
+    /// crash; before, the old file is there.
+    pub fn take_place_of(mut self, path: &Path, old: &fs::Metadata) -> io::Result<()> {
+        self.file.sync_all()?;
+        let now = fs::symlink_metadata(path)?;
+        if (now.dev(), now.ino()) != (old.dev(), old.ino()) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another file has its name by now"));
+        }
+        fs::rename(&self.path, path)?;
         self.is_kept = true;
         sync_dir(path.parent().unwrap_or(Path::new("/")))
     }

@@ -188,6 +188,11 @@ impl PoolVolume {
         self.path.to_string_lossy().into_owned()
     }
 
+    /// The format it was made with here; none: its bytes were looked at, which a guest may have written.
+    pub fn declared_format(&self) -> Option<VolumeFormat> {
+        (!self.is_probed).then_some(self.format)
+    }
+
     /// libvirt's document of it.
     pub fn xml(&self) -> String {
         let amount = |bytes: u64| Some(Amount(Bytes(bytes)));

@@ -79,7 +79,7 @@ impl Blank {
         Ok(Layout { parts, length: l1_at + l1_bytes })
     }
 
-    fn header(&self, l1_entries: u64, l1_at: u64, table_clusters: u64) -> Result<Vec<u8>, BlankFault> {
+    pub fn header(&self, l1_entries: u64, l1_at: u64, table_clusters: u64) -> Result<Vec<u8>, BlankFault> {
         let mut bytes = MAGIC.to_vec();
         let u32s = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_be_bytes();
         bytes.extend(self.version.to_be_bytes());

@@ -95,7 +95,7 @@ async fn broken_chains_are_told_with_the_place() {
     overlay(&b, "a.vmdk", "vmdk");
     assert_eq!(refusal(&world, &b).await.0, Kind::Unsupported);
     overlay(&b, "nbd://127.0.0.1/x", "raw");
-    assert_eq!(refusal(&world, &b).await.0, Kind::Unsupported);
+    assert_eq!(refusal(&world, &b).await.0, Kind::Denied);
     assert_eq!(refusal(&world, &world.pool("none")).await.0, Kind::NotFound);
 }
 

@@ -9,6 +9,7 @@ mod claim;
 mod clone;
 mod crash;
 mod image;
+mod img;
 mod pool;
 mod remove;
 mod volume;
