@@ -13,6 +13,7 @@
 
 mod answer;
 mod block;
+mod block_job;
 mod command;
 mod error;
 mod migration;
@@ -36,6 +37,7 @@ use tokio::time::timeout;
 
 pub use self::answer::*;
 pub use self::block::{BlockDevice, BlockImage, BlockNode};
+pub use self::block_job::{BlockJob, Commit, InSet, Job, JobStatus, Mirror, Stream};
 pub use self::error::MonitorError;
 pub use self::migration::{Migration, MigrationRam, MigrationState};
 pub use self::wire::{Greeting, Timestamp};

@@ -73,11 +73,13 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         }
         let path = b.fdset(link.fd, if link.read_only { "rdonly" } else { "rdwr" });
         let storage = format!("libvirt-{number}-storage");
+        // What lies below is written for block jobs only. QEMU then takes a descriptor for that from the same set.
+        let mode = if is_top { ("read-only", link.read_only) } else { ("auto-read-only", true) };
         let mut file = Props::driver(if link.is_block { "host_device" } else { "file" })
             .with("filename", path)
             .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str))
             .with("node-name", storage.as_str())
-            .with("read-only", link.read_only)
+            .with(mode.0, mode.1)
             .with("discard", "unmap");
         if !cache.is_empty() {
             file = file.nested("cache", &cache);
