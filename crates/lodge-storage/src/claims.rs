@@ -106,6 +106,37 @@ impl Claims {
         }
     }
 
+    /// `domain` is to write a file that one of its disks stands on; nobody else may have it, nor another disk of it.
+    pub fn write_backing(&mut self, domain: DomainId, id: FileId, path: &Path) -> Result<(), StorageError> {
+        let holds = self.holds.get_mut(&id).map(Vec::as_mut_slice);
+        match holds {
+            Some([hold]) if hold.domain == domain => hold.usage = Use::Write,
+            Some(holds) => {
+                let other = holds.iter().find(|hold| hold.domain != domain).or(holds.first());
+                let holder = other.map_or_else(String::new, |hold| hold.name.clone());
+                let how = "a disk of it stands on this file";
+                return Err(StorageError::InUse { path: path.to_owned(), holder, how });
+            }
+            // A disk that was not adopted: QEMU's locks stand for it.
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Gives back one hold of `domain` on each of these paths.
+    pub fn give_back_paths(&mut self, domain: DomainId, paths: &[PathBuf]) {
+        for path in paths {
+            let is_it = |hold: &Hold| hold.domain == domain && hold.path == *path;
+            let found = self.holds.iter().find_map(|(id, holds)| Some((*id, holds.iter().position(is_it)?)));
+            let Some((id, at)) = found else { continue };
+            let holds = self.holds.entry(id).or_default();
+            holds.remove(at);
+            if holds.is_empty() {
+                self.holds.remove(&id);
+            }
+        }
+    }
+
     /// Gives back what `domain` has of this path.
     pub fn give_back_path(&mut self, domain: DomainId, path: &Path) {
         self.holds.retain(|_, holds| {

@@ -131,6 +131,14 @@ pub enum StorageError {
         /// The image's name.
         image: String,
     },
+    /// A file that something else stands on would be written.
+    #[error("`{}` is not written: {why}", path.display())]
+    Needed {
+        /// The file.
+        path: PathBuf,
+        /// Who needs it.
+        why: String,
+    },
     /// A name that cannot be a volume's or an image's.
     #[error("`{name}` cannot be the name of {of}: {why}")]
     BadName {
@@ -322,6 +330,7 @@ impl StorageError {
             Self::InUse { .. }
             | Self::Locked { .. }
             | Self::WritesImage { .. }
+            | Self::Needed { .. }
             | Self::Kept { .. }
             | Self::ImageInUse { .. } => Kind::Conflict,
             Self::Exists { .. } => Kind::Exists,
@@ -367,6 +376,9 @@ impl StorageError {
             Self::Locked { .. } => "end that program, or use another disk".to_owned(),
             Self::WritesImage { image, .. } => {
                 format!("make a clone of `{image}` and use that, or mark the disk `<readonly/>`")
+            }
+            Self::Needed { .. } => {
+                "commit into a layer above it, or pull instead: that writes the guest's own file".to_owned()
             }
             Self::SmallerThanImage { .. } => "ask for more, or for no size at all".to_owned(),
             Self::Exists { .. } => "choose another name".to_owned(),

@@ -35,6 +35,7 @@ pub mod fuzz;
 mod image;
 mod img;
 mod import;
+mod job;
 mod limits;
 mod lock;
 mod pool;
@@ -61,6 +62,7 @@ pub use img::{
     pack::{Compression, UnknownCompression},
     resize::Resized,
 };
+pub use job::CopyTarget;
 pub use pool::{
     PoolEvent, PoolHandle, PoolHappening, PoolView, Pools,
     capabilities::pool_capabilities,

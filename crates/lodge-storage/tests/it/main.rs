@@ -10,6 +10,7 @@ mod clone;
 mod crash;
 mod image;
 mod img;
+mod job;
 mod pool;
 mod remove;
 mod volume;

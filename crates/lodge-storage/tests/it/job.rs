@@ -1,0 +1,139 @@
+//! What a block job may write, and whose the files are afterwards.
+
+use std::path::{Path, PathBuf};
+
+use lodge_model::Kind;
+use lodge_storage::{CopyTarget, Format};
+
+use crate::world::{World, can_run, disk, domain, gib, info, qemu_img, run, text};
+
+fn overlay(path: &Path, base: &Path) {
+    qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(base), "-F", "qcow2", text(path)]);
+}
+
+/// A base and a disk on it, the disk claimed for `web1`.
+async fn chain(world: &World) -> (PathBuf, PathBuf) {
+    let (base, top) = (world.pool("base.qcow2"), world.pool("top.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", text(&base), "8M"]);
+    overlay(&top, &base);
+    world.storage.claim(domain(1), "web1", &[disk(&top)]).await.unwrap();
+    (base, top)
+}
+
+#[tokio::test]
+async fn a_base_is_written_by_the_one_disk_that_needs_it() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = chain(&world).await;
+    let storage = &world.storage;
+    storage.open_backing(domain(1), &base, std::slice::from_ref(&top), &[]).await.unwrap();
+    // While it is written nobody else gets it.
+    let other = world.pool("other.qcow2");
+    overlay(&other, &base);
+    assert_eq!(storage.claim(domain(2), "web2", &[disk(&other)]).await.unwrap_err().kind(), Kind::Conflict);
+    std::fs::remove_file(&other).unwrap();
+    // The disk is on its base now: its old file is nobody's, the base is written by it.
+    storage.restack(domain(1), "web1", &[top.clone(), base.clone()], &disk(&base)).await.unwrap();
+    assert_eq!(storage.holder(&top).await.unwrap(), None);
+    assert_eq!(storage.holder(&base).await.unwrap().as_deref(), Some("web1"));
+    // What it left behind stands on a file that was written since, and stops nobody any more.
+    run("qemu-io", &["-f", "qcow2", "-c", "write -q 0 64k", text(&base)]);
+    let newer = world.pool("newer.qcow2");
+    overlay(&newer, &base);
+    storage.restack(domain(1), "web1", std::slice::from_ref(&base), &disk(&newer)).await.unwrap();
+    storage.open_backing(domain(1), &base, &[newer], &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_base_that_something_else_needs_is_not_written() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = chain(&world).await;
+    let own = [top.clone()];
+    let refused = |others: Vec<(String, PathBuf)>| {
+        let (storage, base, own) = (world.storage.clone(), base.clone(), own.clone());
+        async move {
+            let error = storage.open_backing(domain(1), &base, &own, &others).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+            error.to_string()
+        }
+    };
+    let clone = world.pool("clone.qcow2");
+    overlay(&clone, &base);
+    assert!(refused(Vec::new()).await.ends_with(&format!("`{}` stands on it", clone.display())));
+    // The same where only a definition knows the file.
+    let far = world.dir.path().join("far.qcow2");
+    std::fs::rename(&clone, &far).unwrap();
+    let of_other = vec![("web2".to_owned(), far.clone())];
+    assert!(refused(of_other).await.ends_with("domain `web2` needs it"));
+    assert!(refused(vec![("web3".to_owned(), base.clone())]).await.ends_with("domain `web3` needs it"));
+    std::fs::remove_file(&far).unwrap();
+    let image = world.base().await;
+    let made = world.storage.clone_linked("base", "web4", None).await.unwrap();
+    world.storage.claim(domain(4), "web4", &[disk(&made.path)]).await.unwrap();
+    let error = world.storage.open_backing(domain(4), &image.path, &[made.path], &[]).await.unwrap_err();
+    assert!(error.to_string().contains("is the image `base`"), "{error}");
+    // Two disks of one domain on one base: the job of the one would change the other.
+    let second = world.pool("second.qcow2");
+    overlay(&second, &base);
+    world.storage.claim_more(domain(1), "web1", &[disk(&second)]).await.unwrap();
+    let error = world.storage.open_backing(domain(1), &base, &[top, second], &[]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+}
+
+#[tokio::test]
+async fn a_copy_is_made_taken_and_given_back() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, _) = chain(&world).await;
+    let path = world.pool("copy.qcow2");
+    let target = |format, backing: Option<&Path>| CopyTarget {
+        path: path.clone(),
+        format,
+        size: gib(1),
+        backing: backing.map(|base| (base.to_owned(), Format::Qcow2)),
+        reuse: false,
+    };
+    let shallow = target(Format::Qcow2, Some(&base));
+    let files = world.storage.take_copy(domain(1), "web1", &shallow, &[]).await.unwrap();
+    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+    assert_eq!(paths, [path.clone(), base.clone()]);
+    assert_eq!(info(&path)["backing-filename"], text(&base));
+    assert_eq!(world.storage.holder(&path).await.unwrap().as_deref(), Some("web1"));
+    world.storage.give_back_paths(domain(1), &paths);
+    assert_eq!(world.storage.holder(&path).await.unwrap(), None);
+    // It stands on the base itself still.
+    assert_eq!(world.storage.holder(&base).await.unwrap().as_deref(), Some("web1"));
+    std::fs::remove_file(&path).unwrap();
+    let of_other = [("web2".to_owned(), path.clone())];
+    let raw = target(Format::Raw, None);
+    let error = world.storage.take_copy(domain(1), "web1", &raw, &of_other).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(!path.exists());
+    world.storage.take_copy(domain(1), "web1", &raw, &[]).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30);
+}
+
+#[tokio::test]
+async fn what_was_committed_goes_unless_something_needs_it() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = chain(&world).await;
+    let storage = &world.storage;
+    assert_eq!(storage.delete_layer(&top, &[]).await.unwrap_err().kind(), Kind::Conflict);
+    storage.restack(domain(1), "web1", &[top.clone(), base.clone()], &disk(&base)).await.unwrap();
+    let user = world.pool("user.qcow2");
+    overlay(&user, &top);
+    assert_eq!(storage.delete_layer(&top, &[]).await.unwrap_err().kind(), Kind::Conflict);
+    std::fs::remove_file(&user).unwrap();
+    storage.delete_layer(&top, &[]).await.unwrap();
+    assert!(!top.exists() && base.exists());
+}
