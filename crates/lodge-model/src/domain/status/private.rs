@@ -110,9 +110,10 @@ pub(super) fn with(live: &Domain, user: Option<(u32, u32)>, before: Option<&Doma
     domain
 }
 
-/// The same device with the same medium.
+/// The same device with the same medium, on the same files.
 fn same_disk(old: &Disk, new: &Disk) -> bool {
-    alias(&old.place) == alias(&new.place) && old.source == new.source
+    let same_below = new.backing_store.is_none() || old.backing_store == new.backing_store;
+    alias(&old.place) == alias(&new.place) && old.source == new.source && same_below
 }
 
 fn alias(place: &Place) -> &str {
