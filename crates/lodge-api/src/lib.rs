@@ -9,6 +9,7 @@
 //! `application/xml`, and how anything is done.
 
 pub mod adoption;
+pub mod block;
 pub mod domain;
 pub mod error;
 pub mod event;
@@ -24,6 +25,10 @@ pub mod seed;
 pub mod storage;
 
 pub use adoption::{AdoptOptions, AdoptedDomain, AdoptedFile, AdoptedNetwork, Adoption, LibvirtDaemon};
+pub use block::{
+    BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
+    BlockSizes, BlockThreshold,
+};
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
     UndefinedFile,

@@ -20,6 +20,10 @@
 //! | PUT [`DOMAIN_AUTOSTART`] | `Autostart` → `DomainView` |
 //! | GET [`DOMAIN_INTERFACES`] | `AddressesQuery` → `[InterfaceAddresses]` |
 //! | GET [`DOMAIN_BLOCKS`] · [`DOMAIN_NICS`] | → `[BlockView]` · `[NicView]` |
+//! | GET [`DOMAIN_BLOCK`] · [`DOMAIN_BLOCK_ERRORS`] | → `BlockSizes` · `[BlockError]` |
+//! | POST [`BLOCK_RESIZE`] · PUT [`BLOCK_THRESHOLD`] | `BlockResize`, `BlockThreshold` → nothing |
+//! | POST [`BLOCK_COMMIT`] · [`BLOCK_PULL`] · [`BLOCK_COPY`] | `BlockCommit`, `BlockPull`, `BlockCopy` → nothing |
+//! | GET, PUT, DELETE [`BLOCK_JOB`] | → `BlockJobView` or null · `BlockJobSpeed` → nothing · `BlockJobEnd` → nothing |
 //! | PUT, GET, DELETE [`DOMAIN_SEED`] | `SeedSpec` → `SeedView`; DELETE gives nothing |
 //! | GET [`DOMAIN_READINESS`] | → `Readiness` |
 //! | GET [`DOMAIN_WAIT`] | `WaitQuery` → `Readiness`, when it is so |
@@ -94,6 +98,22 @@ pub const DOMAIN_AUTOSTART: &str = "/v1/domains/{dom}/autostart";
 pub const DOMAIN_INTERFACES: &str = "/v1/domains/{dom}/interfaces";
 /// Disks.
 pub const DOMAIN_BLOCKS: &str = "/v1/domains/{dom}/blocks";
+/// One disk, by its target or file.
+pub const DOMAIN_BLOCK: &str = "/v1/domains/{dom}/blocks/{disk}";
+/// Disks that stopped the guest.
+pub const DOMAIN_BLOCK_ERRORS: &str = "/v1/domains/{dom}/block-errors";
+/// Gives a running guest's disk another size.
+pub const BLOCK_RESIZE: &str = "/v1/domains/{dom}/blocks/{disk}/resize";
+/// When its growth is told.
+pub const BLOCK_THRESHOLD: &str = "/v1/domains/{dom}/blocks/{disk}/threshold";
+/// Puts what files of a disk have into the one below them.
+pub const BLOCK_COMMIT: &str = "/v1/domains/{dom}/blocks/{disk}/commit";
+/// Fills a disk's own file from those below it.
+pub const BLOCK_PULL: &str = "/v1/domains/{dom}/blocks/{disk}/pull";
+/// Copies a disk.
+pub const BLOCK_COPY: &str = "/v1/domains/{dom}/blocks/{disk}/copy";
+/// The block job of a disk.
+pub const BLOCK_JOB: &str = "/v1/domains/{dom}/blocks/{disk}/job";
 /// Network cards.
 pub const DOMAIN_NICS: &str = "/v1/domains/{dom}/nics";
 /// The seed.

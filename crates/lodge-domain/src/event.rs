@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lodge_model::DomainId;
 
+use crate::block_job::{BlockJobKind, BlockJobStatus};
 use crate::job::JobStats;
 use crate::metadata::MetadataKind;
 
@@ -165,10 +166,23 @@ pub enum EventKind {
     },
     /// A job ended well.
     JobCompleted(Arc<JobStats>),
+    /// A block job is ready, or has ended.
+    BlockJob {
+        /// The disk's target.
+        disk: String,
+        /// The disk's file, as it is now.
+        path: String,
+        /// What the job does.
+        kind: BlockJobKind,
+        /// Which of them.
+        status: BlockJobStatus,
+    },
     /// A disk was written beyond the mark set.
     BlockThreshold {
-        /// The node that was written.
-        node: String,
+        /// The disk, `vda`, or one of its layers, `vda[2]`.
+        dev: String,
+        /// Its file.
+        path: Option<String>,
         /// The mark, in bytes.
         threshold: u64,
         /// How far beyond, in bytes.
@@ -308,6 +322,7 @@ impl EventKind {
             Self::MetadataChange { .. } => "metadata_change",
             Self::MigrationIteration { .. } => "migration_iteration",
             Self::JobCompleted(_) => "job_completed",
+            Self::BlockJob { .. } => "block_job",
             Self::BlockThreshold { .. } => "block_threshold",
             Self::MemoryFailure { .. } => "memory_failure",
             Self::MemoryDeviceSizeChange { .. } => "memory_device_size_change",
@@ -347,7 +362,10 @@ impl EventKind {
                 .map_or_else(|| kind.as_str().to_owned(), |uri| format!("{} {uri}", kind.as_str())),
             Self::MigrationIteration { pass } => pass.to_string(),
             Self::JobCompleted(stats) => stats.operation.as_str().to_owned(),
-            Self::BlockThreshold { node, threshold, excess } => format!("{node} {threshold} {excess}"),
+            Self::BlockJob { disk, kind, status, .. } => {
+                format!("{disk} {} {}", kind.as_str(), status.as_str())
+            }
+            Self::BlockThreshold { dev, threshold, excess, .. } => format!("{dev} {threshold} {excess}"),
             Self::MemoryFailure { recipient, action, .. } => format!("{recipient} {action}"),
             Self::MemoryDeviceSizeChange { device, size_kib } => format!("{device} {size_kib} KiB"),
             Self::Agent { connected: true, .. } => "connected".to_owned(),

@@ -24,6 +24,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::act::Work;
 use crate::console;
+use crate::control::Told;
 use crate::event::{EventKind, Lifecycle};
 use crate::owner::Owner;
 use crate::vmm::{CONSOLE_LOG, Due, Link, Vmm};
@@ -82,7 +83,10 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
     let Some(vmm) = owner.vmm.as_deref_mut() else { return };
     match fact {
         Fact::Event(event) => take_event(owner, &event),
-        Fact::Missed => vmm.due = vmm.due.or(Some(Due::Look)),
+        Fact::Missed => {
+            vmm.due = vmm.due.or(Some(Due::Look));
+            vmm.told.push(Told::BlockJobs);
+        }
         Fact::LinkLost => {
             vmm.reconnect();
             owner.entry.monitor.store(None);
@@ -187,6 +191,11 @@ fn take_event(owner: &mut Owner, event: &Event) {
             };
             tracing::warn!(domain = %owner.name(), what = %told.detail(), "a disk failed under the guest");
             owner.shared.publish(&owner.entry, told);
+        }
+        "BLOCK_WRITE_THRESHOLD" => {
+            for told in told::threshold(&owner.entry, event) {
+                owner.shared.publish(&owner.entry, told);
+            }
         }
         "VSERPORT_CHANGE" => {
             let open = event.data.get("open").and_then(Value::as_bool).unwrap_or(false);

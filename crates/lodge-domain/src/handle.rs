@@ -75,6 +75,11 @@ impl Handle {
         crate::digest::current(&self.entry)
     }
 
+    /// The directory of its run.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.shared.config.store.root().guest(self.entry.id.0)
+    }
+
     /// The monitor of the running QEMU, for reading figures. Changing anything through it behind the owner's
     /// back is a fault of the caller.
     pub fn monitor(&self) -> Option<Arc<Monitor>> {

@@ -17,6 +17,7 @@
 extern crate self as lodge_domain;
 
 mod act;
+pub mod block_job;
 mod console;
 pub mod control;
 mod define;
@@ -70,7 +71,8 @@ pub use options::{
     UndefineOptions, Undefined, XmlOptions,
 };
 pub use ports::{
-    AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds, Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds,
+    Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

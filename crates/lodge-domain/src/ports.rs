@@ -73,6 +73,21 @@ pub struct DiskStorage {
     pub keep: Option<String>,
 }
 
+/// Where a disk is copied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyTarget {
+    /// The file or block device.
+    pub path: PathBuf,
+    /// Its format as QEMU's driver word.
+    pub format: String,
+    /// What the guest sees of it, in bytes.
+    pub size: u64,
+    /// What a new file stands on, and its format.
+    pub backing: Option<(PathBuf, String)>,
+    /// It is there already, with what it is to stand on.
+    pub reuse: bool,
+}
+
 /// Disks.
 #[async_trait]
 pub trait Volumes: Send + Sync {
@@ -88,6 +103,44 @@ pub trait Volumes: Send + Sync {
     }
     /// Gives back the locks of `document`'s disks only.
     async fn release_some(&self, _domain: DomainId, _document: &Domain) -> Result<(), PortError> {
+        Ok(())
+    }
+    /// Opens a file below a disk of `domain`'s for reading and writing: a block job is to change it. `overlays`: the
+    /// disk's own files above it. Refused if anything else needs the file's bytes.
+    async fn open_backing(
+        &self,
+        _domain: DomainId,
+        _path: &std::path::Path,
+        _overlays: &[PathBuf],
+    ) -> Result<OwnedFd, PortError> {
+        Err(PortError::new(Kind::Unsupported, "files below a running guest's disk cannot be written here"))
+    }
+    /// Makes the target of a copy, unless it is there, and locks and opens it for `domain`: the target first, then what
+    /// it stands on.
+    async fn take_copy(
+        &self,
+        _domain: DomainId,
+        _name: &str,
+        _copy: &CopyTarget,
+    ) -> Result<Vec<ChainLink>, PortError> {
+        Err(PortError::new(Kind::Unsupported, "a running guest's disk cannot be copied here"))
+    }
+    /// The one disk of `document` stood on the files of `before`, and stands on others now: the locks follow.
+    async fn restack(
+        &self,
+        _domain: DomainId,
+        _before: &[PathBuf],
+        _document: &Domain,
+    ) -> Result<(), PortError> {
+        Ok(())
+    }
+    /// Deletes a file whose bytes are all in another one of the same disk's. Refused if anything else needs them; a
+    /// missing file is no error.
+    async fn delete_layer(&self, domain: DomainId, path: &std::path::Path) -> Result<(), PortError> {
+        self.delete(domain, path).await
+    }
+    /// Gives back `domain`'s locks of these files, one each.
+    async fn give_back(&self, _domain: DomainId, _paths: &[PathBuf]) -> Result<(), PortError> {
         Ok(())
     }
     /// Says of each disk whether its storage may be deleted with the domain.

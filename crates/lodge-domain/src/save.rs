@@ -111,6 +111,11 @@ fn save_to(
     let Some(vmm) = owner.vmm.as_deref() else {
         return Begin::Now(Err(DomainError::NotResponding { name: owner.name() }));
     };
+    if !crate::block_job::BlockJobs::read(&vmm.dir).all().is_empty() {
+        // The job would end with its QEMU, and half of what it was for.
+        let refusal = crate::control::Refusal::invalid("domain has active block job");
+        return Begin::Now(Err(refusal.into()));
+    }
     if options.bypass_cache {
         tracing::warn!(domain = %owner.name(), "a save past the page cache is not supported; it goes through it");
     }

@@ -146,6 +146,7 @@ impl Vmm {
         self.link = Link::Up { qemu, events };
         self.exit = exit_of(&self.link, &self.process);
         self.due = self.due.or(Some(Due::Look));
+        self.told.push(crate::control::Told::BlockJobs);
     }
 
     /// The way to the monitor is lost; the process lives.

@@ -15,6 +15,7 @@
 
 mod accelerator;
 pub mod adopt;
+mod block;
 mod caller;
 mod console;
 mod device;
@@ -53,13 +54,13 @@ pub use guest::{
     BlockFigures, BlockSize, CpuTimes, Figure, Groups, Guest, GuestAgent, GuestVcpu, InfoTypes, IothreadView,
     Look, MemoryFigure, NicFigures, Peek, Picture, Record, Source, Terminal, Value, VcpuView,
 };
-pub use lodge_domain::control;
 /// What a front that knows all verbs needs of them.
 pub use lodge_domain::{
     self as verb, DomainError,
     control::{Refusal, Sort},
 };
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, Snapshot};
+pub use lodge_domain::{block_job, control};
 pub use lodge_network::{
     Affects, Lease as NetworkLease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
     NetworkHappening, NetworkView, Networks, Nic,

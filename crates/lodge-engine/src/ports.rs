@@ -1,22 +1,23 @@
 //! What one resource needs of another, handed to it here: resources never use each other.
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use lodge_domain::{
-    AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
 };
 use lodge_model::{
-    DomainId, Kind, MacAddr,
+    Bytes, DomainId, Kind, MacAddr,
     domain::{
         Domain,
         interface::{Interface, InterfaceKind},
     },
 };
 use lodge_network::{AttachRequest, Networks};
-use lodge_storage::{DiskUse, Pools, Storage, StorageError};
+use lodge_storage::{DiskUse, Format, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
 use crate::{error::EngineError, seed};
@@ -232,13 +233,22 @@ impl Disks {
 
 /// A claimed disk as the guest's life knows it.
 fn opened(disk: lodge_storage::ClaimedDisk) -> ClaimedDisk {
-    let link = |file: lodge_storage::ClaimedFile| ChainLink {
+    ClaimedDisk { target: disk.target, chain: disk.chain.into_iter().map(link).collect() }
+}
+
+fn link(file: lodge_storage::ClaimedFile) -> ChainLink {
+    ChainLink {
         path: file.path,
         format: file.format.as_str().to_owned(),
         fd: file.fd,
         read_only: file.read_only,
-    };
-    ClaimedDisk { target: disk.target, chain: disk.chain.into_iter().map(link).collect() }
+    }
+}
+
+fn format_of(path: &Path, word: &str) -> Result<Format, PortError> {
+    word.parse().map_err(|_| {
+        storage_error(StorageError::UnsupportedFormat { path: path.to_owned(), format: word.to_owned() })
+    })
 }
 
 fn storage_error(error: StorageError) -> PortError {
@@ -262,6 +272,62 @@ impl Volumes for Disks {
     async fn release_some(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
         let uses = self.uses(document)?;
         self.storage.release_disks(domain, &uses).await;
+        Ok(())
+    }
+
+    async fn open_backing(
+        &self,
+        domain: DomainId,
+        path: &Path,
+        overlays: &[PathBuf],
+    ) -> Result<OwnedFd, PortError> {
+        let others = self.known.disks_beside(domain).await;
+        self.storage.open_backing(domain, path, overlays, &others).await.map_err(storage_error)
+    }
+
+    async fn take_copy(
+        &self,
+        domain: DomainId,
+        name: &str,
+        copy: &CopyTarget,
+    ) -> Result<Vec<ChainLink>, PortError> {
+        let backing = copy.backing.as_ref();
+        let backing =
+            backing.map(|(path, format)| Ok::<_, PortError>((path.clone(), format_of(path, format)?)));
+        let target = lodge_storage::CopyTarget {
+            path: copy.path.clone(),
+            format: format_of(&copy.path, &copy.format)?,
+            size: Bytes(copy.size),
+            backing: backing.transpose()?,
+            reuse: copy.reuse,
+        };
+        let others = self.known.disks_beside(domain).await;
+        let taken = self.storage.take_copy(domain, name, &target, &others).await.map_err(storage_error)?;
+        self.pools.noticed(&copy.path).await;
+        Ok(taken.into_iter().map(link).collect())
+    }
+
+    async fn restack(
+        &self,
+        domain: DomainId,
+        before: &[PathBuf],
+        document: &Domain,
+    ) -> Result<(), PortError> {
+        for disk in self.uses(document)? {
+            self.storage.restack(domain, &document.name, before, &disk).await.map_err(storage_error)?;
+        }
+        Ok(())
+    }
+
+    async fn delete_layer(&self, domain: DomainId, path: &Path) -> Result<(), PortError> {
+        let others = self.known.disks_beside(domain).await;
+        self.storage.delete_layer(path, &others).await.map_err(storage_error)?;
+        self.pools.noticed(path).await;
+        Ok(())
+    }
+
+    async fn give_back(&self, domain: DomainId, paths: &[PathBuf]) -> Result<(), PortError> {
+        self.storage.give_back_paths(domain, paths);
         Ok(())
     }
 

@@ -42,6 +42,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::host::routes())
         .merge(crate::adoption::routes())
         .merge(crate::domains::routes())
+        .merge(crate::blocks::routes())
         .merge(crate::guests::routes())
         .merge(crate::console::routes())
         .merge(crate::networks::routes())

@@ -17,7 +17,8 @@ use crate::stop::cgroup_of;
 use crate::vmm::LIVE_XML;
 
 /// How the live document is kept.
-const LIVE: WriteOptions = WriteOptions { inactive: false, security_info: true, migratable: false };
+pub(crate) const LIVE: WriteOptions =
+    WriteOptions { inactive: false, security_info: true, migratable: false };
 
 /// Does what `change` says.
 pub(crate) fn amend(owner: &mut Owner, change: Change) -> Begin {
@@ -72,6 +73,9 @@ pub(super) fn running(owner: &Owner) -> Result<Running, DomainError> {
         id: owner.entry.id,
         pid: vmm.record.pid,
         cgroup: cgroup_of(&owner.shared, owner.entry.id),
+        dir: vmm.dir.clone(),
+        entry: Arc::clone(&owner.entry),
+        definition: None,
         tell: Vec::new(),
     })
 }
@@ -133,7 +137,10 @@ fn end(owner: &mut Owner, changed: Option<Running>, kept: Result<Kept, DomainErr
 
 /// The guest's document is as the act left it.
 pub(super) fn take_live(owner: &mut Owner, guest: Running) {
-    let Running { document, tell, .. } = guest;
+    let Running { document, definition, tell, .. } = guest;
+    if let Some((xml, domain)) = definition {
+        owner.take_definition(xml, &domain);
+    }
     let text: Arc<str> = document.to_xml(&LIVE).into();
     let Some(vmm) = owner.vmm.as_deref() else { return };
     if owner.entry.documents.load().live.as_deref() != Some(&*text) {

@@ -17,6 +17,7 @@ mod unplug;
 mod update;
 
 pub use given::Given;
+pub(crate) use live::{accelerator, next_node, pass};
 pub use update::UpdateOptions;
 
 use lodge_model::domain::Domain;
@@ -90,7 +91,7 @@ pub fn update(given: Given, options: UpdateOptions, scope: Scope) -> Change {
 }
 
 /// The document of a running guest with no devices but those of `with`; for what is plugged into it.
-fn alone(running: &Running, with: lodge_model::domain::devices::Devices) -> Domain {
+pub(crate) fn alone(running: &Running, with: lodge_model::domain::devices::Devices) -> Domain {
     let mut domain = running.document.clone();
     // The boot order of the start is spent.
     domain.os.boot.clear();

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::amend::{running, take_live};
 use super::device;
 use crate::act::{Reply, Work, ended};
+use crate::block_job;
 use crate::owner::Owner;
 
 /// Something told that the document is to show.
@@ -23,6 +24,10 @@ pub(crate) enum Told {
     Balloon(Bytes),
     /// A drive's tray is open, or closed.
     Tray { alias: String, open: bool },
+    /// A block job is ready, or has ended.
+    BlockJob(block_job::follow::JobTold),
+    /// Block jobs may have been missed.
+    BlockJobs,
 }
 
 /// Notes what `event` tells.
@@ -38,18 +43,19 @@ pub(crate) fn heard(owner: &mut Owner, event: &Event) {
             let open = event.data.get("tray-open").and_then(Value::as_bool);
             word("id").zip(open).map(|(alias, open)| Told::Tray { alias, open })
         }
-        _ => None,
+        _ => block_job::follow::told(event).map(Told::BlockJob),
     };
     vmm.told.extend(told);
 }
 
 /// What is to be done about it, now that no act is at work.
 pub(crate) fn due(owner: &mut Owner) -> Option<Work> {
-    let told = std::mem::take(&mut owner.vmm.as_deref_mut()?.told);
-    if told.is_empty() {
+    if owner.vmm.as_deref()?.told.is_empty() {
         return None;
     }
+    // Without a way to QEMU it waits.
     let mut guest = running(owner).ok()?;
+    let told = std::mem::take(&mut owner.vmm.as_deref_mut()?.told);
     Some(Box::pin(async move {
         for told in told {
             match told {
@@ -58,6 +64,8 @@ pub(crate) fn due(owner: &mut Owner) -> Option<Work> {
                     let size = Bytes(size.0.min(guest.document.memory.size.0));
                     guest.document.current_memory = Some(Memory::from(size));
                 }
+                Told::BlockJob(told) => block_job::follow::take(&mut guest, told).await,
+                Told::BlockJobs => block_job::follow::look(&mut guest).await,
                 Told::Tray { alias, open } => {
                     let is_it = |disk: &&mut lodge_model::domain::disk::Disk| {
                         disk.place.alias.as_ref().is_some_and(|known| known.name == alias)

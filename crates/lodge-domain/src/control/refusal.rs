@@ -41,6 +41,10 @@ pub enum Sort {
     AgentRefused,
     /// Another act on the same guest took too long.
     Timeout,
+    /// A block job has the disk, or is not as far as it must be.
+    BlockJob,
+    /// A number is too large to be passed on.
+    Overflow,
     /// No name is known of the guest.
     NoHostname,
     /// An operating system's call failed; the number of the error.
@@ -99,8 +103,10 @@ impl Refusal {
     /// For those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self.sort {
-            Sort::InvalidArg | Sort::InvalidArgBare | Sort::Xml | Sort::XmlMalformed => Kind::InvalidInput,
-            Sort::Invalid => Kind::InvalidState,
+            Sort::InvalidArg | Sort::InvalidArgBare | Sort::Xml | Sort::XmlMalformed | Sort::Overflow => {
+                Kind::InvalidInput
+            }
+            Sort::Invalid | Sort::BlockJob => Kind::InvalidState,
             Sort::Unsupported | Sort::ConfigUnsupported | Sort::ArgumentUnsupported | Sort::NoSupport => {
                 Kind::Unsupported
             }

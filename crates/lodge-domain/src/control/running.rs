@@ -10,6 +10,7 @@ use lodge_qemu::qmp::Monitor;
 use super::Refusal;
 use crate::domains::Shared;
 use crate::event::EventKind;
+use crate::index::Entry;
 
 /// A running guest: its document, its monitor, and what is to be told when the act has ended.
 pub struct Running {
@@ -21,6 +22,12 @@ pub struct Running {
     pub(crate) id: DomainId,
     pub(crate) pid: u32,
     pub(crate) cgroup: PathBuf,
+    /// The guest's directory.
+    pub(crate) dir: PathBuf,
+    /// Where its documents are.
+    pub(crate) entry: Arc<Entry>,
+    /// The definition, where the act has changed and kept it.
+    pub(crate) definition: Option<(Arc<str>, Arc<Domain>)>,
     pub(crate) tell: Vec<EventKind>,
 }
 

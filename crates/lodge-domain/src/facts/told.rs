@@ -4,6 +4,7 @@ use lodge_model::domain::disk::Disk;
 use lodge_qemu::qmp::Event;
 use serde_json::Value;
 
+use crate::block_job::layers::layers;
 use crate::define;
 use crate::event::{DiskName, EventKind, GraphicsAddress, GraphicsEvent, GraphicsPhase};
 use crate::index::Entry;
@@ -28,11 +29,6 @@ pub(super) fn of(event: &Event) -> Option<EventKind> {
         "MIGRATION_PASS" => {
             EventKind::MigrationIteration { pass: u32::try_from(number("pass")).unwrap_or(u32::MAX) }
         }
-        "BLOCK_WRITE_THRESHOLD" => EventKind::BlockThreshold {
-            node: word("node-name"),
-            threshold: number("write-threshold"),
-            excess: number("amount-exceeded"),
-        },
         "MEMORY_FAILURE" => {
             let flags = data.get("flags").unwrap_or(&Value::Null);
             EventKind::MemoryFailure {
@@ -75,6 +71,29 @@ fn graphics(event: &Event, phase: GraphicsPhase) -> EventKind {
         auth_scheme: text(server, &["auth"]),
         subject: subject.collect(),
     }))
+}
+
+/// A disk's file was written beyond the mark: of the disk itself, and of the layer by its number, as libvirt tells it.
+pub(super) fn threshold(entry: &Entry, event: &Event) -> Vec<EventKind> {
+    let number = |key: &str| event.data.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let node = event.data.get("node-name").and_then(Value::as_str).unwrap_or_default();
+    let document = define::parse_current(entry).unwrap_or_default();
+    let found = document.devices.disks.iter().find_map(|disk| {
+        let layers = layers(disk).ok()?;
+        let at = layers.iter().position(|layer| layer.storage() == node || layer.node() == node)?;
+        let target = &disk.target.dev;
+        let of_disk = (at == 0).then(|| target.clone());
+        let names = of_disk.into_iter().chain([format!("{target}[{}]", layers[at].index)]);
+        Some((names.collect::<Vec<_>>(), Some(layers[at].path.clone())))
+    });
+    let (names, path) = found.unwrap_or_else(|| (vec![node.to_owned()], None));
+    let told = |dev: String| EventKind::BlockThreshold {
+        dev,
+        path: path.clone(),
+        threshold: number("write-threshold"),
+        excess: number("amount-exceeded"),
+    };
+    names.into_iter().map(told).collect()
 }
 
 /// The document's name of the disk a BLOCK_IO_ERROR is about. QEMU 9.2 and later tell the device's place; before, a

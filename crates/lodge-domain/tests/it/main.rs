@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends there, and should")]
 
 mod adoption;
+mod block_jobs;
 mod control;
 mod crash;
 mod definitions;

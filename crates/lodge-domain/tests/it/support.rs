@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ChainLink, ClaimedDisk, DiskStorage, DomainEvent, Domains, DomainsConfig,
-    Handle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
+    Accelerator, AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, DomainEvent, Domains,
+    DomainsConfig, Handle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -65,6 +65,11 @@ impl Fakes {
     }
 }
 
+fn opened(path: &str, format: &str, write: bool) -> ChainLink {
+    let fd = std::fs::OpenOptions::new().read(true).write(write).open(path).unwrap().into();
+    ChainLink { path: path.into(), format: format.to_owned(), fd, read_only: !write }
+}
+
 #[async_trait]
 impl Volumes for Fakes {
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
@@ -72,10 +77,16 @@ impl Volumes for Fakes {
             held.volumes.insert(domain);
         })?;
         let open = |disk: &lodge_model::domain::disk::Disk| {
-            let path = PathBuf::from(disk.path()?);
-            let fd = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap().into();
-            let link = ChainLink { path, format: disk.format().to_owned(), fd, read_only: false };
-            Some(ClaimedDisk { target: disk.target.dev.clone(), chain: vec![link] })
+            let mut chain = vec![opened(disk.path()?, disk.format(), true)];
+            let mut below = disk.backing_store.as_deref();
+            while let Some(store) = below {
+                let Some(path) = store.source.as_deref().and_then(|source| source.file.as_deref()) else {
+                    break;
+                };
+                chain.push(opened(path, &store.format.as_ref().unwrap().kind, false));
+                below = store.backing_store.as_deref();
+            }
+            Some(ClaimedDisk { target: disk.target.dev.clone(), chain })
         };
         Ok(document.devices.disks.iter().filter_map(open).collect())
     }
@@ -88,6 +99,28 @@ impl Volumes for Fakes {
         self.call("release", |held| {
             held.volumes.remove(&domain);
         })
+    }
+    async fn open_backing(
+        &self,
+        _: DomainId,
+        path: &Path,
+        _: &[PathBuf],
+    ) -> Result<std::os::fd::OwnedFd, PortError> {
+        self.call("open backing", |_| ())?;
+        Ok(opened(&path.display().to_string(), "", true).fd)
+    }
+    async fn take_copy(&self, _: DomainId, _: &str, copy: &CopyTarget) -> Result<Vec<ChainLink>, PortError> {
+        self.call("take copy", |_| ())?;
+        let path = copy.path.display().to_string();
+        if !copy.reuse {
+            let mut create = std::process::Command::new("qemu-img");
+            create.args(["create", "-q", "-f", &copy.format]);
+            if let Some((backing, format)) = &copy.backing {
+                create.arg("-b").arg(backing).args(["-F", format]);
+            }
+            assert!(create.arg(&path).arg(copy.size.to_string()).status().unwrap().success());
+        }
+        Ok(vec![opened(&path, &copy.format, true)])
     }
     async fn storage_of(&self, _: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError> {
         let failing = self.0.lock().unwrap().failing;

@@ -18,6 +18,7 @@ mod id {
     pub const GRAPHICS: i32 = 5;
     pub const IO_ERROR_REASON: i32 = 6;
     pub const CONTROL_ERROR: i32 = 7;
+    pub const BLOCK_JOB: i32 = 8;
     pub const DISK_CHANGE: i32 = 9;
     pub const TRAY_CHANGE: i32 = 10;
     pub const PMWAKEUP: i32 = 11;
@@ -25,6 +26,7 @@ mod id {
     pub const BALLOON_CHANGE: i32 = 13;
     pub const PMSUSPEND_DISK: i32 = 14;
     pub const DEVICE_REMOVED: i32 = 15;
+    pub const BLOCK_JOB_2: i32 = 16;
     pub const TUNABLE: i32 = 17;
     pub const AGENT_LIFECYCLE: i32 = 18;
     pub const DEVICE_ADDED: i32 = 19;
@@ -185,13 +187,16 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
             let (r#type, nsuri) = (i32::from(*kind as u8), uri.as_deref().map(text));
             told!(told, METADATA_CHANGE, DomainEventCallbackMetadataChangeMsg { dom, r#type, nsuri });
         }
-        EventKind::BlockThreshold { node, threshold, excess } => {
-            let (dev, threshold, excess) = (text(node), *threshold, *excess);
-            told!(
-                told,
-                BLOCK_THRESHOLD,
-                DomainEventBlockThresholdMsg { dom, dev, path: None, threshold, excess }
-            );
+        EventKind::BlockJob { disk, path, kind, status } => {
+            let (r#type, status) = (i32::from(*kind as u8), i32::from(*status as u8));
+            let msg = remote::DomainEventBlockJobMsg { dom: dom.clone(), path: text(path), r#type, status };
+            told!(told, BLOCK_JOB, DomainEventCallbackBlockJobMsg { msg });
+            told!(told, BLOCK_JOB_2, DomainEventBlockJob2Msg { dom, dst: text(disk), r#type, status });
+        }
+        EventKind::BlockThreshold { dev, path, threshold, excess } => {
+            let (dev, path) = (text(dev), path.as_deref().map(text));
+            let (threshold, excess) = (*threshold, *excess);
+            told!(told, BLOCK_THRESHOLD, DomainEventBlockThresholdMsg { dom, dev, path, threshold, excess });
         }
         EventKind::MemoryFailure { recipient, action, action_required, recursive } => {
             let (recipient, action) = (number(&RECIPIENT, recipient), number(&FAILURE, action));

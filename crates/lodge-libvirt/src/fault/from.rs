@@ -36,6 +36,8 @@ impl From<Refusal> for Fault {
             Sort::AgentUnsynced => Code::AgentUnsynced,
             Sort::AgentRefused => Code::AgentCommandFailed,
             Sort::Timeout => Code::OperationTimeout,
+            Sort::BlockJob => Code::BlockCopyActive,
+            Sort::Overflow => Code::Overflow,
             Sort::NoHostname => Code::NoHostname,
             Sort::System(errno) => return Self::system(origin, text, errno),
         };

@@ -245,14 +245,14 @@ pub(super) async fn give_back(running: &Running, with: &Domain, nics: &[String])
     }
 }
 
-fn accelerator(running: &Running) -> Accelerator {
+pub(crate) fn accelerator(running: &Running) -> Accelerator {
     match running.document.kind {
         lodge_model::domain::DomainKind::Kvm if running.shared.config.accelerator.kvm => Accelerator::Kvm,
         _ => Accelerator::Tcg,
     }
 }
 
-fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
+pub(crate) fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
     use rustix::fs::FileType;
     let is_block = rustix::fs::fstat(&link.fd)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
@@ -260,7 +260,7 @@ fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
 }
 
 /// A number that no node of the guest's has, nor any after it.
-async fn next_node(monitor: &Monitor) -> Result<usize, Refusal> {
+pub(crate) async fn next_node(monitor: &Monitor) -> Result<usize, Refusal> {
     let nodes = monitor.block_nodes().await?;
     let number = |name: &str| name.strip_prefix("libvirt-")?.split('-').next()?.parse::<usize>().ok();
     Ok(nodes.iter().filter_map(|node| number(&node.node_name)).max().unwrap_or(0) + 1)

@@ -24,6 +24,7 @@ pub(super) async fn change(running: &mut Running, given: &Given, force: bool) ->
     if !matches!(old.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
         return Err(Refusal::internal(format!("Removable media not supported for {} device", old.device)));
     }
+    crate::block_job::refuse_busy(running, &target)?;
     let new = with_medium(&old, wanted);
     let alias = old.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
     // The new medium first: what cannot be had leaves the old one in.

@@ -37,6 +37,7 @@ pub(super) async fn unplug(
         if !matches!(disk.target.bus, Some(DiskBus::Virtio | DiskBus::Scsi | DiskBus::Usb)) {
             return Err(Refusal::unsupported("This type of disk cannot be hot unplugged"));
         }
+        crate::block_job::refuse_busy(running, &disk.target.dev)?;
     }
     let alias = find::place(&running.document, &found).and_then(|place| place.alias.as_ref());
     let alias = alias

@@ -6,6 +6,7 @@ use lodge_model::xml::{ForeignItem, Kept};
 use serde_json::{Map, Value, json};
 
 use super::{Setting, Settings};
+use crate::block_job::layers::{find, layers};
 use crate::control::{Change, Refusal, Running, Scope};
 
 /// The numbers, in libvirt's order (the group's name stands after the 13th), with QEMU's words.
@@ -158,18 +159,32 @@ pub fn resize(disk: String, bytes: u64) -> Change {
     })
 }
 
-/// `virsh domblkthreshold`: an event is told when the disk's file is written beyond `bytes`; 0: no more.
+/// `virsh domblkthreshold`: an event is told when the file of a disk (`vda`) or of one of its layers (`vda[2]`) is
+/// written beyond `bytes`; 0: no more.
 pub fn set_threshold(disk: String, bytes: u64) -> Change {
     Change::new("domblkthreshold", Scope::LIVE).live(move |running| async move {
         let outcome = async {
-            let node = node_of(&running, &disk).await?;
-            let node = node.replace("-format", "-storage");
+            let node = storage_of(&running, &disk)?;
             let set = json!({ "node-name": node, "write-threshold": bytes });
             running.tell_qemu("block-set-write-threshold", set).await
         };
         let outcome = outcome.await;
         (running, outcome)
     })
+}
+
+/// The node of the file of a disk or of one of its layers.
+fn storage_of(running: &Running, wanted: &str) -> Result<String, Refusal> {
+    let missing = || Refusal::arg(format!("failed to find disk '{wanted}'"));
+    let target = wanted.split_once('[').map_or(wanted, |(target, _)| target);
+    let disk = running.document.devices.disks.iter().find(|disk| disk.target.dev == target);
+    let layers = layers(disk.ok_or_else(missing)?)?;
+    let at = if target == wanted {
+        0
+    } else {
+        find(&layers, target, Some(wanted), None).map_err(|_| missing())?
+    };
+    Ok(layers[at].storage())
 }
 
 /// The node of a disk's own image.

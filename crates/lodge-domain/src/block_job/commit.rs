@@ -1,0 +1,186 @@
+//! `virsh blockcommit`: what layers have goes into the one below them, and the disk stands on fewer files.
+
+use lodge_qemu::qmp::Commit;
+
+use super::layers::{find, layers, show_mirror};
+use super::{BlockJobKind, open, position, refuse_busy, start};
+use crate::control::{Change, Refusal, Running, Scope, Sort};
+
+/// What is committed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitOptions {
+    /// The layer that gets it: its file, or `vda[2]`. The lowest without.
+    pub base: Option<String>,
+    /// The highest layer that is committed. The guest's own without.
+    pub top: Option<String>,
+    /// Into the layer below `top` only.
+    pub shallow: bool,
+    /// The guest's own file is meant.
+    pub active: bool,
+    /// Names of files in headers stay relative.
+    pub relative: bool,
+    /// The files that were committed are deleted.
+    pub delete: bool,
+    /// Bytes per second; 0: no limit.
+    pub speed: u64,
+}
+
+/// Begins a commit; the job goes on beside all else.
+pub fn commit(disk: String, options: CommitOptions) -> Change {
+    Change::new("blockcommit", Scope::LIVE).live(move |mut guest| async move {
+        let outcome = begin(&mut guest, &disk, &options).await.map(drop);
+        (guest, outcome)
+    })
+}
+
+/// Begins it; the job's name.
+pub(crate) async fn begin(
+    guest: &mut Running,
+    wanted: &str,
+    options: &CommitOptions,
+) -> Result<String, Refusal> {
+    let disk = guest.document.devices.disks[position(guest, wanted)?].clone();
+    let target = disk.target.dev.clone();
+    if disk.source.is_none() {
+        let text = format!("disk {target} has no source file to be committed");
+        return Err(Refusal::new(Sort::ConfigUnsupported, text));
+    }
+    let layers = layers(&disk)?;
+    let (top, base) = range(&layers, &target, options, || refuse_busy(guest, &target))?;
+    if options.relative {
+        let text = "keeping relative names of backing files is not supported yet";
+        return Err(Refusal::new(Sort::ArgumentUnsupported, text));
+    }
+    let kind = if top == 0 { BlockJobKind::ActiveCommit } else { BlockJobKind::Commit };
+    let mut job = start::planned(&disk, kind, "commit", &layers[top].node());
+    job.delete = options.delete;
+    let device = start::device_node(guest, &disk).await?;
+    // The layer above the highest one gets another name in its header.
+    for at in [Some(base), top.checked_sub(1).filter(|above| *above > 0)].into_iter().flatten() {
+        match open::writable(guest, &disk, &layers, at).await {
+            Ok(opened) => job.opened.extend(opened),
+            Err(refusal) => {
+                start::take_back(guest, &target, &job.opened).await;
+                return Err(refusal);
+            }
+        }
+    }
+    start::note(guest, &job)?;
+    let answer = guest
+        .monitor
+        .block_commit(&Commit {
+            job: &job.id,
+            device: &device,
+            base: &layers[base].node(),
+            top: &layers[top].node(),
+            backing_file: (top > 0).then_some(layers[base].path.as_str()),
+            speed: options.speed,
+        })
+        .await;
+    start::begun(guest, &job, answer).await?;
+    if kind == BlockJobKind::ActiveCommit {
+        let at = position(guest, &target)?;
+        show_mirror(&mut guest.document.devices.disks[at], kind, &layers[base..], false);
+    }
+    Ok(job.id)
+}
+
+/// The places of the highest and the lowest layer, judged in libvirt's order and words.
+fn range(
+    layers: &[super::Layer],
+    target: &str,
+    options: &CommitOptions,
+    idle: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<(usize, usize), Refusal> {
+    let top = match options.top.as_deref() {
+        None => 0,
+        Some(name) if name == target => 0,
+        name => find(layers, target, name, None)?,
+    };
+    let path = |at: usize| &layers[at].path;
+    let base = match (options.base.as_deref(), options.shallow) {
+        (None, true) => top + 1,
+        (name, _) => find(layers, target, name, Some(top))?,
+    };
+    idle()?;
+    if top == 0 && !options.active {
+        return Err(Refusal::arg(format!("commit of '{target}' active layer requires active flag")));
+    }
+    if top > 0 && options.active {
+        return Err(Refusal::arg(format!("active commit requested but '{}' is not active", path(top))));
+    }
+    if top + 1 >= layers.len() {
+        return Err(Refusal::arg(format!("top '{}' in chain for '{target}' has no backing file", path(top))));
+    }
+    if options.shallow && base != top + 1 {
+        let (base, top) = (path(base), path(top));
+        let text = format!("base '{base}' is not immediately below '{top}' in chain for '{target}'");
+        return Err(Refusal::arg(text));
+    }
+    Ok((top, base))
+}
+
+/// Commits and waits until the disk stands on what is left; for other acts of the owner on the same guest. From the
+/// guest's own file on, the disk changes over at the end.
+#[allow(dead_code, reason = "for snapshots, which are deleted by it")]
+pub(crate) async fn commit_now(
+    guest: &mut Running,
+    wanted: &str,
+    options: &CommitOptions,
+) -> Result<(), Refusal> {
+    let id = begin(guest, wanted, options).await?;
+    super::follow::run_to_end(guest, &id).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::super::Layer;
+    use super::*;
+
+    #[test]
+    fn what_a_commit_spans_and_what_is_refused() {
+        let layer = |index: u32| Layer {
+            index,
+            path: format!("/p/{index}"),
+            format: "qcow2".to_owned(),
+            is_block: false,
+        };
+        let layers = [layer(1), layer(2), layer(3)];
+        let mut table = String::new();
+        let mut case = |base: Option<&str>, top: Option<&str>, shallow: bool, active: bool| {
+            let options = CommitOptions {
+                base: base.map(str::to_owned),
+                top: top.map(str::to_owned),
+                shallow,
+                active,
+                ..CommitOptions::default()
+            };
+            let outcome = match range(&layers, "vda", &options, || Ok(())) {
+                Ok((top, base)) => format!("{top} into {base}"),
+                Err(refusal) => refusal.text,
+            };
+            writeln!(table, "{base:?} {top:?} {shallow} {active}: {outcome}").unwrap();
+        };
+        case(None, None, false, true);
+        case(None, None, true, true);
+        case(None, None, false, false);
+        case(Some("vda[3]"), Some("/p/2"), false, false);
+        case(None, Some("/p/2"), true, true);
+        case(Some("/p/3"), None, true, true);
+        case(None, Some("/p/3"), false, false);
+        case(None, Some("/p/3"), true, false);
+        expect_test::expect![[r#"
+            None None false true: 0 into 2
+            None None true true: 0 into 1
+            None None false false: commit of 'vda' active layer requires active flag
+            Some("vda[3]") Some("/p/2") false false: 1 into 2
+            None Some("/p/2") true true: active commit requested but '/p/2' is not active
+            Some("/p/3") None true true: base '/p/3' is not immediately below '/p/1' in chain for 'vda'
+            None Some("/p/3") false false: could not find base image in chain for '/p/1'
+            None Some("/p/3") true false: top '/p/3' in chain for 'vda' has no backing file
+        "#]]
+        .assert_eq(&table);
+    }
+}

@@ -1,0 +1,190 @@
+//! What QEMU tells of block jobs, and jobs that a daemon finds.
+
+use std::time::Duration;
+
+use lodge_qemu::qmp::{Event, Job, JobStatus, Monitor};
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::layers::{copy_of, layers, mark_mirror};
+use super::{BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Stage, finish, pivot, position, start};
+use crate::control::{Refusal, Running};
+use crate::event::EventKind;
+
+/// How often a job is looked at while its end is awaited, should an event have been missed.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What an event tells of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobTold {
+    /// QEMU's name of it.
+    pub id: String,
+    /// It has ended; otherwise it is ready.
+    pub has_ended: bool,
+    /// Why it failed, where QEMU does not keep that.
+    pub error: Option<String>,
+}
+
+/// What the event tells, if the owner has to do with it.
+pub(crate) fn told(event: &Event) -> Option<JobTold> {
+    let word = |key: &str| event.data.get(key).and_then(Value::as_str);
+    let told = |id: &str, has_ended| JobTold { id: id.to_owned(), has_ended, error: None };
+    match (event.name.as_str(), word("status")) {
+        ("JOB_STATUS_CHANGE", Some("ready")) => Some(told(word("id")?, false)),
+        ("JOB_STATUS_CHANGE", Some("concluded")) => Some(told(word("id")?, true)),
+        // A stream is dismissed by itself; this comes before.
+        ("BLOCK_JOB_COMPLETED", _) if word("type") == Some("stream") => {
+            let error = Some(word("error")?.to_owned());
+            Some(JobTold { error, ..told(word("device")?, true) })
+        }
+        _ => None,
+    }
+}
+
+/// Takes in what was told of a job.
+pub(crate) async fn take(guest: &mut Running, told: JobTold) {
+    let JobTold { id, has_ended, error } = told;
+    let Some(job) = BlockJobs::read(&guest.dir).named(&id).cloned() else { return };
+    if has_ended {
+        if let Err(refusal) = finish::finish(guest, job, error).await {
+            tracing::warn!(domain = %guest.entry.name(), job = id, error = refusal.text, "block job not followed to its end");
+        }
+    } else {
+        ready(guest, job);
+    }
+}
+
+fn ready(guest: &mut Running, mut job: BlockJob) {
+    if job.stage != Stage::Running {
+        return;
+    }
+    job.stage = Stage::Ready;
+    if let Err(refusal) = start::note(guest, &job) {
+        tracing::warn!(domain = %guest.entry.name(), error = refusal.text, "a block job is ready and not noted so");
+    }
+    let Ok(at) = position(guest, &job.target) else { return };
+    let disk = &mut guest.document.devices.disks[at];
+    mark_mirror(disk, "yes");
+    let path = disk.path().unwrap_or_default().to_owned();
+    tell(guest, &job, path, BlockJobStatus::Ready);
+}
+
+/// Tells others of it.
+pub(super) fn tell(guest: &mut Running, job: &BlockJob, path: String, status: BlockJobStatus) {
+    tracing::info!(domain = %guest.entry.name(), job = job.id, status = status.as_str(), "block job");
+    guest.tell.push(EventKind::BlockJob { disk: job.target.clone(), path, kind: job.kind, status });
+}
+
+/// Brings all jobs into line with what QEMU says: after a start of the daemon, or when events were missed.
+pub(crate) async fn look(guest: &mut Running) {
+    let Ok(known) = guest.monitor.jobs().await else { return };
+    let told = |id, has_ended| JobTold { id, has_ended, error: None };
+    for job in known.iter().filter_map(|job| adopted(guest, job)) {
+        if let Err(refusal) = start::note(guest, &job) {
+            tracing::warn!(domain = %guest.entry.name(), error = refusal.text, "a block job was not taken over");
+        }
+    }
+    for job in BlockJobs::read(&guest.dir).all().to_vec() {
+        let status = known.iter().find(|known| known.id == job.id).map(|job| &job.status);
+        match status {
+            // The daemon before died between its note and QEMU.
+            Some(JobStatus::Ready | JobStatus::Standby) if job.stage == Stage::Pivoting => {
+                if let Err(error) = guest.monitor.job_complete(&job.id).await {
+                    tracing::debug!(job = job.id, %error, "block job not told to take its last step again");
+                }
+            }
+            Some(JobStatus::Ready | JobStatus::Standby) => take(guest, told(job.id, false)).await,
+            // What QEMU does not know any more has ended too.
+            Some(JobStatus::Concluded) | None => take(guest, told(job.id, true)).await,
+            Some(_) => {}
+        }
+    }
+}
+
+/// A job that a libvirt daemon began, by its name: `commit-vda-libvirt-1-format`.
+fn adopted(guest: &Running, job: &Job) -> Option<BlockJob> {
+    if BlockJobs::read(&guest.dir).named(&job.id).is_some() {
+        return None;
+    }
+    let (word, rest) = job.id.split_once('-')?;
+    let (target, node) = rest.split_once('-')?;
+    let disk = guest.document.devices.disks.iter().find(|disk| disk.target.dev == target)?;
+    let top = layers(disk).ok()?.first()?.node();
+    let kind = match (word, job.kind.as_str()) {
+        ("pull", "stream") => BlockJobKind::Pull,
+        ("copy", "mirror") => BlockJobKind::Copy,
+        ("commit", "commit") if node == top => BlockJobKind::ActiveCommit,
+        ("commit", "commit") => BlockJobKind::Commit,
+        _ => return None,
+    };
+    let copy = if kind == BlockJobKind::Copy { copy_of(disk) } else { Vec::new() };
+    tracing::info!(domain = %guest.entry.name(), job = job.id, "block job taken over");
+    Some(BlockJob { copy, ..start::planned(disk, kind, word, node) })
+}
+
+/// Waits for jobs of one guest. Listens from its making on, so that nothing is missed in between.
+pub(super) struct Ends {
+    monitor: Monitor,
+    events: broadcast::Receiver<Event>,
+}
+
+impl Ends {
+    pub fn of(guest: &Running) -> Self {
+        Self { monitor: guest.monitor.clone(), events: guest.monitor.events() }
+    }
+
+    /// Until the job has ended.
+    pub async fn concluded(&mut self, id: &str) -> Result<(), Refusal> {
+        self.until(id, |status| matches!(status, JobStatus::Concluded | JobStatus::Null)).await.map(drop)
+    }
+
+    /// Until the job has ended or waits for its last step; which of them.
+    pub async fn ready(&mut self, id: &str) -> Result<JobStatus, Refusal> {
+        self.until(id, |status| {
+            matches!(status, JobStatus::Ready | JobStatus::Standby | JobStatus::Concluded | JobStatus::Null)
+        })
+        .await
+    }
+
+    async fn until(&mut self, id: &str, wanted: impl Fn(&JobStatus) -> bool) -> Result<JobStatus, Refusal> {
+        loop {
+            let jobs = self.monitor.jobs().await?;
+            let status = jobs.into_iter().find(|job| job.id == id).map_or(JobStatus::Null, |job| job.status);
+            if wanted(&status) {
+                return Ok(status);
+            }
+            let told = async {
+                loop {
+                    match self.events.recv().await {
+                        Ok(event) if told(&event).is_some_and(|told| told.id == id) => return,
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                    }
+                }
+            };
+            tokio::select! {
+                () = told => {}
+                error = self.monitor.lost() => return Err(error.into()),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+/// Waits for a job that has begun and takes all its steps, the last one too.
+pub(super) async fn run_to_end(guest: &mut Running, id: &str) -> Result<(), Refusal> {
+    let mut ends = Ends::of(guest);
+    let status = ends.ready(id).await?;
+    let gone = || Refusal::internal(format!("block job '{id}' is gone"));
+    let job = BlockJobs::read(&guest.dir).named(id).cloned().ok_or_else(gone)?;
+    if matches!(status, JobStatus::Ready | JobStatus::Standby) {
+        return pivot::change_over(guest, job, true).await;
+    }
+    match finish::finish(guest, job, None).await? {
+        None => Ok(()),
+        Some(error) => {
+            Err(Refusal::new(crate::control::Sort::Failed, format!("block job '{id}' failed: {error}")))
+        }
+    }
+}
