@@ -344,6 +344,15 @@ procedures! {
     DomainOpenChannel => domain::console::open_channel, "compat: console";
     DomainOpenGraphicsFd => domain::console::open_graphics_fd, "compat: console";
 
+    // Domains: block jobs.
+    DomainBlockJobAbort => domain::block_job::abort, "compat: blockjobs";
+    DomainGetBlockJobInfo => domain::block_job::get_info, "compat: blockjobs";
+    DomainBlockJobSetSpeed => domain::block_job::set_speed, "compat: blockjobs";
+    DomainBlockPull => domain::block_job::pull_all, "compat: blockjobs";
+    DomainBlockRebase => domain::block_job::rebase, "compat: blockjobs";
+    DomainBlockCommit => domain::block_job::commit_layers, "compat: blockjobs";
+    DomainBlockCopy => domain::block_job::copy_disk, "compat: blockjobs";
+
     DomainBlockResize => domain::input::block_resize, "compat: hotplug";
     DomainSetBlockThreshold => domain::input::set_block_threshold, "compat: queries";
     DomainStartDirtyRateCalc => domain::input::start_dirty_rate_calc, "compat: queries";

@@ -1,6 +1,7 @@
 //! Procedures of domains, by topic.
 
 pub(crate) mod agent;
+pub(crate) mod block_job;
 pub(crate) mod console;
 pub(crate) mod define;
 pub(crate) mod device;
