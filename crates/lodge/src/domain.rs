@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 mod addresses;
+mod blocks;
 mod console;
 mod devices;
 mod documents;
@@ -76,6 +77,22 @@ pub enum Verb {
     Domstate(facts::Domstate),
     /// list all domain blocks
     Domblklist(devices::Domblklist),
+    /// domain block device size information
+    Domblkinfo(blocks::Domblkinfo),
+    /// Show errors on block devices
+    Domblkerror(Dom),
+    /// set the threshold for block-threshold event for a given block device or it's backing chain element
+    Domblkthreshold(blocks::Domblkthreshold),
+    /// Start a block commit operation.
+    Blockcommit(blocks::Blockcommit),
+    /// Start a block copy operation.
+    Blockcopy(blocks::Blockcopy),
+    /// Manage active block operations
+    Blockjob(blocks::Blockjob),
+    /// Populate a disk from its backing image.
+    Blockpull(blocks::Blockpull),
+    /// Resize block device of domain.
+    Blockresize(blocks::Blockresize),
     /// list all domain virtual interfaces
     Domiflist(devices::Domiflist),
     /// Get network interfaces' addresses for a running domain
@@ -120,6 +137,14 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Dominfo(dom) => facts::dominfo(&dom.domain, session).await,
         Verb::Domstate(verb) => verb.run(session).await,
         Verb::Domblklist(verb) => verb.run(session).await,
+        Verb::Domblkinfo(verb) => verb.run(session).await,
+        Verb::Domblkerror(dom) => blocks::domblkerror(&dom.domain, session).await,
+        Verb::Domblkthreshold(verb) => verb.run(session).await,
+        Verb::Blockcommit(verb) => verb.run(session).await,
+        Verb::Blockcopy(verb) => verb.run(session).await,
+        Verb::Blockjob(verb) => verb.run(session).await,
+        Verb::Blockpull(verb) => verb.run(session).await,
+        Verb::Blockresize(verb) => verb.run(session).await,
         Verb::Domiflist(verb) => verb.run(session).await,
         Verb::Domifaddr(verb) => verb.run(session).await,
         Verb::Console(verb) => verb.run(session).await,

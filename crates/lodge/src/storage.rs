@@ -13,6 +13,8 @@ mod pools;
 mod volume;
 mod volumes;
 
+pub use document::size;
+
 /// virsh's verbs on pools and volumes.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "kebab-case")]
