@@ -3,6 +3,7 @@
 mod e2e {
     mod bad_input;
     mod crash;
+    mod disks;
     mod guest;
     mod verbs;
 }

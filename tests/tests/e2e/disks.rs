@@ -1,0 +1,156 @@
+//! Disks of running guests: a file system that is full, a mark that is passed, and block jobs by the command line.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, SmallDisk, document::tiny_with, turn};
+
+/// Real-mode code: sector 64 + (n mod 4096) of its disk is filled with n; when that is done, n is printed on COM1 as
+/// eight hexadecimal digits and a newline. n = 1, 2, 3 …
+const WRITER: [u8; 156] = [
+    0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x70, 0xfb, 0xfc, 0x88, 0xd3, 0x88,
+    0x1e, 0x02, 0x70, 0x66, 0x31, 0xf6, 0x66, 0x89, 0x36, 0x08, 0x70, 0x66, 0xff, 0x06, 0x08, 0x70, 0x66,
+    0xa1, 0x08, 0x70, 0xbf, 0x00, 0x80, 0xb9, 0x80, 0x00, 0x66, 0xf3, 0xab, 0x66, 0xc7, 0x06, 0x10, 0x70,
+    0x10, 0x00, 0x01, 0x00, 0x66, 0xc7, 0x06, 0x14, 0x70, 0x00, 0x00, 0x00, 0x08, 0x66, 0x25, 0xff, 0x0f,
+    0x00, 0x00, 0x66, 0x83, 0xc0, 0x40, 0x66, 0xa3, 0x18, 0x70, 0x66, 0xc7, 0x06, 0x1c, 0x70, 0x00, 0x00,
+    0x00, 0x00, 0xbe, 0x10, 0x70, 0x8a, 0x16, 0x02, 0x70, 0xb8, 0x00, 0x43, 0xcd, 0x13, 0x72, 0xb7, 0x66,
+    0xa1, 0x08, 0x70, 0xb9, 0x08, 0x00, 0xba, 0xf8, 0x03, 0x66, 0xc1, 0xc0, 0x04, 0x66, 0x50, 0x24, 0x0f,
+    0x04, 0x30, 0x3c, 0x3a, 0x72, 0x02, 0x04, 0x27, 0xe8, 0x0b, 0x00, 0x66, 0x58, 0xe2, 0xe9, 0xb0, 0x0a,
+    0xe8, 0x02, 0x00, 0xeb, 0x8f, 0x50, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x20, 0x74, 0xf8, 0xba, 0xf8, 0x03,
+    0x58, 0xee, 0xc3,
+];
+
+/// A disk of 8 MiB, sparse, with the writer in its first sector.
+fn writer_disk(path: &Path) -> Result<()> {
+    let mut sector = [0; 512];
+    sector[..WRITER.len()].copy_from_slice(&WRITER);
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(path, sector)?;
+    std::fs::OpenOptions::new().write(true).open(path)?.set_len(8 << 20)?;
+    Ok(())
+}
+
+/// A guest that writes on `disk` and tells on its console.
+fn document(disk: &str, format: &str) -> String {
+    tiny_with(
+        "writer",
+        &format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='{format}'/><source file='{disk}'/>\
+             <target dev='vda' bus='virtio'/></disk>"
+        ),
+    )
+}
+
+/// The last number that was told whole, of the only guest.
+fn told(host: &Host) -> u32 {
+    let guests = std::fs::read_dir(host.root().join("run/lodge/guests")).into_iter().flatten().flatten();
+    let text = guests.filter_map(|guest| std::fs::read_to_string(guest.path().join("console.log")).ok());
+    let text: String = text.collect();
+    let whole = &text[..text.rfind('\n').unwrap_or(0)];
+    whole.lines().rev().find_map(|line| u32::from_str_radix(line.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !done()? {
+        ensure!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
+    let host = Host::start()?;
+    let disk = small.path().join("disk.img");
+    writer_disk(&disk)?;
+    let text = document(&disk.display().to_string(), "raw");
+    let file = host.file("writer.xml", &text)?;
+    host.lodge(&["define", &file])?.ok()?;
+    host.lodge(&["start", "writer"])?.ok()?;
+    host.lodge(&["domblkthreshold", "writer", "vda", "200KiB"])?.ok()?;
+    let reason = || Ok::<_, anyhow::Error>(host.lodge(&["domstate", "writer", "--reason"])?.ok()?.stdout);
+    wait("the guest stands still", || Ok(reason()?.trim() == "paused (I/O error)"))?;
+    let errors = host.lodge(&["domblkerror", "writer"])?.ok()?.stdout;
+    ensure!(errors.trim() == "vda: no space", "domblkerror said {errors:?}");
+    let stood = told(&host);
+    ensure!(stood > 0, "it had written nothing");
+    let grown = Command::new("mount").args(["-o", "remount,size=16m"]).arg(small.path()).status()?;
+    ensure!(grown.success(), "the file system did not grow");
+    host.lodge(&["resume", "writer"])?.ok()?;
+    ensure!(reason()?.starts_with("running"), "it does not run");
+    wait("the guest writes on", || Ok(told(&host) > stood + 4096))?;
+    let errors = host.lodge(&["domblkerror", "writer"])?.ok()?.stdout;
+    ensure!(errors.trim() == "No errors found", "domblkerror said {errors:?}");
+    host.lodge(&["suspend", "writer"])?.ok()?;
+    let last = told(&host);
+    host.lodge(&["destroy", "writer"])?.ok()?;
+    // All that it was told is written is there, the sector it stood at too.
+    let bytes = std::fs::read(&disk)?;
+    for number in last - 4000..=last {
+        let at = (64 + usize::try_from(number % 4096)?) * 512;
+        let found = u32::from_le_bytes(bytes[at..at + 4].try_into()?);
+        ensure!(found == number || found == number + 4096, "sector of {number} has {found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn block_jobs_by_the_command_line() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let pool = host.root().join("var/lib/libvirt/images");
+    std::fs::create_dir_all(&pool)?;
+    let path = |name: &str| pool.join(name).display().to_string();
+    let qemu_img = |args: &[&str]| -> Result<()> {
+        let done = Command::new("qemu-img").args(args).output().context("cannot run qemu-img")?;
+        ensure!(done.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    };
+    writer_disk(&host.root().join("raw"))?;
+    let raw = host.root().join("raw").display().to_string();
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2", &raw, &path("base.qcow2")])?;
+    qemu_img(&["create", "-q", "-f", "qcow2", "-b", &path("base.qcow2"), "-F", "qcow2", &path("top.qcow2")])?;
+    let file = host.file("writer.xml", &document(&path("top.qcow2"), "qcow2"))?;
+    host.lodge(&["define", &file])?.ok()?;
+    host.lodge(&["start", "writer"])?.ok()?;
+    let says = |args: &[&str], text: &str| -> Result<()> {
+        let done = host.lodge(args)?.ok()?;
+        ensure!(done.stdout.trim() == text, "`{}` said {:?}, not {text:?}", done.command, done.stdout);
+        Ok(())
+    };
+    says(&["blockjob", "writer", "vda", "--info"], "No current block job for vda")?;
+    host.lodge(&["blockcommit", "writer", "vda"])?
+        .fails_saying(&["error: commit of 'vda' active layer requires active flag"])?;
+    host.lodge(&["blockjob", "writer", "vda", "--abort"])?
+        .fails_saying(&["disk vda does not have an active block job"])?;
+    says(
+        &["blockcommit", "writer", "vda", "--active", "--bandwidth", "4096", "--bytes"],
+        "Active Block Commit started",
+    )?;
+    let info = host.json(&["blockjob", "writer", "vda", "--info"])?;
+    ensure!(info["type"] == "active-commit" && info["bytes_per_second"] == 4096, "{info}");
+    host.lodge(&["blockpull", "writer", "vda"])?.fails_saying(&["disk 'vda' already in active block job"])?;
+    host.lodge(&["blockjob", "writer", "vda", "--bandwidth", "100"])?.ok()?;
+    host.lodge(&["blockjob", "writer", "vda", "--abort"])?.ok()?;
+    says(&["blockcommit", "writer", "vda", "--pivot", "--verbose"], "Successfully pivoted")?;
+    let blocks = host.json(&["domblklist", "writer"])?;
+    ensure!(blocks[0]["source"] == path("base.qcow2"), "{blocks}");
+    says(
+        &["blockcopy", "writer", "vda", "--dest", &path("copy.qcow2"), "--transient-job", "--finish"],
+        "Successfully copied",
+    )?;
+    host.lodge(&["blockcopy", "writer", "vda", "--dest", &path("copy.qcow2"), "--transient-job"])?
+        .fails_saying(&["already exists and is not a block device"])?;
+    says(&["blockresize", "writer", "vda", "16MiB"], "Block device 'vda' is resized")?;
+    let sizes = host.json(&["domblkinfo", "writer", "vda"])?;
+    ensure!(sizes["capacity"] == 16 << 20, "{sizes}");
+    let before = told(&host);
+    wait("the guest writes on", || Ok(told(&host) > before + 20))?;
+    host.lodge(&["destroy", "writer"])?.ok()?;
+    qemu_img(&["check", "-q", "-f", "qcow2", &path("base.qcow2")])
+}
