@@ -2,6 +2,7 @@
 //!
 //! The guest writes numbered sectors of its own disk and prints each number when its disk has said that it is written.
 
+mod crash;
 mod house;
 
 use std::time::Duration;
@@ -226,14 +227,14 @@ async fn a_killed_qemu_loses_nothing_at_any_point_of_a_job() {
             }
         });
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        house.kill_qemu(&other);
+        house::kill_qemu(&other);
         until(&guest, "off", |snapshot| !snapshot.is_active()).await;
         work.await.unwrap();
-        let top = house.top_of(&guest);
+        let top = house::top_of(&guest);
         house.has_all_in(&top);
         // And it comes up again.
         house.restart(&guest).await;
         guest.destroy(DestroyOptions::default()).await.unwrap();
-        house.is_clean(&top);
+        house::is_clean(&top);
     }
 }

@@ -10,6 +10,7 @@ mod block_jobs;
 mod control;
 mod crash;
 mod definitions;
+mod discard;
 mod lifecycle;
 mod policy;
 mod save;

@@ -1,0 +1,75 @@
+//! kill -9 of the daemon at any point of a block job: the next one brings the job to an end, and nothing is lost.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lodge_domain::block_job::commit::commit;
+use lodge_domain::block_job::pivot::pivot;
+use lodge_domain::{DestroyOptions, Domains, Handle};
+
+use super::active;
+use super::house::{self, House};
+use crate::support::{Fakes, config, has_qemu, until};
+
+const DIR: &str = "LODGE_TEST_BLOCK_JOB_DIR";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it is the daemon that the test below starts and kills"]
+async fn the_daemon_itself() {
+    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
+    let domains = Domains::open(config(&dir).await, Fakes::default().ports()).await.unwrap();
+    let guest = domains.find("web1").unwrap();
+    println!("the daemon is up");
+    guest.change(commit("vda".to_owned(), active())).await.unwrap();
+    end_it(&guest).await;
+    std::future::pending::<()>().await;
+}
+
+/// Takes the job's last step as soon as it may.
+async fn end_it(guest: &Handle) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while guest.block_job("vda").await.unwrap().is_some() {
+        // Refused until it is ready.
+        let _ = guest.change(pivot("vda".to_owned(), true)).await;
+        assert!(Instant::now() < deadline, "the job does not end");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn daemon(dir: &Path) -> Child {
+    let mut daemon = Command::new(std::env::current_exe().unwrap());
+    daemon.args(["--ignored", "--exact", "--nocapture", "block_jobs::crash::the_daemon_itself"]);
+    let mut child = daemon.env(DIR, dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The harness prints the test's name on the same line before.
+    let up = lines.map_while(Result::ok).any(|line| line.ends_with("the daemon is up"));
+    assert!(up, "the daemon did not come up");
+    child
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemon_leaves_a_job_that_the_next_one_ends() {
+    if !has_qemu() {
+        return;
+    }
+    for wait_ms in [0, 5, 20, 60, 200] {
+        let house = House::new(2);
+        let domains = house.world.open().await;
+        house.start(&domains).await;
+        domains.close(Duration::from_secs(5)).await;
+        let mut child = daemon(house.world.dir.path());
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let domains = house.world.open().await;
+        let guest = domains.find("web1").unwrap();
+        end_it(&guest).await;
+        until(&guest, "running", |snapshot| snapshot.state.words().0 == "running").await;
+        let at = if house::top_of(&guest) == house.layer(0) { 0 } else { 2 };
+        house.wait_for_writes(20).await;
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        house.has_all(at);
+    }
+}
