@@ -14,3 +14,4 @@ pub mod pty;
 pub mod sandbox;
 pub mod spawn;
 pub mod tap;
+pub mod tool;

@@ -1,0 +1,243 @@
+//! Other programs that do one act and end: `mount`, `mkfs`, `lvcreate`, `parted`.
+//!
+//! Rules: no shell; the environment is empty but for a fixed locale and PATH; stdin is what the caller gives and
+//! nothing else; what is said is kept up to a bound. A program that is not done at its deadline is killed with all
+//! it started, and its end is waited for, so that whoever goes on knows that nothing is under way any more.
+//! Deliberately absent: programs that outlive us (`spawn`), and what a program may touch (see the caller's sandbox).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The most that is kept of what a program prints: `lvs` of 10,000 volumes.
+const OUTPUT_BYTES: u64 = 16 << 20;
+/// The last bytes kept of what it complains about.
+const WORDS_BYTES: usize = 4000;
+
+/// Why a program did not do what it was to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It is not installed.
+    #[error("cannot find '{program}' in path")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+    },
+    /// It was not started, or its output not read.
+    #[error("cannot run '{}'", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// It was not done in time and has been killed.
+    #[error("'{command}' was not done in {seconds} s and was killed")]
+    Late {
+        /// The program and its arguments.
+        command: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// It failed.
+    #[error("'{command}' ended with {ending}: {words}")]
+    Failed {
+        /// The program and its arguments.
+        command: String,
+        /// Its exit status; none: a signal ended it.
+        status: Option<i32>,
+        /// `exit status 1`, `fatal signal 9`.
+        ending: String,
+        /// What it said.
+        words: String,
+    },
+    /// It printed more than anybody reads.
+    #[error("'{command}' printed more than {OUTPUT_BYTES} bytes")]
+    TooMuch {
+        /// The program and its arguments.
+        command: String,
+    },
+}
+
+/// One run of a program.
+#[derive(Debug)]
+pub struct Tool {
+    program: &'static str,
+    args: Vec<OsString>,
+    deadline: Duration,
+    input: Option<Vec<u8>>,
+}
+
+impl Tool {
+    /// Will run `program`, looked for where programs of the system lie, for at most `deadline`.
+    pub fn new(program: &'static str, deadline: Duration) -> Self {
+        Self { program, args: Vec::new(), deadline, input: None }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// What it reads from stdin; without it stdin is `/dev/null`.
+    #[must_use]
+    pub fn input(mut self, bytes: Vec<u8>) -> Self {
+        self.input = Some(bytes);
+        self
+    }
+
+    /// Runs it to its end and gives back what it printed.
+    pub async fn run(self) -> Result<Vec<u8>, ToolError> {
+        let program = find(self.program).ok_or(ToolError::Missing { program: self.program })?;
+        let command = said(&program, &self.args);
+        let failed = |source| ToolError::Run { program: program.clone(), source };
+        let mut child = Command::new(&program)
+            .args(&self.args)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C")
+            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let group = Group(child.id());
+        let talk = talk(&mut child, self.input);
+        let Ok(talked) = tokio::time::timeout(self.deadline, talk).await else {
+            group.kill();
+            let _ = child.wait().await;
+            return Err(ToolError::Late { command, seconds: self.deadline.as_secs() });
+        };
+        let Talked { status, printed, complaints } = talked.map_err(failed)?;
+        if status.success() {
+            let is_bounded = (printed.len() as u64) < OUTPUT_BYTES;
+            return if is_bounded { Ok(printed) } else { Err(ToolError::TooMuch { command }) };
+        }
+        let ending = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, signal) => format!("fatal signal {}", signal.unwrap_or_default()),
+        };
+        let from = complaints.len().saturating_sub(WORDS_BYTES);
+        let words = String::from_utf8_lossy(&complaints[from..]).trim_end().to_owned();
+        Err(ToolError::Failed { command, status: status.code(), ending, words })
+    }
+}
+
+/// A program with all it has started: `mount` starts `mount.nfs`, which is what hangs.
+struct Group(Option<u32>);
+
+impl Group {
+    fn kill(&self) {
+        let pid = self.0.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        // Our own child, not waited for yet: its number is nobody else's. Gone already is as well.
+        if let Some(pid) = pid {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+struct Talked {
+    status: std::process::ExitStatus,
+    printed: Vec<u8>,
+    complaints: Vec<u8>,
+}
+
+/// Gives it its input and hears it out.
+async fn talk(child: &mut Child, input: Option<Vec<u8>>) -> io::Result<Talked> {
+    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let give = async move {
+        if let (Some(stdin), Some(input)) = (&mut stdin, input) {
+            // A program that ends early says by its status what is wrong.
+            let _ = stdin.write_all(&input).await;
+        }
+        drop(stdin);
+    };
+    let ((), printed, complaints) = tokio::join!(give, hear(stdout), hear(stderr));
+    Ok(Talked { status: child.wait().await?, printed: printed?, complaints: complaints? })
+}
+
+/// All of it up to the bound; the rest is read and dropped, so that the program goes on.
+async fn hear(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut heard = Vec::new();
+    if let Some(mut from) = from {
+        (&mut from).take(OUTPUT_BYTES).read_to_end(&mut heard).await?;
+        tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    }
+    Ok(heard)
+}
+
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
+}
+
+fn said(program: &Path, args: &[OsString]) -> String {
+    args.iter().fold(program.display().to_string(), |text, arg| text + " " + &arg.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn what_is_given_comes_back_and_nothing_of_the_environment_goes_along() {
+        let said = Tool::new("cat", SOON).input(b"hello".to_vec()).run().await.unwrap();
+        assert_eq!(said, b"hello");
+        let said = Tool::new("env", SOON).run().await.unwrap();
+        let said = String::from_utf8(said).unwrap();
+        let mut variables: Vec<_> = said.lines().collect();
+        variables.sort_unstable();
+        assert_eq!(variables, ["LC_ALL=C", &format!("PATH={PATH}")]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_was_run_and_why_it_failed() {
+        let error = Tool::new("ls", SOON).args(["-d", "/nonexistent"]).run().await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("ls -d /nonexistent' ended with exit status 2: "), "{text}");
+        assert!(text.ends_with("cannot access '/nonexistent': No such file or directory"), "{text}");
+        let error = Tool::new("no-such-program", SOON).run().await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot find 'no-such-program' in path");
+    }
+
+    #[tokio::test]
+    async fn what_hangs_is_killed_with_all_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        // The grandchild holds the pipe: only its end lets the wait end.
+        let script = format!("sleep 600 & echo $! > {}; wait", file.display());
+        let began = std::time::Instant::now();
+        let run = Tool::new("sh", Duration::from_secs(1)).args(["-c", &script]).run();
+        let error = run.await.unwrap_err();
+        assert!(matches!(error, ToolError::Late { seconds: 1, .. }), "{error}");
+        assert!(began.elapsed() < SOON);
+        let pid: u32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+        let is_there =
+            || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !s.contains(") Z "));
+        while is_there() {
+            assert!(began.elapsed() < SOON, "process {pid} lives on");
+            tokio::task::yield_now().await;
+        }
+    }
+}
