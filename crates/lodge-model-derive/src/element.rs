@@ -159,7 +159,10 @@ fn child_arm(field: &XmlField, slot: &proc_macro2::Ident, foreign: &TokenStream)
                 #slot = ::lodge_model::xml::Element::read(child, "", reader);
             }
         },
-        Role::Children => quote!(#slot.extend(::lodge_model::xml::Element::read(child, "", reader))),
+        // By a loop: what is `Copy` could be extended by in two ways.
+        Role::Children => quote!(if let Some(one) = ::lodge_model::xml::Element::read(child, "", reader) {
+            #slot.push(one);
+        }),
         Role::Kept => {
             quote!(reader.unknown_element(child, ::core::option::Option::Some(&mut #slot), true))
         }

@@ -1,4 +1,7 @@
-//! Storage documents: `<pool type='dir'>` and `<volume>`. Other pools are read and kept, not run.
+//! Storage documents: `<pool>` and `<volume>`.
+
+mod encryption;
+mod source;
 
 use crate::domain::memory::read_scaled;
 use crate::xml::words::words;
@@ -6,6 +9,12 @@ use crate::xml::{
     Element, Foreign, ForeignItem, Node, ParseOptions, Reader, WriteOptions, Writer, Xml, attribute_key,
 };
 use crate::{BadName, Bytes, Fault, Faults, PoolId, check_name};
+
+pub use encryption::{Cipher, Encryption, EncryptionSecret, IvGenerator};
+pub use source::{
+    Cow, Extent, PoolFeatures, PoolSource, SourceDevice, SourceDir, SourceFormat, SourceHost, SourceMaker,
+    SourceProtocol,
+};
 
 words! {
     /// Sorts of pool.
@@ -16,7 +25,7 @@ words! {
     }
 }
 
-/// `<pool type='dir'>`.
+/// `<pool>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct Pool {
     /// The sort.
@@ -37,24 +46,21 @@ pub struct Pool {
     /// What is free.
     #[xml(child)]
     pub available: Option<Amount>,
+    /// `<features>`.
+    #[xml(child)]
+    pub features: Option<PoolFeatures>,
     /// `<source>`; empty of a directory.
     #[xml(child)]
     pub source: Option<Box<PoolSource>>,
     /// `<target>`.
     #[xml(child)]
     pub target: Option<Box<StorageTarget>>,
+    /// How volumes are looked at, kept as it is.
+    #[xml(kept = "refresh")]
+    pub refresh: Foreign,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
-}
-
-/// `<source>` of a pool, kept as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
-#[xml(open)]
-pub struct PoolSource {
-    /// What is in it.
-    #[xml(foreign, known)]
-    pub elements: Foreign,
 }
 
 /// `<target>` of a pool or a volume.
@@ -72,9 +78,9 @@ pub struct StorageTarget {
     /// `<timestamps>` of an existing volume.
     #[xml(child)]
     pub timestamps: Option<Timestamps>,
-    /// `<encryption>` of a volume, kept as it is.
-    #[xml(kept = "encryption")]
-    pub encryption: Foreign,
+    /// `<encryption>` of a volume.
+    #[xml(child)]
+    pub encryption: Option<Box<Encryption>>,
     /// qcow2: `1.1` or `0.10`.
     #[xml(leaf)]
     pub compat: Option<String>,
@@ -201,6 +207,9 @@ pub struct Volume {
     /// Key: for a file its path.
     #[xml(leaf)]
     pub key: Option<String>,
+    /// Of what on a device it is made; known only of an existing volume of a pool of devices.
+    #[xml(child)]
+    pub source: Option<VolumeSource>,
     /// Size the guest sees.
     #[xml(child)]
     pub capacity: Option<Amount>,
@@ -216,6 +225,31 @@ pub struct Volume {
     /// `<backingStore>`.
     #[xml(child = "backingStore")]
     pub backing_store: Option<Box<StorageTarget>>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<source>` of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct VolumeSource {
+    /// The devices it lies on.
+    #[xml(children = "device")]
+    pub devices: Vec<VolumeDevice>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<device path='/dev/sdb'>` of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct VolumeDevice {
+    /// The device.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Where on it.
+    #[xml(children = "extent")]
+    pub extents: Vec<Extent>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
