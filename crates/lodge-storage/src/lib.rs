@@ -18,8 +18,8 @@
 //! - Files are touched on blocking threads with a deadline: a dead NFS server or a FIFO named as a
 //!   disk costs its own caller an error, nobody else anything.
 //!
-//! Deliberately absent: reading and writing of guests' data (QEMU's), pools other than directories, guests' disks of
-//! formats other than raw and qcow2 (others come in and go out by [`img`]).
+//! Deliberately absent: reading and writing of guests' data (QEMU's), pools of servers other than files' (iSCSI, RBD …),
+//! guests' disks of formats other than raw and qcow2 (others come in and go out by [`img`]).
 
 mod chain;
 mod claim;
@@ -39,6 +39,7 @@ mod job;
 mod limits;
 mod lock;
 mod pool;
+mod ports;
 mod qcow2;
 mod remove;
 mod storage;
@@ -68,13 +69,15 @@ pub use pool::{
     capabilities::pool_capabilities,
     error::{PoolError, reason},
     run::BuildOptions,
+    sources::find_pool_sources,
 };
+pub use ports::{SecretName, SecretValue, Secrets};
 pub use remove::Removal;
 pub use storage::Storage;
 pub use vol::{
     change::{ResizeOptions, WipeAlgorithm},
     create::MakeOptions,
-    facts::{BackingFacts, Features, Moment, Owner, PoolVolume, Times, VolumeKind},
+    facts::{BackingFacts, BlockFacts, ExtentOf, Features, Moment, Owner, PoolVolume, Times, VolumeKind},
     kind::VolumeFormat,
     stream::{Download, Piece, Span, Upload},
 };

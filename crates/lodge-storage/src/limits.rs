@@ -37,3 +37,9 @@ pub(crate) const VMDK_EXTENTS: usize = 1024;
 pub(crate) const TOOL: Duration = Duration::from_mins(2);
 /// Bringing a large new file to disk.
 pub(crate) const LONG: Duration = Duration::from_mins(30);
+/// One run of a program on devices (`mkfs`, `lvcreate`, `parted`): `mkfs` of a disk of some TiB takes its minute.
+pub(crate) const DEVICE_TOOL: Duration = Duration::from_mins(5);
+/// Mounting: a server that restarts is given the time to do so, less than `mount.nfs` itself would wait.
+pub(crate) const MOUNT: Duration = Duration::from_secs(50);
+/// One act of a backend: some runs of programs, or looking at all files of a directory.
+pub(crate) const LASTING: Duration = Duration::from_mins(6);

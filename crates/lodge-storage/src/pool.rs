@@ -1,4 +1,4 @@
-//! Pools: directories whose files are volumes. Who they are, whether they run, what is in them.
+//! Pools: who they are, whether they run, what is in them. What a type of pool means on the host is its `backend`'s.
 //!
 //! ```text
 //!             define                start                    refresh ─┐
@@ -10,22 +10,29 @@
 //!
 //! Rules:
 //! - Tables are behind a lock that no I/O is done under: lists and look-ups never wait for a disk.
-//! - What touches a pool's directory as a whole has the pool's *turn*, and takes it along onto the blocking thread.
-//!   A directory that hangs keeps its own turn, and no other pool's; who waits for it is told so after a while.
+//! - What touches a pool as a whole has the pool's *turn*, and takes it along onto the blocking thread or into the
+//!   task. A directory that hangs keeps its own turn, and no other pool's; who waits for it is told so after a while.
 //! - What lasts and concerns one volume (a copy, a wipe, a stream) holds that volume, not the pool.
 //! - The definition's file is written before the table says so.
 //!
 //! Files: definitions as libvirt's in `etc/libvirt/storage`, what runs in `run/libvirt/storage`, so that libvirtd and
 //! Lodge take each other's pools over.
 //!
-//! Deliberately absent: pools other than directories (they are listed, not run); formats' data.
+//! - The host is the truth: what is mounted at a daemon's start runs, whatever was noted.
+//!
+//! Deliberately absent: types without a backend (they are defined and listed, not run); formats' data.
 
+pub(crate) mod backend;
 pub(crate) mod capabilities;
+pub(crate) mod conflict;
 pub(crate) mod default;
 pub(crate) mod define;
 pub(crate) mod document;
 pub(crate) mod error;
+pub(crate) mod reflink;
 pub(crate) mod run;
+pub(crate) mod shape;
+pub(crate) mod sources;
 pub(crate) mod state;
 pub(crate) mod table;
 
@@ -35,7 +42,10 @@ use std::{
     time::Duration,
 };
 
-use lodge_model::{PoolId, storage::Pool};
+use lodge_model::{
+    PoolId,
+    storage::{Pool, PoolKind},
+};
 use lodge_store::{Collection, Definitions, Store};
 use tokio::sync::{OwnedMutexGuard, broadcast};
 
@@ -44,7 +54,11 @@ pub use self::{
     error::PoolError,
     table::{PoolHandle, PoolView},
 };
-use crate::{Storage, limits, vol::facts::PoolVolume};
+use crate::{
+    Storage, limits,
+    ports::{NoSecrets, Secrets},
+    vol::facts::PoolVolume,
+};
 
 /// What happens to pools, by libvirt's numbers; a refresh has an event of its own there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +115,21 @@ pub(crate) struct Inner {
     pub events: broadcast::Sender<PoolHappening>,
     pub default_dir: PathBuf,
     pub db: lodge_store::Db,
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl Pools {
     /// Loads the definitions and takes up pools that ran. Starts nothing: see [`Self::autostart`].
     pub async fn open(store: &Store, storage: &Storage) -> Result<Self, PoolError> {
+        Self::open_with(store, storage, Arc::new(NoSecrets)).await
+    }
+
+    /// The same, with the secrets that encrypted volumes are opened with.
+    pub async fn open_with(
+        store: &Store,
+        storage: &Storage,
+        secrets: Arc<dyn Secrets>,
+    ) -> Result<Self, PoolError> {
         let root = store.root().clone();
         let definitions = tokio::task::spawn_blocking(move || Definitions::open(&root, Collection::Pools))
             .await
@@ -120,6 +144,7 @@ impl Pools {
             events: broadcast::channel(limits::EVENTS_KEPT).0,
             default_dir: store.root().default_pool(),
             db: store.db().clone(),
+            secrets,
         };
         let pools = Self { inner: Arc::new(inner) };
         pools.load().await?;
@@ -198,8 +223,14 @@ impl Pools {
         let wanted = if path.starts_with('/') { document::tidy(path) } else { path.to_owned() };
         let tables = self.tables();
         let in_slot = |slot: &Slot| {
-            let name = Path::new(&wanted).strip_prefix(slot.def.path()?).ok()?.to_str()?;
-            Some((slot.view(), slot.volumes.get(name).cloned()?))
+            let name = Path::new(&wanted).strip_prefix(slot.def.path()?).ok().and_then(Path::to_str);
+            let by_name = name.and_then(|name| slot.volumes.get(name));
+            let is_it = |volume: &&Arc<PoolVolume>| {
+                volume.path == Path::new(&wanted) || (by == "key" && volume.key() == wanted)
+            };
+            // Of devices the key is not the path.
+            let of_devices = || slot.volumes.values().filter(|volume| volume.block.is_some()).find(is_it);
+            Some((slot.view(), by_name.or_else(of_devices).cloned()?))
         };
         let found = tables.slots().filter(|slot| slot.is_active).find_map(in_slot);
         found.ok_or_else(|| PoolError::NoVolume { by, value: path.to_owned() })
@@ -212,6 +243,10 @@ impl Pools {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    pub(crate) fn secrets(&self) -> &dyn Secrets {
+        &*self.inner.secrets
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -261,8 +296,10 @@ impl Pools {
     /// Tells the storage where pools are: what images there may name, and what counts as a volume.
     pub(crate) fn tell_storage(&self) {
         let tables = self.tables();
+        // Not the directory of a pool of type disk: that is all of `/dev`.
+        let is_own = |slot: &&Slot| slot.def.kind != PoolKind::Disk;
         let dirs: Vec<PathBuf> =
-            tables.slots().filter_map(|slot| slot.def.path().map(PathBuf::from)).collect();
+            tables.slots().filter(is_own).filter_map(|slot| slot.def.path().map(PathBuf::from)).collect();
         let default = tables.slots().find(|slot| slot.def.name == default::NAME);
         let default = default.and_then(|slot| slot.def.path().map(PathBuf::from));
         drop(tables);

@@ -3,6 +3,8 @@
 pub(crate) mod change;
 pub(crate) mod clone;
 pub(crate) mod create;
+pub(crate) mod device;
+pub(crate) mod encryption;
 pub(crate) mod facts;
 pub(crate) mod hold;
 pub(crate) mod kind;

@@ -4,15 +4,10 @@ use std::fmt::Write as _;
 
 use lodge_model::storage::PoolKind;
 
+use super::{backend::Backend, shape};
 use crate::vol::kind::VolumeFormat;
 
-/// What libvirt says of a type beside whether it is there.
-struct About {
-    /// Formats of the source; the first is the default.
-    source: &'static [&'static str],
-    volumes: Volumes,
-}
-
+/// What can be said of a type's volumes.
 enum Volumes {
     None,
     /// libvirt's list of file formats.
@@ -23,49 +18,39 @@ enum Volumes {
     Partitions,
 }
 
-const PARTITIONS: &[&str] =
+/// libvirt's words for partitions' content.
+pub(crate) const PARTITIONS: &[&str] =
     &["none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended"];
 
-fn about(kind: PoolKind) -> About {
-    let (source, volumes): (&[&str], Volumes) = match kind {
-        PoolKind::Fs => (
-            &[
-                "auto", "ext2", "ext3", "ext4", "ufs", "iso9660", "udf", "gfs", "gfs2", "vfat", "hfs+",
-                "xfs", "ocfs2", "vmfs",
-            ],
-            Volumes::Files,
-        ),
-        PoolKind::Netfs => (&["auto", "nfs", "glusterfs", "cifs"], Volumes::Files),
-        PoolKind::Dir | PoolKind::Gluster | PoolKind::Vstorage => (&[], Volumes::Files),
-        PoolKind::Logical => (&["unknown", "lvm2"], Volumes::None),
-        PoolKind::Disk => {
-            (&["unknown", "dos", "dvh", "gpt", "mac", "bsd", "pc98", "sun", "lvm2"], Volumes::Partitions)
+fn volumes(kind: PoolKind) -> Volumes {
+    match kind {
+        PoolKind::Fs | PoolKind::Netfs | PoolKind::Dir | PoolKind::Gluster | PoolKind::Vstorage => {
+            Volumes::Files
         }
-        PoolKind::Rbd => (&[], Volumes::Raw),
-        PoolKind::Iscsi
+        PoolKind::Disk => Volumes::Partitions,
+        PoolKind::Rbd => Volumes::Raw,
+        PoolKind::Logical
+        | PoolKind::Iscsi
         | PoolKind::IscsiDirect
         | PoolKind::Scsi
         | PoolKind::Mpath
         | PoolKind::Sheepdog
-        | PoolKind::Zfs => (&[], Volumes::None),
-    };
-    About { source, volumes }
+        | PoolKind::Zfs => Volumes::None,
+    }
 }
 
 /// libvirt's `<storagepoolCapabilities>`: which types of pools there are.
 pub fn pool_capabilities() -> String {
     let mut text = "<storagepoolCapabilities>\n".to_owned();
     for kind in PoolKind::ALL {
-        let supported = if *kind == PoolKind::Dir { "yes" } else { "no" };
+        let supported = if Backend::of(*kind).is_ok() { "yes" } else { "no" };
         let _ = writeln!(text, "  <pool type='{kind}' supported='{supported}'>");
-        let About { source, volumes } = about(*kind);
-        if let Some(first) = source.first() {
-            let default = if *kind == PoolKind::Logical { "lvm2" } else { first };
-            options(&mut text, "poolOptions", default, "sourceFormatType", source);
+        if let Some(default) = shape::default_format(*kind) {
+            options(&mut text, "poolOptions", default, "sourceFormatType", shape::formats(*kind));
         }
         let files: Vec<_> =
             std::iter::once("none").chain(VolumeFormat::ALL.iter().map(|format| format.as_str())).collect();
-        match volumes {
+        match volumes(*kind) {
             Volumes::None => {}
             Volumes::Files => options(&mut text, "volOptions", "raw", "targetFormatType", &files),
             Volumes::Raw => options(&mut text, "volOptions", "raw", "targetFormatType", &[]),
@@ -95,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_directories_are_there() {
+    fn types_with_a_backend_are_there() {
         let text = pool_capabilities();
         assert!(text.starts_with(
             "<storagepoolCapabilities>\n  <pool type='dir' supported='yes'>\n    <volOptions>\n"
         ));
-        assert_eq!(text.matches("supported='yes'").count(), 1);
+        assert_eq!(text.matches("supported='yes'").count(), 5);
         assert_eq!(text.matches("<pool ").count(), 14);
         assert_closed(&text);
     }

@@ -2,11 +2,14 @@
 
 use lodge_model::{
     Bytes, Faults,
-    storage::{Amount, Permissions, Pool, PoolKind, StorageTarget},
+    storage::{Amount, Extent, Permissions, Pool, StorageTarget},
     xml::WriteOptions,
 };
 
-use super::error::{PoolError, of_whole};
+use super::{
+    error::{PoolError, of_whole},
+    shape,
+};
 use crate::vol::facts::Owner;
 
 /// Reads a document that a caller gave. `strict`: what libvirt's schema does not have is a fault.
@@ -15,10 +18,9 @@ pub(crate) fn read(text: &str, strict: bool) -> Result<Pool, PoolError> {
         Pool::parse_strict(text).map_err(|faults| schema(&faults))?;
     }
     let mut pool = Pool::parse(text).map_err(|faults| said(&faults))?;
-    judge(&pool)?;
+    judge(&mut pool)?;
     pool.complete();
-    let target = pool.target.get_or_insert_default();
-    target.path = target.path.take().map(|path| tidy(&path));
+    let Some(target) = &mut pool.target else { return Ok(pool) };
     if let Some(permissions) = &mut target.permissions {
         // -1 is libvirt's word for "as it comes", and is not said again.
         permissions.owner = permissions.owner.filter(|id| *id >= 0);
@@ -58,14 +60,8 @@ fn said(faults: &Faults) -> PoolError {
     PoolError::Document(text)
 }
 
-fn judge(pool: &Pool) -> Result<(), PoolError> {
-    let document = |text: &str| Err(PoolError::Document(text.to_owned()));
-    if pool.kind != PoolKind::Dir {
-        return Err(PoolError::NoBackend { kind: pool.kind });
-    }
-    if pool.name.is_empty() {
-        return document("missing pool source name element");
-    }
+fn judge(pool: &mut Pool) -> Result<(), PoolError> {
+    shape::settle(pool)?;
     if pool.name.contains('/') {
         return Err(PoolError::Document(format!("name {} cannot contain '/'", pool.name)));
     }
@@ -76,16 +72,9 @@ fn judge(pool: &Pool) -> Result<(), PoolError> {
     if let Some(mode) = target.and_then(|target| target.permissions.as_ref()?.mode.as_deref())
         && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o7777)
     {
-        return document("malformed octal mode");
+        return Err(PoolError::Document("malformed octal mode".to_owned()));
     }
-    match pool.path() {
-        None | Some("") => document("missing storage pool target path"),
-        // libvirt takes a relative path and means its own working directory.
-        Some(path) if !path.starts_with('/') => {
-            Err(PoolError::Document(format!("storage pool target path '{path}' is not absolute")))
-        }
-        Some(_) => Ok(()),
-    }
+    Ok(())
 }
 
 /// The path with single slashes and none at its end.
@@ -127,6 +116,13 @@ impl Room {
 /// Notes whose the directory is.
 pub(crate) fn note_owner(pool: &mut Pool, owner: Owner) {
     pool.target.get_or_insert_default().permissions = Some(owner.permissions());
+}
+
+/// Notes what no partition has.
+pub(crate) fn note_free(pool: &mut Pool, free: Vec<Extent>) {
+    if let Some(device) = pool.source.as_mut().and_then(|source| source.devices.first_mut()) {
+        device.free_extents = free;
+    }
 }
 
 /// What the document wants of the directory.
@@ -179,6 +175,6 @@ mod tests {
             error("<pool type='bogus'/>"),
             "Invalid value for attribute 'type' in element 'pool': 'bogus'."
         );
-        assert_eq!(error("<pool type='netfs'/>"), "missing backend for pool type 2 (netfs)");
+        assert_eq!(error("<pool type='netfs'/>"), "missing pool source name element");
     }
 }

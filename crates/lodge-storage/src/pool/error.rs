@@ -109,7 +109,32 @@ pub enum PoolError {
         /// How long was waited.
         seconds: u64,
     },
-    /// `qemu-img` failed.
+    /// There is no such secret, or it has no value.
+    #[error("{0}")]
+    NoSecret(String),
+    /// There is something on the device already.
+    #[error("{0}")]
+    Built(String),
+    /// A server, a device or a group is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// An act failed for a reason of its own.
+    #[error("{act}: {why}")]
+    Failed {
+        /// What was tried.
+        act: String,
+        /// Why it failed.
+        why: Box<PoolError>,
+    },
+    /// A program was not done in time.
+    #[error("'{command}' was not done in {seconds} s")]
+    Late {
+        /// The program and its arguments.
+        command: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A program failed.
     #[error("Child process ({command}) unexpected {ending}: {words}")]
     Tool {
         /// The program and its arguments.
@@ -157,15 +182,23 @@ impl PoolError {
         Self::System { act: act.into(), source: source.into() }
     }
 
+    /// It may be well later: nothing is known to be wrong.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::Late { .. })
+    }
+
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoPool { .. } | Self::NoVolume { .. } => Kind::NotFound,
+            Self::NoPool { .. } | Self::NoVolume { .. } | Self::Missing(_) | Self::NoSecret(_) => {
+                Kind::NotFound
+            }
             Self::Document(_) | Self::Syntax(_) | Self::Root { .. } | Self::Schema(_) | Self::Argument(_) => {
                 Kind::InvalidInput
             }
             Self::State(_) => Kind::InvalidState,
-            Self::Clash(_) | Self::VolumeExists { .. } => Kind::Exists,
+            Self::Failed { why, .. } => why.kind(),
+            Self::Built(_) | Self::Clash(_) | Self::VolumeExists { .. } => Kind::Exists,
             Self::Config(_)
             | Self::NoBackend { .. }
             | Self::Unsupported(_)
@@ -173,7 +206,7 @@ impl PoolError {
             | Self::ArgumentUnsupported(_) => Kind::Unsupported,
             Self::System { source, .. } | Self::Note { source, .. } => kind_of(source),
             Self::InUse { .. } => Kind::Conflict,
-            Self::Silent { .. } => Kind::Unavailable,
+            Self::Silent { .. } | Self::Late { .. } => Kind::Unavailable,
             Self::Full { .. } => Kind::Exhausted,
             Self::Disk(source) => source.kind(),
             Self::Definition(source) => source.kind(),
@@ -188,10 +221,15 @@ impl PoolError {
             Self::NoVolume { .. } => {
                 "see `lodge vol-list POOL`; `lodge pool-refresh POOL` finds files made by others"
             }
-            Self::NoBackend { .. } => "pools of type dir are there; the other types come later",
+            Self::NoBackend { .. } => {
+                "pools of type dir, fs, netfs, logical and disk run; the other types come later"
+            }
+            Self::Built(_) => "build it with --overwrite if nothing on the device is needed any more",
+            Self::NoSecret(_) => "see `lodge secret-list`; `lodge secret-set-value` gives one its value",
+            Self::Failed { why, .. } => return why.hint(),
             Self::VolumeExists { .. } => "choose another name",
             Self::InUse { .. } => "stop or remove what needs it first",
-            Self::Silent { .. } => "see whether its server or device answers (dmesg, df)",
+            Self::Silent { .. } | Self::Late { .. } => "see whether its server or device answers (dmesg, df)",
             Self::System { source, .. } if kind_of(source) == Kind::Exhausted => {
                 "free some space and try again"
             }

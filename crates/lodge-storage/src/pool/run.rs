@@ -1,29 +1,18 @@
 //! Building, starting, refreshing, stopping and deleting pools.
 
-use std::{
-    fs,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-};
+use std::{future::Future, time::Duration};
 
-use lodge_model::storage::{Pool, PoolKind};
-use lodge_sys::fs::{create_dirs_durable, sync_dir};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
     PoolEvent, Pools,
-    document::{self, Room},
+    backend::{Backend, Truth, file_dir_of},
+    document,
     error::PoolError,
-    id_of,
+    id_of, reflink, silent,
     table::{PoolHandle, PoolView, Slot},
 };
-use crate::{
-    limits, temp,
-    vol::{facts::Owner, scan::scan},
-};
-
-/// Mode of a pool's directory where the document says none; libvirt's.
-const DIR_MODE: u32 = 0o711;
+use crate::{limits, temp};
 
 /// What is made before a pool starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,15 +23,8 @@ pub struct BuildOptions {
     pub no_overwrite: bool,
 }
 
-/// What a scan brought.
-struct Seen {
-    room: Room,
-    owner: Owner,
-    volumes: std::collections::BTreeMap<String, std::sync::Arc<crate::PoolVolume>>,
-}
-
 impl Pools {
-    /// Makes the directory of a pool that does not run.
+    /// Makes what a pool that does not run is made of: its directory, file system, volume group, partition table.
     pub async fn build(&self, pool: &PoolHandle, options: BuildOptions) -> Result<(), PoolError> {
         let turn = self.turn(pool).await?;
         self.with(pool.id, Some(&pool.name), |slot| slot.inactive("is already active"))??;
@@ -101,29 +83,27 @@ impl Pools {
 
     /// Stops a pool; its files stay. A transient one is gone then.
     pub async fn destroy(&self, pool: &PoolHandle) -> Result<(), PoolError> {
-        let _turn = self.turn(pool).await?;
-        self.with(pool.id, Some(&pool.name), |slot| {
+        let turn = self.turn(pool).await?;
+        let def = self.with(pool.id, Some(&pool.name), |slot| {
             slot.active()?;
-            slot.idle()
+            slot.idle()?;
+            Ok::<_, PoolError>(slot.def.clone())
         })??;
+        let backend = Backend::of(def.kind)?;
+        let ((), _turn) = self.lasting(pool, backend.patience(), turn, backend.stop(def)).await?;
         self.stop(pool).await
     }
 
-    /// Removes the directory of a pool that does not run. It must be empty.
+    /// Removes what a pool that does not run is made of: its directory, which must be empty, or its volume group.
     pub async fn delete(&self, pool: &PoolHandle) -> Result<(), PoolError> {
         let turn = self.turn(pool).await?;
-        let path = self.with(pool.id, Some(&pool.name), |slot| {
+        let def = self.with(pool.id, Some(&pool.name), |slot| {
             slot.inactive("is still active")?;
             slot.idle()?;
-            dir_of(&slot.def)
+            Ok::<_, PoolError>(slot.def.clone())
         })??;
-        let remove = move || {
-            let failed =
-                |source| PoolError::system(format!("failed to remove pool '{}'", path.display()), source);
-            fs::remove_dir(&path).map_err(failed)?;
-            path.parent().map_or(Ok(()), sync_dir).map_err(failed)
-        };
-        self.blocking(pool, limits::CHANGE, turn, remove).await?;
+        let backend = Backend::of(def.kind)?;
+        self.lasting(pool, limits::LASTING, turn, backend.delete(def)).await?;
         self.tell(pool, PoolEvent::Deleted);
         Ok(())
     }
@@ -138,14 +118,25 @@ impl Pools {
                 Ok(())
             }
             // It may answer again; to stop it would take its guests' volumes away.
-            Err(error @ PoolError::Silent { .. }) => Err(error),
+            Err(error) if error.is_silence() => Err(error),
             Err(error) => {
                 if self.with(pool.id, None, Slot::idle).is_ok_and(|idle| idle.is_ok()) {
-                    self.stop(pool).await?;
+                    self.give_up(pool).await?;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Stops a pool that cannot be used. What of it cannot be stopped is told in the log: its next start finds it.
+    async fn give_up(&self, pool: &PoolHandle) -> Result<(), PoolError> {
+        let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
+        if let (Ok(backend), Ok(turn)) = (Backend::of(def.kind), self.turn(pool).await)
+            && let Err(error) = self.lasting(pool, backend.patience(), turn, backend.stop(def)).await
+        {
+            tracing::warn!(pool = %pool.name, %error, "pool that is not usable not stopped");
+        }
+        self.stop(pool).await
     }
 
     /// Starts the pools marked so. One that fails does not stop the others.
@@ -162,17 +153,48 @@ impl Pools {
         starts.join_all().await.into_iter().flatten().collect()
     }
 
-    /// A pool that ran under an earlier daemon.
-    pub(super) async fn take_up(&self, pool: &PoolHandle) -> Result<(), PoolError> {
-        self.change(pool, |slot| slot.is_active = true)?;
+    /// A pool that may run already: under an earlier daemon (`was_noted`), or by other hands. The host decides.
+    pub(super) async fn take_up(&self, pool: &PoolHandle, was_noted: bool) -> Result<(), PoolError> {
+        let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
+        let Ok(backend) = Backend::of(def.kind) else {
+            return if was_noted { self.stop(pool).await } else { Ok(()) };
+        };
         let turn = self.turn(pool).await?;
-        match self.look(pool, turn).await {
+        let (truth, turn) = self.lasting(pool, backend.patience(), turn, backend.truth(def)).await?;
+        match (truth, was_noted) {
+            (Truth::Rests | Truth::AsNoted, false) => return Ok(()),
+            (Truth::Rests, true) => return self.stop(pool).await,
+            (Truth::Runs | Truth::AsNoted, true) | (Truth::Runs, false) => {}
+        }
+        self.change(pool, |slot| slot.is_active = true)?;
+        let looked = self.look(pool, turn).await;
+        if looked.is_ok() && !was_noted {
+            self.note(pool).await?;
+        }
+        match looked {
             // It still runs; what is in it is seen when it answers and somebody refreshes.
-            Ok(()) | Err(PoolError::Silent { .. }) => Ok(()),
-            Err(error) => {
-                self.stop(pool).await?;
+            Err(error) if !error.is_silence() => {
+                self.give_up(pool).await?;
                 Err(error)
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what a backend does, as a task of its own: should the caller go, or be told that it lasts too long, it
+    /// still comes to its end, and `turn` stays with it until then.
+    pub(crate) async fn lasting<T: Send + 'static>(
+        &self,
+        pool: &PoolHandle,
+        limit: Duration,
+        turn: OwnedMutexGuard<()>,
+        act: impl Future<Output = Result<T, PoolError>> + Send + 'static,
+    ) -> Result<(T, OwnedMutexGuard<()>), PoolError> {
+        let work = tokio::spawn(async move { act.await.map(|done| (done, turn)) });
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(PoolError::Panicked { name: pool.name.clone() }),
+            Err(_) => Err(silent(pool, limit)),
         }
     }
 
@@ -183,15 +205,8 @@ impl Pools {
         turn: OwnedMutexGuard<()>,
     ) -> Result<OwnedMutexGuard<()>, PoolError> {
         let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
-        let path = dir_of(&def)?;
-        let make = move || make_dir(&path, &def);
-        let ((), turn) = self.blocking(pool, limits::CHANGE, turn, make).await?;
-        if options.overwrite || options.no_overwrite {
-            return Err(PoolError::State(format!(
-                "No source device specified when formatting pool '{}'",
-                pool.name
-            )));
-        }
+        let backend = Backend::of(def.kind)?;
+        let ((), turn) = self.lasting(pool, limits::LASTING, turn, backend.build(def, options)).await?;
         Ok(turn)
     }
 
@@ -204,42 +219,71 @@ impl Pools {
         if let Some(options) = build {
             turn = self.build_in(pool, options, turn).await?;
         }
-        let path = self.with(pool.id, Some(&pool.name), |slot| dir_of(&slot.def))??;
-        let sweep = move || {
-            // A directory that is not there is told by the look that follows.
-            if let Err(error) = temp::sweep(&path) {
-                tracing::debug!(path = %path.display(), %error, "leftovers not looked for");
-            }
-            Ok(())
-        };
-        let ((), turn) = self.blocking(pool, limits::LOOK, turn, sweep).await?;
-        self.look(pool, turn).await?;
         let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
-        let pools = self.clone();
-        let note = tokio::task::spawn_blocking(move || pools.note_running(&def));
-        note.await.map_err(|_| PoolError::Panicked { name: pool.name.clone() })??;
+        let backend = Backend::of(def.kind)?;
+        let ((), turn) = self.lasting(pool, backend.patience(), turn, backend.start(def.clone())).await?;
+        let started = async {
+            let turn = self.prepare(pool, turn).await?;
+            self.look(pool, turn).await?;
+            self.note(pool).await
+        };
+        if let Err(error) = started.await {
+            // What was mounted for it goes again.
+            let turn = self.turn(pool).await?;
+            if let Err(error) = self.lasting(pool, backend.patience(), turn, backend.stop(def)).await {
+                tracing::warn!(pool = %pool.name, %error, "pool that did not start not undone");
+            }
+            return Err(error);
+        }
         self.change(pool, |slot| slot.is_active = true)?;
         self.tell(pool, PoolEvent::Started);
         Ok(())
     }
 
-    /// Reads the directory into the table.
-    async fn look(&self, pool: &PoolHandle, turn: OwnedMutexGuard<()>) -> Result<(), PoolError> {
-        let (path, known) = self.tables().get_mut(pool.id).map_or_else(
-            || Err(PoolError::NoPool { by: "uuid", value: pool.id.to_string(), of: Some(pool.name.clone()) }),
-            |slot| {
-                slot.touched.clear();
-                let known = slot.volumes.iter().filter(|(_, volume)| volume.is_probed);
-                let known =
-                    known.map(|(name, volume)| (name.clone(), std::sync::Arc::clone(volume))).collect();
-                Ok((dir_of(&slot.def)?, known))
-            },
-        )?;
-        let see = move || see(&path, &known);
-        let (seen, _turn) = self.blocking(pool, limits::SCAN, turn, see).await?;
+    /// Removes what a crash left in a directory, and tries what its file system can.
+    async fn prepare(
+        &self,
+        pool: &PoolHandle,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<OwnedMutexGuard<()>, PoolError> {
+        let path = self.with(pool.id, Some(&pool.name), |slot| file_dir_of(&slot.def))?;
+        let Some(path) = path else { return Ok(turn) };
+        let sweep = move || {
+            // A directory that is not there is told by the look that follows.
+            if let Err(error) = temp::sweep(&path) {
+                tracing::debug!(path = %path.display(), %error, "leftovers not looked for");
+            }
+            Ok(reflink::works(&path))
+        };
+        let (reflink, turn) = self.blocking(pool, limits::LOOK, turn, sweep).await?;
+        self.change(pool, |slot| slot.reflink = reflink)?;
+        Ok(turn)
+    }
+
+    /// Notes on disk that a pool runs.
+    async fn note(&self, pool: &PoolHandle) -> Result<(), PoolError> {
+        let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
+        let pools = self.clone();
+        let note = tokio::task::spawn_blocking(move || pools.note_running(&def));
+        note.await.map_err(|_| PoolError::Panicked { name: pool.name.clone() })?
+    }
+
+    /// Reads what is in a pool into the table.
+    pub(crate) async fn look(&self, pool: &PoolHandle, turn: OwnedMutexGuard<()>) -> Result<(), PoolError> {
+        let (def, known) = self.change(pool, |slot| {
+            slot.touched.clear();
+            let known = slot.volumes.iter().filter(|(_, volume)| volume.is_probed);
+            let known = known.map(|(name, volume)| (name.clone(), std::sync::Arc::clone(volume))).collect();
+            (slot.def.clone(), known)
+        })?;
+        let backend = Backend::of(def.kind)?;
+        let (seen, _turn) = self.lasting(pool, backend.patience(), turn, backend.look(def, known)).await?;
         self.change(pool, |slot| {
             seen.room.note_in(&mut slot.def);
-            document::note_owner(&mut slot.def, seen.owner);
+            if let Some(owner) = seen.owner {
+                document::note_owner(&mut slot.def, owner);
+            }
+            document::note_free(&mut slot.def, seen.free);
             slot.take_in(seen.volumes);
         })
     }
@@ -260,55 +304,4 @@ impl Pools {
         self.tell(pool, PoolEvent::Stopped);
         Ok(())
     }
-}
-
-/// The directory of a pool that has one; other types are not run.
-pub(crate) fn dir_of(pool: &Pool) -> Result<PathBuf, PoolError> {
-    match pool.path() {
-        Some(path) if pool.kind == PoolKind::Dir => Ok(path.into()),
-        _ => Err(PoolError::NoBackend { kind: pool.kind }),
-    }
-}
-
-/// Makes a pool's directory with the wanted owner and mode. One that is there stays as it is, unless the document
-/// wants it otherwise.
-fn make_dir(path: &Path, def: &Pool) -> Result<(), PoolError> {
-    let failed = |source| PoolError::system(format!("cannot create path '{}'", path.display()), source);
-    let (mode, uid, gid) = document::wanted(def.target.as_deref());
-    if let Some(parent) = path.parent() {
-        create_dirs_durable(parent, 0o755).map_err(failed)?;
-    }
-    let is_new = match fs::DirBuilder::new().mode(mode.unwrap_or(DIR_MODE)).create(path) {
-        Ok(()) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => false,
-        Err(error) => return Err(failed(error)),
-    };
-    if uid.is_some() || gid.is_some() {
-        std::os::unix::fs::chown(path, uid, gid).map_err(failed)?;
-    }
-    if let Some(mode) = mode.or(is_new.then_some(DIR_MODE)) {
-        // Not what the umask left of it.
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).map_err(failed)?;
-    }
-    path.parent().map_or(Ok(()), sync_dir).map_err(failed)
-}
-
-fn see(
-    path: &Path,
-    known: &std::collections::BTreeMap<String, std::sync::Arc<crate::PoolVolume>>,
-) -> Result<Seen, PoolError> {
-    let failed = |source| PoolError::system(format!("cannot open directory '{}'", path.display()), source);
-    let volumes = scan(path, known).map_err(failed)?;
-    let owner = Owner::of(&fs::metadata(path).map_err(failed)?);
-    Ok(Seen { room: room(path)?, owner, volumes })
-}
-
-/// The room on a directory's file system.
-pub(crate) fn room(path: &Path) -> Result<Room, PoolError> {
-    let failed = |source| PoolError::system(format!("cannot statvfs path '{}'", path.display()), source);
-    let stat = rustix::fs::statvfs(path).map_err(failed)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    // What only root may fill counts as free, as libvirt has it.
-    let (capacity, available) = (bytes(stat.f_blocks), bytes(stat.f_bfree));
-    Ok(Room { capacity, available, allocation: capacity.saturating_sub(available) })
 }

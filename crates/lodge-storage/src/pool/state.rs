@@ -11,16 +11,19 @@ use lodge_store::{Collection, definitions::header};
 use super::{Pools, document, error::PoolError, id_of, table::Slot};
 
 impl Pools {
-    /// Reads definitions and states into the tables, and looks into the pools that run.
+    /// Reads definitions and states into the tables, and looks into the pools that run, by the host's word where it
+    /// has one: a crash may lie between a mount and its note.
     pub(crate) async fn load(&self) -> Result<(), PoolError> {
         let pools = self.clone();
         let read = tokio::task::spawn_blocking(move || pools.read_files());
         let running = read.await.map_err(|_| PoolError::Panicked { name: String::new() })??;
         let mut looks = tokio::task::JoinSet::new();
-        for handle in running {
-            let pools = self.clone();
+        let noted: Vec<_> = running.iter().map(|pool| pool.id).collect();
+        let all: Vec<_> = self.tables().slots().map(Slot::handle).collect();
+        for handle in all {
+            let (pools, was_noted) = (self.clone(), noted.contains(&handle.id));
             looks.spawn(async move {
-                if let Err(error) = pools.take_up(&handle).await {
+                if let Err(error) = pools.take_up(&handle, was_noted).await {
                     tracing::error!(pool = %handle.name, %error, "pool that ran is not usable");
                 }
             });

@@ -12,7 +12,7 @@ use lodge_model::{
 };
 use tokio::sync::Semaphore;
 
-use super::{document::Room, error::PoolError, id_of};
+use super::{conflict, document::Room, error::PoolError, id_of};
 use crate::{limits, vol::facts::PoolVolume};
 
 /// A pool as callers name it: the UUID counts.
@@ -47,6 +47,8 @@ pub struct PoolView {
     pub allocation: u64,
     /// Bytes free there.
     pub available: u64,
+    /// Whether copies of its files share their blocks; none: it is not known.
+    pub reflink: Option<bool>,
 }
 
 impl PoolView {
@@ -67,6 +69,8 @@ pub(crate) struct Slot {
     pub is_persistent: bool,
     pub autostart: bool,
     pub volumes: BTreeMap<String, Arc<PoolVolume>>,
+    /// Whether its file system shares blocks, as tried at its start.
+    pub reflink: Option<bool>,
     /// Who changes the directory as a whole.
     pub turn: Arc<tokio::sync::Mutex<()>>,
     /// How many may look at files at once: a directory that hangs keeps no more threads than these.
@@ -88,6 +92,7 @@ impl Slot {
             is_persistent: false,
             autostart: false,
             volumes: BTreeMap::new(),
+            reflink: None,
             turn: Arc::default(),
             looks: Arc::new(Semaphore::new(limits::LOOKS_AT_ONCE)),
             making: BTreeSet::new(),
@@ -113,6 +118,7 @@ impl Slot {
             capacity: room.capacity,
             allocation: room.allocation,
             available: room.available,
+            reflink: self.reflink.filter(|_| self.is_active),
         }
     }
 
@@ -188,6 +194,7 @@ impl Slot {
     pub fn stopped(&mut self) {
         self.is_active = false;
         self.volumes.clear();
+        super::document::note_free(&mut self.def, Vec::new());
         if let Some(def) = self.new_def.take() {
             self.def = def;
         }
@@ -245,9 +252,8 @@ impl Tables {
             let (name, other) = (&pool.name, id_of(&slot.def));
             return Err(PoolError::Clash(format!("pool '{name}' already exists with uuid {other}")));
         }
-        let beside = |slot: &&Slot| id_of(&slot.def) != id && slot.def.kind == pool.kind;
-        let same = |slot: &&Slot| slot.def.path() == pool.path();
-        match self.slots().filter(beside).find(same) {
+        let beside = |slot: &&Slot| id_of(&slot.def) != id;
+        match self.slots().filter(beside).find(|slot| conflict::share_source(&slot.def, pool)) {
             Some(slot) => {
                 let name = &slot.def.name;
                 Err(PoolError::Clash(format!("Storage source conflict with pool: '{name}'")))

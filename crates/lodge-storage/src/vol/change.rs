@@ -15,6 +15,7 @@ use rustix::{
 
 use super::{
     create::{on_thread, take_room, write_zeros},
+    encryption::{image_of, with_secret},
     facts::{PoolVolume, VolumeKind},
     kind::VolumeFormat,
     tool::Run,
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     limits,
     pool::{Pools, document::Room, error::PoolError, table::PoolHandle},
+    ports::SecretValue,
 };
 
 /// How a volume gets another size.
@@ -99,7 +101,18 @@ impl Pools {
             return Err(PoolError::Unsupported("directories are not resized".to_owned()));
         }
         self.refuse_used(pool, &volume).await?;
-        if volume.format.is_plain() && volume.kind == VolumeKind::File {
+        if volume.block.is_some() {
+            self.resize_device(pool, &volume, target).await?;
+            tracing::info!(pool = %pool.name, volume = %name, bytes = target, "volume resized");
+            return Ok(());
+        }
+        if let Some(secret) = self.secret_of(&volume)? {
+            if options.allocate {
+                let text = "preallocate is only supported for an unencrypted raw volume";
+                return Err(PoolError::Unsupported(text.to_owned()));
+            }
+            resize_encrypted(&volume, target, secret).await?;
+        } else if volume.format.is_plain() && volume.kind == VolumeKind::File {
             let (path, has) = (volume.path.clone(), volume.capacity);
             on_thread(pool, move || resize_plain(&path, has, target, options.allocate)).await?;
         } else if options.allocate {
@@ -122,6 +135,12 @@ impl Pools {
     ) -> Result<(), PoolError> {
         let (volume, _busy) = self.hold_alone(pool, name)?;
         self.refuse_used(pool, &volume).await?;
+        if volume.block.is_some() && (volume.backing.is_some() || volume.allocation < volume.capacity) {
+            // Its zeros would take more room than it has.
+            let path = volume.path.display();
+            let text = format!("logical volume '{path}' is sparse, volume wipe not supported");
+            return Err(PoolError::NoSupport(text));
+        }
         let path = volume.path.clone();
         match algorithm {
             WipeAlgorithm::Scrub(pattern) => {
@@ -142,6 +161,11 @@ impl Pools {
         if wipe && volume.kind != VolumeKind::Dir {
             let path = volume.path.clone();
             on_thread(pool, move || self::wipe(&path, false)).await?;
+        }
+        if volume.block.is_some() {
+            self.remove_device(pool, &volume).await?;
+            tracing::info!(pool = %pool.name, volume = %name, "volume deleted");
+            return Ok(());
         }
         let gone = std::sync::Arc::clone(&volume);
         let ((), ()) = self.blocking(pool, limits::CHANGE, (), move || remove(&gone)).await?;
@@ -202,6 +226,14 @@ async fn resize_image(volume: &PoolVolume, target: u64) -> Result<(), PoolError>
         _ => run,
     };
     run.run().await
+}
+
+async fn resize_encrypted(volume: &PoolVolume, target: u64, secret: SecretValue) -> Result<(), PoolError> {
+    let target = target.next_multiple_of(512);
+    let run = with_secret(Run::new("qemu-img").args(["resize"]), secret)?;
+    let run = if target < volume.capacity { run.args(["--shrink"]) } else { run };
+    let run = run.args(["--image-opts".to_owned(), image_of(volume), target.to_string()]);
+    run.writes(&volume.path).run().await
 }
 
 fn wipe(path: &Path, random: bool) -> Result<(), PoolError> {

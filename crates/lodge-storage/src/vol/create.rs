@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use super::{
+    encryption::{self, with_secret},
     facts::{BackingFacts, PoolVolume},
     hold::Making,
     kind::VolumeFormat,
@@ -28,6 +29,7 @@ use crate::{
     limits,
     pool::{
         Pools,
+        backend::Backend,
         error::PoolError,
         table::{PoolHandle, Slot},
     },
@@ -60,9 +62,15 @@ impl Pools {
         options: MakeOptions,
     ) -> Result<Arc<PoolVolume>, PoolError> {
         self.with(pool.id, Some(&pool.name), Slot::active)??;
-        let wanted = Wanted::read(xml, options.strict, true)?;
+        let def = self.with(pool.id, Some(&pool.name), |slot| slot.def.clone())?;
+        let backend = Backend::of(def.kind)?;
+        let mut wanted = Wanted::read_for(backend, xml, options.strict, true)?;
+        wanted.nocow |= forbids_cow(&def);
         let making =
             self.reserve(pool, &wanted.name, || PoolError::VolumeExists { name: wanted.name.clone() })?;
+        if !backend.holds_files() {
+            return self.create_device(pool, &wanted, making, options).await;
+        }
         refuse_taken(&making.path)?;
         check(&wanted, options)?;
         let wanted = self.sized(pool, wanted, &making).await?;
@@ -109,12 +117,20 @@ impl Pools {
             return Ok(());
         }
         let is_qcow2 = wanted.format == VolumeFormat::Qcow2;
-        if wanted.format.is_plain() || is_qcow2 && !options.prealloc_metadata {
+        let secret = self.secret_for(&wanted)?;
+        if secret.is_none() && (wanted.format.is_plain() || is_qcow2 && !options.prealloc_metadata) {
             // Not `blocking`: taking gigabytes of room takes as long as it takes.
             return on_thread(pool, move || make_file(&path, &wanted)).await;
         }
         let (temp, wanted) = self.temp_for(pool, &path, wanted).await?;
-        image_options(Run::new("qemu-img").args(["create", "-f", wanted.format.as_str()]), &wanted, options)
+        let is_luks = secret.is_some() && wanted.format.is_plain();
+        let word = if is_luks { "luks" } else { wanted.format.as_str() };
+        let run = Run::new("qemu-img").args(["create", "-f", word]);
+        let run = match secret {
+            Some(secret) => with_secret(run, secret)?,
+            None => run,
+        };
+        image_options(run, &wanted, options)
             .args([temp.path().as_os_str().to_owned(), kib(wanted.capacity.unwrap_or_default()).into()])
             .writes(temp.path())
             .said_as(temp.path(), &path)
@@ -161,6 +177,7 @@ impl Pools {
             cluster_bytes: wanted.cluster_bytes,
             features: wanted.features,
             backing,
+            encryption: wanted.encryption.clone(),
             is_probed: false,
             ..seen
         };
@@ -233,6 +250,11 @@ pub(crate) fn image_options(run: Run, wanted: &Wanted, options: MakeOptions) -> 
     let is_full = wanted.allocation.is_none_or(|bytes| Some(bytes) >= wanted.capacity);
     let how = if is_full { "falloc" } else { "metadata" };
     words.extend(options.prealloc_metadata.then(|| format!("preallocation={how}")));
+    if let Some(encryption) = &wanted.encryption {
+        words.extend(encryption::options(encryption, wanted.format));
+        // A raw volume takes the room it is told to.
+        words.extend((wanted.format.is_plain() && is_full).then(|| "preallocation=falloc".to_owned()));
+    }
     let run = if words.is_empty() { run } else { run.args(["-o".to_owned(), words.join(",")]) };
     match &wanted.backing {
         None => run,
@@ -348,6 +370,12 @@ fn write_qcow2(file: &File, path: &Path, wanted: &Wanted) -> Result<(), PoolErro
     write().map_err(|source: io::Error| {
         PoolError::system(format!("Failed to create file '{}'", path.display()), source)
     })
+}
+
+/// Whether a pool's files are not to be copied on write.
+fn forbids_cow(pool: &lodge_model::storage::Pool) -> bool {
+    let cow = pool.features.as_ref().and_then(|features| features.cow.as_ref());
+    cow.is_some_and(|cow| cow.state.as_deref() == Some("no"))
 }
 
 fn forbid_cow(file: &File, path: &Path) -> Result<(), PoolError> {

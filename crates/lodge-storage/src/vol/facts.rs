@@ -10,7 +10,8 @@ use lodge_model::{
     Bytes,
     domain::disk::ImageFormat,
     storage::{
-        Amount, ClusterSize, Permissions, StorageTarget, Timestamps, Volume as Document, VolumeFeatures,
+        Amount, ClusterSize, Encryption, Extent, Permissions, StorageTarget, Timestamps, Volume as Document,
+        VolumeDevice, VolumeFeatures, VolumeSource,
     },
     xml::WriteOptions,
 };
@@ -126,6 +127,28 @@ pub struct BackingFacts {
     pub times: Option<Times>,
 }
 
+/// Where a volume lies on a device, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtentOf {
+    /// The device.
+    pub device: String,
+    /// The part of it.
+    pub extent: Extent,
+}
+
+/// What there is to know of a volume that is a device: a logical volume, a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockFacts {
+    /// libvirt's key, where that is not the path.
+    pub key: Option<String>,
+    /// The word for its content; none: this type of pool has none.
+    pub format: Option<String>,
+    /// Where it lies.
+    pub extents: Vec<ExtentOf>,
+    /// Its number, of a partition.
+    pub part: Option<u32>,
+}
+
 /// Tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stamp {
@@ -177,6 +200,10 @@ pub struct PoolVolume {
     pub features: Option<Features>,
     /// The file it stands on.
     pub backing: Option<BackingFacts>,
+    /// It is a device of a pool of devices.
+    pub block: Option<BlockFacts>,
+    /// Its bytes are encrypted.
+    pub encryption: Option<Encryption>,
     pub(crate) stamp: Stamp,
     /// Its header was read. A new volume shows what was asked for until the next refresh, as libvirt has it.
     pub(crate) is_probed: bool,
@@ -185,7 +212,38 @@ pub struct PoolVolume {
 impl PoolVolume {
     /// libvirt's key of it.
     pub fn key(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+        let own = self.block.as_ref().and_then(|block| block.key.clone());
+        own.unwrap_or_else(|| self.path.to_string_lossy().into_owned())
+    }
+
+    /// What it shows for its format: of a device its pool's word, or nothing.
+    fn format_word(&self) -> Option<&str> {
+        match &self.block {
+            Some(block) => block.format.as_deref(),
+            None => Some(self.format.as_str()),
+        }
+    }
+
+    fn source(&self) -> Option<VolumeSource> {
+        let block = self.block.as_ref().filter(|block| !block.extents.is_empty())?;
+        let mut devices: Vec<VolumeDevice> = Vec::new();
+        for ExtentOf { device, extent } in &block.extents {
+            match devices.last_mut().filter(|last| last.path.as_deref() == Some(device)) {
+                Some(last) => last.extents.push(*extent),
+                None => devices.push(VolumeDevice {
+                    path: Some(device.clone()),
+                    extents: vec![*extent],
+                    ..VolumeDevice::default()
+                }),
+            }
+        }
+        Some(VolumeSource { devices, ..VolumeSource::default() })
+    }
+
+    fn target_of(&self, backing: &BackingFacts) -> StorageTarget {
+        // libvirt's word for what a logical volume stands on.
+        let format = if self.block.is_some() { "lvm2" } else { backing.format.as_str() };
+        target(&backing.path, Some(format), backing.owner, backing.times)
     }
 
     /// The format it was made with here; none: its bytes were looked at, which a guest may have written.
@@ -204,31 +262,29 @@ impl PoolVolume {
                 extended_l2: features.extended_l2,
                 ..VolumeFeatures::default()
             }),
-            ..target(&self.path, self.format, Some(self.owner), Some(self.times))
+            encryption: self.encryption.clone().map(Box::new),
+            ..target(&self.path, self.format_word(), Some(self.owner), Some(self.times))
         };
         let document = Document {
             kind: Some(self.kind.as_str().to_owned()),
             name: self.name.clone(),
             key: Some(self.key()),
+            source: self.source(),
             capacity: amount(self.capacity),
             allocation: amount(self.allocation),
             physical: amount(self.physical).filter(|_| self.physical > 0 && self.kind != VolumeKind::Dir),
             target: Some(Box::new(target)),
-            backing_store: self.backing.as_ref().map(|backing| Box::new(target_of(&backing.path, backing))),
+            backing_store: self.backing.as_ref().map(|backing| Box::new(self.target_of(backing))),
             ..Document::default()
         };
         document.to_xml(&WriteOptions::default())
     }
 }
 
-fn target_of(path: &Path, backing: &BackingFacts) -> StorageTarget {
-    target(path, backing.format, backing.owner, backing.times)
-}
-
-fn target(path: &Path, format: VolumeFormat, owner: Option<Owner>, times: Option<Times>) -> StorageTarget {
+fn target(path: &Path, format: Option<&str>, owner: Option<Owner>, times: Option<Times>) -> StorageTarget {
     StorageTarget {
         path: Some(path.to_string_lossy().into_owned()),
-        format: Some(ImageFormat { kind: format.as_str().to_owned(), ..ImageFormat::default() }),
+        format: format.map(|word| ImageFormat { kind: word.to_owned(), ..ImageFormat::default() }),
         permissions: owner.map(Owner::permissions),
         timestamps: times.map(Times::document),
         ..StorageTarget::default()
@@ -263,6 +319,8 @@ mod tests {
                 owner: None,
                 times: None,
             }),
+            block: None,
+            encryption: None,
             stamp: Stamp::default(),
             is_probed: true,
         };

@@ -7,7 +7,12 @@ use crate::{
     file::{Access, DiskFile},
     limits,
     lock::{self, Intent},
-    pool::{Pools, error::PoolError, run::dir_of, table::PoolHandle},
+    pool::{
+        Pools,
+        backend::{dir_of, file_dir_of},
+        error::PoolError,
+        table::PoolHandle,
+    },
 };
 
 /// A name that a new volume will have. Gone when dropped.
@@ -146,12 +151,15 @@ impl Pools {
     }
 
     async fn overlay_in(&self, pool: &PoolHandle, base: PathBuf) -> Option<PathBuf> {
-        let known =
-            self.with(pool.id, None, |slot| Some((dir_of(&slot.def).ok()?, slot.volumes.clone()))).ok()??;
+        let known = self.with(pool.id, None, |slot| (file_dir_of(&slot.def), slot.volumes.clone())).ok()?;
         let (dir, known) = known;
         let seen = known.clone();
         let permit = self.permit(pool).await.ok()?;
-        let look = move || Ok(super::scan::scan(&dir, &seen).unwrap_or(seen));
+        let look = move || {
+            // What stands on a device is LVM's to say; it is asked again before anything goes.
+            let Some(dir) = dir else { return Ok(seen) };
+            Ok(super::scan::scan(&dir, &seen).unwrap_or(seen))
+        };
         let volumes = match self.blocking(pool, limits::LOOK, permit, look).await {
             Ok((volumes, _)) => volumes,
             Err(error) => {

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     facts::{PoolVolume, Stamp},
-    scan::look,
+    scan::{look, look_at_device},
 };
 use crate::{
     limits,
@@ -22,6 +22,11 @@ impl Pools {
         let see = move || {
             let failed =
                 |source| PoolError::system(format!("cannot open volume '{}'", seen.path.display()), source);
+            if seen.block.is_some() {
+                return Ok(look_at_device(&seen.path, &seen.name)
+                    .map_err(failed)?
+                    .map(|now| device_again(&seen, &now)));
+            }
             look(&seen.path, &seen.name, Some(&seen)).map_err(failed)
         };
         let (found, _permit) = self.blocking(pool, limits::LOOK, permit, see).await?;
@@ -31,6 +36,7 @@ impl Pools {
         if !known.is_probed {
             found = shown_as(found, &known);
         }
+        found = self.with_its_secret(found);
         if found == *known {
             return Ok(known);
         }
@@ -52,6 +58,12 @@ impl Pools {
     }
 }
 
+/// A device as it is now, with what its pool said of it.
+fn device_again(known: &PoolVolume, now: &PoolVolume) -> PoolVolume {
+    // The device of an extended partition, and that of a thin volume, say little.
+    PoolVolume { owner: now.owner, times: now.times, stamp: now.stamp, ..known.clone() }
+}
+
 /// New facts, with what a new volume was asked to be.
 pub(crate) fn shown_as(found: PoolVolume, known: &PoolVolume) -> PoolVolume {
     let mut backing = found.backing;
@@ -64,6 +76,7 @@ pub(crate) fn shown_as(found: PoolVolume, known: &PoolVolume) -> PoolVolume {
         cluster_bytes: known.cluster_bytes,
         features: known.features,
         backing,
+        encryption: known.encryption.clone().or(found.encryption),
         is_probed: false,
         stamp: Stamp { ..found.stamp },
         ..found

@@ -11,6 +11,10 @@ use crate::qcow2::{self, Header};
 
 /// Enough for every magic and number but qcow2's backing name and ISO's mark.
 const START_BYTES: usize = 512;
+/// docs/interop/qcow2.txt: `crypt_method`.
+const QCOW2_CRYPT_AT: usize = 32;
+const QCOW2_CRYPT_LUKS: u32 = 2;
+const LUKS_MAGIC: &[u8] = b"LUKS\xba\xbe";
 const ISO_MARK: (u64, &[u8]) = (32769, b"CD001");
 
 /// What a file looks like.
@@ -21,6 +25,14 @@ pub(crate) struct Looks {
     pub capacity: Option<u64>,
     /// A qcow2's header, if it is sound.
     pub qcow2: Option<Header>,
+    /// Its bytes are encrypted with LUKS, by its own header or a qcow2's.
+    pub is_luks: bool,
+}
+
+impl Looks {
+    const fn plain(format: VolumeFormat, capacity: Option<u64>) -> Self {
+        Self { format, capacity, qcow2: None, is_luks: false }
+    }
 }
 
 /// Looks at a file of `length` bytes.
@@ -34,15 +46,28 @@ pub(crate) fn probe(file: &File, length: u64) -> io::Result<Looks> {
         let filled = read_at(file, &mut bytes, 0)?;
         let header = qcow2::parse(&bytes[..filled]).ok();
         let capacity = header.as_ref().map(|header| header.virtual_bytes);
-        return Ok(Looks { format, capacity, qcow2: header });
+        let is_luks = number(start, QCOW2_CRYPT_AT).map(u32::from_be_bytes) == Some(QCOW2_CRYPT_LUKS);
+        return Ok(Looks { format, capacity, qcow2: header, is_luks });
+    }
+    if start.starts_with(LUKS_MAGIC) {
+        let capacity = luks_payload(start).and_then(|at| length.checked_sub(at));
+        return Ok(Looks { is_luks: true, ..Looks::plain(VolumeFormat::Raw, capacity) });
     }
     if format == VolumeFormat::Raw && length > ISO_MARK.0 {
         let mut mark = [0; 5];
         if read_at(file, &mut mark, ISO_MARK.0)? == mark.len() && mark == *ISO_MARK.1 {
-            return Ok(Looks { format: VolumeFormat::Iso, capacity: None, qcow2: None });
+            return Ok(Looks::plain(VolumeFormat::Iso, None));
         }
     }
-    Ok(Looks { format, capacity, qcow2: None })
+    Ok(Looks::plain(format, capacity))
+}
+
+/// Where the data of a LUKS container begins, if its header says. LUKS On-Disk Format 1.2.3: version at 6, payload
+/// offset in sectors at 104.
+fn luks_payload(start: &[u8]) -> Option<u64> {
+    let version = number(start, 6).map(u16::from_be_bytes);
+    let sectors = number(start, 104).map(u32::from_be_bytes);
+    sectors.filter(|_| version == Some(1)).map(|sectors| u64::from(sectors) * 512)
 }
 
 fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use lodge_model::storage::Encryption;
 use lodge_sys::fs::TEMP_PREFIX;
 use rustix::fs::{OFlags, SeekFrom, seek};
 
@@ -67,6 +68,19 @@ pub(crate) fn look(path: &Path, name: &str, known: Option<&PoolVolume>) -> io::R
     Ok(kind.is_dir().then(|| plain(path, name, &metadata, VolumeKind::Dir, VolumeFormat::Dir, 0)))
 }
 
+/// Looks at a device of a pool of devices. Its bytes are a guest's matter and not looked at. `None`: there is none.
+pub(crate) fn look_at_device(path: &Path, name: &str) -> io::Result<Option<PoolVolume>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_block_device() {
+        return Ok(None);
+    }
+    let length = seek(open(path)?, SeekFrom::End(0))?;
+    Ok(Some(plain(path, name, &metadata, VolumeKind::Block, VolumeFormat::Raw, length)))
+}
+
 /// What was seen before, with what changes without the stamp changing.
 fn again(known: &PoolVolume, metadata: &Metadata) -> PoolVolume {
     let mut volume = known.clone();
@@ -102,6 +116,7 @@ fn read(path: &Path, name: &str, metadata: &Metadata) -> io::Result<PoolVolume> 
     let looks = probe(&file, length)?;
     let mut volume = plain(path, name, metadata, kind, looks.format, length);
     volume.capacity = looks.capacity.unwrap_or(length);
+    volume.encryption = looks.is_luks.then(Encryption::luks);
     show_header(&mut volume, looks);
     Ok(volume)
 }
@@ -134,6 +149,8 @@ fn plain(
         cluster_bytes: None,
         features: None,
         backing: None,
+        block: None,
+        encryption: None,
         stamp: Stamp::of(metadata),
         is_probed: true,
     }

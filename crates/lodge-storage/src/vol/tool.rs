@@ -24,7 +24,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::pool::error::PoolError;
+use crate::{pool::error::PoolError, ports::SecretValue};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The last bytes kept of what a tool said.
@@ -44,6 +44,7 @@ pub(crate) struct Run {
     /// A path, and what stands for it in messages.
     said: Option<(String, String)>,
     limit: Option<Duration>,
+    secret: Option<Fed>,
 }
 
 /// What a tool answered.
@@ -61,7 +62,7 @@ pub(crate) struct Answer {
 
 impl Run {
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None }
+        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None, secret: None }
     }
 
     pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -83,6 +84,15 @@ impl Run {
     pub fn said_as(mut self, now: &Path, path: &Path) -> Self {
         self.said = Some((now.display().to_string(), path.display().to_string()));
         self
+    }
+
+    /// What the tool reads once, through a pipe; `option` makes its argument of the pipe's name.
+    pub fn secret(self, value: SecretValue, option: impl FnOnce(&str) -> String) -> Result<Self, PoolError> {
+        let fed = Fed::new(value).map_err(|source| PoolError::system("cannot make a pipe", source))?;
+        let path = fed.path.clone();
+        let mut run = self.args(["--object".to_owned(), option(&path.to_string_lossy())]).reads(&path);
+        run.secret = Some(fed);
+        Ok(run)
     }
 
     /// It is ended if it takes longer.
@@ -121,7 +131,10 @@ impl Run {
         self.watched(Some(tell)).await
     }
 
-    async fn watched(self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
+    async fn watched(mut self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
+        if let Some(fed) = &mut self.secret {
+            fed.feed();
+        }
         let program = find(self.program)?;
         let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
         let (out, words) = (Pipe::new().map_err(failed)?, Pipe::new().map_err(failed)?);
@@ -189,6 +202,46 @@ impl Run {
         command.env("EXT2FS_NO_MTAB_OK", "1");
         command.output(out).errors(errors).jail(jail);
         command
+    }
+}
+
+/// A pipe with a name, for one who cannot be given a descriptor by number: a jail has no `/proc`. Only its owner may
+/// open it, its name goes when it has been opened, and nothing is ever stored.
+#[derive(Debug)]
+struct Fed {
+    path: PathBuf,
+    value: Option<SecretValue>,
+}
+
+impl Fed {
+    fn new(value: SecretValue) -> io::Result<Self> {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let path = std::env::temp_dir().join(format!("lodge-secret.{}", uuid::Uuid::new_v4()));
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        Ok(Self { path, value: Some(value) })
+    }
+
+    /// Waits for the reader on a thread of its own, and gives it all.
+    fn feed(&mut self) {
+        let (path, value) = (self.path.clone(), self.value.take());
+        tokio::task::spawn_blocking(move || {
+            let opened = std::fs::File::options().write(true).open(&path);
+            let _ = std::fs::remove_file(&path);
+            if let (Ok(mut pipe), Some(SecretValue(bytes))) = (opened, value) {
+                // A reader that went is told by its status.
+                let _ = io::Write::write_all(&mut pipe, &bytes);
+            }
+        });
+    }
+}
+
+/// Should the tool not have read: whoever waits to feed it is let go.
+impl Drop for Fed {
+    fn drop(&mut self) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        drop(std::fs::File::options().read(true).custom_flags(flags).open(&self.path));
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

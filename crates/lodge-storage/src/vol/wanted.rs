@@ -2,12 +2,16 @@
 
 use lodge_model::{
     Faults,
-    storage::{StorageTarget, Volume as Document},
+    storage::{Encryption, StorageTarget, Volume as Document},
     xml::ForeignItem,
 };
 
-use super::{facts::Features, kind::VolumeFormat};
-use crate::pool::error::{PoolError, of_whole};
+use super::{encryption, facts::Features, kind::VolumeFormat};
+use crate::pool::{
+    backend::Backend,
+    capabilities::PARTITIONS,
+    error::{PoolError, of_whole},
+};
 
 /// Mode of a volume where the document says none; libvirt's.
 const FILE_MODE: u32 = 0o600;
@@ -17,6 +21,8 @@ const FILE_MODE: u32 = 0o600;
 pub(crate) struct Wanted {
     pub name: String,
     pub format: VolumeFormat,
+    /// The word for a partition's content.
+    pub format_word: Option<String>,
     /// Bytes; none: the backing file's.
     pub capacity: Option<u64>,
     /// Bytes to be taken at once; none: all of them.
@@ -28,13 +34,25 @@ pub(crate) struct Wanted {
     pub cluster_bytes: Option<u64>,
     pub features: Option<Features>,
     pub nocow: bool,
+    pub encryption: Option<Encryption>,
     /// As the document says, from the pool's directory on if it is not absolute.
     pub backing: Option<(String, VolumeFormat)>,
 }
 
 impl Wanted {
-    /// Reads a document. `needs_capacity`: of a copy it may be left out.
+    /// Reads a document of a file. `needs_capacity`: of a copy it may be left out.
+    #[cfg(test)]
     pub fn read(text: &str, strict: bool, needs_capacity: bool) -> Result<Self, PoolError> {
+        Self::read_for(Backend::Dir, text, strict, needs_capacity)
+    }
+
+    /// Reads a document of a volume of this type of pool.
+    pub fn read_for(
+        backend: Backend,
+        text: &str,
+        strict: bool,
+        needs_capacity: bool,
+    ) -> Result<Self, PoolError> {
         if strict {
             Document::parse_strict(text).map_err(|faults| schema(&faults))?;
         }
@@ -48,18 +66,25 @@ impl Wanted {
         let target = document.target.as_deref().cloned().unwrap_or_default();
         let features = features(&target)?;
         let compat = compat(&target)?.or_else(|| features.map(|_| "1.1".to_owned()));
-        if !target.encryption.is_empty() {
-            return Err(PoolError::Config("encrypted volumes are not supported yet".to_owned()));
+        let (format, format_word) = format_for(backend, &target)?;
+        let encryption = target.encryption.as_deref().cloned();
+        if let Some(encryption) = &encryption {
+            if !backend.holds_files() {
+                let text = "volumes of pools of devices are not encrypted yet";
+                return Err(PoolError::Config(text.to_owned()));
+            }
+            encryption::judge(encryption, format)?;
         }
         let backing = document.backing_store.as_deref().and_then(|store| {
             let path = store.path.clone().filter(|path| !path.is_empty())?;
-            Some(format_of(store).map(|format| (path, format)))
+            Some(format_for(backend, store).map(|(format, _)| (path, format)))
         });
         let (mode, uid, gid) = permissions(&target)?;
         let capacity = document.capacity.map(|amount| amount.0.0);
         Ok(Self {
             name: document.name,
-            format: format_of(&target)?,
+            format,
+            format_word,
             capacity,
             allocation: document.allocation.map(|amount| amount.0.0),
             mode: mode.unwrap_or(FILE_MODE),
@@ -69,8 +94,22 @@ impl Wanted {
             cluster_bytes: target.cluster_size.map(|size| size.0.0).filter(|bytes| *bytes > 0),
             features,
             nocow: target.nocow,
+            encryption,
             backing: backing.transpose()?,
         })
+    }
+}
+
+/// The format of a volume, and the word for a partition's content.
+fn format_for(backend: Backend, target: &StorageTarget) -> Result<(VolumeFormat, Option<String>), PoolError> {
+    let word = target.format.as_ref().map(|format| format.kind.as_str());
+    match (backend, word) {
+        (Backend::Dir | Backend::Fs | Backend::Netfs, _) => Ok((format_of(target)?, None)),
+        (Backend::Logical, _) => Ok((VolumeFormat::Raw, None)),
+        (Backend::Disk, Some(word)) if !PARTITIONS.contains(&word) => {
+            Err(PoolError::Config(format!("unknown volume format type {word}")))
+        }
+        (Backend::Disk, word) => Ok((VolumeFormat::Raw, word.map(str::to_owned))),
     }
 }
 

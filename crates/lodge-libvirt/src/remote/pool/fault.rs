@@ -28,7 +28,9 @@ pub(crate) fn of_pool(error: &PoolError) -> Fault {
         E::Unsupported(_) => Code::OperationUnsupported,
         E::NoSupport(_) => Code::NoSupport,
         E::ArgumentUnsupported(_) => Code::ArgumentUnsupported,
-        E::Silent { .. } => Code::OperationTimeout,
+        E::Silent { .. } | E::Late { .. } => Code::OperationTimeout,
+        E::Built(_) => Code::StoragePoolBuilt,
+        E::NoSecret(_) => return Fault::new(Code::NoSecret, Origin::Secret, error.to_string()),
         E::VolumeExists { name } => {
             return Fault::new(Code::StorageVolExist, Origin::Storage, format!("'{name}'"));
         }

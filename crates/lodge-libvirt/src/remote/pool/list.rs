@@ -104,6 +104,7 @@ mod tests {
             capacity: 0,
             allocation: 0,
             available: 0,
+            reflink: None,
         };
         let passing = [0, 2, 3, 2 | 4, 32, 64, 64 | 256, 2 | 4 | 32 | 64];
         assert!(passing.iter().all(|flags| passes(&pool, *flags)));

@@ -1,0 +1,198 @@
+//! Encrypted volumes: what a document asks for, judged, and `qemu-img`'s words for it. Pure but for the secrets.
+//!
+//! LUKS it is, of version 1, done by QEMU: a raw volume is a LUKS container, a qcow2 has LUKS inside. A passphrase
+//! goes to `qemu-img` through a pipe and is in no argument, file or message.
+
+use lodge_model::storage::{Cipher, Encryption, EncryptionSecret};
+
+use super::{facts::PoolVolume, kind::VolumeFormat, tool::Run, wanted::Wanted};
+use crate::{
+    pool::{Pools, error::PoolError},
+    ports::{SecretName, SecretValue},
+};
+
+/// The name of the secret's object in `qemu-img`.
+const OBJECT: &str = "passphrase";
+
+/// Judges what a document asks for, in libvirt's words.
+pub(crate) fn judge(encryption: &Encryption, format: VolumeFormat) -> Result<(), PoolError> {
+    let document = |text: String| Err(PoolError::Document(text));
+    match encryption.format.as_deref() {
+        Some("luks") => {}
+        Some(word @ ("default" | "qcow" | "luks2" | "luks-any")) => {
+            return Err(PoolError::Config(format!("unsupported volume encryption format {word}")));
+        }
+        Some(word) => return document(format!("unknown volume encryption format type {word}")),
+        None => return document("missing encryption format".to_owned()),
+    }
+    if encryption.engine.as_deref().is_some_and(|engine| engine != "qemu") {
+        return Err(PoolError::Config("volumes are encrypted by the engine qemu only".to_owned()));
+    }
+    if !matches!(format, VolumeFormat::Raw | VolumeFormat::Qcow2) {
+        return Err(PoolError::Config(format!("volume encryption unsupported with format {format}")));
+    }
+    for secret in &encryption.secrets {
+        name_of(secret)?;
+    }
+    let words = encryption.cipher.iter().flat_map(|cipher| [&cipher.name, &cipher.mode, &cipher.hash]);
+    let words = words.chain(encryption.ivgen.iter().flat_map(|ivgen| [&ivgen.name, &ivgen.hash])).flatten();
+    // A comma would begin an option of its own.
+    let is_word = |word: &&String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    match words.into_iter().find(|word| !is_word(word)) {
+        Some(word) => document(format!("'{word}' is no name of a cipher, mode or hash")),
+        None => Ok(()),
+    }
+}
+
+/// Which secret is meant.
+pub(crate) fn name_of(secret: &EncryptionSecret) -> Result<SecretName, PoolError> {
+    let document = |text: &str| Err(PoolError::Document(text.to_owned()));
+    match (secret.kind.as_deref(), &secret.uuid, &secret.usage) {
+        (Some("passphrase"), Some(uuid), None) => Ok(SecretName::Uuid(*uuid)),
+        (Some("passphrase"), None, Some(usage)) => Ok(SecretName::Usage(usage.clone())),
+        (Some("passphrase"), Some(_), Some(_)) => document("either secret uuid or usage expected, not both"),
+        (Some("passphrase"), None, None) => document("missing secret uuid or usage attribute"),
+        (Some(word), ..) => Err(PoolError::Document(format!("unknown volume encryption secret type {word}"))),
+        (None, ..) => document("unknown volume encryption secret type"),
+    }
+}
+
+/// The one secret of a document.
+pub(crate) fn the_secret(encryption: &Encryption) -> Result<SecretName, PoolError> {
+    match &encryption.secrets[..] {
+        [secret] => name_of(secret),
+        [] => Err(PoolError::Document("no secret provided for luks encryption".to_owned())),
+        _ => Err(PoolError::Document("too many secrets for luks encryption".to_owned())),
+    }
+}
+
+/// `-o`'s words for a new image of this format.
+pub(crate) fn options(encryption: &Encryption, format: VolumeFormat) -> Vec<String> {
+    let prefix = if format == VolumeFormat::Qcow2 { "encrypt." } else { "" };
+    let mut words = Vec::new();
+    if format == VolumeFormat::Qcow2 {
+        words.push("encrypt.format=luks".to_owned());
+    }
+    words.push(format!("{prefix}key-secret={OBJECT}"));
+    let mut add = |word: &str, value: Option<String>| {
+        words.extend(value.map(|value| format!("{prefix}{word}={value}")));
+    };
+    if let Some(Cipher { name, size, mode, hash, .. }) = &encryption.cipher {
+        let name = name.as_deref().unwrap_or("aes");
+        add("cipher-alg", Some(size.map_or_else(|| name.to_owned(), |size| format!("{name}-{size}"))));
+        add("cipher-mode", mode.clone());
+        add("hash-alg", hash.clone());
+    }
+    if let Some(ivgen) = &encryption.ivgen {
+        add("ivgen-alg", ivgen.name.clone());
+        add("ivgen-hash-alg", ivgen.hash.clone());
+    }
+    words
+}
+
+/// Hands a passphrase to a run: through a pipe.
+pub(crate) fn with_secret(run: Run, secret: SecretValue) -> Result<Run, PoolError> {
+    run.secret(secret, |path| format!("secret,id={OBJECT},file={path}"))
+}
+
+/// How `--image-opts` names an encrypted image.
+pub(crate) fn image_of(volume: &PoolVolume) -> String {
+    // A comma in a value is written twice; see qemu(1).
+    let path = volume.path.display().to_string().replace(',', ",,");
+    match volume.format {
+        VolumeFormat::Qcow2 => format!("driver=qcow2,encrypt.key-secret={OBJECT},file.filename={path}"),
+        _ => format!("driver=luks,key-secret={OBJECT},file.filename={path}"),
+    }
+}
+
+impl Pools {
+    /// The passphrase of a volume to be made.
+    pub(crate) fn secret_for(&self, wanted: &Wanted) -> Result<Option<SecretValue>, PoolError> {
+        let Some(encryption) = &wanted.encryption else { return Ok(None) };
+        self.secrets().value(&the_secret(encryption)?).map(Some)
+    }
+
+    /// The passphrase of a volume that is there: the one it was made with, or the one that is for its path.
+    pub(crate) fn secret_of(&self, volume: &PoolVolume) -> Result<Option<SecretValue>, PoolError> {
+        let Some(encryption) = &volume.encryption else { return Ok(None) };
+        let name = match encryption.secrets.first() {
+            Some(secret) => name_of(secret)?,
+            None => match self.secrets().of_volume(&volume.path) {
+                Some(uuid) => SecretName::Uuid(uuid),
+                None => return Err(PoolError::Document("no secret provided for luks encryption".to_owned())),
+            },
+        };
+        self.secrets().value(&name).map(Some)
+    }
+
+    /// As libvirt shows an encrypted volume: with the secret that is for its path.
+    pub(crate) fn with_its_secret(&self, mut volume: PoolVolume) -> PoolVolume {
+        let Some(encryption) = &mut volume.encryption else { return volume };
+        if encryption.secrets.is_empty()
+            && let Some(uuid) = self.secrets().of_volume(&volume.path)
+        {
+            encryption.secrets.push(EncryptionSecret {
+                kind: Some("passphrase".to_owned()),
+                uuid: Some(uuid),
+                ..EncryptionSecret::default()
+            });
+        }
+        volume
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encryption(inner: &str, attributes: &str) -> Encryption {
+        let text = format!(
+            "<volume><name>v</name><target><encryption {attributes}>{inner}</encryption></target></volume>"
+        );
+        let volume = lodge_model::storage::Volume::parse(&text).unwrap();
+        *volume.target.unwrap().encryption.unwrap()
+    }
+
+    const SECRET: &str = "<secret type='passphrase' uuid='0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f'/>";
+
+    #[test]
+    fn what_is_asked_for_is_judged_in_libvirts_words() {
+        let error = |inner: &str, attributes: &str, format| {
+            let encryption = encryption(inner, attributes);
+            judge(&encryption, format).and_then(|()| the_secret(&encryption)).unwrap_err().to_string()
+        };
+        let raw = VolumeFormat::Raw;
+        assert_eq!(error("", "format='luks'", raw), "no secret provided for luks encryption");
+        assert_eq!(
+            error(&format!("{SECRET}{SECRET}"), "format='luks'", raw),
+            "too many secrets for luks encryption"
+        );
+        assert_eq!(error(SECRET, "format='qcow'", raw), "unsupported volume encryption format qcow");
+        assert_eq!(error(SECRET, "format='rot13'", raw), "unknown volume encryption format type rot13");
+        assert_eq!(
+            error(SECRET, "format='luks'", VolumeFormat::Vmdk),
+            "volume encryption unsupported with format vmdk"
+        );
+        assert_eq!(
+            error("<secret type='passphrase'/>", "format='luks'", raw),
+            "missing secret uuid or usage attribute"
+        );
+        let cipher = format!("{SECRET}<cipher name='aes,file=/etc/shadow' size='256'/>");
+        assert!(error(&cipher, "format='luks'", raw).contains("is no name of a cipher"));
+    }
+
+    #[test]
+    fn a_cipher_is_told_in_qemus_words() {
+        let inner = format!(
+            "{SECRET}<cipher name='aes' size='256' mode='xts' hash='sha512'/><ivgen name='essiv' hash='sha256'/>"
+        );
+        let encryption = encryption(&inner, "format='luks'");
+        assert_eq!(
+            options(&encryption, VolumeFormat::Raw).join(","),
+            "key-secret=passphrase,cipher-alg=aes-256,cipher-mode=xts,hash-alg=sha512,ivgen-alg=essiv,\
+             ivgen-hash-alg=sha256"
+        );
+        let of_qcow2 = options(&encryption, VolumeFormat::Qcow2);
+        assert_eq!(of_qcow2[..2], ["encrypt.format=luks", "encrypt.key-secret=passphrase"]);
+    }
+}

@@ -1,0 +1,173 @@
+//! What needs a kernel with device-mapper and an NFS server: volume groups and a server's directory. `cargo xtask lab`
+//! runs these in a guest that serves as a host; they are ignored elsewhere.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use lodge_model::{Bytes, storage::PoolKind};
+use lodge_storage::{
+    BuildOptions, MakeOptions, PoolError, PoolHandle, Pools, ResizeOptions, Span, WipeAlgorithm,
+    find_pool_sources,
+};
+
+use crate::{
+    device::Loop,
+    world::{World, run},
+};
+
+const MIB: u64 = 1 << 20;
+const OVERWRITE: BuildOptions = BuildOptions { overwrite: true, no_overwrite: false };
+
+fn error<T>(result: Result<T, PoolError>) -> String {
+    result.map(|_| ()).unwrap_err().to_string()
+}
+
+async fn define(pools: &Pools, xml: &str) -> PoolHandle {
+    pools.define(xml, false).await.unwrap().handle()
+}
+
+fn group(name: &str, devices: &[&Loop]) -> String {
+    let devices: String =
+        devices.iter().map(|device| format!("<device path='{}'/>", device.shown())).collect();
+    format!("<pool type='logical'><name>{name}</name><source>{devices}<name>{name}</name></source></pool>")
+}
+
+async fn make(pools: &Pools, pool: &PoolHandle, name: &str, mib: u64, rest: &str) -> Result<(), PoolError> {
+    let xml = format!("<volume><name>{name}</name><capacity unit='MiB'>{mib}</capacity>{rest}</volume>");
+    pools.create_volume(pool, &xml, MakeOptions::default()).await.map(drop)
+}
+
+#[tokio::test]
+#[ignore = "needs device-mapper: cargo xtask lab"]
+async fn a_volume_group_lives_as_libvirts_do() {
+    let world = World::new().await;
+    let (Some(one), Some(two)) =
+        (Loop::of(world.dir.path(), "one", 64 * MIB), Loop::of(world.dir.path(), "two", 64 * MIB))
+    else {
+        panic!("no loop devices")
+    };
+    let pools = world.pools().await;
+    let pool = define(&pools, &group("lab0", &[&one, &two])).await;
+    let missing = error(pools.start(&pool, None).await);
+    assert_eq!(missing, "cannot find logical volume group name 'lab0'");
+    // Something of somebody's is not written over unasked.
+    run("mkfs.ext4", &["-q", one.shown()]);
+    let taken = error(pools.build(&pool, BuildOptions::default()).await);
+    assert!(taken.contains("does not match the expected format 'LVM2_member'"), "{taken}");
+    assert!(Command::new("pvs").arg(two.shown()).output().unwrap().stdout.is_empty());
+    pools.build(&pool, OVERWRITE).await.unwrap();
+    pools.start(&pool, None).await.unwrap();
+    let view = pools.find("lab0").unwrap();
+    assert_eq!((view.capacity / MIB, view.allocation), (120, 0));
+    assert_eq!(view.path.as_deref(), Some(Path::new("/dev/lab0")));
+
+    make(&pools, &pool, "data", 16, "").await.unwrap();
+    let sources = find_pool_sources(PoolKind::Logical, None).await.unwrap();
+    assert!(sources.contains("<name>lab0</name>") && sources.contains(one.shown()), "{sources}");
+    let mut upload = pools.upload(&pool, "data", Span::default()).await.unwrap();
+    upload.write(vec![7; 1 << 20]).await.unwrap();
+    upload.finish().await.unwrap();
+    // A snapshot keeps what was there.
+    let on_data = "<backingStore><path>/dev/lab0/data</path></backingStore>";
+    make(&pools, &pool, "snap", 8, on_data).await.unwrap();
+    let mut upload = pools.upload(&pool, "data", Span::default()).await.unwrap();
+    upload.write(vec![9; 1 << 20]).await.unwrap();
+    upload.finish().await.unwrap();
+    assert!(fs::read("/dev/lab0/snap").unwrap()[..1 << 20].iter().all(|byte| *byte == 7));
+    pools.refresh(&pool).await.unwrap();
+    let snap = pools.look_at(&pool, "snap").await.unwrap();
+    assert_eq!((snap.capacity / MIB, snap.allocation / MIB), (16, 8));
+    assert!(snap.xml().contains("<path>/dev/lab0/data</path>\n    <format type='lvm2'/>"), "{}", snap.xml());
+    let (_, by_key) = pools.volume_by_path(&snap.key(), "key").unwrap();
+    assert_eq!(by_key.name, "snap");
+    let in_use = error(pools.delete_volume(&pool, "data", false).await);
+    assert!(in_use.contains("stands on it"), "{in_use}");
+    let sparse = error(pools.wipe_volume(&pool, "snap", WipeAlgorithm::Zero).await);
+    assert!(sparse.contains("is sparse, volume wipe not supported"), "{sparse}");
+    pools.delete_volume(&pool, "snap", false).await.unwrap();
+
+    pools.resize_volume(&pool, "data", Bytes(24 * MIB), ResizeOptions::default()).await.unwrap();
+    assert_eq!(pools.volume(&pool, "data").unwrap().capacity / MIB, 24);
+    let copy = "<volume><name>copy</name></volume>";
+    pools.clone_volume(&pool, copy, (&pool, "data"), MakeOptions::default()).await.unwrap();
+    assert!(fs::read("/dev/lab0/copy").unwrap() == fs::read("/dev/lab0/data").unwrap());
+    make(&pools, &pool, "thin", 64, "<allocation unit='MiB'>8</allocation>").await.unwrap();
+    let thin = pools.volume(&pool, "thin").unwrap();
+    assert_eq!((thin.capacity / MIB, thin.allocation / MIB), (64, 8));
+    let full = error(make(&pools, &pool, "huge", 500, "").await);
+    assert!(full.contains("insufficient free space"), "{full}");
+
+    // A daemon that was killed finds what runs.
+    drop(pools);
+    let world = world.restarted().await;
+    let pools = world.pools().await;
+    assert!(pools.find("lab0").unwrap().is_active);
+    assert_eq!(pools.volume_count(&pool).unwrap(), 3);
+    let held = fs::File::open("/dev/lab0/data").unwrap();
+    let busy = error(pools.destroy(&pool).await);
+    assert!(busy.contains("open logical volume"), "{busy}");
+    drop(held);
+    pools.destroy(&pool).await.unwrap();
+    assert!(!Path::new("/dev/lab0").exists());
+    pools.delete(&pool).await.unwrap();
+    assert!(run("pvs", &["--noheadings"]).trim().is_empty());
+}
+
+fn netfs(target: &Path, host: &str) -> String {
+    format!(
+        "<pool type='netfs'><name>n</name><source><host name='{host}'/><dir path='/srv/lab'/><format type='nfs'/>\
+         </source><target><path>{}</path></target></pool>",
+        target.display()
+    )
+}
+
+#[tokio::test]
+#[ignore = "needs an NFS server: cargo xtask lab"]
+async fn a_servers_directory_is_a_pool() {
+    let world = World::new().await;
+    let pools = world.pools().await;
+    let target = world.dir.path().join("mnt");
+    let spec = "<source><host name='127.0.0.1'/></source>";
+    let sources = find_pool_sources(PoolKind::Netfs, Some(spec)).await.unwrap();
+    assert!(sources.contains("<dir path='/srv/lab'/>"), "{sources}");
+    let pool = define(&pools, &netfs(&target, "127.0.0.1")).await;
+    pools.start(&pool, Some(BuildOptions::default())).await.unwrap();
+    let xml = "<volume><name>v</name><capacity unit='MiB'>1</capacity></volume>";
+    pools.create_volume(&pool, xml, MakeOptions::default()).await.unwrap();
+    assert_eq!(fs::metadata("/srv/lab/v").unwrap().len(), MIB);
+    drop(pools);
+    // Noted or not: what is mounted runs.
+    fs::remove_file(world.dir.path().join("run/libvirt/storage/n.xml")).unwrap();
+    let world = world.restarted().await;
+    let pools = world.pools().await;
+    assert!(pools.find("n").unwrap().is_active);
+    pools.destroy(&pool).await.unwrap();
+    assert!(fs::read_dir(&target).unwrap().next().is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs an NFS client: cargo xtask lab"]
+async fn a_server_that_is_not_there_costs_its_own_caller_only() {
+    let world = World::new().await;
+    let pools = world.pools().await;
+    let other = crate::pool::running(&pools, "other", &world.dir.path().join("other")).await;
+    // Packets to it are dropped: nobody answers, not even with a no.
+    run("ip", &["address", "replace", "192.0.2.2/24", "dev", "dummy0"]);
+    let pool = define(&pools, &netfs(&world.dir.path().join("mnt"), "192.0.2.1")).await;
+    let started = tokio::spawn({
+        let (pools, pool) = (pools.clone(), pool.clone());
+        async move { pools.start(&pool, Some(BuildOptions::default())).await }
+    });
+    // While it waits, others go on.
+    let goes_on = async {
+        for _ in 0..20 {
+            pools.refresh(&other).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), goes_on).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_mins(3), started).await.unwrap().unwrap();
+    let told = error(told);
+    assert!(told.contains("was not done in") || told.contains("mount.nfs"), "{told}");
+    assert!(!pools.find("n").unwrap().is_active);
+    let left = Command::new("pgrep").args(["-x", "mount.nfs"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "mount.nfs is left");
+}
