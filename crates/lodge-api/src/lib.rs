@@ -21,6 +21,7 @@ pub mod network;
 pub mod options;
 pub mod readiness;
 pub mod route;
+pub mod secret;
 pub mod seed;
 pub mod storage;
 
@@ -46,10 +47,11 @@ pub use options::{
     StartOptions, UndefineOptions, WaitFor, WaitQuery, XmlOptions,
 };
 pub use readiness::{Phase, PhaseTime, Readiness, ReadinessFailure};
+pub use secret::{SecretValue, SecretView};
 pub use seed::{SeedSpec, SeedView};
 pub use storage::{
-    PoolBuild, PoolOptions, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize, VolumeSpan,
-    VolumeView, VolumeWipe,
+    PoolBuild, PoolOptions, PoolSourceQuery, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval,
+    VolumeResize, VolumeSpan, VolumeView, VolumeWipe,
 };
 
 /// For `skip_serializing_if`: leaves out what is off.

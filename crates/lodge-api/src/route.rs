@@ -140,10 +140,20 @@ pub const NETWORK_DESTROY: &str = "/v1/networks/{net}/destroy";
 pub const NETWORK_AUTOSTART: &str = "/v1/networks/{net}/autostart";
 /// Its DHCP leases.
 pub const NETWORK_LEASES: &str = "/v1/networks/{net}/leases";
+/// All secrets.
+pub const SECRETS: &str = "/v1/secrets";
+/// One secret.
+pub const SECRET: &str = "/v1/secrets/{secret}";
+/// A secret's document.
+pub const SECRET_XML: &str = "/v1/secrets/{secret}/xml";
+/// A secret's value.
+pub const SECRET_VALUE: &str = "/v1/secrets/{secret}/value";
 /// All storage pools.
 pub const POOLS: &str = "/v1/pools";
 /// Which types of pools there are.
 pub const POOL_CAPABILITIES: &str = "/v1/pool-capabilities";
+/// What pools could be made of.
+pub const POOL_SOURCES: &str = "/v1/pool-sources";
 /// One pool.
 pub const POOL: &str = "/v1/pools/{pool}";
 /// A pool's document.

@@ -14,7 +14,7 @@ pub struct PoolView {
     pub name: String,
     /// Its identity for life.
     pub uuid: Uuid,
-    /// Its type; so far pools of type `dir` run.
+    /// Its type; those of type `dir`, `fs`, `netfs`, `logical` and `disk` run.
     #[schema(example = "dir")]
     pub kind: String,
     /// Its directory.
@@ -33,6 +33,9 @@ pub struct PoolView {
     pub allocation_bytes: u64,
     /// Bytes free there.
     pub available_bytes: u64,
+    /// Whether copies of its files share their blocks; none: it is not known, or it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reflink: Option<bool>,
 }
 
 /// A volume as it stands now.
@@ -63,6 +66,9 @@ pub struct VolumeView {
     /// The file it stands on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
+    /// How its bytes are encrypted: `luks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
 }
 
 /// How to take in a pool's document.
@@ -182,4 +188,17 @@ pub struct VolumeSpan {
 pub struct VolumeQuery {
     /// Its path, which is its key as well.
     pub path: String,
+}
+
+/// What pools could be made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSourceQuery {
+    /// The type of pool.
+    #[schema(example = "netfs")]
+    pub kind: String,
+    /// The part of libvirt's `<source>` that is known: of `netfs` the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "<source><host name='nfs.example'/></source>")]
+    pub source: Option<String>,
 }

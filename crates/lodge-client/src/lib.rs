@@ -15,6 +15,7 @@ mod endpoint;
 mod error;
 mod events;
 mod jobs;
+mod secrets;
 mod storage;
 mod wire;
 

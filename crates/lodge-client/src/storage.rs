@@ -5,8 +5,8 @@ use futures_util::stream::try_unfold;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use lodge_api::{
-    Autostart, PoolBuild, PoolOptions, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize,
-    VolumeSpan, VolumeView, VolumeWipe, XmlOptions, route,
+    Autostart, PoolBuild, PoolOptions, PoolSourceQuery, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval,
+    VolumeResize, VolumeSpan, VolumeView, VolumeWipe, XmlOptions, route,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -32,6 +32,11 @@ impl Client {
     /// Which types of pools there are, as libvirt's document.
     pub async fn pool_capabilities(&self) -> Answer<String> {
         self.text(Call::get(route::POOL_CAPABILITIES)).await
+    }
+
+    /// What pools could be made of, as libvirt's document.
+    pub async fn find_pool_sources(&self, query: &PoolSourceQuery) -> Answer<String> {
+        self.text(Call::post(route::POOL_SOURCES).json(query)).await
     }
 
     /// One pool.

@@ -93,7 +93,9 @@ impl Engine {
         let capabilities = Arc::new(capabilities(&root).await);
         let accelerator = accelerator::choose(&capabilities, store.db(), config.accelerator_fallback).await;
         let storage = Storage::open(&store).await?;
-        let pools = Pools::open(&store, &storage).await?;
+        let secrets = Arc::new(crate::secret::Secrets::open(store.root().secrets()));
+        let keys = Arc::new(crate::storage_secrets::Keys(Arc::clone(&secrets)));
+        let pools = Pools::open_with(&store, &storage, keys).await?;
         let networks =
             Networks::open(NetworksConfig { root: root.clone(), netd: netd_program(&config) }).await?;
         if store.drivers().is_ours(lodge_store::Driver::Network) {
@@ -115,7 +117,6 @@ impl Engine {
         known.set(domains.clone());
         let followers = Followers::new(accelerator.speed);
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
-        let secrets = Arc::new(crate::secret::Secrets::open(store.root().secrets()));
         let filters = store.root().domains().with_file_name("nwfilter");
         let filters = Arc::new(crate::nwfilter::Filters::open(filters));
         let state = State {
@@ -145,6 +146,7 @@ impl Engine {
         engine.follow_domains().await;
         engine.tell_of_networks();
         engine.tell_of_pools();
+        engine.tell_of_secrets();
         Ok(engine)
     }
 

@@ -58,6 +58,9 @@ pub enum SecretError {
     /// Its value is told to nobody.
     #[error("secret is private")]
     Private,
+    /// A value came in another form than base64.
+    #[error("the value is not base64")]
+    NotBase64,
     /// The value is too long.
     #[error("a secret's value has at most {VALUE_MAX_BYTES} bytes")]
     TooLong,
@@ -78,7 +81,7 @@ impl SecretError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound(_) => Kind::NotFound,
-            Self::Document(_) | Self::TooLong => Kind::InvalidInput,
+            Self::Document(_) | Self::NotBase64 | Self::TooLong => Kind::InvalidInput,
             Self::Clash(_) => Kind::Exists,
             Self::Denied(_) | Self::Private => Kind::Denied,
             Self::File { .. } => Kind::Internal,
@@ -312,7 +315,7 @@ impl Engine {
 }
 
 /// The alphabet of RFC 4648, 4, with padding: how libvirt writes values.
-mod base64 {
+pub(crate) mod base64 {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
     pub fn encode(bytes: &[u8]) -> String {

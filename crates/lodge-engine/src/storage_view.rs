@@ -1,7 +1,7 @@
 //! Pools and volumes as the API shows them, and the API's wishes as acts on them.
 
 use lodge_api::{PoolBuild, PoolOptions, PoolView, VolumeOptions, VolumeResize, VolumeView, VolumeWipe};
-use lodge_model::Bytes;
+use lodge_model::{Bytes, storage::PoolKind};
 use lodge_storage::{BuildOptions, MakeOptions, PoolError, PoolVolume, ResizeOptions, WipeAlgorithm};
 
 use crate::{Caller, Engine, error::Result};
@@ -31,6 +31,18 @@ impl Engine {
     /// libvirt's document of the types of pools there are.
     pub fn pool_capabilities(&self, _caller: &Caller) -> String {
         lodge_storage::pool_capabilities()
+    }
+
+    /// What pools of a type could be made of, as libvirt's document. `spec`: the part of `<source>` that is known.
+    pub async fn find_pool_sources(
+        &self,
+        caller: &Caller,
+        kind: PoolKind,
+        spec: Option<&str>,
+    ) -> Result<String> {
+        // Programs are run and servers asked for it.
+        caller.may_change()?;
+        Ok(lodge_storage::find_pool_sources(kind, spec).await?)
     }
 
     /// The volumes of a pool, as last seen.
@@ -130,6 +142,7 @@ pub fn pool_view_of(pool: &lodge_storage::PoolView) -> PoolView {
         capacity_bytes: pool.capacity,
         allocation_bytes: pool.allocation,
         available_bytes: pool.available,
+        reflink: pool.reflink,
     }
 }
 
@@ -145,5 +158,6 @@ fn volume_view_of(pool: &str, volume: &PoolVolume) -> VolumeView {
         allocation_bytes: volume.allocation,
         physical_bytes: volume.physical,
         backing: volume.backing.as_ref().map(|backing| backing.path.display().to_string()),
+        encryption: volume.encryption.as_ref().and_then(|encryption| encryption.format.clone()),
     }
 }

@@ -28,6 +28,7 @@ mod openapi;
 mod pools;
 mod refusal;
 mod request;
+mod secrets;
 mod server;
 mod volumes;
 

@@ -28,6 +28,7 @@ use crate::request::House;
         (name = "guests", description = "What happens inside a guest"),
         (name = "networks", description = "Networks: their documents, bridges and leases"),
         (name = "storage", description = "Storage pools and their volumes"),
+        (name = "secrets", description = "Secrets: what disks and logins are locked with"),
         (name = "images", description = "The disks instances are cloned from"),
         (name = "instances", description = "An image, a seed and a domain in one act"),
         (name = "jobs", description = "Acts that last"),
@@ -48,6 +49,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::networks::routes())
         .merge(crate::pools::routes())
         .merge(crate::volumes::routes())
+        .merge(crate::secrets::routes())
         .merge(crate::images::routes())
         .merge(crate::instances::routes())
         .merge(crate::jobs::routes())

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use lodge_api::{Autostart, PoolBuild, PoolOptions, PoolView, XmlOptions, route};
+use lodge_api::{Autostart, ErrorKind, PoolBuild, PoolOptions, PoolSourceQuery, PoolView, XmlOptions, route};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +15,7 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
     OpenApiRouter::new()
         .routes(routes!(list_pools, define_pool))
         .routes(routes!(pool_capabilities))
+        .routes(routes!(find_pool_sources))
         .routes(routes!(pool, undefine_pool))
         .routes(routes!(pool_xml))
         .routes(routes!(build_pool, delete_pool))
@@ -55,6 +56,23 @@ async fn define_pool(
     ))]
 async fn pool_capabilities(front: Front) -> Result<Response, Refusal> {
     Ok(xml(front.engine.pool_capabilities(&front.caller)))
+}
+
+/// Look for what pools could be made of: a server's exports, the host's volume groups.
+#[utoipa::path(post, path = route::POOL_SOURCES, tag = "storage", request_body = PoolSourceQuery,
+    responses(
+        (status = 200, description = "libvirt's `<sources>`", body = String, content_type = "application/xml"),
+        Refusal
+    ))]
+async fn find_pool_sources(
+    front: Front,
+    Document(query): Document<PoolSourceQuery>,
+) -> Result<Response, Refusal> {
+    let unknown =
+        |_| Refusal::new(ErrorKind::InvalidInput, format!("unknown storage pool type {}", query.kind));
+    let kind = query.kind.parse().map_err(unknown)?;
+    let sources = front.engine.find_pool_sources(&front.caller, kind, query.source.as_deref());
+    Ok(xml(front.wait(sources).await?))
 }
 
 /// Look at one pool.
@@ -111,7 +129,7 @@ macro_rules! act {
     }};
 }
 
-/// Make a pool's directory.
+/// Make what a pool is made of: its directory, file system, volume group, partition table.
 #[utoipa::path(post, path = route::POOL_DIRECTORY, tag = "storage",
     params(("pool" = String, Path, description = "The pool's name or UUID"), PoolBuild),
     responses((status = 200, description = "The pool as it stands now", body = PoolView), Refusal))]
@@ -123,7 +141,7 @@ async fn build_pool(front: Front, Name(pool): Name, Query(build): Query<PoolBuil
     ))
 }
 
-/// Remove a pool's directory, which must be empty.
+/// Remove what a pool is made of: its directory, which must be empty, or its volume group.
 #[utoipa::path(delete, path = route::POOL_DIRECTORY, tag = "storage",
     params(("pool" = String, Path, description = "The pool's name or UUID")),
     responses((status = 200, description = "The pool as it stands now", body = PoolView), Refusal))]

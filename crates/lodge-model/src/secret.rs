@@ -44,6 +44,11 @@ impl UsageKind {
             .map_or(("", ""), |(_, word, element)| (word, element))
     }
 
+    /// libvirt's word.
+    pub fn as_str(self) -> &'static str {
+        self.words().0
+    }
+
     /// libvirt's number (virSecretUsageType); 0 is none.
     pub fn number(self) -> i32 {
         Self::ALL.iter().zip(1..).find(|((kind, ..), _)| *kind == self).map_or(0, |(_, number)| number)

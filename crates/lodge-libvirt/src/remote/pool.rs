@@ -3,7 +3,7 @@
 pub(crate) mod fault;
 pub(crate) mod list;
 
-use lodge_engine::storage::{BuildOptions, PoolError, PoolHandle, PoolView};
+use lodge_engine::storage::{BuildOptions, PoolHandle, PoolView};
 use lodge_model::PoolId;
 use lodge_wire::Text;
 use lodge_wire::remote::{
@@ -224,19 +224,16 @@ pub(crate) async fn get_capabilities(
     })
 }
 
-/// A directory has no sources to find, and the other types come later.
+/// What pools could be made of.
 pub(crate) async fn find_sources(
-    _call: &Call,
+    call: &Call,
     args: ConnectFindStoragePoolSourcesArgs,
 ) -> Result<ConnectFindStoragePoolSourcesRet, Fault> {
     use lodge_model::storage::PoolKind;
     let kind = args.r#type.to_string_lossy();
-    match kind.parse::<PoolKind>() {
-        Ok(PoolKind::Dir) => {
-            let text = format!("pool type '{kind}' does not support source discovery");
-            Err(Fault::new(Code::NoSupport, Origin::Storage, text))
-        }
-        Ok(kind) => Err(fault::of_pool(&PoolError::NoBackend { kind })),
-        Err(_) => Err(Fault::internal(Origin::Storage, format!("unknown storage pool type {kind}"))),
-    }
+    let unknown = || Fault::internal(Origin::Storage, format!("unknown storage pool type {kind}"));
+    let kind = kind.parse::<PoolKind>().map_err(|_| unknown())?;
+    let spec = args.src_spec.as_ref().map(|spec| text(spec, "source")).transpose()?;
+    let xml = call.engine().find_pool_sources(&call.caller(), kind, spec).await.map_err(of)?;
+    Ok(ConnectFindStoragePoolSourcesRet { xml: xml.into() })
 }

@@ -37,7 +37,7 @@ fn fault(error: &SecretError) -> Fault {
         | SecretError::File { .. } => Code::InternalError,
         SecretError::Denied(_) => Code::OperationDenied,
         SecretError::Private => Code::InvalidSecret,
-        SecretError::TooLong => Code::InvalidArg,
+        SecretError::NotBase64 | SecretError::TooLong => Code::InvalidArg,
     };
     Fault::new(code, Origin::Secret, whole(error))
 }

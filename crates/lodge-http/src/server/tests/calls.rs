@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use lodge_api::{
     AddressSource, AdoptOptions, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone,
     ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions,
-    PoolBuild, PoolOptions, PowerOptions, RestoreOptions, SaveOptions, SeedSpec, StartOptions,
-    UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery,
-    XmlOptions,
+    PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, RestoreOptions, SaveOptions, SecretValue,
+    SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan,
+    VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -78,6 +78,7 @@ async fn call_all(client: &Client) {
     drop(client.pools().await);
     drop(client.define_pool("<pool/>", &PoolOptions::default()).await);
     drop(client.pool_capabilities().await);
+    drop(client.find_pool_sources(&PoolSourceQuery::default()).await);
     drop(client.pool(d).await);
     drop(client.pool_xml(d, &XmlOptions::default()).await);
     drop(client.undefine_pool(d).await);
@@ -97,6 +98,13 @@ async fn call_all(client: &Client) {
     drop(client.wipe_volume(d, d, &VolumeWipe::default()).await);
     drop(client.download_volume(d, d, &VolumeSpan::default()).await);
     drop(client.upload_volume(d, d, &VolumeSpan::default(), tokio::io::empty()).await);
+    drop(client.secrets().await);
+    drop(client.define_secret("<secret/>").await);
+    drop(client.secret(d).await);
+    drop(client.undefine_secret(d).await);
+    drop(client.secret_xml(d).await);
+    drop(client.secret_value(d).await);
+    drop(client.set_secret_value(d, &SecretValue { base64: String::new() }).await);
     drop(client.images().await);
     drop(client.image(d).await);
     drop(client.import_image(&ImageImport::default()).await);
