@@ -10,7 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::{adopt, daemon, domain, help, host, instance, manual, network, sasl_user, shell, storage, virsh};
+use crate::{
+    adopt, daemon, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage, virsh,
+};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -58,6 +60,8 @@ pub enum Verb {
     Network(network::Verb),
     #[command(flatten)]
     Storage(storage::Verb),
+    #[command(flatten)]
+    Secret(secret::Verb),
     #[command(flatten)]
     Instance(instance::Verb),
     #[command(flatten)]
@@ -140,7 +144,7 @@ impl Verb {
     /// Whether virsh has this verb too: then its blank line, its exit code 1.
     fn is_of_virsh(&self) -> bool {
         match self {
-            Self::Domain(_) | Self::Shell(_) => true,
+            Self::Domain(_) | Self::Secret(_) | Self::Shell(_) => true,
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
@@ -154,6 +158,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Domain(verb) => domain::run(verb, session).await,
         Verb::Network(verb) => network::run(verb, session).await,
         Verb::Storage(verb) => storage::run(verb, session).await,
+        Verb::Secret(verb) => secret::run(verb, session).await,
         Verb::Instance(verb) => instance::run(verb, session).await,
         Verb::Host(verb) => host::run(verb, session).await,
         Verb::Adopt(verb) => adopt::run(verb, session).await,

@@ -14,7 +14,7 @@ struct Group {
     verbs: &'static [&'static str],
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     Group {
         title: "Instances",
         keyword: "instance",
@@ -97,6 +97,8 @@ const GROUPS: [Group; 10] = [
         keyword: "pool",
         of_virsh: true,
         verbs: &[
+            "find-storage-pool-sources",
+            "find-storage-pool-sources-as",
             "pool-autostart",
             "pool-build",
             "pool-capabilities",
@@ -108,6 +110,7 @@ const GROUPS: [Group; 10] = [
             "pool-destroy",
             "pool-dumpxml",
             "pool-edit",
+            "pool-event",
             "pool-info",
             "pool-list",
             "pool-name",
@@ -115,6 +118,20 @@ const GROUPS: [Group; 10] = [
             "pool-start",
             "pool-undefine",
             "pool-uuid",
+        ],
+    },
+    Group {
+        title: "Secret",
+        keyword: "secret",
+        of_virsh: true,
+        verbs: &[
+            "secret-define",
+            "secret-dumpxml",
+            "secret-event",
+            "secret-get-value",
+            "secret-list",
+            "secret-set-value",
+            "secret-undefine",
         ],
     },
     Group {

@@ -14,6 +14,7 @@
 mod adopt;
 mod args;
 mod called;
+mod changes;
 mod daemon;
 mod domain;
 mod failure;
@@ -25,10 +26,12 @@ mod network;
 mod output;
 mod refusal;
 mod sasl_user;
+mod secret;
 mod session;
 mod shell;
 mod ssh_helper;
 mod storage;
+mod terminal;
 mod virsh;
 
 fn main() -> std::process::ExitCode {

@@ -1,7 +1,7 @@
 //! Verbs about who comes in by libvirt's protocol: `sasl-user`, `install-links`. They work on files of the host, with
 //! or without a daemon; a running daemon sees a change at the next login.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use lodge_libvirt::door::Users;
 use lodge_store::Root;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::{called, output};
+use crate::{called, output, terminal};
 
 /// Longest password that is read.
 const PASSWORD_MAX_BYTES: u64 = 1024;
@@ -113,21 +112,7 @@ fn password(name: &str) -> Result<String, String> {
 }
 
 fn ask(prompt: &str) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot read the password: {error}");
-    let input = std::io::stdin();
-    let before = tcgetattr(&input).map_err(|error| failed(error.into()))?;
-    let mut unseen = before.clone();
-    unseen.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&input, OptionalActions::Flush, &unseen).map_err(|error| failed(error.into()))?;
-    let mut error_output = std::io::stderr();
-    let asked = write!(error_output, "{prompt}").and_then(|()| error_output.flush());
-    let mut line = String::new();
-    let read = asked.and_then(|()| input.read_line(&mut line));
-    let restored = tcsetattr(&input, OptionalActions::Flush, &before);
-    output::complain("\n");
-    read.map_err(failed)?;
-    restored.map_err(|error| failed(error.into()))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    terminal::hidden_line(prompt).map_err(|error| format!("cannot read the password: {error}"))
 }
 
 impl InstallLinks {

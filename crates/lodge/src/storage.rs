@@ -9,7 +9,9 @@ mod bytes;
 mod document;
 mod make;
 mod pool;
+mod pool_args;
 mod pools;
+mod sources;
 mod volume;
 mod volumes;
 
@@ -28,11 +30,11 @@ pub enum Verb {
     /// define an inactive persistent storage pool or modify an existing persistent one from an XML file
     PoolDefine(pool::File),
     /// define a pool from a set of args
-    PoolDefineAs(document::PoolArgs),
+    PoolDefineAs(pool_args::PoolArgs),
     /// create a pool from an XML file
     PoolCreate(pool::Create),
     /// create a pool from a set of args
-    PoolCreateAs(document::PoolCreateArgs),
+    PoolCreateAs(pool_args::PoolCreateArgs),
     /// build a pool
     PoolBuild(pool::Build),
     /// start a (previously defined) inactive pool
@@ -55,6 +57,12 @@ pub enum Verb {
     PoolName(pool::Pool),
     /// storage pool capabilities
     PoolCapabilities,
+    /// Storage Pool Events
+    PoolEvent(pool::Events),
+    /// discover potential storage pool sources
+    FindStoragePoolSources(sources::Find),
+    /// find potential storage pool sources
+    FindStoragePoolSourcesAs(sources::FindAs),
     /// list vols
     VolList(volumes::List),
     /// storage vol information
@@ -223,6 +231,9 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::PoolUuid(verb) => verb.uuid(session).await,
         Verb::PoolName(verb) => verb.name(session).await,
         Verb::PoolCapabilities => pool::capabilities(session).await,
+        Verb::PoolEvent(verb) => verb.run(session).await,
+        Verb::FindStoragePoolSources(verb) => verb.run(session).await,
+        Verb::FindStoragePoolSourcesAs(verb) => verb.run(session).await,
         Verb::VolList(verb) => verb.run(session).await,
         Verb::VolInfo(verb) => verb.run(session).await,
         Verb::VolDumpxml(verb) => verb.dumpxml(session).await,

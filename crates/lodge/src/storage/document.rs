@@ -1,13 +1,10 @@
-//! Documents made of arguments: `pool-define-as pool-create-as`, and how sizes are read and shown.
+//! What documents are made of: how sizes are read and shown, texts escaped, options judged.
 
 use std::str::FromStr as _;
 
-use clap::Args;
-use lodge_client::api::PoolOptions;
 use lodge_model::Bytes;
 
-use crate::failure::{Failure, What, invalid};
-use crate::session::Session;
+use crate::failure::{Failure, invalid};
 
 /// `251.97 GiB`, as virsh.
 pub fn pretty(bytes: u64) -> String {
@@ -31,89 +28,6 @@ pub fn size(text: &str, option: &str) -> Result<u64, Failure> {
 /// A text as XML has it.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// A pool, by its parts.
-#[derive(Debug, Args)]
-pub struct PoolArgs {
-    /// name of the pool
-    #[arg(value_name = "name")]
-    name: String,
-    /// type of the pool
-    #[arg(value_name = "type")]
-    kind: String,
-    /// target for underlying storage
-    #[arg(long, value_name = "string")]
-    target: Option<String>,
-    /// print XML document, but don't define/create
-    #[arg(long)]
-    print_xml: bool,
-    /// validate the XML against the schema
-    #[arg(long)]
-    validate: bool,
-}
-
-/// A pool, by its parts, to be started.
-#[derive(Debug, Args)]
-pub struct PoolCreateArgs {
-    #[command(flatten)]
-    pool: PoolArgs,
-    /// build the pool as normal
-    #[arg(long)]
-    build: bool,
-    /// overwrite any existing data
-    #[arg(long)]
-    overwrite: bool,
-    /// do not overwrite any existing data
-    #[arg(long)]
-    no_overwrite: bool,
-}
-
-impl PoolArgs {
-    fn xml(&self) -> String {
-        let target = self
-            .target
-            .as_deref()
-            .map(|path| format!("  <target>\n    <path>{}</path>\n  </target>\n", escaped(path)));
-        let (kind, name) = (escaped(&self.kind).replace('\'', "&apos;"), escaped(&self.name));
-        format!("<pool type='{kind}'>\n  <name>{name}</name>\n{}</pool>\n", target.unwrap_or_default())
-    }
-
-    pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let options = PoolOptions { validate: self.validate, ..PoolOptions::default() };
-        self.take(&options, "define", "defined", session).await
-    }
-
-    async fn take(
-        self,
-        options: &PoolOptions,
-        act: &str,
-        done: &str,
-        session: &mut Session,
-    ) -> Result<(), Failure> {
-        if self.print_xml {
-            crate::output::print(&self.xml());
-            return Ok(());
-        }
-        let view = session.client().await?.define_pool(&self.xml(), options).await;
-        let view = view.what(|| format!("Failed to {act} pool {}", self.name))?;
-        session.done(&view, |view| format!("Pool {} {done}\n", view.name));
-        Ok(())
-    }
-}
-
-impl PoolCreateArgs {
-    pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        exclusive(self.overwrite, self.no_overwrite)?;
-        let options = PoolOptions {
-            validate: self.pool.validate,
-            start: true,
-            build: self.build,
-            overwrite: self.overwrite,
-            no_overwrite: self.no_overwrite,
-        };
-        self.pool.take(&options, "create", "created", session).await
-    }
 }
 
 /// virsh's word on two options that cannot both be.

@@ -7,6 +7,7 @@ use lodge_client::ClientError;
 use lodge_client::api::{ErrorKind, PoolBuild, PoolOptions, PoolView, XmlOptions};
 
 use super::document::exclusive;
+use crate::changes::{POOLS, Waiting};
 use crate::domain::{edit_text, read_file, try_again};
 use crate::failure::{Failure, What};
 use crate::output;
@@ -93,6 +94,15 @@ pub struct Autostart {
     /// disable autostarting
     #[arg(long)]
     disable: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    /// filter by storage pool name or uuid
+    #[arg(long, value_name = "string")]
+    pool: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// What failed on a pool, as virsh tells it.
@@ -250,6 +260,16 @@ impl Autostart {
         let view = marked.what(|| format!("failed to {mark} pool {name} as autostarted"))?;
         session.done(&view, |view| format!("Pool {} {mark}ed as autostarted\n", view.name));
         Ok(())
+    }
+}
+
+impl Events {
+    pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let only = match &self.pool {
+            None => None,
+            Some(pool) => Some(view(pool, session).await?.name),
+        };
+        self.waiting.run(&POOLS, only, session).await
     }
 }
 

@@ -120,6 +120,9 @@ pub struct Info {
     /// Return pool info in bytes
     #[arg(long)]
     bytes: bool,
+    /// Also what virsh does not show: whether copies share their blocks
+    #[arg(long)]
+    all: bool,
 }
 
 impl Info {
@@ -138,6 +141,10 @@ impl Info {
                 field(&mut text, "Capacity", size(view.capacity_bytes));
                 field(&mut text, "Allocation", size(view.allocation_bytes));
                 field(&mut text, "Available", size(view.available_bytes));
+            }
+            // virsh has no such line: only for who asks for more than it shows.
+            if let (true, Some(reflink)) = (self.all, view.reflink) {
+                field(&mut text, "Reflink", yes(reflink));
             }
             text
         });

@@ -100,6 +100,7 @@ mod tests {
             allocation_bytes: 200_704,
             physical_bytes: 196_616,
             backing: None,
+            encryption: None,
         };
         let list = List { pool: "p".to_owned(), details: true };
         expect![[r"
