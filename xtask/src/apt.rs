@@ -50,6 +50,9 @@ pub const TEST: &[Package] = &[
     package("genisoimage", "/usr/bin/isoinfo"),
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     package("gdisk", "/sbin/sgdisk"),
+    package("parted", "/sbin/parted"),
+    package("xfsprogs", "/sbin/mkfs.xfs"),
+    package("btrfs-progs", "/sbin/mkfs.btrfs"),
 ];
 
 /// The programs Lodge is measured against, installed on request only.

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `setup`, `codegen`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `lab`, `setup`, `codegen`.
 //!
 //! Kept to two small dependencies: on a bare machine this is compiled before anything else can happen.
 //! Deliberately absent: anything the product itself should do. xtask calls the `lodge` program.
@@ -9,6 +9,7 @@ mod clients;
 mod codegen;
 mod command;
 mod compat;
+mod lab;
 mod run;
 mod stop;
 mod test;
@@ -25,6 +26,7 @@ Usage: cargo xtask COMMAND
   test [FILTER]            format, clippy, and every test, real guests included
   bench [NAME] [--peers]   speed beside the bare floor and, with --peers, beside libvirtd and dnsmasq
   compat [SCRIPT…]         the same client commands against libvirtd and against lodge, and what differs
+  lab                      tests of LVM and NFS in a guest that serves as a host; some minutes
   clients                  install virt-install, virt-manager, virsh 9 and 12 and the like, and run their scripts
   setup                    only install the Debian packages that the above need
   codegen                  write the generated files (docs/openapi.json) anew
@@ -48,6 +50,7 @@ fn run_command() -> Result<()> {
         Some("test") => test::test(rest),
         Some("bench") => bench::run(rest),
         Some("compat") => compat::run(rest),
+        Some("lab") => lab::lab(rest),
         Some("clients") => clients::run(rest),
         Some("setup") => apt::install(apt::ALL),
         Some("codegen") => codegen::run(),
