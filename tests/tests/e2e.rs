@@ -5,5 +5,6 @@ mod e2e {
     mod crash;
     mod disks;
     mod guest;
+    mod storage;
     mod verbs;
 }

@@ -132,6 +132,27 @@ async fn a_source_or_place_that_is_taken_is_refused_by_name() {
     assert_eq!(error, "Source device does not exist when formatting pool 'g'");
 }
 
+#[tokio::test]
+async fn a_file_with_a_file_system_in_it_is_mounted_as_a_device_is() {
+    if !can_mount(&["mkfs.ext4"]) {
+        return;
+    }
+    let world = World::new().await;
+    let file = world.dir.path().join("image");
+    fs::File::create(&file).unwrap().set_len(16 * MIB).unwrap();
+    run("mkfs.ext4", &["-q", text(&file)]);
+    let target = world.dir.path().join("mnt");
+    let pools = world.pools().await;
+    let pool = define(&pools, &document("p", text(&file), "ext4", &target, "")).await;
+    pools.start(&pool, Some(BuildOptions::default())).await.unwrap();
+    drop(pools);
+    let world = world.restarted().await;
+    let pools = world.pools().await;
+    assert!(pools.find("p").unwrap().is_active && is_mounted(&target));
+    pools.destroy(&pool).await.unwrap();
+    assert!(!is_mounted(&target));
+}
+
 /// Blocks that two files have in common are counted once by the file system.
 async fn shares_blocks(mkfs: &[&str], format: &str) {
     if !can_mount(&[mkfs[0]]) {
