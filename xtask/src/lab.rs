@@ -32,18 +32,18 @@ const DONE: &str = "LAB RESULT ";
 /// The guest's first process.
 const INIT: &str = r#"#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev 2>/dev/null
+mount -t proc proc /proc; mount -t sysfs sys /sys 2>/dev/null; mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs run /run; mount -t tmpfs tmp /tmp; mkdir -p /run/lock /run/rpcbind /run/sendsigs.omit.d
 for module in loop dm-mod dm-snapshot dm-thin-pool ext4 xfs nfs nfsd dummy; do modprobe $module; done
 /lib/systemd/systemd-udevd --daemon; udevadm trigger; udevadm settle
 ip link set lo up
-ip link add dummy0 type dummy; ip link set dummy0 up
+ip link add dummy0 type dummy 2>/dev/null; ip link set dummy0 up
 mkdir -p /srv/lab; chmod 1777 /srv/lab; mkdir -p /srv/data; mount -t tmpfs data /srv/lab
 echo '/srv/lab 127.0.0.1(rw,no_root_squash,insecure,fsid=1,no_subtree_check)' > /etc/exports
 mount -t nfsd nfsd /proc/fs/nfsd; mkdir -p /var/lib/nfs/rpc_pipefs; mount -t rpc_pipefs rpc /var/lib/nfs/rpc_pipefs
 rpcbind -w; rpc.statd --no-notify; exportfs -ra; rpc.nfsd 2; rpc.mountd
 cd /tmp
-/lab/tests --ignored --test-threads=1 lab:: ; code=$?
+/lab/tests --ignored --test-threads=1 --color=never lab:: ; code=$?
 echo "LAB RESULT $code"
 sync; echo o > /proc/sysrq-trigger; sleep 60
 "#;
@@ -124,7 +124,7 @@ fn boot(place: &Path, system: &Path, disk: &Path) -> Result<String> {
         .arg(kernel)
         .arg("-initrd")
         .arg(initrd);
-    qemu.args(["-append", "root=/dev/vda rw init=/lab/init console=ttyS0 panic=-1 quiet"]);
+    qemu.args(["-append", "root=/dev/vda rw init=/lab/init console=ttyS0 panic=-1 loglevel=1"]);
     qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=unsafe", disk.display()));
     qemu.arg("-serial").arg(format!("file:{}", console.display()));
     let mut guest = qemu.stdin(Stdio::null()).spawn().context("qemu-system-x86_64 does not start")?;

@@ -168,6 +168,10 @@ impl Pools {
             }
         };
         let on_base = |volume: &Arc<PoolVolume>| {
+            // A snapshot of LVM's keeps what was there, whatever is written now; its origin's end LVM's part refuses.
+            if volume.block.is_some() {
+                return None;
+            }
             let backing = volume.backing.as_ref()?;
             let path = crate::chain::backing_path(&volume.path, &backing.path.to_string_lossy()).ok()?;
             (path == base || std::fs::canonicalize(&path).is_ok_and(|path| path == base))
