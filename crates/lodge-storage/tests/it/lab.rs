@@ -26,8 +26,8 @@ async fn define(pools: &Pools, xml: &str) -> PoolHandle {
 }
 
 fn group(name: &str, devices: &[&Loop]) -> String {
-    let devices: String =
-        devices.iter().map(|device| format!("<device path='{}'/>", device.shown())).collect();
+    let device = |device: &&Loop| format!("<device path='{}'/>", device.shown());
+    let devices = devices.iter().map(device).collect::<Vec<_>>().concat();
     format!("<pool type='logical'><name>{name}</name><source>{devices}<name>{name}</name></source></pool>")
 }
 
