@@ -21,6 +21,7 @@ const VALUE_MAX_BYTES: u64 = 65_536;
 /// virsh's verbs on secrets.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "each is virsh's verb")]
 pub enum Verb {
     /// define or modify a secret from an XML file
     SecretDefine(Define),
@@ -45,6 +46,7 @@ pub struct Define {
     file: PathBuf,
     /// validate the XML against the schema; every secret's is
     #[arg(long)]
+    #[expect(dead_code, reason = "there is no other way to take one in")]
     validate: bool,
 }
 
