@@ -46,7 +46,7 @@ pub struct Define {
     file: PathBuf,
     /// validate the XML against the schema; every secret's is
     #[arg(long)]
-    #[expect(dead_code, reason = "there is no other way to take one in")]
+    #[allow(dead_code, reason = "there is no other way to take one in")]
     validate: bool,
 }
 
