@@ -18,7 +18,8 @@ impl Engine {
 
     /// One secret.
     pub fn secret_view(&self, caller: &Caller, secret: &str) -> Result<SecretView> {
-        Ok(view_of(&self.secrets(caller).by_uuid(uuid_of(secret)?)?))
+        let found = self.secrets(caller).by_uuid(uuid_of(secret)?)?;
+        Ok(view_of(&found))
     }
 
     /// libvirt's document of a secret.
