@@ -36,6 +36,12 @@ async fn make(pools: &Pools, pool: &PoolHandle, name: &str, mib: u64, rest: &str
     pools.create_volume(pool, &xml, MakeOptions::default()).await.map(drop)
 }
 
+async fn fill(pools: &Pools, pool: &PoolHandle, name: &str, byte: u8) {
+    let mut upload = pools.upload(pool, name, Span::default()).await.unwrap();
+    upload.write(vec![byte; 1 << 20]).await.unwrap();
+    upload.finish().await.unwrap();
+}
+
 #[tokio::test]
 #[ignore = "needs device-mapper: cargo xtask lab"]
 async fn a_volume_group_lives_as_libvirts_do() {
@@ -63,15 +69,11 @@ async fn a_volume_group_lives_as_libvirts_do() {
     make(&pools, &pool, "data", 16, "").await.unwrap();
     let sources = find_pool_sources(PoolKind::Logical, None).await.unwrap();
     assert!(sources.contains("<name>lab0</name>") && sources.contains(one.shown()), "{sources}");
-    let mut upload = pools.upload(&pool, "data", Span::default()).await.unwrap();
-    upload.write(vec![7; 1 << 20]).await.unwrap();
-    upload.finish().await.unwrap();
+    fill(&pools, &pool, "data", 7).await;
     // A snapshot keeps what was there.
     let on_data = "<backingStore><path>/dev/lab0/data</path></backingStore>";
     make(&pools, &pool, "snap", 8, on_data).await.unwrap();
-    let mut upload = pools.upload(&pool, "data", Span::default()).await.unwrap();
-    upload.write(vec![9; 1 << 20]).await.unwrap();
-    upload.finish().await.unwrap();
+    fill(&pools, &pool, "data", 9).await;
     assert!(fs::read("/dev/lab0/snap").unwrap()[..1 << 20].iter().all(|byte| *byte == 7));
     pools.refresh(&pool).await.unwrap();
     let snap = pools.look_at(&pool, "snap").await.unwrap();
