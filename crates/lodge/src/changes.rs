@@ -29,6 +29,9 @@ pub struct Waiting {
     timestamp: bool,
 }
 
+/// virsh's type of an event, and its word for what happened, if it has one.
+type Told = (&'static str, Option<&'static str>);
+
 /// The events of one sort of object.
 pub struct Sort {
     /// Before the dot of the daemon's events: `pool`.
@@ -38,7 +41,7 @@ pub struct Sort {
     /// virsh's types of events.
     pub types: &'static [&'static str],
     /// The type of an event by the word after the dot, and how virsh says what happened, if it says more.
-    pub of: fn(&str) -> Option<(&'static str, Option<&'static str>)>,
+    pub of: fn(&str) -> Option<Told>,
 }
 
 impl Waiting {

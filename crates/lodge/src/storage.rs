@@ -30,11 +30,11 @@ pub enum Verb {
     /// define an inactive persistent storage pool or modify an existing persistent one from an XML file
     PoolDefine(pool::File),
     /// define a pool from a set of args
-    PoolDefineAs(pool_args::PoolArgs),
+    PoolDefineAs(Box<pool_args::PoolArgs>),
     /// create a pool from an XML file
     PoolCreate(pool::Create),
     /// create a pool from a set of args
-    PoolCreateAs(pool_args::PoolCreateArgs),
+    PoolCreateAs(Box<pool_args::PoolCreateArgs>),
     /// build a pool
     PoolBuild(pool::Build),
     /// start a (previously defined) inactive pool
