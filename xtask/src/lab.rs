@@ -73,10 +73,10 @@ fn test_program() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args = ["test", "-p", "lodge-storage", "--test", "it", "--no-run", "--message-format=json"];
     let said = output(Command::new(cargo).args(args).stderr(Stdio::inherit()))?;
-    let made = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut made = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let is_ours =
         |message: &serde_json::Value| message["target"]["name"] == "it" && message["executable"].is_string();
-    let program = made.filter(is_ours).last().context("cargo named no test program")?;
+    let program = made.filter(is_ours).next_back().context("cargo named no test program")?;
     Ok(program["executable"].as_str().unwrap_or_default().into())
 }
 
