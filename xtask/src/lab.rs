@@ -76,7 +76,7 @@ fn test_program() -> Result<PathBuf> {
     let mut made = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let is_ours =
         |message: &serde_json::Value| message["target"]["name"] == "it" && message["executable"].is_string();
-    let program = made.filter(is_ours).next_back().context("cargo named no test program")?;
+    let program = made.rfind(is_ours).context("cargo named no test program")?;
     Ok(program["executable"].as_str().unwrap_or_default().into())
 }
 
