@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     apt,
-    command::{cargo, run as run_command, target},
+    command::{cargo, run as run_command, target, words},
 };
 
 /// Name, package, example, and what it compares.
@@ -26,8 +26,8 @@ const LIBVIRT: &str = "libvirt";
 
 /// Runs the named bench, or all.
 pub fn run(args: &[String]) -> Result<()> {
-    let peers = args.iter().any(|arg| arg == "--peers");
-    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let (options, wanted) = words(args, &["--peers"], usize::MAX)?;
+    let peers = options.contains(&"--peers");
     let known = |name: &str| name == LIBVIRT || BENCHES.iter().any(|(bench, ..)| *bench == name);
     if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
         let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).chain([LIBVIRT]).collect();
@@ -39,7 +39,7 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge"]))?;
     // It needs the peer: only when named, or with --peers.
-    if wanted.iter().any(|wanted| *wanted == LIBVIRT) || (peers && wanted.is_empty()) {
+    if wanted.contains(&LIBVIRT) || (peers && wanted.is_empty()) {
         println!("── {LIBVIRT}: libvirt's protocol, one Python client, beside libvirtd");
         apt::install(&[apt::PEERS])?;
         run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge-compat"]))?;
@@ -48,7 +48,7 @@ pub fn run(args: &[String]) -> Result<()> {
         run_command(compat.arg("--lodge").arg(programs.join("lodge")).arg("--bench"))?;
     }
     for (name, package, example, what) in BENCHES {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+        if !wanted.is_empty() && !wanted.contains(name) {
             continue;
         }
         println!("── {name}: {what}");

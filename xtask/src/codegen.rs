@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use crate::command::{self, cargo};
 
 /// lodge-wire's tables from their facts; `docs/openapi.json` and `docs/libvirt.md`, by the tests that compare them.
-pub fn run() -> Result<()> {
+pub fn run(args: &[String]) -> Result<()> {
+    command::words(args, &[], 0)?;
     for program in wire::PROGRAMS {
         let facts = wire::facts(program);
         let text =

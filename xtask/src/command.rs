@@ -1,4 +1,4 @@
-//! Running other programs: one way to say what failed.
+//! Running other programs, and reading our own arguments: one way to say what failed.
 
 use std::{
     path::PathBuf,
@@ -58,4 +58,51 @@ fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+/// Whether these arguments ask for help.
+pub fn asks_help(args: &[String]) -> bool {
+    args.iter().any(|arg| arg == "--help" || arg == "-h")
+}
+
+/// The arguments apart: options, each one of `known`, and the others, at most `names_max` of them.
+pub fn words<'a>(
+    args: &'a [String],
+    known: &[&str],
+    names_max: usize,
+) -> Result<(Vec<&'a str>, Vec<&'a str>)> {
+    let (options, names): (Vec<&str>, Vec<&str>) =
+        args.iter().map(String::as_str).partition(|arg| arg.starts_with('-'));
+    if let Some(unknown) = options.iter().find(|option| !known.contains(option)) {
+        match known {
+            [] => bail!("there is no option `{unknown}`; this command takes none"),
+            known => bail!("there is no option `{unknown}`; there are: {}", known.join(", ")),
+        }
+    }
+    if let Some(over) = names.get(names_max) {
+        bail!("`{over}` is one argument too many");
+    }
+    Ok((options, names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(args: &[&str], names_max: usize) -> Result<(usize, usize), String> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let split =
+            words(&args, &["--peers"], names_max).map(|(options, names)| (options.len(), names.len()));
+        split.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn unknown_options_and_too_many_names_are_refused_by_name() {
+        assert_eq!(split(&["start", "--peers", "dhcp"], usize::MAX), Ok((1, 2)));
+        assert_eq!(
+            split(&["--peer"], usize::MAX).unwrap_err(),
+            "there is no option `--peer`; there are: --peers"
+        );
+        assert_eq!(split(&["one", "two"], 1).unwrap_err(), "`two` is one argument too many");
+    }
 }

@@ -6,16 +6,13 @@ use anyhow::{Result, bail};
 
 use crate::{
     apt,
-    command::{cargo, output, run},
+    command::{cargo, output, run, words},
 };
 
 /// With a `filter`, only the tests whose names contain it; without, format and clippy too.
 pub fn test(args: &[String]) -> Result<()> {
-    let filter = match args {
-        [] => None,
-        [filter] => Some(filter.as_str()),
-        _ => bail!("usage: cargo xtask test [FILTER]"),
-    };
+    let (_, names) = words(args, &[], 1)?;
+    let filter = names.first();
     let started = Instant::now();
     apt::install(apt::ALL)?;
     if filter.is_none() {
