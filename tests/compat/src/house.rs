@@ -53,6 +53,8 @@ pub struct Builder {
     pub cache: PathBuf,
     /// A directory of more programs: clients of other versions.
     pub programs: PathBuf,
+    /// Packages that are unpacked and not installed: laid over `/usr` in the house, where they are.
+    pub unpacked: PathBuf,
 }
 
 /// What a script gave.
@@ -137,6 +139,8 @@ impl Builder {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::env::split_paths(&path).chain([self.programs.clone()]))?;
         command.env("PATH", path).env("KEEP", files.join("keep"));
+        command.env("HOUSE_SIDE", side.name()).env("LODGE", &self.lodge);
+        command.env("HOUSE_UNPACKED", &self.unpacked);
         command.env("HOUSE_CGROUP", &cgroup.name).stdin(Stdio::null());
         Ok(House { command, _cgroup: cgroup })
     }

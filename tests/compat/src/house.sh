@@ -1,5 +1,5 @@
-# One daemon in a house of its own: mount, network, process and cgroup namespaces, an empty /run, and /etc and /var over
-# which changes are thrown away. Arguments: the side, the directory of files for it, and what to run inside.
+# One daemon in a house of its own: mount, network, process and cgroup namespaces, an empty /run, and /etc, /usr and
+# /var over which changes are thrown away. Arguments: the side, the directory of files for it, and what to run inside.
 # What ends with this script: every process started in the house, its mounts and its network.
 set -e
 side=$1 files=$2
@@ -16,10 +16,16 @@ mount -t tmpfs -o mode=755 none /run
 mkdir -m 1777 /run/lock
 mkdir /run/house
 mount -t tmpfs -o mode=755,size=3g none /run/house
-for top in etc var; do
+# What is unpacked and not installed is there in here: what would listen on the host, above all.
+unpacked=
+[ -d "$HOUSE_UNPACKED/usr" ] && unpacked=$HOUSE_UNPACKED/usr:
+for top in etc usr var; do
+    lower=/$top
+    [ $top = usr ] && lower=$unpacked/usr
     mkdir "/run/house/$top" "/run/house/$top.work"
-    mount -t overlay -o "lowerdir=/$top,upperdir=/run/house/$top,workdir=/run/house/$top.work" overlay "/$top"
+    mount -t overlay -o "lowerdir=$lower,upperdir=/run/house/$top,workdir=/run/house/$top.work" overlay "/$top"
 done
+[ "$unpacked" ] && cp -rn "$HOUSE_UNPACKED/etc/." /etc/
 mkdir -p /var/lib/libvirt /var/lib/lodge /var/cache/libvirt /var/log/libvirt
 rm -rf /etc/libvirt/qemu /var/lib/lodge/* /etc/lodge /var/log/libvirt/*
 mount -t tmpfs -o mode=755,size=4g none /var/lib/libvirt

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -55,9 +55,16 @@ pub enum Line {
 /// Runs the steps of the file against the daemon of this side.
 pub fn run(side: Side, lodge: &Path, steps: &Path) -> Result<()> {
     let steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(steps)?)?;
-    let mut daemon = Daemon::start(side, lodge)?;
+    let mut options = String::new();
+    let mut daemon = Daemon::start(side, lodge, &options)?;
     let mut background = HashMap::new();
     for step in steps {
+        if step.how == How::Restart {
+            daemon.stop()?;
+            options = step.command;
+            daemon = Daemon::start(side, lodge, &options)?;
+            continue;
+        }
         let begun = Instant::now();
         let Some(run) = run_step(&step, &mut background)? else { continue };
         let daemon_died = daemon.has_ended()?;
@@ -66,7 +73,7 @@ pub fn run(side: Side, lodge: &Path, steps: &Path) -> Result<()> {
             Outcome { step, code: run.code, stdout: run.stdout, stderr: run.stderr, took_ms, daemon_died };
         say(&Line::Outcome(outcome))?;
         if daemon_died {
-            daemon = Daemon::start(side, lodge)?;
+            daemon = Daemon::start(side, lodge, &options)?;
         }
     }
     say(&Line::Log(log()))
@@ -74,7 +81,7 @@ pub fn run(side: Side, lodge: &Path, steps: &Path) -> Result<()> {
 
 /// Starts the daemon of this side and runs one program to its end, with our own output: for measurements.
 pub fn run_program(side: Side, lodge: &Path, program: &[String]) -> Result<()> {
-    let daemon = Daemon::start(side, lodge)?;
+    let daemon = Daemon::start(side, lodge, "")?;
     let (first, rest) = program.split_first().context("no program is named")?;
     let mut command = Command::new(first);
     command.args(rest).env("HOUSE_DAEMON_PID", daemon.child.id().to_string());
@@ -99,7 +106,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(side: Side, lodge: &Path) -> Result<Self> {
+    /// With options that both sides take, apart by spaces.
+    fn start(side: Side, lodge: &Path, options: &str) -> Result<Self> {
         let mut command = match side {
             Side::Libvirtd => {
                 spawn(&mut Command::new("virtlogd"))?;
@@ -111,7 +119,7 @@ impl Daemon {
                 command
             }
         };
-        let mut daemon = Self { child: spawn(&mut command)? };
+        let mut daemon = Self { child: spawn(command.args(options.split_whitespace()))? };
         daemon.wait_until_it_answers()?;
         Ok(daemon)
     }
@@ -135,6 +143,17 @@ impl Daemon {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Guests and networks run on, on both sides.
+    fn stop(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_ended()? {
+            ensure!(Instant::now() < deadline, "the daemon does not stop:\n{}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     fn has_ended(&mut self) -> Result<bool> {
@@ -220,6 +239,7 @@ fn run_step(step: &Step, background: &mut HashMap<String, Running>) -> Result<Op
             thread::sleep(Duration::from_millis(500));
             Ok(None)
         }
+        How::Restart => bail!("a restart is the daemon's matter"),
         How::End(name) => {
             background.remove(name).with_context(|| format!("`{name}` was not started"))?.finish().map(Some)
         }

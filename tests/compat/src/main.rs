@@ -127,6 +127,7 @@ fn builder(options: &Options) -> Result<Builder> {
         documents: here().join("documents"),
         cache: kept()?.join("cache"),
         programs: kept()?.join("clients/bin"),
+        unpacked: kept()?.join("clients/unpacked"),
     })
 }
 
@@ -233,12 +234,15 @@ impl Compat {
         let stamp = hash.finish().to_string();
         let directory = self.kept.join(Side::Libvirtd.name());
         let stamp_file = directory.join(format!("{}.stamp", script.name));
-        let fresh = self.options.fresh || fs::read_to_string(&stamp_file).is_ok_and(|kept| kept != stamp);
+        let fresh = self.options.fresh || fs::read_to_string(&stamp_file).map_or(true, |kept| kept != stamp);
         let answers = directory.join(format!("{}.json", script.name));
         if !fresh && let Ok(text) = fs::read_to_string(&answers) {
             return Ok(serde_json::from_str(&text)?);
         }
         let told = self.run_steps(Side::Libvirtd, script)?;
+        // Without the stamp: to be looked at, and asked again the next time.
+        drop(fs::remove_file(&stamp_file));
+        self.keep(Side::Libvirtd, script, &told)?;
         for outcome in &told.outcomes {
             ensure!(
                 !(outcome.step.how == script::How::Quiet && outcome.code != Some(0)),
@@ -248,7 +252,6 @@ impl Compat {
                 outcome.stderr
             );
         }
-        self.keep(Side::Libvirtd, script, &told)?;
         fs::write(stamp_file, stamp)?;
         Ok(told.outcomes)
     }
@@ -267,8 +270,10 @@ impl Compat {
 
     fn exists(&self, program: &str) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let unpacked = ["usr/bin", "usr/sbin", "usr/lib/cockpit"].map(|at| self.builder.unpacked.join(at));
         std::env::split_paths(&path)
             .chain([self.builder.programs.clone()])
+            .chain(unpacked)
             .any(|directory| directory.join(program).is_file())
     }
 

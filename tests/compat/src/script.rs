@@ -13,8 +13,12 @@
 //! until running: virsh domstate g1     repeated until standard output holds the word; not compared
 //! start ev: virsh event --all   begins in the background under a name
 //! end ev                        waits for it; compared
+//! restart --listen              the daemon is stopped and started again, with these options; guests run on
 //! include basics virsh9         the steps of another script, with this program for virsh
 //! ```
+//!
+//! Commands find the side in `$HOUSE_SIDE` (libvirtd, lodge), our program in `$LODGE`, and a directory whose files are
+//! kept in `$KEEP`.
 
 use std::{fs, path::Path};
 
@@ -62,6 +66,8 @@ pub enum How {
     Start(String),
     /// Waited for; `command` is that of the start.
     End(String),
+    /// The daemon stopped and started again; `command` is its options.
+    Restart,
 }
 
 impl Script {
@@ -113,6 +119,9 @@ impl Script {
 
     fn step(&self, line: &str) -> Result<(How, String)> {
         let own = |text: &str| text.trim().to_owned();
+        if line == "restart" || line.starts_with("restart ") {
+            return Ok((How::Restart, own(line.trim_start_matches("restart"))));
+        }
         if let Some(name) = line.strip_prefix("end ") {
             let begun = self.steps.iter().find(|step| step.how == How::Start(own(name)));
             let Some(begun) = begun else { bail!("`end {name}` without its `start {name}: …`") };
@@ -159,7 +168,7 @@ mod tests {
     #[test]
     fn every_kind_of_line_is_read() {
         let text = "needs virsh\n# a comment\n\nmask [0-9]+\nvirsh desc g1 'a: b'\nmask\nsorted: virsh list\n\
-                    until shut off: virsh domstate g1\nstart ev: virsh event --all\nend ev\n";
+                    until shut off: virsh domstate g1\nstart ev: virsh event --all\nend ev\nrestart --listen\n";
         let script = Script::parse("it", text, &none).expect("a good script");
         assert_eq!(script.needs, ["virsh"]);
         let kinds: Vec<(usize, &How)> = script.steps.iter().map(|step| (step.line, &step.how)).collect();
@@ -172,11 +181,13 @@ mod tests {
                 (8, &How::Until("shut off".into())),
                 (9, &How::Start(ev.clone())),
                 (10, &How::End(ev)),
+                (11, &How::Restart),
             ]
         );
         assert_eq!(script.steps[0].masks, ["[0-9]+"]);
         assert!(script.steps[1].masks.is_empty());
         assert_eq!(script.steps[4].command, "virsh event --all");
+        assert_eq!(script.steps[5].command, "--listen");
     }
 
     #[test]
