@@ -72,8 +72,10 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Who signs clients' certificates.
     pub authority: PathBuf,
-    /// Those taken back.
+    /// Those taken back; none: nobody keeps a list.
     pub revoked: Option<PathBuf>,
+    /// The list is where one is kept by default: it may appear and go while the daemon runs.
+    pub revoked_if_there: bool,
     /// Clients need a certificate.
     pub verify: bool,
     /// Names that may come in, with `*`; none: every certificate of the authority's.
@@ -290,6 +292,7 @@ impl Settings {
             "crl_file" => {
                 self.tls.revoked =
                     Some(PathBuf::from(text(value)?)).filter(|path| !path.as_os_str().is_empty());
+                self.tls.revoked_if_there = false;
             }
             "tls_no_verify_certificate" => self.tls.verify = !flag(value)?,
             "tls_allowed_dn_list" => self.tls.allowed_names = Some(list(value)?),
@@ -359,7 +362,8 @@ impl TlsSettings {
             key: pki.join("libvirt/private/serverkey.pem"),
             certificate: pki.join("libvirt/servercert.pem"),
             authority: pki.join("CA/cacert.pem"),
-            revoked: Some(pki.join("CA/cacrl.pem")).filter(|path| path.exists()),
+            revoked: Some(pki.join("CA/cacrl.pem")),
+            revoked_if_there: true,
             verify: true,
             allowed_names: None,
         }

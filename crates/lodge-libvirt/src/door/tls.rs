@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -28,6 +28,9 @@ pub use subject::distinguished_name;
 
 /// A client that has not shown its certificate by then does not come in.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a refused client may go on sending, and how much of it is read.
+const FAREWELL_DEADLINE: Duration = Duration::from_secs(2);
+const FAREWELL_MAX_BYTES: usize = 64 * 1024;
 /// What a client that is let in reads first.
 const WELCOME: u8 = 1;
 
@@ -125,7 +128,14 @@ impl Tls {
     {
         let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
         let welcomed = async {
-            let mut stream = TlsAcceptor::from(config).accept(stream).await.map_err(Rejected::Handshake)?;
+            let handshake = TlsAcceptor::from(config).accept(stream).into_fallible().await;
+            let mut stream = match handshake {
+                Ok(stream) => stream,
+                Err((error, stream)) => {
+                    see_off(stream).await;
+                    return Err(Rejected::Handshake(error));
+                }
+            };
             let name = self.judge(&stream)?;
             stream.write_all(&[WELCOME]).await.map_err(Rejected::Handshake)?;
             stream.flush().await.map_err(Rejected::Handshake)?;
@@ -192,6 +202,23 @@ fn configure(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
+/// Lets a refused client finish what it is sending before the connection goes. It may have sent its certificate and
+/// still be writing the rest of its handshake: closed under it, libvirt's client dies of SIGPIPE and says nothing.
+async fn see_off<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let quiet = async {
+        drop(stream.shutdown().await);
+        let mut rest = [0; 1024];
+        let mut left_bytes = FAREWELL_MAX_BYTES;
+        while let Ok(count @ 1..) = stream.read(&mut rest).await {
+            left_bytes = left_bytes.saturating_sub(count);
+            if left_bytes == 0 {
+                break;
+            }
+        }
+    };
+    drop(tokio::time::timeout(FAREWELL_DEADLINE, quiet).await);
+}
+
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |source| TlsError::Read { what, path: path.to_owned(), source };
     let all: Vec<_> =
@@ -204,6 +231,9 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 
 fn revocations(settings: &TlsSettings) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let Some(path) = &settings.revoked else { return Ok(Vec::new()) };
+    if settings.revoked_if_there && !path.exists() {
+        return Ok(Vec::new());
+    }
     let failed = |source| TlsError::Read { what: "the revocation list", path: path.clone(), source };
     CertificateRevocationListDer::pem_file_iter(path)
         .map_err(failed)?
