@@ -1,12 +1,15 @@
 //! The live document: the definition and what this run added to it.
 
+use lodge_model::Bytes;
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Alias, Place};
 use lodge_model::domain::chardev::CharSource;
+use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::{Disk, DiskBus, DiskDevice, DiskDriver, DiskSource, DiskTarget, SourceKind};
 use lodge_model::domain::graphics::{GraphicsKind, Listen, ListenKind};
 use lodge_model::domain::interface::{InterfaceSource, InterfaceTarget};
-use lodge_qemu::qmp::Chardev;
+use lodge_model::domain::memory::Memory;
+use lodge_qemu::qmp::{Balloon, Chardev};
 
 use super::steps::{Running, Seed};
 use crate::define::SEED_ALIAS;
@@ -59,6 +62,20 @@ pub(crate) fn terminals(document: &mut Domain, running: &mut Running, chardevs: 
     }
     let console = devices.consoles.first().and_then(|console| console.source()?.path.clone());
     running.record.console = first.or(console).map(Into::into);
+}
+
+/// Whether QEMU was told to take memory back by the balloon.
+pub(crate) fn is_to_be_smaller(document: &Domain) -> bool {
+    let balloon = document.devices.memballoon.as_deref();
+    balloon.is_some_and(|balloon| balloon.model != MemballoonModel::None)
+        && document.current_memory.as_ref().is_some_and(|now| now.size < document.memory.size)
+}
+
+/// The memory that the guest has. What changes it later is heard.
+pub(crate) fn size(document: &mut Domain, told: Option<Balloon>) {
+    if let Some(Balloon { actual }) = told {
+        document.current_memory = Some(Memory::from(Bytes(actual.min(document.memory.size.0))));
+    }
 }
 
 /// A screen that is served otherwise than written shows as what it is.

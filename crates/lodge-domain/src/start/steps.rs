@@ -260,10 +260,14 @@ impl Step<Launch> for Run {
         // The terminals are not asked before the guest runs but with it: each answer costs a change of process.
         let paused = launch.plan.paused;
         let go = async { if paused { Ok(()) } else { monitor.cont().await } };
-        let (chardevs, went) = tokio::join!(monitor.chardevs(), go);
+        // Asked to be smaller, a guest may not be yet, or have nothing that would make it so.
+        let smaller = live::is_to_be_smaller(&launch.document);
+        let size = async { if smaller { monitor.balloon().await.ok() } else { None } };
+        let (chardevs, size, went) = tokio::join!(monitor.chardevs(), size, go);
         let chardevs = chardevs.map_err(|error| refused(&error))?;
         went.map_err(|error| refused(&error))?;
         live::terminals(&mut launch.document, running, &chardevs);
+        live::size(&mut launch.document, size);
         let text = launch.document.to_xml(&LIVE);
         let state = if paused {
             State::Paused { reason: PausedReason::User }

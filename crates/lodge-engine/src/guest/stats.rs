@@ -387,6 +387,10 @@ fn one_layer(
             figures.ulong(format!("block.{at}.{name}"), value);
         }
     }
+    if image.is_none() && disk.path.is_none() {
+        // A drive with nothing in it has no sizes.
+        return;
+    }
     figures.ulong(format!("block.{at}.allocation"), counters.highest);
     if let Some(image) = image {
         figures.ulong(format!("block.{at}.capacity"), image.virtual_size);
