@@ -5,7 +5,7 @@
 //! So nothing may be removed, and if the plain install fails for that, the backports suite of the mirror that is
 //! already configured is added and the newer version taken.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -53,6 +53,10 @@ pub const TEST: &[Package] = &[
     package("parted", "/sbin/parted"),
     package("xfsprogs", "/sbin/mkfs.xfs"),
     package("btrfs-progs", "/sbin/mkfs.btrfs"),
+    // Only clients: the doors are tried with those that people have.
+    package("libvirt-clients", "/usr/bin/virsh"),
+    package("libsasl2-modules", "/usr/share/doc/libsasl2-modules/copyright"),
+    package("dbus-daemon", "/usr/bin/dbus-daemon"),
 ];
 
 /// The programs Lodge is measured against, installed on request only.
@@ -86,7 +90,21 @@ pub const CLIENTS: &[Package] = &[
     package("xdotool", "/usr/bin/xdotool"),
     package("imagemagick", "/usr/bin/import"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
+    package("netcat-openbsd", "/usr/bin/nc.openbsd"),
+    package("gnutls-bin", "/usr/bin/certtool"),
+    package("sasl2-bin", "/usr/sbin/saslpasswd2"),
+    package("vagrant", "/usr/bin/vagrant"),
+    package("vagrant-libvirt", "/usr/share/doc/vagrant-libvirt/copyright"),
+    package("dropbear-bin", "/usr/sbin/dropbear"),
+    package("cpio", "/usr/bin/cpio"),
+    package("chromium", "/usr/bin/chromium"),
+    package("chromium-driver", "/usr/bin/chromedriver"),
+    package("libjson-glib-1.0-0", "/usr/share/doc/libjson-glib-1.0-0/copyright"),
 ];
+
+/// What would open a port of this machine if it were installed, and is only unpacked.
+pub const UNPACKED: &[&str] =
+    &["openssh-server", "libwrap0", "cockpit-ws", "cockpit-bridge", "cockpit-system", "cockpit-machines"];
 
 /// What running and testing need.
 pub const ALL: &[&[Package]] = &[RUN, TEST];
@@ -134,6 +152,23 @@ pub fn install(sets: &[&[Package]]) -> Result<()> {
         .map(|package| package.name)
         .collect();
     if still.is_empty() { Ok(()) } else { bail!("installed, yet not found: {}", still.join(" ")) }
+}
+
+/// Unpacks packages into a directory, once, with nothing of them installed or started.
+pub fn unpack(packages: &[&str], root: &Path) -> Result<()> {
+    let list = root.join("packages");
+    if fs::read_to_string(&list).is_ok_and(|there| there == packages.join("\n")) {
+        return Ok(());
+    }
+    drop(fs::remove_dir_all(root));
+    let fetched = root.join("fetched");
+    fs::create_dir_all(&fetched).with_context(|| format!("cannot make {}", fetched.display()))?;
+    output(Command::new("apt-get").args(["-q", "download"]).args(packages).current_dir(&fetched))?;
+    for entry in fs::read_dir(&fetched)? {
+        output(Command::new("dpkg-deb").arg("-x").arg(entry?.path()).arg(root))?;
+    }
+    fs::remove_dir_all(&fetched)?;
+    Ok(fs::write(list, packages.join("\n"))?)
 }
 
 /// Whether we may do what only root may.

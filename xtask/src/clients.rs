@@ -1,7 +1,7 @@
 //! `cargo xtask clients`: the clients people have, installed and run against either daemon.
 //!
-//! virsh of Debian 12 (9.0) and of sid (12) are unpacked, not installed: beside this host's own they need only their
-//! libraries. The scripts are those of `cargo xtask compat` that need a client.
+//! virsh of Debian 12 (9.0) and of sid (12), and virt-top of Debian 13, are unpacked, not installed: beside this host's
+//! own they need only their libraries. So are sshd and cockpit, which would listen on this host; a house shows them as if they were installed. The scripts are those of `cargo xtask compat` that need a client.
 
 use std::{
     fs,
@@ -14,12 +14,17 @@ use anyhow::{Context, Result};
 
 use crate::{
     apt,
-    command::{output, target},
+    command::{output, target, words},
     compat,
 };
 
-/// The programs of other versions, and the suite each is taken from.
-const VERSIONS: &[(&str, &str)] = &[("virsh9", "bookworm"), ("virsh12", "sid")];
+/// Programs of other suites: what each is called here, its suite, its package, its name there.
+const VERSIONS: &[(&str, &str, &str, &str)] = &[
+    ("virsh9", "bookworm", "libvirt-clients", "virsh"),
+    ("virsh12", "sid", "libvirt-clients", "virsh"),
+    // Debian 12 has none.
+    ("virt-top", "trixie", "virt-top", "virt-top"),
+];
 
 /// The scripts that are about clients.
 const SCRIPTS: &[&str] = &[
@@ -35,13 +40,19 @@ const SCRIPTS: &[&str] = &[
     "client-location",
     "client-exporter",
     "client-ansible",
+    "client-ssh",
+    "client-tls",
+    "client-virt-top",
+    "client-cockpit",
 ];
 
 /// Installs and runs them; `args` are options of `compat`.
 pub fn run(args: &[String]) -> Result<()> {
+    words(args, compat::OPTIONS, 0)?;
     apt::install(&[apt::CLIENTS])?;
-    for (name, suite) in VERSIONS {
-        if let Err(error) = unpack(name, suite) {
+    apt::unpack(apt::UNPACKED, &target().join("compat/clients/unpacked"))?;
+    for (name, suite, package, program) in VERSIONS {
+        if let Err(error) = unpack(name, suite, package, program) {
             println!("SKIPPED {name}: it cannot be had from {suite}: {error:#}");
         }
     }
@@ -49,10 +60,10 @@ pub fn run(args: &[String]) -> Result<()> {
     compat::run(&args.iter().cloned().chain(scripts).collect::<Vec<String>>())
 }
 
-/// Makes the program `name`: virsh of this suite with its own libraries.
-fn unpack(name: &str, suite: &str) -> Result<()> {
+/// Makes the program `name`: that of this suite's package with its own libraries.
+fn unpack(name: &str, suite: &str, package: &str, there: &str) -> Result<()> {
     let clients = target().join("compat/clients");
-    let root = clients.join(suite);
+    let root = clients.join(name);
     let program = clients.join("bin").join(name);
     if program.is_file() {
         return Ok(());
@@ -63,7 +74,7 @@ fn unpack(name: &str, suite: &str) -> Result<()> {
     let mut bootstrap = Command::new("mmdebstrap");
     // A mirror that lags behind is good enough for an old client; its signature is checked all the same.
     bootstrap.args(["--aptopt=Acquire::Check-Valid-Until \"false\"", "--variant=extract"]);
-    output(bootstrap.args(["--include=libvirt-clients", suite]).arg(&root).arg(mirror))?;
+    output(bootstrap.arg(format!("--include={package}")).arg(suite).arg(&root).arg(mirror))?;
     let loader = find(&root, "ld-linux-x86-64.so.2").context("no dynamic loader was unpacked")?;
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     let libraries =
@@ -72,7 +83,7 @@ fn unpack(name: &str, suite: &str) -> Result<()> {
         "#!/bin/sh\nexec {} --library-path {} {} \"$@\"\n",
         loader.display(),
         libraries.join(":"),
-        root.join("usr/bin/virsh").display()
+        root.join("usr/bin").join(there).display()
     );
     fs::write(&program, script)?;
     Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?)
