@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod host;
 pub mod image;
+pub mod image_file;
 pub mod instance;
 pub mod job;
 pub mod network;
@@ -38,6 +39,10 @@ pub use error::{ErrorBody, ErrorKind};
 pub use event::{Event, EventsQuery};
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
+pub use image_file::{
+    ImageChain, ImageCheck, ImageCheckReport, ImageCompact, ImageCompacted, ImageConvert, ImageConverted,
+    ImageExtent, ImageFileQuery, ImageFileView, ImageMap, ImageResize, ImageResized, ImageSubject,
+};
 pub use instance::{InstanceRemoval, InstanceSpec};
 pub use job::{Job, JobState, JobWait};
 pub use network::{Lease, NetworkOptions, NetworkView};

@@ -49,6 +49,9 @@
 //! | DELETE [`IMAGE`] | nothing |
 //! | POST [`IMAGE_BUILD`] | `ImageBuild` → 202 `Job` of an `ImageView` |
 //! | POST [`IMAGE_CLONE`] | `ImageClone` → `ClonedVolume` |
+//! | POST [`IMAGE_FILE`] · [`IMAGE_FILE_MAP`] | `ImageFileQuery` → `ImageChain` · `ImageSubject` → `ImageMap` |
+//! | POST [`IMAGE_FILE_CHECK`] · [`IMAGE_FILE_CONVERT`] | `ImageCheck`, `ImageConvert` → 202 `Job` of an `ImageCheckReport`, `ImageConverted` |
+//! | POST [`IMAGE_FILE_COMPACT`] · [`IMAGE_FILE_RESIZE`] | `ImageCompact`, `ImageResize` → 202 `Job` of an `ImageCompacted`, `ImageResized` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
 //! | GET [`ADOPTION`] | → `Adoption` |
@@ -190,6 +193,18 @@ pub const IMAGE_BUILD: &str = "/v1/images/build";
 pub const IMAGE: &str = "/v1/images/{image}";
 /// A linked clone of one image.
 pub const IMAGE_CLONE: &str = "/v1/images/{image}/clone";
+/// What an image file is.
+pub const IMAGE_FILE: &str = "/v1/image-files/describe";
+/// Where its bytes are.
+pub const IMAGE_FILE_MAP: &str = "/v1/image-files/map";
+/// Whether it is sound.
+pub const IMAGE_FILE_CHECK: &str = "/v1/image-files/check";
+/// Makes another of it.
+pub const IMAGE_FILE_CONVERT: &str = "/v1/image-files/convert";
+/// Gives back the room of what reads as zero.
+pub const IMAGE_FILE_COMPACT: &str = "/v1/image-files/compact";
+/// Gives it another size.
+pub const IMAGE_FILE_RESIZE: &str = "/v1/image-files/resize";
 /// Runs an instance.
 pub const INSTANCES: &str = "/v1/instances";
 /// One instance.

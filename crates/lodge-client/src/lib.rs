@@ -14,6 +14,7 @@ mod console;
 mod endpoint;
 mod error;
 mod events;
+mod image_files;
 mod jobs;
 mod secrets;
 mod storage;

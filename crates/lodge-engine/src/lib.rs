@@ -27,6 +27,7 @@ mod guest;
 mod host;
 mod idle;
 mod image;
+mod image_file;
 mod instance;
 mod job;
 mod look;

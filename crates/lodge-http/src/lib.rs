@@ -19,6 +19,7 @@ mod domains;
 mod events;
 mod guests;
 mod host;
+mod image_files;
 mod images;
 mod instances;
 mod jobs;

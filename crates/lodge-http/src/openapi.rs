@@ -30,6 +30,7 @@ use crate::request::House;
         (name = "storage", description = "Storage pools and their volumes"),
         (name = "secrets", description = "Secrets: what disks and logins are locked with"),
         (name = "images", description = "The disks instances are cloned from"),
+        (name = "image files", description = "Looked at, mapped, checked, converted, compacted, resized"),
         (name = "instances", description = "An image, a seed and a domain in one act"),
         (name = "jobs", description = "Acts that last"),
         (name = "events", description = "Every change, numbered")
@@ -51,6 +52,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::volumes::routes())
         .merge(crate::secrets::routes())
         .merge(crate::images::routes())
+        .merge(crate::image_files::routes())
         .merge(crate::instances::routes())
         .merge(crate::jobs::routes())
         .merge(crate::events::routes())

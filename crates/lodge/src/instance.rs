@@ -9,6 +9,7 @@ use crate::session::Session;
 mod access;
 mod event;
 mod image;
+mod image_file;
 mod job;
 pub mod progress;
 mod remove;

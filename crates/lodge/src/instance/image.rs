@@ -1,4 +1,4 @@
-//! `image build list info clone import rm`.
+//! `image build list info clone import rm`; what is done to files is in `image_file`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::failure::{Failure, What, invalid};
 use crate::output::{field, local_time, or_dash, size};
 use crate::session::Session;
 
-use super::{job, progress};
+use super::{image_file, job, progress};
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -19,21 +19,24 @@ pub enum Verb {
     /// List images
     #[command(alias = "ls")]
     List,
-    /// An image's facts
-    Info(Image),
+    /// The facts of an image, or of any image file
+    Info(image_file::Info),
+    /// Where an image file's bytes are: data, zeros, holes, and in which file of its chain
+    Map(image_file::Map),
+    /// Whether an image file's tables are sound
+    Check(image_file::Check),
+    /// Make an image file of another, of any format; the new one stands alone
+    Convert(image_file::Convert),
+    /// Give back the room of what reads as zero
+    Compact(image_file::Compact),
+    /// Give an image file another size
+    Resize(image_file::Resize),
     /// Make a disk that stands on an image: a linked clone in the default pool
     Clone(CloneImage),
     /// Take a disk's file in as an image; the file is copied
     Import(Import),
     /// Remove images that no domain's disk stands on
     Rm(Rm),
-}
-
-#[derive(Debug, Args)]
-pub struct Image {
-    /// The image's name
-    #[arg(value_name = "IMAGE")]
-    image: String,
 }
 
 #[derive(Debug, Args)]
@@ -96,11 +99,19 @@ impl Verb {
         match self {
             Self::Build(verb) => verb.run(session).await,
             Self::List => list(session).await,
-            Self::Info(Image { image }) => {
-                let view = session.client().await?.image(&image).await.what(|| no_image(&image))?;
-                session.show(&view, info);
-                Ok(())
-            }
+            Self::Info(verb) => match verb.image() {
+                Some(image) => {
+                    let view = session.client().await?.image(image).await.what(|| no_image(image))?;
+                    session.show(&view, info);
+                    Ok(())
+                }
+                None => verb.run(session).await,
+            },
+            Self::Map(verb) => verb.run(session).await,
+            Self::Check(verb) => verb.run(session).await,
+            Self::Convert(verb) => verb.run(session).await,
+            Self::Compact(verb) => verb.run(session).await,
+            Self::Resize(verb) => verb.run(session).await,
             Self::Clone(verb) => verb.run(session).await,
             Self::Import(verb) => verb.run(session).await,
             Self::Rm(Rm { images }) => {
