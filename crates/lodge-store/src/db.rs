@@ -12,6 +12,7 @@
 //! A table has one file here with its rows as types; nothing outside sees SQL. A database of a newer schema,
 //! of another program, or broken, is refused with its reason and never changed or deleted.
 
+pub mod disks;
 mod error;
 pub mod events;
 pub mod images;

@@ -27,6 +27,18 @@ impl Db {
         .await
     }
 
+    /// The keys that begin so, with their values.
+    pub async fn values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, DbError> {
+        let prefix = prefix.to_owned();
+        self.read("read values", move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT key, value FROM kv WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key",
+            )?;
+            query.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .await
+    }
+
     /// Removes `key`. `Ok(false)`: there was none.
     pub async fn remove_value(&self, key: &str) -> Result<bool, DbError> {
         let key = key.to_owned();

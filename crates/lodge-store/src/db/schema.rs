@@ -48,6 +48,16 @@ const MIGRATIONS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // 2: leases are in netd's journals, and keys are the command line's; neither table ever had a writer.
     "DROP TABLE leases; DROP TABLE keys;",
+    // 3: what is remembered of disks.
+    "CREATE TABLE templates (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+     CREATE TABLE samples (
+        subject TEXT NOT NULL, time_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (subject, time_ms)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX samples_time ON samples (time_ms);
+     CREATE TABLE disk_files (
+        guest TEXT NOT NULL, target TEXT NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL,
+        inode INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (guest, target)
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The schema this program writes.
