@@ -61,6 +61,7 @@ pub(crate) fn dump(owner: &mut Owner, file: PathBuf, options: DumpOptions, ticke
         };
         let outcome = async {
             let path = file.clone();
+            shared.ports.volumes.refuse_overwrite(&path).await.map_err(|error| failed(error.into()))?;
             let made = blocking(move || make(&path)).await.map_err(|error| failed(error.into()))?;
             if holds {
                 monitor.stop().await.map_err(|error| failed(error.into()))?;

@@ -70,6 +70,12 @@ impl Handle {
         define::parse_inactive(&self.entry)
     }
 
+    /// The texts of its documents: the definition's and the live one's. The same text is the same `Arc`.
+    pub fn texts(&self) -> [Option<Arc<str>>; 2] {
+        let documents = self.entry.documents.load();
+        [documents.inactive.clone(), documents.live.clone()]
+    }
+
     /// The document that counts now in short.
     pub fn digest(&self) -> Result<Arc<crate::digest::Digest>, DomainError> {
         crate::digest::current(&self.entry)

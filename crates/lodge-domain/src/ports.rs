@@ -145,6 +145,10 @@ pub trait Volumes: Send + Sync {
     }
     /// Says of each disk whether its storage may be deleted with the domain.
     async fn storage_of(&self, domain: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError>;
+    /// Refuses to write a file over what a guest, an image or another file needs.
+    async fn refuse_overwrite(&self, _path: &std::path::Path) -> Result<(), PortError> {
+        Ok(())
+    }
     /// Deletes a volume that [`Volumes::storage_of`] let go. A missing file is no error.
     async fn delete(&self, domain: DomainId, path: &std::path::Path) -> Result<(), PortError>;
 }

@@ -181,6 +181,12 @@ impl Save {
     async fn run(mut self) -> Result<(), DomainError> {
         let since = SystemTime::now();
         let name = self.entry.name();
+        let free = self.shared.ports.volumes.refuse_overwrite(&self.note.file).await;
+        free.map_err(|source| DomainError::Port {
+            act: "save to this file",
+            name: Arc::clone(&name),
+            source,
+        })?;
         let xml = self.document().await?;
         let db_failed = {
             let name = Arc::clone(&name);

@@ -15,6 +15,7 @@ use crate::{
     error::StorageError,
     file::{Access, DiskFile},
     format::Format,
+    image::real,
     limits,
     lock::{self, Intent},
 };
@@ -117,6 +118,14 @@ impl Storage {
         let tops: Vec<_> = tops.map(|disk| &disk.links[0].disk).collect();
         if tops.is_empty() {
             return Ok(());
+        }
+        let templates = self.templates().await?;
+        if !templates.is_empty() {
+            let paths: Vec<_> = tops.iter().map(|disk| disk.path.clone()).collect();
+            let is_template = move || Ok(paths.into_iter().find(|path| templates.contains(&real(path))));
+            if let Some(path) = self.blocking(&tops[0].path, limits::LOOK, is_template).await? {
+                return Err(StorageError::WritesTemplate { path });
+            }
         }
         for image in self.images().await? {
             let path = image.path.clone();

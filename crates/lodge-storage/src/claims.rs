@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use lodge_model::DomainId;
@@ -33,9 +34,22 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone)]
 struct Hold {
     domain: DomainId,
-    name: String,
+    name: Arc<str>,
     path: PathBuf,
     usage: Use,
+    /// No guest has it but an act of ours, called `name`.
+    is_work: bool,
+}
+
+/// A file that somebody has.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub file: FileId,
+    pub path: PathBuf,
+    pub domain: DomainId,
+    pub name: Arc<str>,
+    pub usage: Use,
+    pub is_work: bool,
 }
 
 /// The files in use. One owner: [`crate::Storage`], behind a lock that no I/O is done under.
@@ -49,7 +63,14 @@ impl Claims {
     pub fn claim(&mut self, domain: DomainId, name: &str, wanted: &[Wanted]) -> Result<(), StorageError> {
         self.refuse(name, wanted, |hold| hold.domain != domain)?;
         self.release(domain);
-        self.take(domain, name, wanted);
+        self.take(domain, name, wanted, false);
+        Ok(())
+    }
+
+    /// Takes files for an act of ours, which is no guest.
+    pub fn work(&mut self, id: DomainId, what: &str, wanted: &[Wanted]) -> Result<(), StorageError> {
+        self.refuse(what, wanted, |_| true)?;
+        self.take(id, what, wanted, true);
         Ok(())
     }
 
@@ -61,7 +82,7 @@ impl Claims {
         wanted: &[Wanted],
     ) -> Result<(), StorageError> {
         self.refuse(name, wanted, |_| true)?;
-        self.take(domain, name, wanted);
+        self.take(domain, name, wanted, false);
         Ok(())
     }
 
@@ -73,22 +94,30 @@ impl Claims {
     ) -> Result<(), StorageError> {
         for (at, want) in wanted.iter().enumerate() {
             let others = self.holds.get(&want.id).into_iter().flatten().filter(|hold| counts(hold));
-            let others = others.map(|hold| (hold.name.as_str(), hold.usage));
+            let others = others.map(|hold| (&*hold.name, hold.usage, hold.is_work));
             // Two disks of one domain on the same file are no better.
             let own = wanted[..at].iter().filter(|other| other.id == want.id);
-            let own = own.map(|other| (name, other.usage));
-            if let Some((holder, how)) =
-                others.chain(own).find_map(|(holder, usage)| Some((holder, conflict(usage, want.usage)?)))
-            {
-                return Err(StorageError::InUse { path: want.path.clone(), holder: holder.to_owned(), how });
+            let own = own.map(|other| (name, other.usage, false));
+            let against = |(holder, usage, is_work)| Some((holder, conflict(usage, want.usage)?, is_work));
+            let (path, found) = (want.path.clone(), others.chain(own).find_map(against));
+            match found {
+                None => {}
+                Some((holder, _, true)) => {
+                    return Err(StorageError::AtWork { path, what: holder.to_owned() });
+                }
+                Some((holder, how, false)) => {
+                    return Err(StorageError::InUse { path, holder: holder.to_owned(), how });
+                }
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, domain: DomainId, name: &str, wanted: &[Wanted]) {
+    fn take(&mut self, domain: DomainId, name: &str, wanted: &[Wanted], is_work: bool) {
+        let name: Arc<str> = name.into();
         for want in wanted {
-            let hold = Hold { domain, name: name.to_owned(), path: want.path.clone(), usage: want.usage };
+            let (name, path) = (Arc::clone(&name), want.path.clone());
+            let hold = Hold { domain, name, path, usage: want.usage, is_work };
             self.holds.entry(want.id).or_default().push(hold);
         }
     }
@@ -155,13 +184,21 @@ impl Claims {
 
     /// A domain that has the file.
     pub fn holder(&self, id: FileId) -> Option<&str> {
-        self.holds.get(&id)?.first().map(|hold| hold.name.as_str())
+        self.holds.get(&id)?.iter().find(|hold| !hold.is_work).map(|hold| &*hold.name)
     }
 
-    /// A domain other than `domain` that has the file of this path.
-    pub fn holder_of_path(&self, path: &Path, but: DomainId) -> Option<&str> {
-        let mut holds = self.holds.values().flatten();
-        holds.find(|hold| hold.path == path && hold.domain != but).map(|hold| hold.name.as_str())
+    /// Everything that is held.
+    pub fn all(&self) -> Vec<Held> {
+        let held = |(file, hold): (&FileId, &Hold)| Held {
+            file: *file,
+            path: hold.path.clone(),
+            domain: hold.domain,
+            name: Arc::clone(&hold.name),
+            usage: hold.usage,
+            is_work: hold.is_work,
+        };
+        let holds = self.holds.iter().flat_map(|(file, holds)| holds.iter().map(move |hold| (file, hold)));
+        holds.map(held).collect()
     }
 }
 

@@ -115,6 +115,22 @@ pub enum StorageError {
         /// How it uses it: "it writes to it".
         how: &'static str,
     },
+    /// An act of ours is at it.
+    #[error("{what} is at work on `{}`", path.display())]
+    AtWork {
+        /// The file.
+        path: PathBuf,
+        /// The act: "a commit".
+        what: String,
+    },
+    /// Somebody needs the bytes.
+    #[error("`{}` is needed: {need}", path.display())]
+    Needed {
+        /// The file.
+        path: PathBuf,
+        /// Who, and why.
+        need: crate::graph::need::Need,
+    },
     /// A process that is none of ours has it.
     #[error("disk `{}` is locked by another program{}", path.display(), by(*pid))]
     Locked {
@@ -138,6 +154,11 @@ pub enum StorageError {
         path: PathBuf,
         /// Who needs it.
         why: String,
+    /// A domain would write to a template.
+    #[error("`{}` is a template, which is never written to", path.display())]
+    WritesTemplate {
+        /// The file.
+        path: PathBuf,
     },
     /// A name that cannot be a volume's or an image's.
     #[error("`{name}` cannot be the name of {of}: {why}")]
@@ -328,9 +349,12 @@ impl StorageError {
             }
             Self::BackingOutside { .. } | Self::Named { .. } => Kind::Denied,
             Self::InUse { .. }
+            | Self::AtWork { .. }
+            | Self::Needed { .. }
             | Self::Locked { .. }
             | Self::WritesImage { .. }
             | Self::Needed { .. }
+            | Self::WritesTemplate { .. }
             | Self::Kept { .. }
             | Self::ImageInUse { .. } => Kind::Conflict,
             Self::Exists { .. } => Kind::Exists,
@@ -373,12 +397,16 @@ impl StorageError {
             Self::InUse { holder, .. } => {
                 format!("stop `{holder}` first, or give each its own disk (`<shareable/>` if both can share)")
             }
+            Self::AtWork { .. } => "wait until that is done, and try again".to_owned(),
+            Self::Needed { need, .. } => need.next_step(),
             Self::Locked { .. } => "end that program, or use another disk".to_owned(),
             Self::WritesImage { image, .. } => {
                 format!("make a clone of `{image}` and use that, or mark the disk `<readonly/>`")
             }
             Self::Needed { .. } => {
                 "commit into a layer above it, or pull instead: that writes the guest's own file".to_owned()
+            Self::WritesTemplate { path } => {
+                format!("make a clone and use that: lodge chain clone {} NAME", path.display())
             }
             Self::SmallerThanImage { .. } => "ask for more, or for no size at all".to_owned(),
             Self::Exists { .. } => "choose another name".to_owned(),

@@ -1,7 +1,7 @@
 //! The registry of images: read-only files that clones stand on.
 //!
 //! A name points to one file at a time. When a name gets a new file, the old one stays as long as
-//! clones stand on it; [`Storage::open`] and the next registration remove it after that.
+//! clones stand on it; [`Storage::collect_images`] and the next registration remove it after that.
 
 use std::{
     collections::HashSet,
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lodge_model::{Bytes, Kind};
+use lodge_model::Bytes;
 use lodge_store::{
     DbError,
     db::{images::ImageRow, now_ms},
@@ -21,6 +21,7 @@ use crate::{
     Storage, Volume,
     error::StorageError,
     format::Format,
+    graph::{ask::is_of, need::Need},
     limits,
     volume::{check_name, disk_files, look},
 };
@@ -123,9 +124,19 @@ impl Storage {
     /// Removes an image and its file; refused while volumes stand on it.
     pub async fn remove_image(&self, name: &str) -> Result<(), StorageError> {
         let image = self.image(name).await?;
-        let users = self.clones_of(&image.path).await?;
+        // Taken first and asked after, so that no guest gets it in between.
+        let working = self.work_on("a removal", &[(image.path.clone(), true)]).await;
+        let needs = self.who_needs(&image.path).await?;
+        let users = overlays(&needs);
         if !users.is_empty() {
             return Err(StorageError::ImageInUse { name: name.to_owned(), users });
+        }
+        let working = working?;
+        let own = |need: &&Need| {
+            is_of(need, working.id, None) || matches!(need, Need::Image { name: known } if known == name)
+        };
+        if let Some(need) = needs.iter().find(|need| !own(need)) {
+            return Err(StorageError::Needed { path: image.path, need: need.clone() });
         }
         // The name first: a crash in between leaves a file without a name, which the next start removes.
         self.db().remove_image(name).await.map_err(failed("forget the image"))?;
@@ -134,19 +145,14 @@ impl Storage {
         Ok(())
     }
 
-    /// The volumes of the pool that stand on this file directly.
+    /// The files that stand on this one directly.
     pub async fn clones_of(&self, base: &Path) -> Result<Vec<PathBuf>, StorageError> {
-        let (pools, base) = (self.pool_dirs(), base.to_owned());
-        self.blocking(&base.clone(), limits::CHANGE, move || {
-            let users = backing_users(&pools, &HashSet::from([real(&base)]))?;
-            Ok(users.into_iter().map(|(user, _)| user).collect())
-        })
-        .await
+        Ok(overlays(&self.graph(&[base.to_owned()]).await?.needs(base)))
     }
 
-    /// Removes files of former images that nothing stands on any more. Only at the start: later a
-    /// build may have finished a file that is not registered yet.
-    pub(crate) async fn collect_images(&self) -> Result<(), StorageError> {
+    /// Removes files of former images that nothing needs any more. Only at the start, once pools and guests are
+    /// known: later a build may have finished a file that is not registered yet.
+    pub async fn collect_images(&self) -> Result<(), StorageError> {
         let named: HashSet<_> = self.images().await?.into_iter().map(|image| real(&image.path)).collect();
         let dir = self.images_dir().to_owned();
         let files = self.blocking(&dir.clone(), limits::LOOK, move || disk_files(&dir)).await?;
@@ -168,7 +174,7 @@ impl Storage {
     }
 
     async fn remove_unless_used(&self, path: PathBuf) -> Result<(), StorageError> {
-        if self.clones_of(&path).await?.is_empty() {
+        if self.who_needs(&path).await?.is_empty() {
             tracing::info!(path = %path.display(), "file of a former image removed");
             self.remove_file(path).await?;
         }
@@ -229,27 +235,13 @@ pub(crate) fn refuse_backing(volume: &Volume) -> Result<(), StorageError> {
     Err(StorageError::UnsupportedImage { path: volume.path.clone(), what })
 }
 
-/// Files of `dirs` whose header names one of `bases`, each with the base. Broken files are nobody's users.
-pub(crate) fn backing_users(
-    dirs: &[PathBuf],
-    bases: &HashSet<PathBuf>,
-) -> Result<Vec<(PathBuf, PathBuf)>, StorageError> {
-    let mut users = Vec::new();
-    for dir in dirs {
-        let files = match disk_files(dir) {
-            // A pool whose directory is not there has no files that stand on anything.
-            Err(error) if error.kind() == Kind::NotFound => continue,
-            files => files?,
-        };
-        for file in files {
-            let Ok(Volume { backing: Some(backing), .. }) = look(&file, Format::Qcow2) else { continue };
-            let backing = real(&backing);
-            if bases.contains(&backing) {
-                users.push((file, backing));
-            }
-        }
-    }
-    Ok(users)
+/// The files that stand on one, among what needs it.
+fn overlays(needs: &[Need]) -> Vec<PathBuf> {
+    let overlay = |need: &Need| match need {
+        Need::Backing { path } => Some(path.clone()),
+        _ => None,
+    };
+    needs.iter().filter_map(overlay).collect()
 }
 
 /// The path without links; as it is if it leads nowhere.

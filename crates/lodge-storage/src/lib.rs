@@ -28,10 +28,14 @@ mod claims;
 mod clone;
 mod copy;
 mod disk_use;
+mod doctor;
 mod error;
 mod file;
 mod format;
 pub mod fuzz;
+mod graph;
+mod guest_files;
+mod identity;
 mod image;
 mod img;
 mod import;
@@ -44,14 +48,27 @@ mod qcow2;
 mod remove;
 mod storage;
 mod temp;
+mod usage;
 mod vol;
 mod volume;
 
-pub use chain::Link;
+pub use chain::{
+    Link,
+    commit::{AfterCommit, Behalf, Commit, Committed},
+    error::ChainError,
+    rebase::RebaseMode,
+};
 pub use claim::{ClaimedDisk, ClaimedFile};
 pub use disk_use::{DiskUse, PlaceOf};
+pub use doctor::{DoctorOptions, Finding, FindingKind};
 pub use error::StorageError;
-pub use format::Format;
+pub use format::{Format, UnknownFormat};
+pub use graph::{
+    need::{Definitions, Harm, Need, against},
+    uses::files_of,
+};
+pub use guest_files::GuestFile;
+pub use identity::Moved;
 pub use image::{Image, ImageSource, NewImage};
 pub use img::{
     check::{Checked, Repair},
@@ -71,9 +88,10 @@ pub use pool::{
     run::BuildOptions,
     sources::find_pool_sources,
 };
-pub use ports::{SecretName, SecretValue, Secrets};
+pub use ports::{FileUse, GuestFiles, Guests, Part, SecretName, SecretValue, Secrets};
 pub use remove::Removal;
 pub use storage::Storage;
+pub use usage::{DiskUsage, Filling, Growth, Usage, Warned};
 pub use vol::{
     change::{ResizeOptions, WipeAlgorithm},
     create::MakeOptions,

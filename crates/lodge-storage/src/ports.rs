@@ -1,10 +1,100 @@
-//! What storage needs of others: the values of secrets, which encrypted volumes are made and opened with.
+//! What the storage needs of others: which files guests are made of, and the values of secrets, which encrypted volumes
+//! are made and opened with. The engine answers; nothing here knows domains.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use lodge_model::DomainId;
 use uuid::Uuid;
 
 use crate::pool::error::PoolError;
+
+/// All guests, as far as files are concerned.
+pub trait Guests: Send + Sync + fmt::Debug {
+    /// Every guest with the files its definition, its running document and its own state name. Asked on a blocking
+    /// thread, and often: an answer that did not change is the same `Arc`.
+    fn list(&self) -> Vec<GuestFiles>;
+}
+
+/// The files of one guest.
+#[derive(Debug, Clone)]
+pub struct GuestFiles {
+    /// Its identity.
+    pub id: DomainId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// It runs.
+    pub is_active: bool,
+    /// What it is made of.
+    pub files: Arc<[FileUse]>,
+}
+
+/// A file that belongs to a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUse {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is to the guest.
+    pub part: Part,
+    /// Its format in the document's word; none: it is no disk image.
+    pub format: Option<String>,
+    /// The guest writes to it.
+    pub writes: bool,
+    /// Others may write to it as well.
+    pub shareable: bool,
+}
+
+impl FileUse {
+    /// A file that is no disk.
+    pub fn plain(path: impl AsRef<Path>, part: Part, writes: bool) -> Self {
+        Self { path: path.as_ref().to_owned(), part, format: None, writes, shareable: false }
+    }
+}
+
+/// What a file is to a guest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// A disk, by its target.
+    Disk(String),
+    /// A file that the document names below a disk (`<backingStore>`).
+    Backing(String),
+    /// UEFI's variables.
+    Nvram,
+    /// UEFI itself.
+    Loader,
+    /// The kernel of a direct boot.
+    Kernel,
+    /// Its initial RAM disk.
+    Initrd,
+    /// Its device tree.
+    Dtb,
+    /// The cloud-init seed.
+    Seed,
+    /// Memory that the next start goes on from.
+    SavedMemory,
+    /// What a serial port or the like writes to.
+    Log,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(target) => write!(f, "disk {target}"),
+            Self::Backing(target) => write!(f, "backing file of disk {target}"),
+            Self::Nvram => f.write_str("NVRAM"),
+            Self::Loader => f.write_str("firmware"),
+            Self::Kernel => f.write_str("kernel"),
+            Self::Initrd => f.write_str("initrd"),
+            Self::Dtb => f.write_str("device tree"),
+            Self::Seed => f.write_str("seed"),
+            Self::SavedMemory => f.write_str("saved memory"),
+            Self::Log => f.write_str("log"),
+        }
+    }
+}
 
 /// How a document names a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

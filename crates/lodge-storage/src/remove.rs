@@ -13,7 +13,8 @@ use lodge_sys::fs::remove_durable;
 use crate::{
     Storage,
     error::StorageError,
-    image::{backing_users, real},
+    graph::{Graph, Key, ask::is_of, need::Need},
+    image::real,
     limits,
 };
 
@@ -27,33 +28,32 @@ pub struct Removal {
 }
 
 impl Storage {
-    /// Says of each file whether it may be deleted with `domain`. `others`: the disks of other
-    /// domains' definitions, each with the domain's name.
+    /// Says of each file whether it may be deleted with `domain`.
     pub async fn judge_removal(
         &self,
         domain: DomainId,
         paths: &[PathBuf],
-        others: &[(String, PathBuf)],
     ) -> Result<Vec<Removal>, StorageError> {
-        let images = self.images().await?.into_iter().map(|image| (image.name, real(&image.path))).collect();
-        let held: Vec<_> =
-            paths.iter().map(|path| self.claims().holder_of_path(path, domain).map(str::to_owned)).collect();
-        let judge = Judge { pools: self.pool_dirs(), images, others: others.to_owned() };
-        let paths = paths.to_owned();
-        self.blocking(&self.pool_dir(), limits::CHANGE, move || judge.all(&paths, &held)).await
+        let graph = self.graph(paths).await?;
+        let name = self.guest_name(domain).await?;
+        let judge = Judge { domain, name, pools: self.pool_dirs(), paths: paths.to_vec() };
+        let mut judged =
+            self.blocking(&self.pool_dir(), limits::CHANGE, move || Ok(judge.all(&graph))).await?;
+        for removal in judged.iter_mut().filter(|removal| removal.keep.is_none()) {
+            removal.keep = self.foreign_hold(domain, &removal.path).await?;
+        }
+        Ok(judged)
     }
 
     /// Deletes a volume of `domain`. What must stay is an error; a file that is gone is fine.
-    pub async fn delete_volume(
-        &self,
-        domain: DomainId,
-        path: &Path,
-        others: &[(String, PathBuf)],
-    ) -> Result<(), StorageError> {
-        let judged = self.judge_removal(domain, &[path.to_owned()], others).await?;
+    pub async fn delete_volume(&self, domain: DomainId, path: &Path) -> Result<(), StorageError> {
+        // Taken first and judged after, so that no guest starts on it in between.
+        let working = self.work_on("a removal", &[(path.to_owned(), true)]).await;
+        let judged = self.judge_removal(domain, &[path.to_owned()]).await?;
         if let Some(why) = judged.into_iter().find_map(|removal| removal.keep) {
             return Err(StorageError::Kept { path: path.to_owned(), why });
         }
+        let _working = working?;
         let path = path.to_owned();
         self.blocking(&path.clone(), limits::CHANGE, move || match remove_durable(&path) {
             Ok(gone) => {
@@ -66,33 +66,44 @@ impl Storage {
         })
         .await
     }
+
+    /// Whether a program that is none of ours has the file; of what a guest of ours has nobody needs to ask.
+    async fn foreign_hold(&self, domain: DomainId, path: &Path) -> Result<Option<String>, StorageError> {
+        if self.claims().all().iter().any(|held| held.domain == domain && held.path == path) {
+            return Ok(None);
+        }
+        Ok(self.locker(path).await?.map(|need| need.to_string()))
+    }
 }
 
 struct Judge {
+    domain: DomainId,
+    name: Option<std::sync::Arc<str>>,
     pools: Vec<PathBuf>,
-    images: Vec<(String, PathBuf)>,
-    others: Vec<(String, PathBuf)>,
+    paths: Vec<PathBuf>,
 }
 
 impl Judge {
-    fn all(&self, paths: &[PathBuf], held: &[Option<String>]) -> Result<Vec<Removal>, StorageError> {
-        let bases: HashSet<_> = paths.iter().map(|path| real(path)).collect();
-        let users = backing_users(&self.pools, &bases)?;
-        let going: HashSet<_> = bases.iter().cloned().collect();
-        let judge = |(path, holder): (&PathBuf, &Option<String>)| {
-            // Clones that go in the same act do not hold their base back.
-            let clone = users.iter().find(|(user, base)| *base == real(path) && !going.contains(&real(user)));
-            let keep = match (holder, clone) {
-                (Some(holder), _) => Some(format!("domain `{holder}` uses it now")),
-                (None, Some((clone, _))) => Some(format!("`{}` stands on it", clone.display())),
-                (None, None) => self.keep(path),
-            };
-            Removal { path: path.clone(), keep }
-        };
-        Ok(paths.iter().zip(held).map(judge).collect())
+    fn all(&self, graph: &Graph) -> Vec<Removal> {
+        let going: HashSet<Key> = self.paths.iter().map(|path| graph.key(path)).collect();
+        let judge = |path: &PathBuf| Removal { path: path.clone(), keep: self.keep(graph, &going, path) };
+        self.paths.iter().map(judge).collect()
     }
 
-    fn keep(&self, path: &Path) -> Option<String> {
+    fn keep(&self, graph: &Graph, going: &HashSet<Key>, path: &Path) -> Option<String> {
+        let needs = graph.needs(path).into_iter().filter(|need| match need {
+            // Clones that go in the same act do not hold their base back.
+            Need::Backing { path } => !going.contains(&graph.key(path)),
+            // The act that asks.
+            Need::Act { what, .. } => &**what != "a removal",
+            need => !is_of(need, self.domain, self.name.as_deref()),
+        });
+        let mut reasons: Vec<_> = needs.map(|need| (weight(&need), said(&need))).collect();
+        reasons.sort();
+        reasons.into_iter().next().map(|(_, why)| why).or_else(|| self.place(path))
+    }
+
+    fn place(&self, path: &Path) -> Option<String> {
         let is_file = path.symlink_metadata().map(|metadata| metadata.is_file());
         match is_file {
             Ok(true) => {}
@@ -100,15 +111,32 @@ impl Judge {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => return Some(format!("it cannot be looked at: {error}")),
         }
-        let real_path = real(path);
-        if let Some((name, _)) = self.images.iter().find(|(_, image)| *image == real_path) {
-            return Some(format!("it is the image `{name}`"));
-        }
         // As libvirt: only volumes of a pool go with their domain.
-        if !self.pools.iter().any(|pool| real_path.parent() == Some(&real(pool))) {
-            return Some("it is not in a pool".to_owned());
+        let is_in_pool = self.pools.iter().any(|pool| real(path).parent() == Some(&real(pool)));
+        (!is_in_pool).then(|| "it is not in a pool".to_owned())
+    }
+}
+
+/// The weightiest is said: who has it now, what it is, who else names it.
+fn weight(need: &Need) -> u8 {
+    match need {
+        Need::Running { .. } | Need::Act { .. } | Need::Locked { .. } => 0,
+        Need::Backing { .. } => 1,
+        Need::Image { .. } | Need::Template => 2,
+        Need::Snapshot { .. } => 3,
+        Need::Defined { .. } => 4,
+    }
+}
+
+fn said(need: &Need) -> String {
+    match need {
+        Need::Running { guest, .. } => format!("domain `{guest}` uses it now"),
+        Need::Backing { path } => format!("`{}` stands on it", path.display()),
+        Need::Image { name } => format!("it is the image `{name}`"),
+        Need::Snapshot { guest, snapshot, .. } => {
+            format!("snapshot `{snapshot}` of domain `{guest}` is kept in it")
         }
-        let other = self.others.iter().find(|(_, theirs)| real(theirs) == real_path);
-        other.map(|(name, _)| format!("domain `{name}` has it too"))
+        Need::Defined { guest, .. } => format!("domain `{guest}` has it too"),
+        need @ (Need::Act { .. } | Need::Template | Need::Locked { .. }) => need.to_string(),
     }
 }

@@ -2,13 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use lodge_store::{Db, Store};
 
-use crate::{chain::Gate, claims::Claims, error::StorageError, limits, temp};
+use crate::{
+    chain::Gate, claims::Claims, error::StorageError, graph::observe::Sight, limits, ports::Guests, temp,
+};
 
 /// The storage of one root. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,6 +33,11 @@ struct Inner {
     db: Db,
     /// Held for table look-ups only, never over I/O.
     claims: Mutex<Claims>,
+    /// libvirt's metadata of snapshots.
+    snapshots: PathBuf,
+    /// Who knows guests; none: there are none.
+    guests: OnceLock<Arc<dyn Guests>>,
+    sight: Sight,
 }
 
 impl Storage {
@@ -42,6 +49,9 @@ impl Storage {
             images: root.images(),
             db: store.db().clone(),
             claims: Mutex::default(),
+            snapshots: root.managed_saves().with_file_name("snapshot"),
+            guests: OnceLock::new(),
+            sight: Sight::default(),
         };
         let storage = Self { inner: Arc::new(inner) };
         for dir in [storage.pool_dir(), storage.images_dir().to_owned()] {
@@ -51,7 +61,6 @@ impl Storage {
                 })
                 .await?;
         }
-        storage.collect_images().await?;
         Ok(storage)
     }
 
@@ -81,6 +90,19 @@ impl Storage {
         &self.inner.images
     }
 
+    pub(crate) fn snapshots_dir(&self) -> &Path {
+        &self.inner.snapshots
+    }
+
+    pub(crate) fn inner_guests(&self) -> &OnceLock<Arc<dyn Guests>> {
+        &self.inner.guests
+    }
+
+    /// What was seen of the host before.
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.inner.sight
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
     }
@@ -88,6 +110,12 @@ impl Storage {
     pub(crate) fn claims(&self) -> MutexGuard<'_, Claims> {
         // A panic under the lock leaves the table as it was before or after: every change is one call.
         self.inner.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files that were made templates.
+    pub(crate) async fn templates(&self) -> Result<Vec<PathBuf>, StorageError> {
+        let failed = |source| StorageError::Registry { act: "list the templates", source };
+        self.db().templates().await.map_err(failed)
     }
 
     /// What images may name as their backing files.

@@ -100,6 +100,8 @@ pub enum PoolError {
         name: String,
         /// Who needs it.
         why: String,
+        /// What to do next.
+        next: String,
     },
     /// The pool's file system does not answer, or the pool is at another act that does not end.
     #[error("storage pool '{name}' gave no answer in {seconds} s")]
@@ -228,7 +230,7 @@ impl PoolError {
             Self::NoSecret(_) => "see `lodge secret-list`; `lodge secret-set-value` gives one its value",
             Self::Failed { why, .. } => return why.hint(),
             Self::VolumeExists { .. } => "choose another name",
-            Self::InUse { .. } => "stop or remove what needs it first",
+            Self::InUse { next, .. } => return Some(next.clone()),
             Self::Silent { .. } | Self::Late { .. } => "see whether its server or device answers (dmesg, df)",
             Self::System { source, .. } if kind_of(source) == Kind::Exhausted => {
                 "free some space and try again"

@@ -21,6 +21,7 @@ use super::{
     tool::Run,
 };
 use crate::{
+    graph::need::Harm,
     limits,
     pool::{Pools, document::Room, error::PoolError, table::PoolHandle},
     ports::SecretValue,
@@ -100,7 +101,8 @@ impl Pools {
         if volume.kind == VolumeKind::Dir {
             return Err(PoolError::Unsupported("directories are not resized".to_owned()));
         }
-        self.refuse_used(pool, &volume).await?;
+        let harm = if target < volume.capacity { Harm::Change } else { Harm::Grow };
+        let _working = self.refuse_used(pool, &volume, harm).await?;
         if volume.block.is_some() {
             self.resize_device(pool, &volume, target).await?;
             tracing::info!(pool = %pool.name, volume = %name, bytes = target, "volume resized");
@@ -134,7 +136,7 @@ impl Pools {
         algorithm: WipeAlgorithm,
     ) -> Result<(), PoolError> {
         let (volume, _busy) = self.hold_alone(pool, name)?;
-        self.refuse_used(pool, &volume).await?;
+        let _working = self.refuse_used(pool, &volume, Harm::Change).await?;
         if volume.block.is_some() && (volume.backing.is_some() || volume.allocation < volume.capacity) {
             // Its zeros would take more room than it has.
             let path = volume.path.display();
@@ -157,7 +159,7 @@ impl Pools {
     /// Deletes a volume. `wipe`: its bytes are zeroed before.
     pub async fn delete_volume(&self, pool: &PoolHandle, name: &str, wipe: bool) -> Result<(), PoolError> {
         let (volume, _busy) = self.hold_alone(pool, name)?;
-        self.refuse_used(pool, &volume).await?;
+        let _working = self.refuse_used(pool, &volume, Harm::Destroy).await?;
         if wipe && volume.kind != VolumeKind::Dir {
             let path = volume.path.clone();
             on_thread(pool, move || self::wipe(&path, false)).await?;

@@ -4,15 +4,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::facts::{PoolVolume, VolumeKind};
 use crate::{
-    file::{Access, DiskFile},
-    limits,
-    lock::{self, Intent},
-    pool::{
-        Pools,
-        backend::{dir_of, file_dir_of},
-        error::PoolError,
-        table::PoolHandle,
+    error::StorageError,
+    graph::{
+        ask::{Working, is_of},
+        need::{Definitions, Harm, Need, against},
     },
+    pool::{Pools, error::PoolError, table::PoolHandle},
 };
 
 /// A name that a new volume will have. Gone when dropped.
@@ -101,82 +98,43 @@ impl Pools {
         self.hold(pool, name)
     }
 
-    /// Refuses to change or remove what a guest uses, what another program has locked, and what others stand on.
-    pub(crate) async fn refuse_used(&self, pool: &PoolHandle, volume: &PoolVolume) -> Result<(), PoolError> {
+    /// Refuses what would take a volume's bytes from somebody who needs them. No guest gets it while the answer is kept.
+    pub(crate) async fn refuse_used(
+        &self,
+        pool: &PoolHandle,
+        volume: &PoolVolume,
+        harm: Harm,
+    ) -> Result<Option<Working>, PoolError> {
         if volume.kind == VolumeKind::Dir {
-            return Ok(());
+            return Ok(None);
         }
-        let used = |why: String| PoolError::InUse { name: volume.name.clone(), why };
-        let path = volume.path.clone();
-        let look = move || {
-            // Gone or not to be opened: nobody here has it either.
-            let Ok(disk) = DiskFile::open(&path, Access::Read) else { return Ok(None) };
-            let foreign = lock::foreign(&disk, Intent { writes: true, shares_writing: false });
-            let real = std::fs::canonicalize(&path).unwrap_or(path);
-            Ok(Some((disk.id, foreign.ok().flatten(), real)))
+        let used = |need: &Need| PoolError::InUse {
+            name: volume.name.clone(),
+            why: need.to_string(),
+            next: need.next_step(),
         };
-        let (found, ()) = self.blocking(pool, limits::LOOK, (), look).await?;
-        let Some((id, foreign, real)) = found else { return Ok(()) };
-        if let Some(holder) = self.storage().claims().holder(id) {
-            return Err(used(format!("domain '{holder}' uses it")));
-        }
-        if foreign.is_some() {
-            return Err(used("another program has locked it".to_owned()));
-        }
-        if let Some(image) = self
-            .storage()
-            .images()
-            .await
-            .map_err(PoolError::Disk)?
-            .into_iter()
-            .find(|image| image.path == real)
-        {
-            return Err(used(format!("it is the image '{}'", image.name)));
-        }
-        match self.overlay_of(&real).await {
-            Some(overlay) => Err(used(format!("volume '{}' stands on it", overlay.display()))),
-            None => Ok(()),
-        }
-    }
-
-    /// A volume that stands on the file at `base`. Each pool is looked at anew; one that does not answer is judged
-    /// by what was last seen of it.
-    async fn overlay_of(&self, base: &std::path::Path) -> Option<PathBuf> {
-        let mut looks = tokio::task::JoinSet::new();
-        for view in self.list().into_iter().filter(|pool| pool.is_active) {
-            let (pools, base) = (self.clone(), base.to_owned());
-            looks.spawn(async move { pools.overlay_in(&view.handle(), base).await });
-        }
-        looks.join_all().await.into_iter().flatten().next()
-    }
-
-    async fn overlay_in(&self, pool: &PoolHandle, base: PathBuf) -> Option<PathBuf> {
-        let known = self.with(pool.id, None, |slot| (file_dir_of(&slot.def), slot.volumes.clone())).ok()?;
-        let (dir, known) = known;
-        let seen = known.clone();
-        let permit = self.permit(pool).await.ok()?;
-        let look = move || {
-            // What stands on a device is LVM's to say; it is asked again before anything goes.
-            let Some(dir) = dir else { return Ok(seen) };
-            Ok(super::scan::scan(&dir, &seen).unwrap_or(seen))
+        let path = &volume.path;
+        // Taken first and asked after, so that a guest that starts meanwhile does not slip through.
+        let what = format!("an act on volume '{}' of pool '{}'", volume.name, pool.name);
+        let working = match self.storage().work_on(&what, &[(path.clone(), true)]).await {
+            // Who has it is told by the graph, in its words.
+            Err(StorageError::InUse { .. } | StorageError::AtWork { .. }) => None,
+            working => Some(working.map_err(PoolError::Disk)?),
         };
-        let volumes = match self.blocking(pool, limits::LOOK, permit, look).await {
-            Ok((volumes, _)) => volumes,
-            Err(error) => {
-                tracing::warn!(pool = %pool.name, %error, "pool judged by what was last seen of it");
-                known
-            }
-        };
-        let on_base = |volume: &Arc<PoolVolume>| {
-            // A snapshot of LVM's keeps what was there, whatever is written now; its origin's end LVM's part refuses.
-            if volume.block.is_some() {
-                return None;
-            }
-            let backing = volume.backing.as_ref()?;
-            let path = crate::chain::backing_path(&volume.path, &backing.path.to_string_lossy()).ok()?;
-            (path == base || std::fs::canonicalize(&path).is_ok_and(|path| path == base))
-                .then(|| volume.path.clone())
-        };
-        volumes.values().find_map(on_base)
+        let mut needs = self.storage().who_needs(path).await.map_err(PoolError::Disk)?;
+        if let Some(working) = &working {
+            needs.retain(|need| !is_of(need, working.id, None));
+        }
+        match (against(harm, Definitions::OfOneDoNot, &needs), working) {
+            (Some(need), _) => Err(used(need)),
+            (None, Some(working)) => Ok(Some(working)),
+            // It was let go between the two looks.
+            (None, None) => self
+                .storage()
+                .work_on(&what, &[(path.clone(), true)])
+                .await
+                .map(Some)
+                .map_err(PoolError::Disk),
+        }
     }
 }

@@ -17,7 +17,11 @@ use rustix::{
 };
 
 use super::create::write_zeros;
-use crate::pool::{Pools, error::PoolError, table::PoolHandle};
+use crate::{
+    file::FileId,
+    graph::{need::Harm, observe::id_of},
+    pool::{Pools, error::PoolError, table::PoolHandle},
+};
 
 /// Which bytes of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +57,8 @@ pub struct Download {
 #[derive(Debug)]
 pub struct Upload {
     file: Arc<File>,
+    /// Which file it is. Asked at every piece: a guest that started meanwhile has it, not the stream.
+    id: Option<FileId>,
     path: PathBuf,
     at: u64,
     /// No byte from here on.
@@ -86,11 +92,13 @@ impl Pools {
             slot.unused(name)?;
             Ok::<_, PoolError>(volume)
         })??;
-        self.refuse_used(pool, &volume).await?;
+        let working = self.refuse_used(pool, &volume, Harm::Change).await?;
         let file = self.open_stream(pool, &volume.path, true).await?;
         let end = (span.length > 0).then(|| span.offset.saturating_add(span.length));
         let (pools, pool) = (self.clone(), pool.clone());
-        Ok(Upload { file: Arc::new(file), path: volume.path.clone(), at: span.offset, end, pools, pool })
+        drop(working);
+        let id = file.metadata().ok().map(|metadata| id_of(&metadata));
+        Ok(Upload { file: Arc::new(file), id, path: volume.path.clone(), at: span.offset, end, pools, pool })
     }
 
     async fn open_stream(&self, pool: &PoolHandle, path: &Path, write: bool) -> Result<File, PoolError> {
@@ -160,6 +168,13 @@ impl Upload {
         &self,
         act: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
     ) -> Result<(), PoolError> {
+        if let Some(holder) =
+            self.id.and_then(|id| self.pools.storage().claims().holder(id).map(str::to_owned))
+        {
+            let why = format!("domain '{holder}' uses it");
+            let next = format!("stop it first: lodge shutdown {holder}");
+            return Err(PoolError::InUse { name: self.path.display().to_string(), why, next });
+        }
         let file = Arc::clone(&self.file);
         let done = tokio::task::spawn_blocking(move || act(&file)).await;
         let done = done.map_err(|_| PoolError::Panicked { name: self.path.display().to_string() })?;
