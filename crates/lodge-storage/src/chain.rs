@@ -3,6 +3,15 @@
 //! The gate: a path that only an image's header names is opened if it lies in a pool or among the
 //! images, or if the document names it too. Otherwise an image from elsewhere could make the host
 //! open any file for its guest.
+//!
+//! Acts on chains of disks that are off are below, a file each: [`commit`], [`rebase`], [`template`].
+
+pub(crate) mod commit;
+pub(crate) mod error;
+pub(crate) mod layers;
+pub(crate) mod rebase;
+mod replace;
+mod template;
 
 use std::{
     collections::HashSet,
@@ -45,7 +54,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// `path` has no links in it.
-    fn admits(&self, path: &Path) -> bool {
+    pub fn admits(&self, path: &Path) -> bool {
         let is_in = |dir: &PathBuf| fs::canonicalize(dir).is_ok_and(|dir| path.starts_with(dir));
         let is_same = |file: &PathBuf| fs::canonicalize(file).is_ok_and(|file| path == file);
         self.dirs.iter().any(is_in) || self.files.iter().any(is_same)

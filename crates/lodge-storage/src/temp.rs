@@ -73,6 +73,14 @@ impl TempFile {
         self.is_kept = true;
         sync_dir(path.parent().unwrap_or(Path::new("/")))
     }
+
+    /// Gives the file the place of another. After `Ok` it survives a crash; before, the other is there.
+    pub fn replace(mut self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, path)?;
+        self.is_kept = true;
+        sync_dir(path.parent().unwrap_or(Path::new("/")))
+    }
 }
 
 impl Drop for TempFile {
@@ -111,7 +119,8 @@ fn hold(file: &File) {
     }
 }
 
-fn is_held(path: &Path) -> bool {
+/// Whether somebody is at the file.
+pub(crate) fn is_held(path: &Path) -> bool {
     let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
     let mut lock = lock_of(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
