@@ -9,7 +9,7 @@ use crate::{
         ask::{Working, is_of},
         need::{Definitions, Harm, Need, against},
     },
-    pool::{Pools, error::PoolError, table::PoolHandle},
+    pool::{Pools, backend::dir_of, error::PoolError, table::PoolHandle},
 };
 
 /// A name that a new volume will have. Gone when dropped.

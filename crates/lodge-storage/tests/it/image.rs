@@ -40,11 +40,13 @@ async fn a_new_file_for_a_name_leaves_the_old_one_to_its_clones() {
     assert_eq!(world.storage.image("base").await.unwrap().path, new.path);
     assert!(old.path.exists());
     let world = world.restarted().await;
+    world.storage.collect_images().await.unwrap();
     assert!(old.path.exists());
     std::fs::remove_file(&clone.path).unwrap();
     let kept = world.storage.images_dir().join("mine.qcow2");
     std::fs::write(&kept, "a person's").unwrap();
     let world = world.restarted().await;
+    world.storage.collect_images().await.unwrap();
     assert!(!old.path.exists() && new.path.exists() && kept.exists());
     assert_eq!(world.storage.images().await.unwrap().len(), 1);
 }

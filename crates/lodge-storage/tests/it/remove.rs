@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lodge_model::Kind;
 use lodge_storage::Format;
 
-use crate::world::{World, can_run, disk, domain, gib, qemu_img, text};
+use crate::world::{World, can_run, disk, domain, gib, guests, qemu_img, text};
 
 #[tokio::test]
 async fn each_file_that_stays_says_why() {
@@ -34,8 +34,8 @@ async fn each_file_that_stays_says_why() {
         gone,
         world.storage.pool_dir().clone(),
     ];
-    let others = [("web3".to_owned(), shared)];
-    let judged = storage.judge_removal(domain(1), &paths, &others).await.unwrap();
+    storage.set_guests(guests(&[("web3", 3, &[&shared])]));
+    let judged = storage.judge_removal(domain(1), &paths).await.unwrap();
     let why: Vec<_> = judged.into_iter().map(|removal| removal.keep).collect();
     assert_eq!(
         why,
@@ -51,13 +51,13 @@ async fn each_file_that_stays_says_why() {
         ]
     );
     // With what stands on it, the base may go.
-    let both = storage.judge_removal(domain(1), &[base.clone(), over.clone()], &[]).await.unwrap();
+    let both = storage.judge_removal(domain(1), &[base.clone(), over.clone()]).await.unwrap();
     assert!(both.iter().all(|removal| removal.keep.is_none()), "{both:?}");
     // Deleting judges the same way.
-    let error = storage.delete_volume(domain(1), &base, &[]).await.unwrap_err();
+    let error = storage.delete_volume(domain(1), &base).await.unwrap_err();
     let text = format!("`{}` is not deleted: `{}` stands on it", base.display(), over.display());
     assert_eq!((error.kind(), error.to_string()), (Kind::Conflict, text));
-    storage.delete_volume(domain(1), &mine, &[]).await.unwrap();
-    storage.delete_volume(domain(1), &mine, &[]).await.unwrap();
+    storage.delete_volume(domain(1), &mine).await.unwrap();
+    storage.delete_volume(domain(1), &mine).await.unwrap();
     assert!(!mine.exists() && base.exists());
 }

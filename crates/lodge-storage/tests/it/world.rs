@@ -4,10 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex},
 };
 
 use lodge_model::{Bytes, DomainId};
-use lodge_storage::{DiskUse, Format, Image, ImageSource, NewImage, Pools, Storage};
+use lodge_storage::{
+    DiskUse, FileUse, Format, GuestFiles, Guests, Image, ImageSource, NewImage, Part, Pools, Storage,
+};
 use lodge_store::{Root, Store};
 
 pub const GIB: u64 = 1 << 30;
@@ -121,6 +124,14 @@ pub fn assert_clean(path: &Path) {
     assert_eq!(report.get("corruptions"), None, "{report}");
 }
 
+/// `qemu-img check` finds no damage; leaks are what a cut-off act may leave.
+pub fn assert_sound(path: &Path) {
+    let output = Command::new("qemu-img").args(["check", "--output=json", text(path)]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.get("corruptions"), None, "{report}");
+    assert_eq!(report["check-errors"], 0, "{report}");
+}
+
 pub fn disk(path: &Path) -> DiskUse {
     DiskUse {
         target: "vda".to_owned(),
@@ -135,6 +146,37 @@ pub fn disk(path: &Path) -> DiskUse {
 
 pub fn domain(number: u128) -> DomainId {
     DomainId(uuid::Uuid::from_u128(number))
+}
+
+/// Guests that are off, each with its number and its disks.
+pub fn guests(all: &[(&str, u128, &[&PathBuf])]) -> Arc<dyn Guests> {
+    let guest = |(name, number, disks): &(&str, u128, &[&PathBuf])| GuestFiles {
+        id: domain(*number),
+        name: (*name).into(),
+        is_active: false,
+        files: disks.iter().map(|path| disk_file(path)).collect(),
+    };
+    Arc::new(Fixed(Mutex::new(all.iter().map(guest).collect())))
+}
+
+fn disk_file(path: &Path) -> FileUse {
+    FileUse {
+        path: path.to_owned(),
+        part: Part::Disk("vda".to_owned()),
+        format: Some("qcow2".to_owned()),
+        writes: true,
+        shareable: false,
+    }
+}
+
+/// Guests as a test has them.
+#[derive(Debug)]
+pub struct Fixed(pub Mutex<Vec<GuestFiles>>);
+
+impl Guests for Fixed {
+    fn list(&self) -> Vec<GuestFiles> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 pub fn gib(count: u64) -> Bytes {
