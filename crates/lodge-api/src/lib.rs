@@ -10,6 +10,7 @@
 
 pub mod adoption;
 pub mod block;
+pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod event;
@@ -30,6 +31,10 @@ pub use adoption::{AdoptOptions, AdoptedDomain, AdoptedFile, AdoptedNetwork, Ado
 pub use block::{
     BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
     BlockSizes, BlockThreshold,
+pub use disk::{
+    ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
+    ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,
+    Relocated, Relocation, RepairOptions, UsageView,
 };
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,

@@ -43,6 +43,13 @@
 //! | GET, DELETE [`VOLUME`] · GET [`VOLUME_XML`] | → `VolumeView` · `VolumeRemoval` → nothing · → xml |
 //! | POST [`VOLUME_RESIZE`] · [`VOLUME_WIPE`] | `VolumeResize`, `VolumeWipe` → `VolumeView` |
 //! | GET, PUT [`VOLUME_DATA`] | `VolumeSpan` → bytes · `VolumeSpan`, bytes → nothing |
+//! | GET [`POOL_USAGE`] · [`NEEDS`] | → `UsageView` · `FileQuery` → `[NeedView]` |
+//! | GET [`CHAIN`] | `FileQuery` → `[ChainLinkView]` |
+//! | POST [`CHAIN_COMMIT`] | `ChainCommit` → `ChainCommitted` |
+//! | POST [`CHAIN_FLATTEN`] · [`CHAIN_REBASE`] | `ChainFlatten`, `ChainRebase` → `[ChainLinkView]` |
+//! | POST [`CHAIN_TEMPLATE`] · [`CHAIN_CLONE`] | `ChainTemplate`, `ChainClone` → `[ChainLinkView]` |
+//! | GET [`DOCTOR`] · POST [`DOCTOR_FINDING`] | `DoctorQuery` → `[FindingView]` · `RepairOptions` → `FindingView` |
+//! | GET [`DOMAIN_FILES`] · POST [`DOMAIN_RELOCATE`] | → `[GuestFileView]` · `Relocation` → `[Relocated]` |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
 //! | POST [`IMAGES`] | `ImageImport` → 202 `Job` of an `ImageView` |
@@ -185,6 +192,30 @@ pub const VOLUME_RESIZE: &str = "/v1/pools/{pool}/volumes/{vol}/resize";
 pub const VOLUME_WIPE: &str = "/v1/pools/{pool}/volumes/{vol}/wipe";
 /// Its bytes.
 pub const VOLUME_DATA: &str = "/v1/pools/{pool}/volumes/{vol}/data";
+/// How full a pool is, and how it fills.
+pub const POOL_USAGE: &str = "/v1/pools/{pool}/usage";
+/// Who needs a file.
+pub const NEEDS: &str = "/v1/storage/needs";
+/// The files a disk is made of.
+pub const CHAIN: &str = "/v1/storage/chain";
+/// Merges upper files into a lower one.
+pub const CHAIN_COMMIT: &str = "/v1/storage/chain/commit";
+/// Takes what lies below a disk into it.
+pub const CHAIN_FLATTEN: &str = "/v1/storage/chain/flatten";
+/// Stands a disk on another file.
+pub const CHAIN_REBASE: &str = "/v1/storage/chain/rebase";
+/// Makes a disk a template.
+pub const CHAIN_TEMPLATE: &str = "/v1/storage/chain/template";
+/// Makes a disk that stands on another.
+pub const CHAIN_CLONE: &str = "/v1/storage/chain/clone";
+/// What is wrong with files.
+pub const DOCTOR: &str = "/v1/storage/doctor";
+/// One thing that is wrong.
+pub const DOCTOR_FINDING: &str = "/v1/storage/doctor/{finding}";
+/// The files a domain is made of.
+pub const DOMAIN_FILES: &str = "/v1/domains/{dom}/files";
+/// Takes over the places its disks were moved to.
+pub const DOMAIN_RELOCATE: &str = "/v1/domains/{dom}/relocate";
 /// All images.
 pub const IMAGES: &str = "/v1/images";
 /// Builds an image.

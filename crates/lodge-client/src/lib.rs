@@ -11,6 +11,7 @@
 mod blocks;
 mod calls;
 mod console;
+mod disks;
 mod endpoint;
 mod error;
 mod events;

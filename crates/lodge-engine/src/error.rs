@@ -138,6 +138,7 @@ from_resources!(
     lodge_host::node::NodeError,
     lodge_network::NetworkError,
     lodge_qemu::agent::AgentError,
+    lodge_storage::ChainError,
     lodge_storage::PoolError,
     lodge_storage::StorageError,
     lodge_store::DbError,

@@ -123,7 +123,7 @@ impl Engine {
 
     /// Takes back a volume that nothing uses yet.
     pub(crate) async fn discard_volume(&self, path: &str) {
-        if let Err(error) = self.storage.delete_volume(DomainId::random(), Path::new(path), &[]).await {
+        if let Err(error) = self.storage.delete_volume(DomainId::random(), Path::new(path)).await {
             tracing::error!(path, error = &error as &dyn std::error::Error, "volume not deleted");
         }
         self.pools.noticed(Path::new(path)).await;

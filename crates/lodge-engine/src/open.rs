@@ -18,7 +18,8 @@ use lodge_store::{Driver, Drivers, Root, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    accelerator, console::Consoles, error::Result, event::Feed, follow::Followers, job::Jobs, ports,
+    accelerator, console::Consoles, error::Result, event::Feed, follow::Followers, guest_files, job::Jobs,
+    ports,
 };
 
 /// Debian's and Fedora's place of QEMU for this machine.
@@ -51,7 +52,6 @@ pub struct State {
     pub(crate) networks: Networks,
     pub(crate) storage: Storage,
     pub(crate) pools: Pools,
-    pub(crate) known: ports::Known,
     pub(crate) jobs: Jobs,
     pub(crate) feed: Feed,
     pub(crate) followers: Followers,
@@ -101,8 +101,9 @@ impl Engine {
         if store.drivers().is_ours(lodge_store::Driver::Network) {
             networks.take_over_libvirts().await;
         }
-        let known = ports::Known::default();
-        let ports = ports::wire(&store, (&storage, &pools), &networks, &known);
+        let known = guest_files::Known::new(store.root(), &pools);
+        storage.set_guests(Arc::new(known.clone()));
+        let ports = ports::wire(&store, (&storage, &pools), &networks);
         let domains = Domains::open(
             DomainsConfig {
                 store: store.clone(),
@@ -115,6 +116,7 @@ impl Engine {
         )
         .await?;
         known.set(domains.clone());
+        storage.collect_images().await?;
         let followers = Followers::new(accelerator.speed);
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let filters = store.root().domains().with_file_name("nwfilter");
@@ -125,7 +127,6 @@ impl Engine {
             networks,
             storage,
             pools,
-            known,
             jobs,
             feed,
             followers,
@@ -147,6 +148,7 @@ impl Engine {
         engine.tell_of_networks();
         engine.tell_of_pools();
         engine.tell_of_secrets();
+        engine.watch_storage();
         Ok(engine)
     }
 

@@ -3,12 +3,13 @@
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use lodge_domain::{
     AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
 };
+use lodge_domain::{AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, Volumes};
 use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,
     domain::{
@@ -18,18 +19,14 @@ use lodge_model::{
 };
 use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, Pools, Storage, StorageError};
+use lodge_storage::{DiskUse, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
 use crate::{error::EngineError, seed};
 
 /// Everything a guest's life needs.
-pub(crate) fn wire(
-    store: &Store,
-    (storage, pools): (&Storage, &Pools),
-    networks: &Networks,
-    known: &Known,
-) -> Ports {
-    let disks = Disks { storage: storage.clone(), pools: pools.clone(), known: known.clone() };
+pub(crate) fn wire(store: &Store, (storage, pools): (&Storage, &Pools), networks: &Networks) -> Ports {
+    let disks = Disks { storage: storage.clone(), pools: pools.clone() };
     Ports {
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
@@ -191,43 +188,30 @@ impl Nics for Cards {
     }
 }
 
-/// All domains, once there are any: disks are judged by who else names them. Ports are made before domains are.
-#[derive(Clone, Default)]
-pub(crate) struct Known {
-    domains: Arc<OnceLock<Domains>>,
-}
-
-impl Known {
-    pub fn set(&self, domains: Domains) {
-        assert!(self.domains.set(domains).is_ok(), "set once, by the engine's opening");
-    }
-
-    /// The disks of all definitions but `domain`'s, each with its domain's name.
-    pub async fn disks_beside(&self, domain: DomainId) -> Vec<(String, PathBuf)> {
-        let Some(domains) = self.domains.get().cloned() else { return Vec::new() };
-        let read = move || {
-            let others = domains.list().into_iter().filter(|other| other.id != domain);
-            let disks = others.filter_map(|other| {
-                let document = domains.get(other.id).ok()?.document().ok()?;
-                let paths = document.devices.disks.iter().filter_map(|disk| disk.path().map(PathBuf::from));
-                Some(paths.map(|path| (other.name.to_string(), path)).collect::<Vec<_>>())
-            });
-            disks.flatten().collect()
-        };
-        // Thousands of documents may be read: not on a thread that serves others.
-        tokio::task::spawn_blocking(read).await.unwrap_or_default()
-    }
-}
-
 struct Disks {
     storage: Storage,
     pools: Pools,
-    known: Known,
 }
 
 impl Disks {
     fn uses(&self, document: &Domain) -> Result<Vec<DiskUse>, PortError> {
         DiskUse::of(document, &|pool, volume| self.pools.path_of(pool, volume)).map_err(storage_error)
+    }
+}
+
+impl Disks {
+    /// Where a disk that is missing lies now is told, and never followed by itself.
+    async fn with_place(&self, domain: DomainId, name: &str, error: StorageError) -> PortError {
+        let StorageError::Missing { path } = &error else { return storage_error(error) };
+        let moved = self.storage.moved_disks(domain).await.unwrap_or_default();
+        let Some(moved) = moved.into_iter().find(|moved| moved.from == *path) else {
+            return storage_error(error);
+        };
+        let hint = format!(
+            "it lies at `{}` now; to take that over: lodge files {name} --relocate",
+            moved.to.display()
+        );
+        PortError { hint: Some(hint), ..storage_error(error) }
     }
 }
 
@@ -259,8 +243,10 @@ fn storage_error(error: StorageError) -> PortError {
 impl Volumes for Disks {
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
         let uses = self.uses(document)?;
-        let claimed = self.storage.claim(domain, &document.name, &uses).await.map_err(storage_error)?;
-        Ok(claimed.into_iter().map(opened).collect())
+        match self.storage.claim(domain, &document.name, &uses).await {
+            Ok(claimed) => Ok(claimed.into_iter().map(opened).collect()),
+            Err(error) => Err(self.with_place(domain, &document.name, error).await),
+        }
     }
 
     async fn claim_more(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
@@ -338,6 +324,13 @@ impl Volumes for Disks {
 
     async fn release(&self, domain: DomainId) -> Result<(), PortError> {
         self.storage.release(domain);
+        // What its disks are now is what they are known by until its next start.
+        let storage = self.storage.clone();
+        tokio::spawn(async move {
+            if let Err(error) = storage.note_disks().await {
+                tracing::warn!(%domain, %error, "disks not noted");
+            }
+        });
         Ok(())
     }
 
@@ -346,8 +339,7 @@ impl Volumes for Disks {
         let with_files: Vec<(String, PathBuf)> =
             uses.into_iter().filter_map(|disk| Some((disk.target, disk.path?))).collect();
         let paths: Vec<PathBuf> = with_files.iter().map(|(_, path)| path.clone()).collect();
-        let others = self.known.disks_beside(domain).await;
-        let judged = self.storage.judge_removal(domain, &paths, &others).await.map_err(storage_error)?;
+        let judged = self.storage.judge_removal(domain, &paths).await.map_err(storage_error)?;
         let disk = |((target, path), removal): ((String, PathBuf), lodge_storage::Removal)| DiskStorage {
             target,
             path,
@@ -356,9 +348,17 @@ impl Volumes for Disks {
         Ok(with_files.into_iter().zip(judged).map(disk).collect())
     }
 
+    async fn refuse_overwrite(&self, path: &Path) -> Result<(), PortError> {
+        let needs = self.storage.who_needs(path).await.map_err(storage_error)?;
+        let saved = |need: &Need| matches!(need, Need::Defined { part: Part::SavedMemory, .. });
+        match needs.into_iter().find(|need| !saved(need)) {
+            None => Ok(()),
+            Some(need) => Err(storage_error(StorageError::Needed { path: path.to_owned(), need })),
+        }
+    }
+
     async fn delete(&self, domain: DomainId, path: &Path) -> Result<(), PortError> {
-        let others = self.known.disks_beside(domain).await;
-        self.storage.delete_volume(domain, path, &others).await.map_err(storage_error)?;
+        self.storage.delete_volume(domain, path).await.map_err(storage_error)?;
         self.pools.noticed(path).await;
         Ok(())
     }

@@ -119,7 +119,10 @@ impl Engine {
         let word = wish.algorithm.as_deref().unwrap_or("zero");
         let number = WipeAlgorithm::named(word)
             .ok_or_else(|| PoolError::Argument(format!("wiping algorithm {word} not supported")))?;
-        self.wipe_volume(caller, &handle, name, WipeAlgorithm::of(number)?).await?;
+        let algorithm = WipeAlgorithm::of(number)?;
+        caller.may_change()?;
+        self.refuse_defined(&handle, name).await?;
+        self.wipe_volume(caller, &handle, name, algorithm).await?;
         self.volume_view(caller, pool, name).await
     }
 }

@@ -59,8 +59,7 @@ impl Engine {
             })?);
         }
         let paths: Vec<_> = found.iter().map(|(_, path)| path.clone()).collect();
-        let others = self.known.disks_beside(handle.id()).await;
-        let judged = self.storage.judge_removal(handle.id(), &paths, &others).await?;
+        let judged = self.storage.judge_removal(handle.id(), &paths).await?;
         let named = |((target, path), Removal { keep, .. }): ((String, PathBuf), Removal)| {
             let size_bytes = path.symlink_metadata().map(|metadata| metadata.len()).unwrap_or_default();
             Named { target, path, size_bytes, keep }
@@ -71,8 +70,7 @@ impl Engine {
     async fn delete_named(&self, handle: &Handle, disk: Named, is_dry: bool) -> UndefinedFile {
         let Named { target, path, size_bytes, mut keep } = disk;
         if keep.is_none() && !is_dry {
-            let others = self.known.disks_beside(handle.id()).await;
-            let gone = self.storage.delete_volume(handle.id(), &path, &others).await;
+            let gone = self.storage.delete_volume(handle.id(), &path).await;
             keep = gone.err().map(|error| error.to_string());
             self.pools.noticed(&path).await;
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use lodge_model::Bytes;
 use lodge_storage::{
-    Download, MakeOptions, PoolHandle, PoolView, PoolVolume, ResizeOptions, Span, Upload, WipeAlgorithm,
+    Definitions, Download, Harm, MakeOptions, PoolHandle, PoolView, PoolVolume, ResizeOptions, Span, Upload,
+    WipeAlgorithm,
 };
 
 use crate::{Caller, Engine, error::Result};
@@ -120,7 +121,27 @@ impl Engine {
         Ok(self.pools.wipe_volume(pool, name, algorithm).await?)
     }
 
-    /// Deletes a volume. `wipe`: its bytes are zeroed before.
+    /// As [`Engine::delete_volume`], and a definition of a guest that is off counts as well.
+    pub async fn delete_free_volume(
+        &self,
+        caller: &Caller,
+        pool: &PoolHandle,
+        name: &str,
+        wipe: bool,
+    ) -> Result<()> {
+        caller.may_change()?;
+        self.refuse_defined(pool, name).await?;
+        self.delete_volume(caller, pool, name, wipe).await
+    }
+
+    /// Refuses to destroy a volume that any guest's definition names.
+    pub(crate) async fn refuse_defined(&self, pool: &PoolHandle, name: &str) -> Result<()> {
+        let path = self.pools.volume(pool, name)?.path.clone();
+        Ok(self.storage.refuse_harm(&path, Harm::Destroy, Definitions::Count).await?)
+    }
+
+    /// Deletes a volume, as libvirt's clients do: before the definition that names it. `wipe`: its bytes are zeroed
+    /// before.
     pub async fn delete_volume(
         &self,
         caller: &Caller,

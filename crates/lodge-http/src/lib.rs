@@ -15,6 +15,7 @@
 mod adoption;
 mod blocks;
 mod console;
+mod disks;
 mod domains;
 mod events;
 mod guests;

@@ -51,6 +51,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::pools::routes())
         .merge(crate::volumes::routes())
         .merge(crate::secrets::routes())
+        .merge(crate::disks::routes())
         .merge(crate::images::routes())
         .merge(crate::image_files::routes())
         .merge(crate::instances::routes())

@@ -71,7 +71,7 @@ async fn volume(front: Front, Names(pool, volume): Names) -> Answer<VolumeView> 
     Ok(Json(front.engine.volume_view(&front.caller, &pool, &volume).await?))
 }
 
-/// Delete a volume. Refused while a guest uses it or another volume stands on it.
+/// Delete a volume. Refused while anybody needs it: a guest or its definition, a snapshot, another volume.
 #[utoipa::path(delete, path = route::VOLUME, tag = "storage",
     params(("pool" = String, Path, description = "The pool's name or UUID"),
            ("vol" = String, Path, description = "The volume's name"), VolumeRemoval),
@@ -84,7 +84,7 @@ async fn delete_volume(
     let Front { engine, caller, .. } = front;
     let act = async move {
         let pool = engine.pool(&caller, &pool)?.handle();
-        engine.delete_volume(&caller, &pool, &volume, removal.wipe).await
+        engine.delete_free_volume(&caller, &pool, &volume, removal.wipe).await
     };
     to_the_end(act).await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,7 @@ use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{
-    adopt, daemon, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage, virsh,
+    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage, virsh,
 };
 
 /// The whole command line.
@@ -62,6 +62,8 @@ pub enum Verb {
     Storage(storage::Verb),
     #[command(flatten)]
     Secret(secret::Verb),
+    #[command(flatten)]
+    Disk(disk::Verb),
     #[command(flatten)]
     Instance(instance::Verb),
     #[command(flatten)]
@@ -148,7 +150,12 @@ impl Verb {
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
-            Self::Adopt(_) | Self::Instance(_) | Self::Manual(_) | Self::Service(_) | Self::Doors(_) => false,
+            Self::Adopt(_)
+            | Self::Disk(_)
+            | Self::Instance(_)
+            | Self::Manual(_)
+            | Self::Service(_)
+            | Self::Doors(_) => false,
         }
     }
 }
@@ -159,6 +166,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Network(verb) => network::run(verb, session).await,
         Verb::Storage(verb) => storage::run(verb, session).await,
         Verb::Secret(verb) => secret::run(verb, session).await,
+        Verb::Disk(verb) => disk::run(verb, session).await,
         Verb::Instance(verb) => instance::run(verb, session).await,
         Verb::Host(verb) => host::run(verb, session).await,
         Verb::Adopt(verb) => adopt::run(verb, session).await,

@@ -16,6 +16,7 @@ mod args;
 mod called;
 mod changes;
 mod daemon;
+mod disk;
 mod domain;
 mod failure;
 mod help;

@@ -3,11 +3,7 @@
 use std::collections::BTreeSet;
 
 use lodge_api::{
-    AddressSource, AdoptOptions, DefineOptions, DestroyOptions, DomainFilter, ImageBuild, ImageClone,
-    ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions,
-    PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, RestoreOptions, SaveOptions, SecretValue,
-    SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan,
-    VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, DefineOptions, DestroyOptions, DoctorQuery, DomainFilter, FileQuery, ImageBuild, ImageClone, ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -92,6 +88,18 @@ async fn call_all(client: &Client) {
     drop(client.create_volume(d, "<volume/>", &VolumeOptions::default()).await);
     drop(client.volume(d, d).await);
     drop(client.volume_by_path("/D").await);
+    drop(client.needs("/D").await);
+    drop(client.pool_usage(d).await);
+    drop(client.chain(&FileQuery { path: "/D".to_owned(), format: None }).await);
+    drop(client.commit_chain(&ChainCommit::default()).await);
+    drop(client.flatten_chain(&ChainFlatten::default()).await);
+    drop(client.rebase_chain(&ChainRebase::default()).await);
+    drop(client.make_template(&ChainTemplate::default()).await);
+    drop(client.link_clone(&ChainClone::default()).await);
+    drop(client.doctor(&DoctorQuery::default()).await);
+    drop(client.repair(d, &RepairOptions::default()).await);
+    drop(client.domain_files(d).await);
+    drop(client.relocate_domain(d, &Relocation::default()).await);
     drop(client.volume_xml(d, d).await);
     drop(client.delete_volume(d, d, &VolumeRemoval::default()).await);
     drop(client.resize_volume(d, d, &VolumeResize::default()).await);
