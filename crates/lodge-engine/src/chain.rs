@@ -90,9 +90,10 @@ impl Engine {
     pub async fn link_clone(&self, caller: &Caller, wish: ChainClone) -> Result<Vec<ChainLinkView>> {
         caller.may_change()?;
         let base = (absolute(&wish.base)?, format(&wish.format)?);
-        let path = match Path::new(&wish.name).is_absolute() {
-            true => PathBuf::from(&wish.name),
-            false => self.storage.volume_path(&wish.name, Format::Qcow2)?,
+        let path = if Path::new(&wish.name).is_absolute() {
+            PathBuf::from(&wish.name)
+        } else {
+            self.storage.volume_path(&wish.name, Format::Qcow2)?
         };
         self.storage.link_clone(base, &path, wish.size_bytes.map(Bytes)).await?;
         self.changed("volume.cloned", path.display().to_string(), Format::Qcow2).await

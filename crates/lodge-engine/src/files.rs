@@ -1,6 +1,9 @@
 //! Use cases of a guest's files: all of them, and disks that were moved or copied with plain `mv` and `cp`.
 
-use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use lodge_api::{GuestFileView, Relocated, Relocation};
 use lodge_domain::{self as verb, Handle};
@@ -18,7 +21,7 @@ impl Engine {
         let handle = self.find_domain(dom)?;
         let moved = self.storage.moved_disks(handle.id()).await?;
         let own = self.own_files(&handle);
-        let look = move || own.into_iter().filter_map(|(path, what)| own_file(path, what)).collect();
+        let look = move || own.into_iter().filter_map(|(path, what)| own_file(&path, what)).collect();
         let mut files: Vec<GuestFileView> = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         for file in self.storage.files_of(handle.id()).await? {
             let place = moved.iter().find(|moved| moved.from == file.path);
@@ -72,12 +75,11 @@ impl Engine {
             for disk in disks {
                 let Some(source) = disk.source.as_deref_mut() else { continue };
                 let to = Some(moved.to.display().to_string());
-                match disk.kind {
-                    SourceKind::Block => source.dev = to,
-                    _ => {
-                        disk.kind = SourceKind::File;
-                        (source.pool, source.volume, source.file) = (None, None, to);
-                    }
+                if disk.kind == SourceKind::Block {
+                    source.dev = to;
+                } else {
+                    disk.kind = SourceKind::File;
+                    (source.pool, source.volume, source.file) = (None, None, to);
                 }
             }
         }
@@ -116,7 +118,7 @@ impl Engine {
     }
 }
 
-fn own_file(path: PathBuf, what: String) -> Option<GuestFileView> {
+fn own_file(path: &Path, what: String) -> Option<GuestFileView> {
     let metadata = path.symlink_metadata().ok()?;
     Some(GuestFileView {
         path: path.display().to_string(),

@@ -82,7 +82,7 @@ impl Known {
             match Domain::parse(text) {
                 Ok(document) => files.extend(files_of(&document, &place)),
                 Err(error) => {
-                    tracing::warn!(domain = %handle.name(), %error, "document not read for its files")
+                    tracing::warn!(domain = %handle.name(), %error, "document not read for its files");
                 }
             }
         }

@@ -10,6 +10,7 @@ mod clone;
 mod crash;
 mod device;
 mod encrypted;
+mod doctor;
 mod image;
 mod img;
 mod job;
