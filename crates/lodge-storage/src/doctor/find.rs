@@ -10,7 +10,8 @@ use lodge_sys::fs::TEMP_PREFIX;
 
 use super::{DoctorOptions, Finding, FindingKind as Is};
 use crate::{
-    Pools,
+    Format, Pools,
+    chain::layers::reads,
     error::StorageError,
     graph::{Graph, Key, Node, need::Need, snapshots::SnapshotFiles},
     identity::Moves,
@@ -121,14 +122,16 @@ impl Pools {
             if self.storage().locker(&path).await.ok().flatten().is_some() {
                 continue;
             }
+            // What it stands on is opened too. A chain that does not open is told by the graph.
+            let Ok(layers) = self.storage().layers(&path, Format::Qcow2).await else { continue };
             let run = Run::new("qemu-img").args(["check", "-q", "-f", "qcow2"]).args([path.as_os_str()]);
-            match run.reads(&path).run().await {
+            match reads(run, &layers).run().await {
                 Err(PoolError::Tool { ending, .. }) if ending == "exit status 3" => {
                     let why = "it has clusters that nothing uses, left by an act that was cut off".to_owned();
                     let repair = "give them back (qemu-img check -r leaks)".to_owned();
                     found.push(Finding::new(Is::LeakedClusters, &path, "", why, repair).safe());
                 }
-                Err(PoolError::Tool { words, .. }) => {
+                Err(PoolError::Tool { ending, words, .. }) if ending == "exit status 2" => {
                     let why =
                         format!("it is damaged: {}", words.lines().next().unwrap_or("qemu-img check fails"));
                     let repair = format!("copy the file, then: qemu-img check -r all {}", path.display());

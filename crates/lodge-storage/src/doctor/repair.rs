@@ -5,7 +5,10 @@ use std::path::Path;
 use lodge_sys::fs::remove_durable;
 
 use super::{DoctorOptions, Finding, FindingKind};
-use crate::{AfterCommit, ChainError, Commit, Pools, error::StorageError, limits, temp, vol::tool::Run};
+use crate::{
+    AfterCommit, ChainError, Commit, Format, Pools, chain::layers::reads, error::StorageError, limits, temp,
+    vol::tool::Run,
+};
 
 impl Pools {
     /// Mends the finding of this id, or with `dry_run` only looks for it. `None`: there is no such finding (any more).
@@ -60,7 +63,8 @@ impl Pools {
         self.storage().refuse_locked(path).await?;
         let run =
             Run::new("qemu-img").args(["check", "-q", "-r", "leaks", "-f", "qcow2"]).args([path.as_os_str()]);
-        run.writes(path).run().await?;
+        let layers = self.storage().layers(path, Format::Qcow2).await?;
+        reads(run.writes(path), &layers[1..]).run().await?;
         self.storage().sync(path).await
     }
 }

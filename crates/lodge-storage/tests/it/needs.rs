@@ -250,7 +250,10 @@ async fn ten_thousand_guests_are_no_burden() {
     let bytes = std::fs::read(&first).unwrap();
     let paths: Vec<PathBuf> = (0..10_000).map(|number| world.pool(&format!("g{number}.qcow2"))).collect();
     for path in &paths[1..] {
-        std::fs::write(path, &bytes).unwrap();
+        // Its header, the rest a hole.
+        let file = std::fs::File::create(path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes[..4096], 0).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
     }
     let names: Vec<String> = (0..10_000).map(|number| format!("g{number}")).collect();
     let disks: Vec<[&PathBuf; 1]> = paths.iter().map(|path| [path]).collect();
