@@ -102,7 +102,11 @@ impl Run {
     }
 
     fn file(mut self, path: &Path, writes: bool) -> Self {
-        self.files.push((path.to_owned(), writes));
+        // Two chains may have files in common.
+        match self.files.iter_mut().find(|(known, _)| known == path) {
+            Some((_, known)) => *known |= writes,
+            None => self.files.push((path.to_owned(), writes)),
+        }
         self
     }
 
