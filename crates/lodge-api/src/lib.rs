@@ -31,6 +31,7 @@ pub use adoption::{AdoptOptions, AdoptedDomain, AdoptedFile, AdoptedNetwork, Ado
 pub use block::{
     BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
     BlockSizes, BlockThreshold,
+};
 pub use disk::{
     ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
     ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,

@@ -103,7 +103,7 @@ impl Engine {
         }
         let known = guest_files::Known::new(store.root(), &pools);
         storage.set_guests(Arc::new(known.clone()));
-        let ports = ports::wire(&store, (&storage, &pools), &networks);
+        let ports = ports::wire(&store, (&storage, &pools), &networks, &known);
         let domains = Domains::open(
             DomainsConfig {
                 store: store.clone(),

@@ -7,9 +7,8 @@ use std::{
 };
 
 use lodge_domain::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Domains, Nics, PortError, Ports, Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Nics, PortError, Ports, Volumes,
 };
-use lodge_domain::{AttachedNic, ChainLink, ClaimedDisk, DiskStorage, Nics, PortError, Ports, Volumes};
 use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,
     domain::{
@@ -18,15 +17,19 @@ use lodge_model::{
     },
 };
 use lodge_network::{AttachRequest, Networks};
-use lodge_storage::{DiskUse, Format, Pools, Storage, StorageError};
-use lodge_storage::{DiskUse, Need, Part, Pools, Storage, StorageError};
+use lodge_storage::{DiskUse, Format, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
-use crate::{error::EngineError, seed};
+use crate::{error::EngineError, guest_files::Known, seed};
 
 /// Everything a guest's life needs.
-pub(crate) fn wire(store: &Store, (storage, pools): (&Storage, &Pools), networks: &Networks) -> Ports {
-    let disks = Disks { storage: storage.clone(), pools: pools.clone() };
+pub(crate) fn wire(
+    store: &Store,
+    (storage, pools): (&Storage, &Pools),
+    networks: &Networks,
+    known: &Known,
+) -> Ports {
+    let disks = Disks { storage: storage.clone(), pools: pools.clone(), known: known.clone() };
     Ports {
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
@@ -191,6 +194,7 @@ impl Nics for Cards {
 struct Disks {
     storage: Storage,
     pools: Pools,
+    known: Known,
 }
 
 impl Disks {
@@ -353,7 +357,7 @@ impl Volumes for Disks {
         let saved = |need: &Need| matches!(need, Need::Defined { part: Part::SavedMemory, .. });
         match needs.into_iter().find(|need| !saved(need)) {
             None => Ok(()),
-            Some(need) => Err(storage_error(StorageError::Needed { path: path.to_owned(), need })),
+            Some(need) => Err(storage_error(StorageError::NeededBy { path: path.to_owned(), need })),
         }
     }
 

@@ -142,7 +142,7 @@ impl Claims {
             Some([hold]) if hold.domain == domain => hold.usage = Use::Write,
             Some(holds) => {
                 let other = holds.iter().find(|hold| hold.domain != domain).or(holds.first());
-                let holder = other.map_or_else(String::new, |hold| hold.name.clone());
+                let holder = other.map_or_else(String::new, |hold| hold.name.to_string());
                 let how = "a disk of it stands on this file";
                 return Err(StorageError::InUse { path: path.to_owned(), holder, how });
             }

@@ -125,7 +125,7 @@ pub enum StorageError {
     },
     /// Somebody needs the bytes.
     #[error("`{}` is needed: {need}", path.display())]
-    Needed {
+    NeededBy {
         /// The file.
         path: PathBuf,
         /// Who, and why.
@@ -154,6 +154,7 @@ pub enum StorageError {
         path: PathBuf,
         /// Who needs it.
         why: String,
+    },
     /// A domain would write to a template.
     #[error("`{}` is a template, which is never written to", path.display())]
     WritesTemplate {
@@ -350,7 +351,7 @@ impl StorageError {
             Self::BackingOutside { .. } | Self::Named { .. } => Kind::Denied,
             Self::InUse { .. }
             | Self::AtWork { .. }
-            | Self::Needed { .. }
+            | Self::NeededBy { .. }
             | Self::Locked { .. }
             | Self::WritesImage { .. }
             | Self::Needed { .. }
@@ -398,13 +399,14 @@ impl StorageError {
                 format!("stop `{holder}` first, or give each its own disk (`<shareable/>` if both can share)")
             }
             Self::AtWork { .. } => "wait until that is done, and try again".to_owned(),
-            Self::Needed { need, .. } => need.next_step(),
+            Self::NeededBy { need, .. } => need.next_step(),
             Self::Locked { .. } => "end that program, or use another disk".to_owned(),
             Self::WritesImage { image, .. } => {
                 format!("make a clone of `{image}` and use that, or mark the disk `<readonly/>`")
             }
             Self::Needed { .. } => {
                 "commit into a layer above it, or pull instead: that writes the guest's own file".to_owned()
+            }
             Self::WritesTemplate { path } => {
                 format!("make a clone and use that: lodge chain clone {} NAME", path.display())
             }

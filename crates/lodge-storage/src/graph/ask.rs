@@ -68,7 +68,7 @@ impl Storage {
         let needs = self.who_needs(path).await?;
         match against(harm, definitions, &needs) {
             None => Ok(()),
-            Some(need) => Err(StorageError::Needed { path: path.to_owned(), need: need.clone() }),
+            Some(need) => Err(StorageError::NeededBy { path: path.to_owned(), need: need.clone() }),
         }
     }
 
