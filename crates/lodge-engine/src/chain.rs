@@ -60,7 +60,7 @@ impl Engine {
         caller.may_change()?;
         let onto = wish.onto.as_deref().map(absolute).transpose()?;
         self.storage.flatten(absolute(&wish.path)?, onto).await?;
-        self.changed("chain.flattened", wish.path, Format::Qcow2).await
+        self.chain_changed("chain.flattened", wish.path, Format::Qcow2).await
     }
 
     /// Stands a disk on another file.
@@ -69,7 +69,7 @@ impl Engine {
         let mode = if wish.is_unsafe { RebaseMode::Proven } else { RebaseMode::Safe };
         let onto = (absolute(&wish.onto)?, format(&wish.format)?);
         self.storage.rebase(absolute(&wish.path)?, onto, mode).await?;
-        self.changed("chain.rebased", wish.path, Format::Qcow2).await
+        self.chain_changed("chain.rebased", wish.path, Format::Qcow2).await
     }
 
     /// Makes a disk a template, or an ordinary disk again.
@@ -83,7 +83,7 @@ impl Engine {
             self.storage.make_template(path, format).await?;
             "template.made"
         };
-        self.changed(event, wish.path.clone(), format).await
+        self.chain_changed(event, wish.path.clone(), format).await
     }
 
     /// Makes a disk that begins as another and keeps only what differs.
@@ -96,11 +96,11 @@ impl Engine {
             self.storage.volume_path(&wish.name, Format::Qcow2)?
         };
         self.storage.link_clone(base, &path, wish.size_bytes.map(Bytes)).await?;
-        self.changed("volume.cloned", path.display().to_string(), Format::Qcow2).await
+        self.chain_changed("volume.cloned", path.display().to_string(), Format::Qcow2).await
     }
 
     /// Tells of a change, and shows the chain as it is now.
-    async fn changed(&self, event: &str, path: String, format: Format) -> Result<Vec<ChainLinkView>> {
+    async fn chain_changed(&self, event: &str, path: String, format: Format) -> Result<Vec<ChainLinkView>> {
         self.pools.noticed(Path::new(&path)).await;
         let links = self.links(Path::new(&path), format).await?;
         self.feed.publish(event, path, serde_json::Value::Null);

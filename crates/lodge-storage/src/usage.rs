@@ -17,7 +17,7 @@ use crate::{
     error::StorageError,
     graph::{Graph, SeenFile, need::Need},
     limits,
-    pool::run::room,
+    pool::backend::{Backend, dir::room},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -151,7 +151,9 @@ impl Pools {
 
     /// The pool with its room as it is now; as last seen where it does not answer.
     async fn with_room(&self, view: PoolView) -> PoolView {
-        let Some(path) = view.path.clone().filter(|_| view.is_active) else { return view };
+        // A pool of devices has no file system of its own; its room is what its last look found.
+        let holds_files = Backend::of(view.kind).is_ok_and(Backend::holds_files);
+        let Some(path) = view.path.clone().filter(|_| view.is_active && holds_files) else { return view };
         let handle = view.handle();
         match self.blocking(&handle, limits::LOOK, (), move || room(&path)).await {
             Ok((room, ())) => PoolView {

@@ -11,7 +11,8 @@ use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{
-    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage, virsh,
+    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage,
+    virsh,
 };
 
 /// The whole command line.

@@ -85,7 +85,7 @@ fn see(path: &Path, known: &Volumes) -> Result<Seen, PoolError> {
 }
 
 /// The room on a directory's file system.
-fn room(path: &Path) -> Result<Room, PoolError> {
+pub(crate) fn room(path: &Path) -> Result<Room, PoolError> {
     let failed = |source| PoolError::system(format!("cannot statvfs path '{}'", path.display()), source);
     let stat = rustix::fs::statvfs(path).map_err(failed)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);

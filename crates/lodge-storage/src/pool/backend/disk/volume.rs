@@ -60,7 +60,8 @@ pub(crate) async fn remove(pool: &Pool, name: &str, number: u32) -> Result<(), P
     let is_extended = parts.iter().any(|part| part.number == number && part.kind == PartKind::Extended);
     if is_extended && parts.iter().any(|part| part.kind == PartKind::Logical) {
         let why = "logical partitions are in it".to_owned();
-        return Err(PoolError::InUse { name: name.to_owned(), why });
+        let next = "delete the logical partitions first".to_owned();
+        return Err(PoolError::InUse { name: name.to_owned(), why, next });
     }
     remove_number(pool, number).await
 }

@@ -89,7 +89,8 @@ pub(crate) async fn remove(pool: &Pool, name: &str) -> Result<(), PoolError> {
     if let Some(snapshot) = snapshots.iter().find(|volume| volume.origin.as_deref() == Some(name)) {
         // `lvremove -f` would take it along.
         let why = format!("volume '{}' stands on it", snapshot.name);
-        return Err(PoolError::InUse { name: name.to_owned(), why });
+        let next = format!("delete '{}' first", snapshot.name);
+        return Err(PoolError::InUse { name: name.to_owned(), why, next });
     }
     let path = dir_of(pool)?.join(name);
     tool("lvremove").arg("-f").arg(&path).run().await.map(drop).map_err(PoolError::from)
