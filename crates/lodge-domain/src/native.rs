@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::{Domain, DomainKind};
-use lodge_qemu::{Accelerator, Claims, CommandLine, FdNumber, Link, NicClaim, ScreenClaim, command_line};
+use lodge_qemu::{
+    Accelerator, Claims, CommandLine, ENVIRONMENT, FdNumber, Link, NicClaim, ScreenClaim, command_line,
+};
 
 use crate::define::judge;
 use crate::domains::Domains;
@@ -27,8 +30,10 @@ impl Domains {
             DomainError::Document { faults: lodge_model::Faults(faults.collect()) }
         })?;
         let sets = sets(&line, &names);
+        let own = line.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment = ENVIRONMENT.into_iter().chain(own);
         let mut lines: Vec<String> =
-            line.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+            environment.map(|(name, value)| format!("{name}={}", quoted(value))).collect();
         let emulator = document.devices.emulator.clone();
         lines.push(emulator.unwrap_or_else(|| capabilities.binary.display().to_string()));
         for argument in line.arguments.iter().filter(|argument| argument.option != "-add-fd") {
@@ -59,6 +64,11 @@ fn places(document: &Domain) -> (Claims, BTreeMap<String, String>) {
     }
     for _ in &document.devices.interfaces {
         claims.nics.push(NicClaim { taps: vec![next()], ..NicClaim::default() });
+    }
+    for (at, channel) in document.devices.channels.iter().enumerate() {
+        if channel.kind == CharKind::Unix && channel.source().is_none_or(|source| source.path.is_none()) {
+            claims.sockets.insert(format!("channel{at}"), next());
+        }
     }
     for graphics in &document.devices.graphics {
         let port = graphics.port.and_then(|port| u16::try_from(port).ok());

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod features;
 pub mod graphics;
 pub mod interface;
+pub mod iothreads;
 pub mod lifecycle;
 pub mod lodge;
 pub mod memory;
@@ -25,6 +26,7 @@ pub mod metadata;
 pub mod os;
 mod places;
 mod platform;
+pub mod processors;
 pub mod status;
 
 use crate::xml::words::words;

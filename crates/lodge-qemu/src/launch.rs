@@ -20,6 +20,11 @@ use crate::command_line::{CommandLine, MonitorCommand};
 use crate::qmp::{Monitor, MonitorError};
 use crate::vmm::{MONITOR_SOCKET, Note, QEMU_LOG, VMM_FILE, Vmm, write_note};
 
+/// Every QEMU's environment: it looks for its modules and ROMs by itself; the rest is what libvirt gives, so that
+/// messages are in English.
+pub const ENVIRONMENT: [(&str, &str); 2] =
+    [("LC_ALL", "C"), ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")];
+
 /// A QEMU to be started.
 #[derive(Debug)]
 pub struct LaunchSpec {
@@ -39,6 +44,10 @@ pub struct LaunchSpec {
     pub credentials: Option<Credentials>,
     /// Its cgroup, there already.
     pub cgroup: Option<Cgroup>,
+    /// The cgroup has limits: they are to hold from the first page on.
+    pub limited: bool,
+    /// The host's processors that QEMU begins on; none: all that the daemon may.
+    pub processors: Vec<u32>,
     /// How long it may take until its monitor answers.
     pub patience: Duration,
 }
@@ -171,7 +180,7 @@ pub async fn launch(mut spec: LaunchSpec) -> Result<Vmm, LaunchError> {
     };
     match monitor {
         Ok(monitor) => {
-            join_v1(spec.cgroup, identity.pid);
+            join_v1(spec.cgroup.filter(|_| !spec.limited), identity.pid);
             Ok(Vmm { note, process, monitor, directory: spec.directory })
         }
         Err(error) => {
@@ -202,8 +211,9 @@ fn start(spec: &mut LaunchSpec, log: &Path) -> Result<Process, LaunchError> {
     let output = opened(log).map_err(|source| LaunchError::Directory { path: log.to_owned(), source })?;
     let mut command = Command::new(&spec.binary);
     command.args(spec.command_line.words()).output(output.into());
-    // QEMU looks for its modules and ROMs by itself; the rest is what libvirt gives, so that messages are in English.
-    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    for (name, value) in ENVIRONMENT {
+        command.env(name, value);
+    }
     command.lock_memory(spec.command_line.locks_memory);
     for (name, value) in &spec.command_line.environment {
         command.env(name, value);
@@ -211,9 +221,12 @@ fn start(spec: &mut LaunchSpec, log: &Path) -> Result<Process, LaunchError> {
     if let Some(credentials) = &spec.credentials {
         command.credentials(credentials.clone());
     }
-    if let Some(cgroup) = &spec.cgroup {
-        command.cgroup(cgroup);
-    }
+    match &spec.cgroup {
+        Some(cgroup) if spec.limited => command.limited_by(cgroup),
+        Some(cgroup) => command.cgroup(cgroup),
+        None => &mut command,
+    };
+    command.processors(&spec.processors);
     for fd in std::mem::take(&mut spec.descriptors.0) {
         command.fd(fd);
     }

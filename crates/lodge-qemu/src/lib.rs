@@ -31,7 +31,7 @@ pub use command_line::{
     device_arguments, node_numbers,
 };
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
-pub use launch::{Credentials, LaunchError, LaunchSpec, guest_credentials, launch};
+pub use launch::{Credentials, ENVIRONMENT, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
 pub use socket::{connect, listen};
 pub use speed::Speed;

@@ -1,16 +1,21 @@
 //! Where a guest's process is counted: its own cgroup, on v2, hybrid and v1 hosts.
 //!
 //! Only directories below a first component that begins with `lodge` are ever made, and only those are removed.
-//! Nothing is mounted, moved or switched on: on a host where we may not make a directory the answer is
-//! [`Outcome::Unavailable`] with the reason, and guests run without. Deliberately absent: limits (they come with the
-//! elements that ask for them), and moving processes that are not ours.
+//! Nothing is mounted or moved; of v2 those controllers are switched on, on the way down to a guest, that limits may
+//! need and that are off. On a host where we may not make a directory the answer is [`Outcome::Unavailable`] with the
+//! reason, and guests run without. Deliberately absent: limits (they come with the elements that ask for them), and
+//! moving processes that are not ours.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The v1 controllers whose figures a guest needs.
-const V1_WANTED: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+/// The v1 controllers whose figures a guest needs, and the one that only some need.
+const V1_WANTED: [&str; 6] = ["cpu", "cpuacct", "memory", "blkio", "pids", CPUSET];
+/// Which of the host's processors and cells: its groups are of no use until they are told some.
+const CPUSET: &str = "cpuset";
+/// The v2 controllers that limits may need.
+const V2_WANTED: [&str; 5] = ["cpu", "io", "memory", "pids", CPUSET];
 
 /// Which hierarchies this host has mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,10 +95,15 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes `relative` (such as `lodge/3f2a/guests/UUID`) in every hierarchy; fine if it is there already.
     pub fn create(relative: &Path) -> io::Result<Outcome> {
-        Self::create_in(&Layout::read()?, relative)
+        Self::create_in(&Layout::read()?, relative, false)
     }
 
-    fn create_in(layout: &Layout, relative: &Path) -> io::Result<Outcome> {
+    /// The same, and in that of processors and cells too, where v1 has one.
+    pub fn create_with_cpuset(relative: &Path) -> io::Result<Outcome> {
+        Self::create_in(&Layout::read()?, relative, true)
+    }
+
+    fn create_in(layout: &Layout, relative: &Path, cpuset: bool) -> io::Result<Outcome> {
         check(relative)?;
         let mut reason = match layout.name() {
             "none" => "no cgroup hierarchy is mounted".to_owned(),
@@ -108,7 +118,14 @@ impl Cgroup {
                 .map(|()| path)
         };
         let v2 = layout.v2.as_deref().and_then(&mut make);
-        let mut v1: Vec<PathBuf> = layout.v1.iter().filter_map(|(_, mount)| make(mount)).collect();
+        if let (Some(mount), true) = (&layout.v2, v2.is_some()) {
+            switch_on(mount, relative);
+        }
+        let plain = layout.v1.iter().filter(|(name, _)| name != CPUSET);
+        let mut v1: Vec<PathBuf> = plain.filter_map(|(_, mount)| make(mount)).collect();
+        for (_, mount) in layout.v1.iter().filter(|(name, _)| cpuset && name == CPUSET) {
+            v1.extend(make(mount).filter(|_| hand_down(mount, relative).is_ok()));
+        }
         v1.dedup();
         if v2.is_none() && v1.is_empty() {
             return Ok(Outcome::Unavailable(reason));
@@ -138,6 +155,11 @@ impl Cgroup {
         &self.relative
     }
 
+    /// The files that a process writes `0` to, to be counted in the v1 controllers itself.
+    pub fn v1_doors(&self) -> impl Iterator<Item = PathBuf> {
+        self.v1.iter().map(|directory| directory.join("cgroup.procs"))
+    }
+
     /// Counts `pid`, all its threads, in the v1 controllers. May take the kernel milliseconds: not for async code.
     pub fn join_v1(&self, pid: u32) -> io::Result<()> {
         let mut first = Ok(());
@@ -148,14 +170,13 @@ impl Cgroup {
         first
     }
 
-    /// The processes inside, of all hierarchies.
+    /// The processes inside, of all hierarchies, those whose threads are in groups of their own too.
     pub fn processes(&self) -> Vec<u32> {
         let read = |path: &PathBuf| std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        let mut pids: Vec<u32> = self
-            .v2
-            .iter()
-            .chain(&self.v1)
-            .flat_map(|path| read(path).lines().flat_map(str::parse).collect::<Vec<_>>())
+        let directories = self.v2.iter().chain(&self.v1);
+        let directories = directories.flat_map(|path| below(path).chain([path.clone()]));
+        let mut pids: Vec<u32> = directories
+            .flat_map(|path| read(&path).lines().flat_map(str::parse).collect::<Vec<_>>())
             .collect();
         pids.sort_unstable();
         pids.dedup();
@@ -168,7 +189,8 @@ impl Cgroup {
         let mut first = Ok(());
         let depth = self.relative.components().count();
         for path in self.v2.iter().chain(&self.v1) {
-            let removed = remove_when_left(path);
+            let threads = below(path).try_for_each(|group| remove_when_left(&group));
+            let removed = threads.and_then(|()| remove_when_left(path));
             if removed.is_ok() {
                 for parent in path.ancestors().skip(1).take(depth.saturating_sub(1)) {
                     if std::fs::remove_dir(parent).is_err() {
@@ -180,6 +202,44 @@ impl Cgroup {
         }
         first
     }
+}
+
+/// The groups of single threads below a guest's.
+fn below(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}
+
+/// Gives the groups on the way down, from the root of v2, the controllers there are. What cannot be had is missed, and
+/// said, by who needs it.
+fn switch_on(mount: &Path, relative: &Path) {
+    let words = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let mut directory = mount.to_owned();
+    for part in relative.components() {
+        let there = words(directory.join("cgroup.controllers"));
+        let file = directory.join("cgroup.subtree_control");
+        let on = words(file.clone());
+        let has = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
+        for name in V2_WANTED.iter().filter(|name| has(&there, name) && !has(&on, name)) {
+            let _ = std::fs::write(&file, format!("+{name}"));
+        }
+        directory.push(part);
+    }
+}
+
+/// A new group of v1's cpuset has no processors and no cells: each on the way down gets those of the one above.
+fn hand_down(mount: &Path, relative: &Path) -> io::Result<()> {
+    let mut directory = mount.to_owned();
+    for part in relative.components() {
+        let below = directory.join(part);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if std::fs::read_to_string(below.join(file))?.trim().is_empty() {
+                std::fs::write(below.join(file), std::fs::read_to_string(directory.join(file))?.trim())?;
+            }
+        }
+        directory = below;
+    }
+    Ok(())
 }
 
 /// A process that has ended leaves its cgroups one after another, and is in none's `cgroup.procs` before that.
@@ -237,11 +297,43 @@ mod tests {
 
     #[test]
     fn a_host_that_forbids_it_says_why() {
-        let none = Cgroup::create_in(&Layout::default(), Path::new("lodge/x")).unwrap();
+        let none = Cgroup::create_in(&Layout::default(), Path::new("lodge/x"), false).unwrap();
         assert!(matches!(none, Outcome::Unavailable(why) if why.contains("no cgroup hierarchy")));
         let layout = Layout { v2: Some("/proc/self/nothing".into()), v1: Vec::new() };
-        let none = Cgroup::create_in(&layout, Path::new("lodge/x")).unwrap();
+        let none = Cgroup::create_in(&layout, Path::new("lodge/x"), false).unwrap();
         assert!(matches!(none, Outcome::Unavailable(why) if why.contains("/proc/self/nothing/lodge/x")));
+    }
+
+    #[test]
+    fn v2_switches_on_what_is_there_and_off() {
+        let mount = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(mount.path().join(file), text).unwrap();
+        std::fs::create_dir_all(mount.path().join("lodge/x")).unwrap();
+        write("cgroup.controllers", "cpu io rdma");
+        write("cgroup.subtree_control", "cpu");
+        write("lodge/cgroup.controllers", "cpu");
+        switch_on(mount.path(), Path::new("lodge/x"));
+        let read = |file: &str| std::fs::read_to_string(mount.path().join(file)).unwrap();
+        assert_eq!(
+            (read("cgroup.subtree_control"), read("lodge/cgroup.subtree_control")),
+            ("+io".into(), "+cpu".into())
+        );
+        assert!(!mount.path().join("lodge/x/cgroup.subtree_control").exists());
+    }
+
+    #[test]
+    fn cells_and_processors_are_handed_down() {
+        let relative = format!("lodge-cells-{}/guests/one", std::process::id());
+        let Outcome::Made(made) = Cgroup::create_with_cpuset(Path::new(&relative)).unwrap() else {
+            return eprintln!("skipped: no cgroups here");
+        };
+        for directory in &made.v1 {
+            if let Ok(cells) = std::fs::read_to_string(directory.join("cpuset.mems")) {
+                assert_ne!(cells.trim(), "", "{}", directory.display());
+            }
+        }
+        assert_eq!(Cgroup::find(Path::new(&relative)).unwrap().unwrap().v1.len(), made.v1.len());
+        made.remove().unwrap();
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod process;
 pub mod pty;
 pub mod sandbox;
+pub mod scheduler;
 pub mod spawn;
 pub mod tap;
 pub mod tool;

@@ -99,6 +99,8 @@ pub struct Command {
     lock_memory: bool,
     credentials: Option<Credentials>,
     cgroup: Option<PathBuf>,
+    doors: Vec<PathBuf>,
+    processors: Vec<u32>,
     directory: CString,
 }
 
@@ -119,6 +121,8 @@ impl Command {
             lock_memory: false,
             credentials: None,
             cgroup: None,
+            doors: Vec::new(),
+            processors: Vec::new(),
             directory: c"/".to_owned(),
             program,
         };
@@ -211,6 +215,18 @@ impl Command {
     /// [`Cgroup::join_v1`]: the kernel may take 15 ms for it, and the process need not wait.
     pub fn cgroup(&mut self, cgroup: &Cgroup) -> &mut Self {
         self.cgroup = cgroup.v2().map(Path::to_path_buf);
+        self
+    }
+
+    /// Counted in `cgroup`'s v1 controllers before the program runs: for limits that hold from its first page on.
+    pub fn limited_by(&mut self, cgroup: &Cgroup) -> &mut Self {
+        self.doors = cgroup.v1_doors().collect();
+        self.cgroup(cgroup)
+    }
+
+    /// The host's processors that it may run on, by number; none: all that the daemon may.
+    pub fn processors(&mut self, numbers: &[u32]) -> &mut Self {
+        self.processors = numbers.to_vec();
         self
     }
 

@@ -8,9 +8,12 @@ mod cgroup;
 pub mod nic;
 pub mod numa;
 pub mod scheduler;
+pub(crate) mod start;
+pub(crate) mod threads;
 pub mod weight;
 
-pub use cgroup::{Controller, Limits};
+pub(crate) use cgroup::failed;
+pub use cgroup::{Bandwidth, Controller, Limits};
 
 /// A value that somebody sets.
 #[derive(Debug, Clone, PartialEq, Eq)]

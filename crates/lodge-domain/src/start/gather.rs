@@ -14,8 +14,8 @@ use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
-    AGENT_SOCKET, Accelerator, Claims, CommandLine, Descriptors, Link, MONITOR_SOCKET, NicClaim, ScreenClaim,
-    command_line, listen,
+    AGENT_SOCKET, Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, MONITOR_SOCKET, NicClaim,
+    ScreenClaim, command_line, guest_credentials, listen,
 };
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
@@ -24,6 +24,8 @@ use rustix::fs::FileType;
 
 use super::steps::Seed;
 use super::{file_failure, nvram};
+use crate::control::Refusal;
+use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
 use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
@@ -47,6 +49,12 @@ pub(crate) struct Gathered {
     /// The alias of the agent's channel.
     pub agent: Option<String>,
     pub cgroup: Option<Cgroup>,
+    /// It has limits.
+    pub limited: bool,
+    /// The host's processors that QEMU begins on; none: all.
+    pub processors: Vec<u32>,
+    /// Whom QEMU runs as; `None`: as the daemon.
+    pub credentials: Option<Credentials>,
 }
 
 /// What it is gathered from. Owned, so that it can be done on a thread that may block.
@@ -94,6 +102,7 @@ impl Draft {
         let agent = pass_channels(&self.document, &dir, &mut claims, &mut descriptors)?;
         pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
+        let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         let displays = self.pass_screens(&mut claims)?;
         let command_line = command_line(&self.document, &config.capabilities, &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
@@ -111,14 +120,31 @@ impl Draft {
             accelerator_reason: reason,
             displays,
             agent,
-            cgroup: self.make_cgroup(),
+            cgroup: self.limited_cgroup()?,
+            limited: start::is_limited(&self.document),
+            processors: threads::first_processors(&self.document),
+            credentials,
         })
+    }
+
+    /// The guest's own cgroup, with the limits that the document asks for.
+    fn limited_cgroup(&self) -> Result<Option<Cgroup>, Failure> {
+        let refused = |refusal: Refusal| Failure::new(refusal.kind(), refusal.text);
+        let cells = numa::of_document(&self.document).1;
+        numa::available(&cells).map_err(refused)?;
+        let cgroup = self.make_cgroup();
+        start::limit(&self.document, cgroup.as_ref().map(Cgroup::relative)).map_err(refused)?;
+        Ok(cgroup)
     }
 
     /// The guest's own cgroup; it runs without where this host gives none.
     fn make_cgroup(&self) -> Option<Cgroup> {
         let name = &self.document.name;
-        match Cgroup::create(&stop::cgroup_of(&self.shared, self.id)) {
+        let relative = stop::cgroup_of(&self.shared, self.id);
+        let wants_cells = self.document.numatune.tree("numatune").is_some();
+        let made =
+            if wants_cells { Cgroup::create_with_cpuset(&relative) } else { Cgroup::create(&relative) };
+        match made {
             Ok(Outcome::Made(cgroup)) => Some(cgroup),
             Ok(Outcome::Unavailable(why)) => {
                 tracing::debug!(domain = name, why, "the guest has no cgroup of its own");

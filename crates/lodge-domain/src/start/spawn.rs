@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use lodge_model::Kind;
-use lodge_qemu::{LaunchSpec, guest_credentials};
+use lodge_qemu::LaunchSpec;
 use lodge_store::saga::{Failure, Step};
 use lodge_sys::process::{Process, boot_id};
 
@@ -117,8 +117,10 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         command_line: gathered.command_line,
         descriptors: gathered.descriptors,
         accelerator: gathered.accelerator,
-        credentials: config.own_users.then(|| guest_credentials(launch.id, gathered.accelerator)).flatten(),
+        credentials: gathered.credentials,
         cgroup: gathered.cgroup,
+        limited: gathered.limited,
+        processors: gathered.processors,
         patience: config.speed.scale(MONITOR_PATIENCE),
     };
     let accelerator = spec.accelerator.to_string();

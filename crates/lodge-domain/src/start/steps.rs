@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::spawn::Spawn;
 use super::{Launched, Plan, file_failure, live, remove_file};
+use crate::control::tune::threads::{self, Threads};
 use crate::define::blocking;
 use crate::display::Port;
 use crate::domains::Shared;
@@ -22,6 +23,7 @@ use crate::error::DomainError;
 use crate::ports::{AttachedNic, ClaimedDisk, PortError, SeedDisk};
 use crate::record::{Record, replace};
 use crate::restore;
+use crate::stop;
 use crate::vmm::{LIVE_XML, Policies, Vmm};
 
 /// How long QEMU may take on bare hardware until its monitor answers.
@@ -254,6 +256,13 @@ impl Step<Launch> for Run {
             }
             failure
         };
+        if threads::is_tuned(&launch.document) {
+            let cgroup = stop::cgroup_of(&launch.shared, launch.id);
+            let tuned = Threads::of(&monitor, running.process.identity().pid).await;
+            tuned
+                .and_then(|threads| threads.apply(&launch.document, &cgroup, |_| true))
+                .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+        }
         if let Some(memory) = &launch.plan.restore {
             restore::load(&monitor, memory).await?;
         }

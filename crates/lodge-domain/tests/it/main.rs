@@ -15,4 +15,5 @@ mod lifecycle;
 mod policy;
 mod save;
 mod support;
+mod tuning;
 mod verbs;

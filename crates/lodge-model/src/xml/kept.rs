@@ -150,6 +150,15 @@ impl Foreign {
         })
     }
 
+    /// All kept elements of this name as trees.
+    pub fn trees(&self, name: &str) -> Vec<Kept> {
+        let is_it = |item: &ForeignItem| match item {
+            ForeignItem::Element { name: known, xml, .. } if &**known == name => Kept::parse(xml),
+            _ => None,
+        };
+        self.items().iter().filter_map(is_it).collect()
+    }
+
     /// Puts `tree` in place of the kept elements of its name; an empty one goes.
     pub fn set_tree(&mut self, tree: &Kept) {
         self.retain(|item| !matches!(item, ForeignItem::Element { name, .. } if **name == *tree.name));

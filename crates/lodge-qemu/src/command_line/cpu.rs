@@ -2,9 +2,11 @@
 
 use lodge_model::domain::cpu::{Cpu, CpuCacheMode, CpuMatch, CpuMode, FeaturePolicy, MaxPhysAddrMode};
 use lodge_model::domain::features::{Features, Toggle};
+use lodge_model::domain::iothreads::Pool;
 use lodge_model::xml::OnOff;
 
 use super::builder::Builder;
+use super::props::Props;
 
 /// `-cpu`.
 pub(super) fn cpu(b: &mut Builder<'_>) {
@@ -208,10 +210,25 @@ pub(super) fn topology(b: &mut Builder<'_>) {
         }
     }
     b.arg("-smp", text);
-    if let Some(count) = b.domain.iothreads {
-        b.at("/domain/iothreads");
-        for number in 1..=count.min(1024) {
-            b.json("-object", &super::props::Props::object("iothread", &format!("iothread{number}")));
-        }
+    iothreads(b);
+}
+
+fn iothreads(b: &mut Builder<'_>) {
+    b.at("/domain/iothreads");
+    for thread in b.domain.iothreads() {
+        let object = Props::object("iothread", &format!("iothread{}", thread.number))
+            .maybe("poll-max-ns", thread.poll_max_ns)
+            .maybe("poll-grow", thread.poll_grow)
+            .maybe("poll-shrink", thread.poll_shrink);
+        b.json("-object", &pool(object, thread.pool));
     }
+    b.at("/domain/defaultiothread");
+    let of_loop = b.domain.main_loop_pool();
+    if of_loop != Pool::default() {
+        b.json("-object", &pool(Props::object("main-loop", "main-loop"), of_loop));
+    }
+}
+
+fn pool(object: Props, pool: Pool) -> Props {
+    object.maybe("thread-pool-min", pool.least).maybe("thread-pool-max", pool.most)
 }

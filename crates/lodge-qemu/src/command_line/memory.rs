@@ -2,6 +2,8 @@
 
 use lodge_model::domain::memory::{MemoryAccessMode, MemoryAllocationMode, MemoryBacking, MemorySourceKind};
 
+use lodge_model::domain::processors::Processors;
+
 use super::builder::Builder;
 use super::props::Props;
 
@@ -79,5 +81,34 @@ fn object(b: &mut Builder<'_>, backing: &MemoryBacking, size_bytes: u64) -> Prop
             object.set("prealloc-threads", threads);
         }
     }
-    object.with("size", size_bytes)
+    cells(b, object.with("size", size_bytes))
+}
+
+/// `<numatune>`: the host's cells that the memory comes from. `restrictive` is a matter of the cgroup alone.
+fn cells(b: &mut Builder<'_>, object: Props) -> Props {
+    b.at("/domain/numatune");
+    let tree = b.domain.numatune.tree("numatune").unwrap_or_default();
+    if tree.child("memnode").is_some() {
+        b.refuse("cells of the guest's own (<memnode>) are not supported yet");
+    }
+    let Some(memory) = tree.child("memory") else { return object };
+    if memory.attribute("placement") == Some("auto") {
+        b.refuse_hinted("numad is not available on this host", "name a nodeset");
+        return object;
+    }
+    let Some(nodes) = memory.attribute("nodeset").and_then(Processors::parse) else {
+        b.refuse("<memory> needs a nodeset, such as 0-1");
+        return object;
+    };
+    let policy = match memory.attribute("mode").unwrap_or("strict") {
+        "strict" => "bind",
+        "preferred" => "preferred",
+        "interleave" => "interleave",
+        "restrictive" => return object,
+        other => {
+            b.refuse(format!("mode='{other}' is none of strict, preferred, interleave, restrictive"));
+            return object;
+        }
+    };
+    object.with("host-nodes", nodes.numbers().to_vec()).with("policy", policy)
 }

@@ -1,28 +1,44 @@
 //! What the model keeps verbatim: refused where the guest would miss it, warned of otherwise.
 
+use lodge_model::domain::cpu::Placement;
+
 use super::builder::Builder;
 
 /// Elements that change nothing of the machine the guest sees; to leave them out is worth a warning only.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 8] = [
     "/domain/bootloader",
     "/domain/perf",
     "/domain/keywrap",
-    "/domain/blkiotune",
-    "/domain/memtune",
-    "/domain/numatune",
-    "/domain/cputune",
     "/domain/resource",
     "/domain/seclabel",
     "/domain/idmap",
-    "/domain/defaultiothread",
-    "/domain/iothreadids",
     "/domain/throttlegroups",
     "/domain/metadata",
 ];
 
+/// Kept as trees, and done: by the command line or by the cgroup of the guest.
+const DONE: [&str; 8] = [
+    "/domain/blkiotune",
+    "/domain/memtune",
+    "/domain/numatune",
+    "/domain/iothreadids",
+    "/domain/defaultiothread",
+    "/domain/cputune/vcpusched",
+    "/domain/cputune/iothreadsched",
+    "/domain/cputune/emulatorsched",
+];
+
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.
 pub(super) fn judge(b: &mut Builder<'_>) {
+    limits_of_memory(b);
+    if b.domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.placement == Some(Placement::Auto)) {
+        b.at("/domain/vcpu/@placement");
+        b.refuse_hinted("numad is not available on this host", "use placement='static' with a cpuset");
+    }
     for fault in b.domain.unsupported() {
+        if DONE.iter().any(|known| fault.path.starts_with(known)) {
+            continue;
+        }
         b.at(fault.path.clone());
         let is_harmless = HARMLESS.iter().any(|known| fault.path.starts_with(known));
         let is_attribute = fault.path.rsplit('/').next().is_some_and(|last| last.starts_with('@'));
@@ -32,12 +48,17 @@ pub(super) fn judge(b: &mut Builder<'_>) {
             b.refuse(format!("not supported yet ({})", fault.message));
         }
     }
-    if b.domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.cpuset.is_some()) {
-        b.at("/domain/vcpu/@cpuset");
-        b.warn("kept in the document, but without effect: processors are not pinned yet");
-    }
-    if b.domain.cputune.is_some() {
-        b.at("/domain/cputune");
-        b.warn("kept in the document, but without effect: processor tuning is not applied yet");
+}
+
+/// What of `<memtune>` no host can give a QEMU.
+fn limits_of_memory(b: &mut Builder<'_>) {
+    let tree = b.domain.memtune.tree("memtune").unwrap_or_default();
+    for limit in &tree.children {
+        b.at(format!("/domain/memtune/{}", limit.name));
+        match limit.name.as_str() {
+            "hard_limit" | "soft_limit" | "swap_hard_limit" => {}
+            "min_guarantee" => b.refuse("Parameter 'min_guarantee' not supported by QEMU."),
+            _ => b.refuse("no limit of this name is known"),
+        }
     }
 }

@@ -84,6 +84,8 @@ pub fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchS
         accelerator: Accelerator::Tcg,
         credentials,
         cgroup: None,
+        limited: false,
+        processors: Vec::new(),
         patience: PATIENCE,
     }
 }

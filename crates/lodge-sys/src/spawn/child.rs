@@ -12,11 +12,16 @@ use super::jail::{Inward, Jail, Layout};
 /// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// How many processors a `cpu_set_t` can name.
+const CPU_SETSIZE: usize = libc::CPU_SETSIZE as usize;
+
 /// The steps between clone and exec which can fail.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Step {
     Session = 1,
+    Cgroup,
+    Affinity,
     Descriptors,
     Directory,
     Groups,
@@ -31,8 +36,10 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Session,
+        Self::Cgroup,
+        Self::Affinity,
         Self::Descriptors,
         Self::Directory,
         Self::Groups,
@@ -49,6 +56,8 @@ impl Step {
     pub(super) fn phrase(self) -> &'static str {
         match self {
             Self::Session => "open a session",
+            Self::Cgroup => "enter the cgroup",
+            Self::Affinity => "set the processors",
             Self::Descriptors => "place the descriptors",
             Self::Directory => "enter the working directory",
             Self::Groups => "set the groups",
@@ -64,6 +73,18 @@ impl Step {
     }
 }
 
+/// The set of these processors; `None`: of none.
+fn processors(numbers: &[u32]) -> Option<libc::cpu_set_t> {
+    // SAFETY: a `cpu_set_t` is an array of plain numbers, for which all zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let known = numbers.iter().map(|number| *number as usize).filter(|number| *number < CPU_SETSIZE);
+    for number in known {
+        // SAFETY: the number is within the array.
+        unsafe { libc::CPU_SET(number, &mut set) };
+    }
+    (!numbers.is_empty()).then_some(set)
+}
+
 /// All that the child needs, laid out in memory before there is a child.
 pub(super) struct Plan<'a> {
     command: &'a Command,
@@ -73,6 +94,8 @@ pub(super) struct Plan<'a> {
     null: OwnedFd,
     cgroup: Option<OwnedFd>,
     jail: Option<Layout>,
+    doors: Vec<OwnedFd>,
+    processors: Option<libc::cpu_set_t>,
     kept: Vec<RawFd>,
     read: OwnedFd,
     write: std::cell::RefCell<Option<OwnedFd>>,
@@ -85,6 +108,8 @@ impl<'a> Plan<'a> {
         let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let cgroup = command.cgroup.as_ref().map(|path| open(path, directory, Mode::empty())).transpose()?;
+        let door = |path| open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let doors = command.doors.iter().map(door).collect::<Result<Vec<_>, _>>()?;
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let ended = |strings: &[CString]| {
             strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
@@ -96,6 +121,8 @@ impl<'a> Plan<'a> {
             null,
             cgroup,
             jail: command.jail.as_ref().map(Jail::lay_out).transpose()?,
+            doors,
+            processors: processors(&command.processors),
             kept: command.kept.iter().map(AsRawFd::as_raw_fd).collect(),
             report: write.as_raw_fd(),
             read,
@@ -181,6 +208,13 @@ impl<'a> Plan<'a> {
             }
             if self.command.session {
                 check(libc::syscall(libc::SYS_setsid), Step::Session);
+            }
+            for door in &self.doors {
+                check(libc::write(door.as_raw_fd(), b"0".as_ptr().cast(), 1) as libc::c_long, Step::Cgroup);
+            }
+            if let Some(set) = &self.processors {
+                let size = size_of::<libc::cpu_set_t>();
+                check(libc::c_long::from(libc::sched_setaffinity(0, size, set)), Step::Affinity);
             }
             check(libc::c_long::from(libc::chdir(self.command.directory.as_ptr())), Step::Directory);
             if self.command.lock_memory {

@@ -3,8 +3,11 @@
 use lodge_model::domain::Domain;
 use lodge_model::xml::Kept;
 
-use super::Settings;
-use crate::control::{Change, Refusal, Scope};
+use lodge_sys::cgroup::{Cgroup, Outcome};
+
+use super::{Controller, Limits, Settings, failed};
+use crate::control::vcpu::pin::Processors;
+use crate::control::{Change, Refusal, Running, Scope, Sort};
 
 /// libvirt's words by number (`virDomainNumatuneMemMode`).
 const MODES: [&str; 4] = ["strict", "preferred", "interleave", "restrictive"];
@@ -32,7 +35,7 @@ pub fn set(settings: Settings, scope: Scope) -> Change {
                     word.ok_or_else(|| Refusal::arg(format!("unsupported numatune mode: '{number}'")))?;
                 memory.set_attribute("mode", Some((*word).to_owned()));
             } else {
-                let cells = crate::control::vcpu::pin::Processors::parse(value.text());
+                let cells = Processors::parse(value.text());
                 let cells = cells.filter(|cells| !cells.numbers().is_empty()).ok_or_else(|| {
                     Refusal::arg(format!("Invalid nodeset for 'numatune': {}", value.text()))
                 })?;
@@ -50,8 +53,60 @@ pub fn set(settings: Settings, scope: Scope) -> Change {
         }
         Ok(())
     };
-    Change::new("numatune", scope).config(edit).live(|running| async move {
-        let text = "cgroup cpuset controller is not mounted";
-        (running, Err(Refusal::invalid(text)))
+    Change::new("numatune", scope).config(edit.clone()).live(move |mut running| async move {
+        let outcome = move_cells(&mut running, edit);
+        (running, outcome)
+    })
+}
+
+/// libvirt: the mode of a running guest stays, and only cells that its cgroup binds can be changed.
+fn move_cells(
+    running: &mut Running,
+    edit: impl Fn(&mut Domain) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut document = running.document.clone();
+    edit(&mut document)?;
+    let (mode, wanted) = of_document(&document);
+    let (now, _) = of_document(&running.document);
+    if mode != now {
+        return Err(Refusal::invalid("can't change numatune mode for running domain"));
+    }
+    if !matches!(MODES.get(usize::try_from(mode).unwrap_or(0)), Some(&("strict" | "restrictive"))) {
+        return Err(Refusal::invalid("change of nodeset for running domain requires strict numa mode"));
+    }
+    let made = Cgroup::create_with_cpuset(&running.cgroup);
+    if let Ok(Outcome::Made(cgroup)) = made {
+        cgroup
+            .join_v1(running.pid)
+            .map_err(|error| failed("Unable to move the guest into its cgroup", &error))?;
+    }
+    let limits = Limits::of(&running.cgroup, Controller::Cpuset)?;
+    available(&wanted)?;
+    if !limits.unified {
+        limits.write("cpuset.memory_migrate", "1")?;
+    }
+    limits.write("cpuset.mems", &wanted)?;
+    running.document = document;
+    Ok(())
+}
+
+/// Mode and cells of a guest that its cgroup is to bind.
+pub(super) fn cells(domain: &Domain) -> Option<(String, Processors)> {
+    let tree = domain.numatune.tree("numatune")?;
+    let memory = tree.child("memory")?;
+    let mode = memory.attribute("mode").unwrap_or("strict");
+    let cells = memory.attribute("nodeset").and_then(Processors::parse)?;
+    matches!(mode, "strict" | "restrictive").then(|| (mode.to_owned(), cells))
+}
+
+/// Whether the host has all of these cells.
+pub(crate) fn available(cells: &str) -> Result<(), Refusal> {
+    let online =
+        std::fs::read_to_string("/sys/devices/system/node/online").unwrap_or_else(|_| "0".to_owned());
+    let online = Processors::parse(online.trim()).unwrap_or_default();
+    let wanted = Processors::parse(cells).unwrap_or_default();
+    let missing = wanted.numbers().iter().find(|cell| !online.numbers().contains(cell));
+    missing.map_or(Ok(()), |cell| {
+        Err(Refusal::new(Sort::ConfigUnsupported, format!("NUMA node {cell} is unavailable")))
     })
 }

@@ -3,7 +3,8 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::cpu::CpuTune;
 
-use super::{Controller, Limits, Setting, Settings};
+use super::threads::{Role, Threads};
+use super::{Bandwidth, Controller, Limits, Setting, Settings};
 use crate::control::{Change, Refusal, Scope};
 
 /// libvirt's bounds of a period, in µs.
@@ -12,6 +13,9 @@ const PERIOD: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
 const QUOTA_LEAST: i64 = 1000;
 /// The greatest quota, in µs.
 const QUOTA_MOST: i64 = 17_592_186_044_415;
+
+/// Those that are of the guest as a whole; the others are of its threads.
+pub(super) const OF_GUEST: [&str; 3] = ["cpu_shares", "global_period", "global_quota"];
 
 /// Sets what is named.
 pub fn set(settings: Settings, scope: Scope) -> Change {
@@ -22,15 +26,26 @@ pub fn set(settings: Settings, scope: Scope) -> Change {
     };
     let into_document = edit.clone();
     Change::new("schedinfo", scope).config(edit).live(move |mut running| async move {
-        let outcome = Limits::of(&running.cgroup, Controller::Cpu).and_then(|limits| {
+        let outcome = async {
+            let limits = Limits::of(&running.cgroup, Controller::Cpu)?;
             let mut document = running.document.clone();
             into_document(&mut document)?;
-            for (name, value) in &of_live {
-                apply(&limits, name, value)?;
+            let of_guest = of_live.iter().filter(|(name, _)| OF_GUEST.contains(&name.as_str()));
+            of_guest.into_iter().try_for_each(|(name, value)| apply(&limits, name, value))?;
+            let named = |sort: &str| of_live.iter().any(|(name, _)| name.starts_with(sort));
+            let chosen = |role| match role {
+                Role::Vcpu(_) => named("vcpu_"),
+                Role::Iothread(_) => named("iothread_"),
+                Role::Emulator => named("emulator_"),
+            };
+            if named("vcpu_") || named("iothread_") || named("emulator_") {
+                let threads = Threads::of(&running.monitor, running.pid).await?;
+                threads.share(&document, &running.cgroup, chosen)?;
             }
             running.document = document;
             Ok(())
-        });
+        };
+        let outcome = outcome.await;
         (running, outcome)
     })
 }
@@ -69,28 +84,19 @@ fn range(
     Refusal::arg(format!("value of '{name}' is out of range [{least}, {most}]: {value}"))
 }
 
-/// A guest has one cgroup here, so its threads have no limits of their own.
-fn apply(limits: &Limits, name: &str, value: &Setting) -> Result<(), Refusal> {
+/// What is of the guest as a whole.
+pub(super) fn apply(limits: &Limits, name: &str, value: &Setting) -> Result<(), Refusal> {
     match name {
         "cpu_shares" if limits.unified => limits.write("cpu.weight", &value.unsigned().to_string()),
         "cpu_shares" => limits.write("cpu.shares", &value.unsigned().to_string()),
-        "global_period" if limits.unified => {
-            let now = limits.read("cpu.max").unwrap_or_default();
-            let quota = now.split(' ').next().unwrap_or("max").to_owned();
-            limits.write("cpu.max", &format!("{quota} {}", value.unsigned()))
+        "global_period" => {
+            limits.set_bandwidth(Bandwidth { period_us: Some(value.unsigned()), quota_us: None })
         }
-        "global_period" => limits.write("cpu.cfs_period_us", &value.unsigned().to_string()),
-        "global_quota" if limits.unified => {
+        _ => {
             let quota = value.signed();
-            limits.write("cpu.max", &if quota <= 0 { "max".to_owned() } else { quota.to_string() })
+            let quota_us = Some(if quota == 0 { -1 } else { quota });
+            limits.set_bandwidth(Bandwidth { period_us: None, quota_us })
         }
-        "global_quota" => {
-            let quota = value.signed();
-            limits.write("cpu.cfs_quota_us", &if quota == 0 { -1 } else { quota }.to_string())
-        }
-        _ => Err(Refusal::unsupported(format!(
-            "'{name}' of a running guest is not supported; 'cpu_shares', 'global_period' and 'global_quota' are"
-        ))),
     }
 }
 
@@ -121,17 +127,24 @@ pub fn of_guest(domain: &Domain, limits: &Limits) -> Vec<(&'static str, Setting)
             place.1 = value;
         }
     };
-    let unsigned = |number: i64| Setting::Unsigned(u64::try_from(number).unwrap_or(0));
-    if limits.unified {
-        put("cpu_shares", limits.number("cpu.weight").map(unsigned));
-        let max = limits.read("cpu.max").unwrap_or_default();
-        let mut words = max.split(' ');
-        put("global_quota", words.next().map(|word| Setting::Signed(word.parse().unwrap_or(-1))));
-        put("global_period", words.next().and_then(|word| word.parse().ok()).map(unsigned));
-    } else {
-        put("cpu_shares", limits.number("cpu.shares").map(unsigned));
-        put("global_period", limits.number("cpu.cfs_period_us").map(unsigned));
-        put("global_quota", limits.number("cpu.cfs_quota_us").map(Setting::Signed));
+    let shares = limits.number(if limits.unified { "cpu.weight" } else { "cpu.shares" });
+    put("cpu_shares", shares.and_then(|number| u64::try_from(number).ok()).map(Setting::Unsigned));
+    let first_iothread = domain.iothreads().first().map(|thread| Role::Iothread(thread.number).group());
+    let groups = [
+        ("global", Some(limits.bandwidth())),
+        ("vcpu", Some(of_threads(limits, &Role::Vcpu(0).group()))),
+        ("emulator", Some(of_threads(limits, &Role::Emulator.group()))),
+        ("iothread", first_iothread.map(|group| of_threads(limits, &group))),
+    ];
+    for (sort, bandwidth) in groups {
+        let Some(bandwidth) = bandwidth else { continue };
+        put(&format!("{sort}_period"), bandwidth.period_us.map(Setting::Unsigned));
+        put(&format!("{sort}_quota"), bandwidth.quota_us.map(Setting::Signed));
     }
     all
+}
+
+/// Threads without a group of their own have no limit.
+fn of_threads(limits: &Limits, group: &str) -> Bandwidth {
+    limits.threads(group).map_or(Bandwidth::NONE, |group| group.bandwidth())
 }

@@ -3,7 +3,7 @@
 use lodge_model::domain::Domain;
 use lodge_model::xml::Kept;
 
-use super::{Controller, Limits, Setting, Settings};
+use super::{Controller, Limits, Setting, Settings, failed};
 use crate::control::{Change, Refusal, Scope};
 
 /// libvirt's word for "no limit", in KiB.
@@ -80,18 +80,19 @@ pub fn set_memory(settings: Settings, scope: Scope) -> Change {
         let outcome = Limits::of(&running.cgroup, Controller::Memory).and_then(|limits| {
             let mut document = running.document.clone();
             into_document(&mut document)?;
-            for (name, value) in &of_live {
-                let Some((_, v1, v2)) = MEMORY.iter().find(|(known, ..)| known == name) else { continue };
-                let kib = value.unsigned();
-                let (file, none) = if limits.unified { (v2, "max") } else { (v1, "-1") };
-                let bytes = kib.saturating_mul(1024).to_string();
-                limits.write(file, if kib >= UNLIMITED_KIB { none } else { &bytes })?;
-            }
+            of_live.iter().try_for_each(|(name, value)| apply_memory(&limits, name, value.unsigned()))?;
             running.document = document;
             Ok(())
         });
         (running, outcome)
     })
+}
+
+pub(super) fn apply_memory(limits: &Limits, name: &str, kib: u64) -> Result<(), Refusal> {
+    let Some((_, v1, v2)) = MEMORY.iter().find(|(known, ..)| *known == name) else { return Ok(()) };
+    let (file, none) = if limits.unified { (v2, "max") } else { (v1, "-1") };
+    let bytes = kib.saturating_mul(1024).to_string();
+    limits.write(file, if kib >= UNLIMITED_KIB { none } else { &bytes })
 }
 
 /// The limits of memory that a document has, in KiB.
@@ -139,18 +140,7 @@ pub fn set_disks(settings: Settings, scope: Scope) -> Change {
         let outcome = Limits::of(&running.cgroup, Controller::Blkio).and_then(|limits| {
             let mut document = running.document.clone();
             into_document(&mut document)?;
-            for (name, value) in &of_live {
-                if name != "weight" {
-                    let text = format!("'{name}' of a running guest is not supported; 'weight' is");
-                    return Err(Refusal::unsupported(text));
-                }
-                let file = match (limits.unified, limits.read("blkio.bfq.weight")) {
-                    (true, _) => "io.weight",
-                    (false, Some(_)) => "blkio.bfq.weight",
-                    (false, None) => "blkio.weight",
-                };
-                limits.write(file, &value.unsigned().to_string())?;
-            }
+            of_live.iter().try_for_each(|(name, value)| apply_disks(&limits, name, value))?;
             running.document = document;
             Ok(())
         });
@@ -158,18 +148,79 @@ pub fn set_disks(settings: Settings, scope: Scope) -> Change {
     })
 }
 
-/// `/dev/sda,500,/dev/sdb,300` into `<device>` elements.
-fn set_devices(tree: &mut Kept, element: &str, text: &str) -> Result<(), Refusal> {
+pub(super) fn apply_disks(limits: &Limits, name: &str, value: &Setting) -> Result<(), Refusal> {
+    if name == "weight" {
+        let files: &[&str] = if limits.unified {
+            &["io.bfq.weight", "io.weight"]
+        } else {
+            &["blkio.bfq.weight", "blkio.weight"]
+        };
+        return limits.write(first_of(limits, files)?, &value.unsigned().to_string());
+    }
+    let Some((_, element)) = DEVICES.iter().find(|(known, _)| *known == name) else { return Ok(()) };
+    for (path, number) in pairs(element, value.text())? {
+        let device = number_of(path)?;
+        let (file, line) = match (limits.unified, *element) {
+            (false, "weight") => {
+                let file = first_of(limits, &["blkio.bfq.weight_device", "blkio.weight_device"])?;
+                (file.to_owned(), format!("{device} {number}"))
+            }
+            (true, "weight") => {
+                (first_of(limits, &["io.bfq.weight", "io.weight"])?.to_owned(), format!("{device} {number}"))
+            }
+            (unified, element) => {
+                let way = if element.starts_with("read") { "read" } else { "write" };
+                let unit = if element.contains("iops") { "iops" } else { "bps" };
+                if unified {
+                    let most = if number == 0 { "max".to_owned() } else { number.to_string() };
+                    ("io.max".to_owned(), format!("{device} {}{unit}={most}", &way[..1]))
+                } else {
+                    (format!("blkio.throttle.{way}_{unit}_device"), format!("{device} {number}"))
+                }
+            }
+        };
+        limits.write(&file, &line)?;
+    }
+    Ok(())
+}
+
+/// A weight has a file where the kernel has a scheduler that heeds it.
+fn first_of<'a>(limits: &Limits, files: &[&'a str]) -> Result<&'a str, Refusal> {
+    let there = files.iter().find(|file| limits.has(file)).copied();
+    there.ok_or_else(|| Refusal::unsupported("blkio device weight is valid only for bfq or cfq scheduler"))
+}
+
+/// The kernel's number of a block device: `8:16`.
+fn number_of(path: &str) -> Result<String, Refusal> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let of = std::fs::metadata(path).map_err(|error| failed(&format!("Cannot stat '{path}'"), &error))?;
+    if !of.file_type().is_block_device() {
+        let error = std::io::Error::from(rustix::io::Errno::INVAL);
+        return Err(failed(&format!("Path '{path}' must be a block device"), &error));
+    }
+    Ok(format!("{}:{}", rustix::fs::major(of.rdev()), rustix::fs::minor(of.rdev())))
+}
+
+/// `/dev/sda,500,/dev/sdb,300`, pair by pair.
+fn pairs<'a>(element: &str, text: &'a str) -> Result<Vec<(&'a str, u64)>, Refusal> {
     let words: Vec<&str> = text.split(',').filter(|word| !word.is_empty()).collect();
-    for pair in words.chunks(2) {
+    let pair = |pair: &[&'a str]| {
         let [path, value] = pair else {
             return Err(Refusal::arg(format!("unable to parse blkio device '{element}' '{text}'")));
         };
-        let number: u64 = value.parse().map_err(|_| {
+        let number = value.parse().map_err(|_| {
             Refusal::arg(format!("invalid value '{value}' for parameter '{element}' of device '{path}'"))
         })?;
+        Ok((*path, number))
+    };
+    words.chunks(2).map(pair).collect()
+}
+
+/// `/dev/sda,500,/dev/sdb,300` into `<device>` elements.
+fn set_devices(tree: &mut Kept, element: &str, text: &str) -> Result<(), Refusal> {
+    for (path, number) in pairs(element, text)? {
         let is_it = |device: &Kept| {
-            device.name == "device" && device.child("path").is_some_and(|known| known.text == *path)
+            device.name == "device" && device.child("path").is_some_and(|known| known.text == path)
         };
         let at = tree.children.iter().position(is_it).unwrap_or_else(|| {
             let mut device = Kept::new("device");

@@ -7,6 +7,7 @@ use lodge_model::xml::Kept;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::control::tune::threads::{self, Role, Threads};
 use crate::control::{Change, Refusal, Running, Scope};
 
 /// One of `query-iothreads`.
@@ -37,18 +38,7 @@ impl Iothread {
 
 /// The numbers of a document's I/O threads: those listed, then the lowest free ones.
 pub fn numbers(domain: &Domain) -> Vec<u32> {
-    let list = domain.iothreadids.tree("iothreadids");
-    let listed = list.iter().flat_map(|list| list.all("iothread"));
-    let mut numbers: Vec<u32> = listed.filter_map(|item| item.attribute("id")?.parse().ok()).collect();
-    let count = domain.iothreads.unwrap_or(0) as usize;
-    let mut next = 1;
-    while numbers.len() < count {
-        if !numbers.contains(&next) {
-            numbers.push(next);
-        }
-        next += 1;
-    }
-    numbers
+    domain.iothreads().into_iter().map(|thread| thread.number).collect()
 }
 
 /// The host's thread of an I/O thread.
@@ -77,6 +67,11 @@ pub fn add(number: u32, scope: Scope) -> Change {
             let object = json!({ "qom-type": "iothread", "id": format!("iothread{number}") });
             running.tell_qemu("object-add", object).await?;
             running.document = document;
+            if threads::is_tuned(&running.document) {
+                let threads = Threads::of(&running.monitor, running.pid).await?;
+                let chosen = |role| role == Role::Iothread(number);
+                threads.apply(&running.document, &running.cgroup, chosen)?;
+            }
             Ok(())
         };
         let outcome = outcome.await;

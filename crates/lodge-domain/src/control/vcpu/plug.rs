@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{cannot_be_modified, one, too_many};
+use crate::control::tune::threads::{self, Role, Threads};
 use crate::control::{Refusal, Running, Sort};
 
 /// How long a guest may take to let a processor go.
@@ -68,7 +69,9 @@ pub(super) async fn set_plugged(running: &mut Running, which: &[u32], plugged: b
             (true, None) => plug(running, place, &id).await?,
             (false, Some(path)) if path.ends_with(&format!("/{id}")) => unplug(running, &id).await?,
             (false, Some(_)) => return Err(cannot_be_modified(*number)),
-            (true, Some(_)) | (false, None) => {}
+            (true, Some(_)) | (false, None) => {
+                return Err(Refusal::arg(format!("vcpu '{number}' is already in requested state")));
+            }
         }
         if let Some(place) = now.get_mut(*number as usize) {
             *place = plugged;
@@ -78,6 +81,11 @@ pub(super) async fn set_plugged(running: &mut Running, which: &[u32], plugged: b
     let vcpu = running.document.vcpu.get_or_insert_with(one);
     vcpu.current = (current < vcpu.count).then_some(current);
     super::write_list(&mut running.document, &now);
+    if plugged && threads::is_tuned(&running.document) {
+        let chosen = |role| matches!(role, Role::Vcpu(number) if which.contains(&number));
+        let threads = Threads::of(&running.monitor, running.pid).await?;
+        threads.apply(&running.document, &running.cgroup, chosen)?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,109 @@
+//! What a definition says of limits, pins and I/O threads holds from the start on, and what cannot hold is refused.
+
+use std::path::PathBuf;
+
+use lodge_domain::control::tune::{Controller, Limits};
+use lodge_domain::control::vcpu::iothread::Iothread;
+use lodge_domain::{DefineOptions, DestroyOptions, DomainError, Handle, StartOptions, Ticket, chain};
+
+use crate::support::{World, has_qemu, tiny_with};
+
+const TUNED: &str = "<iothreads>2</iothreads>\
+    <iothreadids><iothread id='4'><poll max='1234'/></iothread><iothread id='2'/></iothreadids>\
+    <cputune><shares>500</shares><period>50000</period><quota>20000</quota><emulator_quota>30000</emulator_quota>\
+    <vcpupin vcpu='0' cpuset='0'/><emulatorpin cpuset='1'/><iothreadpin iothread='4' cpuset='0'/>\
+    <vcpusched vcpus='0' scheduler='batch'/></cputune>\
+    <memtune><hard_limit unit='MiB'>300</hard_limit></memtune>";
+
+fn relative(world: &World, guest: &Handle) -> PathBuf {
+    PathBuf::from(format!("lodge/{}/guests/{}", world.root().tag(), guest.id()))
+}
+
+/// A line of a thread's `status`.
+fn status(pid: u32, thread: u32, line: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).unwrap();
+    let found = text.lines().find_map(|known| known.strip_prefix(line)).unwrap();
+    found.trim_start_matches(':').trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tuned_guest_is_tuned_from_its_start() {
+    if !has_qemu() {
+        return;
+    }
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return eprintln!("skipped: needs two processors to tell pins apart");
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let guest = domains.define(&tiny_with("web1", TUNED, ""), DefineOptions::default()).await.unwrap();
+    if Limits::of(&PathBuf::from("."), Controller::Memory).is_err() {
+        return eprintln!("skipped: this host has no memory cgroup");
+    }
+    guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    let pid = guest.snapshot().vmm.as_ref().unwrap().process.pid;
+    let monitor = guest.monitor().unwrap();
+    let threads: Vec<Iothread> = monitor.execute("query-iothreads", ()).await.unwrap();
+    let mut known: Vec<_> =
+        threads.iter().map(|thread| (thread.number().unwrap(), thread.poll_max_ns)).collect();
+    known.sort_unstable();
+    assert_eq!((known.len(), known[1]), (2, (4, 1234)));
+    let fourth = threads.iter().find(|thread| thread.number() == Some(4)).unwrap().thread_id;
+    let vcpu = monitor.vcpus().await.unwrap()[0].thread_id;
+    let pins = [(vcpu, "0"), (fourth, "0"), (pid, "1")];
+    for (thread, processors) in pins {
+        assert_eq!(status(pid, thread, "Cpus_allowed_list"), processors, "thread {thread}");
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{vcpu}/stat")).unwrap();
+    // SCHED_BATCH, see proc_pid_stat(5).
+    assert_eq!(stat.rsplit_once(") ").unwrap().1.split(' ').nth(38), Some("3"));
+    let relative = relative(&world, &guest);
+    let cpu = Limits::of(&relative, Controller::Cpu).unwrap();
+    let of_vcpu = cpu.threads("vcpu0").unwrap().bandwidth();
+    assert_eq!((of_vcpu.period_us, of_vcpu.quota_us), (Some(50_000), Some(20_000)));
+    assert_eq!(cpu.threads("emulator").unwrap().bandwidth().quota_us, Some(30_000));
+    assert!(cpu.threads("iothread4").is_none(), "nothing was said of its time");
+    if !cpu.unified {
+        let file = |file: &str| cpu.threads("vcpu0").unwrap().read(file).unwrap();
+        assert_eq!(file("tasks"), vcpu.to_string());
+        assert_eq!(cpu.number("cpu.shares"), Some(500));
+        let memory = Limits::of(&relative, Controller::Memory).unwrap();
+        assert_eq!(memory.number("memory.limit_in_bytes"), Some(300 << 20));
+        assert_eq!(memory.read("cgroup.procs").unwrap(), pid.to_string());
+    }
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert!(world.cgroups().is_empty(), "{:?}", world.cgroups());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    for (name, top, wanted) in [
+        ("cells", "<numatune><memory mode='strict' nodeset='63'/></numatune>", "NUMA node 63 is unavailable"),
+        (
+            "guaranteed",
+            "<memtune><min_guarantee>1</min_guarantee></memtune>",
+            "Parameter 'min_guarantee' not supported by QEMU.",
+        ),
+        (
+            "throttled",
+            "<blkiotune><device><path>/dev/null</path><read_iops_sec>5</read_iops_sec></device></blkiotune>",
+            "Path '/dev/null' must be a block device: Invalid argument",
+        ),
+        ("cached", "<cputune><cachetune vcpus='0'/></cputune>", "/domain/cputune/cachetune"),
+        ("auto", "<vcpu placement='auto'>1</vcpu>", "numad is not available on this host"),
+    ] {
+        let document = tiny_with(name, top, "");
+        // The document has one <vcpu> of its own.
+        let document = if name == "auto" { document.replacen("<vcpu>1</vcpu>", "", 1) } else { document };
+        let guest = domains.define(&document, DefineOptions::default()).await.unwrap();
+        let refused: DomainError = guest.start(StartOptions::default(), Ticket::default()).await.unwrap_err();
+        let text = chain(&refused);
+        assert!(text.contains(wanted), "{name}: {text}");
+        assert!(world.processes().is_empty() && world.cgroups().is_empty(), "{name}: {}", world.leavings());
+    }
+}
