@@ -13,6 +13,7 @@
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
 mod gather;
+mod kernel;
 mod live;
 mod notes;
 mod nvram;

@@ -119,6 +119,17 @@ pub struct ScreenClaim {
     pub socket: Option<String>,
 }
 
+/// What the guest boots directly, each opened for reading in a way that QEMU's user may repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BootFiles {
+    /// The kernel.
+    pub kernel: Option<FdNumber>,
+    /// Its initial disk.
+    pub initrd: Option<FdNumber>,
+    /// The device tree.
+    pub dtb: Option<FdNumber>,
+}
+
 /// All that was resolved for one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
@@ -148,6 +159,8 @@ pub struct Claims {
     pub firmware: Option<Link>,
     /// UEFI: the guest's variables.
     pub nvram: Option<Link>,
+    /// Kernel, initial disk and device tree; the paths themselves are taken without.
+    pub boot: BootFiles,
     /// `/dev/vhost-vsock`, with the CID that was chosen.
     pub vsock: Option<(FdNumber, u32)>,
     /// A saved memory will come over the monitor: start with `-incoming defer`.
@@ -172,6 +185,7 @@ impl Claims {
             seed: None,
             firmware: None,
             nvram: None,
+            boot: BootFiles::default(),
             vsock: None,
             incoming: false,
             now_unix_s: None,

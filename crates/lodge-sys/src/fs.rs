@@ -53,6 +53,21 @@ pub fn create_dirs_durable(dir: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// A new file without a name, of mode 0400: gone with the last descriptor of it. It is in the file system of `dir`, or
+/// in memory where that has no such files.
+pub fn nameless(dir: &Path) -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, Mode, OFlags};
+    match rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR) {
+        Ok(file) => Ok(file.into()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {
+            let file = rustix::fs::memfd_create("lodge", MemfdFlags::CLOEXEC)?;
+            rustix::fs::fchmod(&file, Mode::RUSR)?;
+            Ok(file.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn split(path: &Path) -> io::Result<(&Path, &str)> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"))?;

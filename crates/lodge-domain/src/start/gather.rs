@@ -23,7 +23,7 @@ use lodge_sys::cgroup::{Cgroup, Outcome};
 use rustix::fs::FileType;
 
 use super::steps::Seed;
-use super::{file_failure, nvram};
+use super::{file_failure, kernel, nvram};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -103,6 +103,8 @@ impl Draft {
         pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
+        let room = config.store.root().state();
+        kernel::pass(&self.document.os, credentials.as_ref(), &room, &mut claims, &mut descriptors)?;
         let displays = self.pass_screens(&mut claims)?;
         let command_line = command_line(&self.document, &config.capabilities, &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;

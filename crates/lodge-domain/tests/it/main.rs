@@ -7,6 +7,7 @@
 
 mod adoption;
 mod block_jobs;
+mod boot;
 mod control;
 mod crash;
 mod definitions;

@@ -26,16 +26,19 @@ pub(super) fn boot(b: &mut Builder<'_>) {
         text += &format!("reboot-timeout={timeout_ms},");
     }
     b.arg("-boot", text + "strict=on");
-    let os = &b.domain.os;
-    for (element, option, value) in [
-        ("kernel", "-kernel", &os.kernel),
-        ("initrd", "-initrd", &os.initrd),
-        ("cmdline", "-append", &os.cmdline),
-        ("dtb", "-dtb", &os.dtb),
+    let (os, boot) = (&b.domain.os, b.claims.boot);
+    for (element, option, value, fd) in [
+        ("kernel", "-kernel", &os.kernel, boot.kernel),
+        ("initrd", "-initrd", &os.initrd, boot.initrd),
+        ("cmdline", "-append", &os.cmdline, None),
+        ("dtb", "-dtb", &os.dtb, boot.dtb),
     ] {
         b.at(format!("/domain/os/{element}"));
-        if let Some(value) = value {
-            b.arg(option, value);
+        match (value, fd) {
+            // `/dev/fdset` is known to QEMU's block layer only, not to what loads these.
+            (Some(_), Some(fd)) => b.arg(option, format!("/proc/self/fd/{fd}")),
+            (Some(value), None) => b.arg(option, value),
+            (None, _) => {}
         }
     }
 }
