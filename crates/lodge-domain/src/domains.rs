@@ -25,6 +25,7 @@ use crate::event::{DomainEvent, EventKind};
 use crate::handle::Handle;
 use crate::index::{Documents, Entry, Index};
 use crate::mailbox;
+use crate::monitor_event::MonitorEvent;
 use crate::options::{CreateOptions, DefineOptions, RestoreOptions, StartOptions, Ticket};
 use crate::ports::Ports;
 use crate::snapshot::Snapshot;
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub ports: Ports,
     pub index: Index,
     pub events: broadcast::Sender<DomainEvent>,
+    pub monitor_events: broadcast::Sender<MonitorEvent>,
     pub displays: display::Ports,
     pub runtime: tokio::runtime::Handle,
     /// libvirt's number that the next start gets, at least.
@@ -94,6 +96,7 @@ impl Shared {
             ports,
             index: Index::default(),
             events: broadcast::channel(EVENTS_KEPT).0,
+            monitor_events: broadcast::channel(EVENTS_KEPT).0,
             displays: display::Ports::default(),
             runtime: tokio::runtime::Handle::current(),
             next_domid: AtomicU32::new(1),
@@ -199,6 +202,11 @@ impl Domains {
     /// Events from now on. A listener that lags is told so, and reads [`Domains::list`].
     pub fn subscribe(&self) -> broadcast::Receiver<DomainEvent> {
         self.shared.events.subscribe()
+    }
+
+    /// What guests' QEMUs tell from now on, as they tell it.
+    pub fn subscribe_monitor(&self) -> broadcast::Receiver<MonitorEvent> {
+        self.shared.monitor_events.subscribe()
     }
 
     /// `virsh define`: new, or the next boot's document of a known domain. Durable when it returns.

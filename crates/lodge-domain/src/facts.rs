@@ -133,6 +133,7 @@ fn answers_again(owner: &mut Owner) {
 }
 
 fn take_event(owner: &mut Owner, event: &Event) {
+    owner.shared.publish_monitor(&owner.entry, event.clone());
     crate::control::heard(owner, event);
     let busy = owner.job_word().is_some();
     let word = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();

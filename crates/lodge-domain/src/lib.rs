@@ -35,6 +35,7 @@ mod index;
 mod job;
 mod mailbox;
 mod metadata;
+mod monitor_event;
 mod native;
 mod observe;
 mod options;
@@ -65,6 +66,7 @@ pub use event::{
 pub use handle::Handle;
 pub use job::{JobOperation, JobPhase, JobStats, MemoryStats};
 pub use metadata::{Affects, MetadataEdit, MetadataKind};
+pub use monitor_event::MonitorEvent;
 pub use options::{
     CreateOptions, DefineOptions, DestroyOptions, DoomedFile, DumpFormat, DumpOptions, KeptFile, PowerMode,
     PowerOptions, Progress, RestoreOptions, Resumption, SaveOptions, SleepMode, StartOptions, Ticket,

@@ -90,6 +90,8 @@ pub(crate) struct Launched {
     pub live: Arc<str>,
     pub document: Domain,
     pub plan: Plan,
+    /// What QEMU told until now.
+    pub early: Vec<lodge_qemu::qmp::Event>,
     /// The note of the saga's end, on its way to the disk.
     pub noted: Option<JoinHandle<()>>,
 }
@@ -311,7 +313,7 @@ impl Plan {
 impl Owner {
     /// The guest is up: it is this owner's from now on.
     pub fn take_launched(&mut self, launched: Launched) {
-        let Launched { vmm, live, document, plan, noted } = launched;
+        let Launched { vmm, live, document, plan, early, noted } = launched;
         self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
         let has_agent = vmm.record.agent.is_some();
@@ -323,6 +325,9 @@ impl Owner {
             snapshot.managed_save = managed_save;
         });
         self.tell_started(&plan, has_agent);
+        for event in early {
+            self.shared.publish_monitor(&self.entry, event);
+        }
     }
 
     /// libvirt's order: what the agent's channel is, RESUMED as QEMU's own event, then STARTED; after a restore

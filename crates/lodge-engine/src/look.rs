@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lodge_domain::{DomainEvent, Handle, Snapshot};
+use lodge_domain::{DomainEvent, Handle, MonitorEvent, Snapshot};
 use lodge_model::DomainId;
 use lodge_network::NetworkHappening;
 use tokio::sync::broadcast;
@@ -39,6 +39,11 @@ impl Engine {
     /// What happens to domains from now on.
     pub fn domain_events(&self) -> broadcast::Receiver<DomainEvent> {
         self.domains.subscribe()
+    }
+
+    /// What guests' QEMUs tell from now on, as they tell it.
+    pub fn monitor_events(&self) -> broadcast::Receiver<MonitorEvent> {
+        self.domains.subscribe_monitor()
     }
 
     /// What happens to networks from now on.

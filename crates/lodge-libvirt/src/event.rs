@@ -8,6 +8,7 @@
 //! message begins with the callback's number: it is encoded once and that word is set for each receiver.
 
 pub(crate) mod domain;
+pub(crate) mod monitor;
 pub(crate) mod network;
 pub(crate) mod pool;
 pub(crate) mod secret;
@@ -55,11 +56,19 @@ pub(crate) struct Told {
     /// QEMU's name of the event.
     monitor: Option<Text>,
     bytes: Vec<u8>,
+    /// For clients that registered without a callback's number.
+    old: Option<Vec<u8>>,
 }
 
 impl Told {
     /// The event `id` of its class about `subject`. `message` begins with `callback_id`; its value does not matter.
     pub fn new<M: lodge_wire::Event>(class: Class, id: i32, subject: Subject, message: &M) -> Option<Self> {
+        let bytes = Self::message(message)?;
+        Some(Self { class, id, subject, monitor: None, bytes, old: None })
+    }
+
+    /// A message's bytes.
+    fn message<M: lodge_wire::Event>(message: &M) -> Option<Vec<u8>> {
         let header = Header {
             program: M::FACTS.program,
             version: M::FACTS.version,
@@ -68,13 +77,11 @@ impl Told {
             serial: 0,
             status: Status::Ok,
         };
-        match packet::message(&header, message) {
-            Ok(bytes) => Some(Self { class, id, subject, monitor: None, bytes }),
-            Err(error) => {
-                tracing::error!(event = M::FACTS.name, %error, "event does not fit the protocol");
-                None
-            }
-        }
+        let told = packet::message(&header, message);
+        told.inspect_err(|error| {
+            tracing::error!(event = M::FACTS.name, %error, "event does not fit the protocol");
+        })
+        .ok()
     }
 
     /// The message for one callback.
@@ -95,6 +102,8 @@ struct Callback {
     class: Class,
     event: i32,
     only: Only,
+    /// It was registered without a number, and is told without one.
+    old: bool,
     outbox: Arc<Outbox>,
 }
 
@@ -102,15 +111,14 @@ struct Callback {
 #[derive(Debug, Default)]
 pub(crate) struct Only {
     pub subject: Option<Subject>,
-    /// QEMU's name of the event, and whether its case counts.
-    pub monitor: Option<(Text, bool)>,
+    /// QEMU's names of events.
+    pub monitor: Option<monitor::Names>,
 }
 
 impl Only {
     fn admits(&self, told: &Told) -> bool {
-        let by_name = |(wanted, case): &(Text, bool)| {
-            let name = told.monitor.as_ref().map(Text::as_bytes).unwrap_or_default();
-            if *case { name == wanted.as_bytes() } else { name.eq_ignore_ascii_case(wanted.as_bytes()) }
+        let by_name = |names: &monitor::Names| {
+            names.admit(told.monitor.as_ref().map(Text::as_bytes).unwrap_or_default())
         };
         self.subject.as_ref().is_none_or(|subject| *subject == told.subject)
             && self.monitor.as_ref().is_none_or(by_name)
@@ -128,6 +136,7 @@ impl Hub {
     /// Begins to hear the engine.
     pub fn listen(self: &Arc<Self>, engine: &Engine, tasks: &TaskTracker, closing: &CancellationToken) {
         self.hear(engine, engine.domain_events(), domain::messages, tasks, closing);
+        self.hear(engine, engine.monitor_events(), monitor::messages, tasks, closing);
         self.hear(engine, engine.network_events(), network::messages, tasks, closing);
         self.hear(engine, engine.secret_events(), secret::messages, tasks, closing);
         self.hear(engine, engine.pool_events(), pool::messages, tasks, closing);
@@ -165,19 +174,31 @@ impl Hub {
             callback.class == told.class && callback.event == told.id && callback.only.admits(told)
         };
         for callback in self.lock().iter().filter(asked) {
-            callback.outbox.push(Frame::plain(told.to(callback.id)));
+            let bytes = if callback.old { told.old.clone() } else { Some(told.to(callback.id)) };
+            if let Some(bytes) = bytes {
+                callback.outbox.push(Frame::plain(bytes));
+            }
         }
     }
 
     /// A new callback; says its number.
     pub fn register(&self, session: &Session, class: Class, event: i32, only: Only) -> Result<i32, Fault> {
+        self.add(session, class, event, only, false)
+    }
+
+    /// A client that knows no callbacks' numbers wants to be told of a domain's event.
+    pub fn register_old(&self, session: &Session, event: i32) -> Result<(), Fault> {
+        self.add(session, Class::Domain, event, Only::default(), true).map(drop)
+    }
+
+    fn add(&self, session: &Session, class: Class, event: i32, only: Only, old: bool) -> Result<i32, Fault> {
         let mut callbacks = self.lock();
         if callbacks.iter().filter(|callback| callback.session == session.id()).count() >= CALLBACKS_MAX {
             return Err(Fault::internal(Origin::Rpc, "too many event callbacks registered"));
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let outbox = Arc::clone(session.outbox());
-        callbacks.push(Callback { id, session: session.id(), class, event, only, outbox });
+        callbacks.push(Callback { id, session: session.id(), class, event, only, old, outbox });
         Ok(id)
     }
 
@@ -185,8 +206,17 @@ impl Hub {
     pub fn deregister(&self, session: &Session, class: Class, id: i32) -> bool {
         let mut callbacks = self.lock();
         let own = |callback: &Callback| {
-            callback.id == id && callback.class == class && callback.session == session.id()
+            callback.id == id && callback.class == class && callback.session == session.id() && !callback.old
         };
+        let found = callbacks.iter().position(own);
+        found.map(|at| callbacks.remove(at)).is_some()
+    }
+
+    /// Forgets what [`register_old`](Self::register_old) noted; `false`: there is nothing such.
+    pub fn deregister_old(&self, session: &Session, event: i32) -> bool {
+        let mut callbacks = self.lock();
+        let own =
+            |callback: &Callback| callback.old && callback.event == event && callback.session == session.id();
         let found = callbacks.iter().position(own);
         found.map(|at| callbacks.remove(at)).is_some()
     }

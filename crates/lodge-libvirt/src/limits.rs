@@ -34,6 +34,9 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// One read takes so much at most.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// How large a client's regular expression may become.
+pub(crate) const REGEX_BYTES_MAX: usize = 256 * 1024;
+
 /// Messages that one write takes at most.
 pub(crate) const FRAMES_PER_WRITE: usize = 32;
 

@@ -172,6 +172,10 @@ procedures! {
     ConnectListAllInterfaces => interface::list_all, "compat: host";
 
     // Events.
+    ConnectDomainEventRegister => event::register_lifecycle, "events::registering_as_of_old";
+    ConnectDomainEventDeregister => event::deregister_lifecycle, "events::registering_as_of_old";
+    ConnectDomainEventRegisterAny => event::register_old, "events::registering_as_of_old";
+    ConnectDomainEventDeregisterAny => event::deregister_old, "events::registering_as_of_old";
     ConnectDomainEventCallbackRegisterAny => event::register_domain, "events::lifecycle";
     ConnectDomainEventCallbackDeregisterAny => event::deregister_domain, "events::lifecycle";
     ConnectNetworkEventRegisterAny => event::register_network, "events::registering";

@@ -57,6 +57,8 @@ pub struct Event {
     pub name: String,
     /// Its fields; `null` if it has none.
     pub data: serde_json::Value,
+    /// The same as QEMU wrote it, without blanks, for who hands it on.
+    pub text: Option<Arc<str>>,
     /// When, by QEMU's clock.
     pub timestamp: Option<Timestamp>,
 }

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn told(name: &str, data: serde_json::Value) -> Option<String> {
-        let event = Event { name: name.to_owned(), data, timestamp: None };
+        let event = Event { name: name.to_owned(), data, text: None, timestamp: None };
         of(&event).map(|kind| format!("{} {}", kind.as_str(), kind.detail()))
     }
 

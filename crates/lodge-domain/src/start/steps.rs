@@ -55,6 +55,8 @@ pub(crate) struct Launch {
     pub seed: Seed,
     pub ports: Vec<Port>,
     pub running: Option<Running>,
+    /// What QEMU told before the guest was its owner's.
+    early: Vec<lodge_qemu::qmp::Event>,
     live: Option<Arc<str>>,
 }
 
@@ -94,6 +96,7 @@ impl Launch {
             seed: Seed::NotAsked,
             ports: Vec::new(),
             running: None,
+            early: Vec::new(),
             live: None,
         }
     }
@@ -145,6 +148,7 @@ impl Launch {
             live: self.live.ok_or_else(lost)?,
             document: self.document,
             plan: self.plan,
+            early: self.early,
             noted,
         })
     }
@@ -256,6 +260,7 @@ impl Step<Launch> for Run {
             }
             failure
         };
+        let mut told = monitor.events();
         if threads::is_tuned(&launch.document) {
             let cgroup = stop::cgroup_of(&launch.shared, launch.id);
             let tuned = Threads::of(&monitor, running.process.identity().pid).await;
@@ -277,6 +282,7 @@ impl Step<Launch> for Run {
         went.map_err(|error| refused(&error))?;
         live::terminals(&mut launch.document, running, &chardevs);
         live::size(&mut launch.document, size);
+        launch.early.extend(std::iter::from_fn(|| told.try_recv().ok()));
         let text = launch.document.to_xml(&LIVE);
         let state = if paused {
             State::Paused { reason: PausedReason::User }

@@ -46,6 +46,18 @@ macro_rules! told {
     };
 }
 
+/// The same for an event that clients without callbacks' numbers know too: the inner message alone is theirs.
+macro_rules! told_both {
+    ($told:ident, $id:ident, $message:ident { $($field:ident $(: $value:expr)?),* $(,)? }, $msg:expr) => {
+        let msg = $msg;
+        let old = Told::message(&msg);
+        told!($told, $id, $message { $($field $(: $value)?,)* msg });
+        if let Some(last) = $told.told.last_mut() {
+            last.old = old;
+        }
+    };
+}
+
 /// The messages under way for one event.
 struct Messages {
     subject: Subject,
@@ -86,54 +98,80 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
     match &event.kind {
         EventKind::Lifecycle(lifecycle, detail) => {
             let (event, detail) = (i32::from(*lifecycle as u8), i32::from(*detail));
-            let msg = remote::DomainEventLifecycleMsg { dom, event, detail };
-            told!(told, LIFECYCLE, DomainEventCallbackLifecycleMsg { msg });
+            told_both!(
+                told,
+                LIFECYCLE,
+                DomainEventCallbackLifecycleMsg {},
+                remote::DomainEventLifecycleMsg { dom, event, detail }
+            );
         }
         EventKind::Reboot => {
-            let msg = remote::DomainEventRebootMsg { dom };
-            told!(told, REBOOT, DomainEventCallbackRebootMsg { msg });
+            told_both!(told, REBOOT, DomainEventCallbackRebootMsg {}, remote::DomainEventRebootMsg { dom });
         }
         EventKind::RtcChange { offset_s } => {
-            let msg = remote::DomainEventRtcChangeMsg { dom, offset: *offset_s };
-            told!(told, RTC_CHANGE, DomainEventCallbackRtcChangeMsg { msg });
+            told_both!(
+                told,
+                RTC_CHANGE,
+                DomainEventCallbackRtcChangeMsg {},
+                remote::DomainEventRtcChangeMsg { dom, offset: *offset_s }
+            );
         }
         EventKind::Watchdog { action } => {
-            let msg = remote::DomainEventWatchdogMsg { dom, action: number(&WATCHDOG, action) };
-            told!(told, WATCHDOG, DomainEventCallbackWatchdogMsg { msg });
+            told_both!(
+                told,
+                WATCHDOG,
+                DomainEventCallbackWatchdogMsg {},
+                remote::DomainEventWatchdogMsg { dom, action: number(&WATCHDOG, action) }
+            );
         }
         EventKind::IoError { disk, action, reason } => {
             let (src_path, dev_alias) = (text(&disk.path), text(&disk.alias));
             let action = number(&IO_ERROR, action);
-            let msg = remote::DomainEventIoErrorMsg {
-                dom: dom.clone(),
-                src_path: src_path.clone(),
-                dev_alias: dev_alias.clone(),
-                action,
-            };
-            told!(told, IO_ERROR, DomainEventCallbackIoErrorMsg { msg });
+            told_both!(
+                told,
+                IO_ERROR,
+                DomainEventCallbackIoErrorMsg {},
+                remote::DomainEventIoErrorMsg {
+                    dom: dom.clone(),
+                    src_path: src_path.clone(),
+                    dev_alias: dev_alias.clone(),
+                    action,
+                }
+            );
             // libvirt has a word for one reason only.
             let reason = text(if reason == "enospc" { "enospc" } else { "" });
-            let msg = remote::DomainEventIoErrorReasonMsg { dom, src_path, dev_alias, action, reason };
-            told!(told, IO_ERROR_REASON, DomainEventCallbackIoErrorReasonMsg { msg });
+            told_both!(
+                told,
+                IO_ERROR_REASON,
+                DomainEventCallbackIoErrorReasonMsg {},
+                remote::DomainEventIoErrorReasonMsg { dom, src_path, dev_alias, action, reason }
+            );
         }
         EventKind::Graphics(event) => {
-            let msg = graphics(dom, event);
-            told!(told, GRAPHICS, DomainEventCallbackGraphicsMsg { msg });
+            told_both!(told, GRAPHICS, DomainEventCallbackGraphicsMsg {}, graphics(dom, event));
         }
         // Nobody can be told more of a monitor that does not answer.
         EventKind::Responding { responding: false } => {
-            let msg = remote::DomainEventControlErrorMsg { dom };
-            told!(told, CONTROL_ERROR, DomainEventCallbackControlErrorMsg { msg });
+            told_both!(
+                told,
+                CONTROL_ERROR,
+                DomainEventCallbackControlErrorMsg {},
+                remote::DomainEventControlErrorMsg { dom }
+            );
         }
         EventKind::DiskChange { old, new, device, reason } => {
-            let msg = remote::DomainEventDiskChangeMsg {
-                dom,
-                old_src_path: old.as_deref().map(text),
-                new_src_path: new.as_deref().map(text),
-                dev_alias: text(device),
-                reason: reason.cast_signed(),
-            };
-            told!(told, DISK_CHANGE, DomainEventCallbackDiskChangeMsg { msg });
+            told_both!(
+                told,
+                DISK_CHANGE,
+                DomainEventCallbackDiskChangeMsg {},
+                remote::DomainEventDiskChangeMsg {
+                    dom,
+                    old_src_path: old.as_deref().map(text),
+                    new_src_path: new.as_deref().map(text),
+                    dev_alias: text(device),
+                    reason: reason.cast_signed(),
+                }
+            );
         }
         EventKind::TrayChange { device, open } => {
             let msg =
@@ -141,24 +179,44 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
             told!(told, TRAY_CHANGE, DomainEventCallbackTrayChangeMsg { msg });
         }
         EventKind::PmWakeup => {
-            let msg = remote::DomainEventPmwakeupMsg { dom };
-            told!(told, PMWAKEUP, DomainEventCallbackPmwakeupMsg { reason: 0, msg });
+            told_both!(
+                told,
+                PMWAKEUP,
+                DomainEventCallbackPmwakeupMsg { reason: 0 },
+                remote::DomainEventPmwakeupMsg { dom }
+            );
         }
         EventKind::PmSuspend => {
-            let msg = remote::DomainEventPmsuspendMsg { dom };
-            told!(told, PMSUSPEND, DomainEventCallbackPmsuspendMsg { reason: 0, msg });
+            told_both!(
+                told,
+                PMSUSPEND,
+                DomainEventCallbackPmsuspendMsg { reason: 0 },
+                remote::DomainEventPmsuspendMsg { dom }
+            );
         }
         EventKind::PmSuspendDisk => {
-            let msg = remote::DomainEventPmsuspendDiskMsg { dom };
-            told!(told, PMSUSPEND_DISK, DomainEventCallbackPmsuspendDiskMsg { reason: 0, msg });
+            told_both!(
+                told,
+                PMSUSPEND_DISK,
+                DomainEventCallbackPmsuspendDiskMsg { reason: 0 },
+                remote::DomainEventPmsuspendDiskMsg { dom }
+            );
         }
         EventKind::BalloonChange { actual_kib } => {
-            let msg = remote::DomainEventBalloonChangeMsg { dom, actual: *actual_kib };
-            told!(told, BALLOON_CHANGE, DomainEventCallbackBalloonChangeMsg { msg });
+            told_both!(
+                told,
+                BALLOON_CHANGE,
+                DomainEventCallbackBalloonChangeMsg {},
+                remote::DomainEventBalloonChangeMsg { dom, actual: *actual_kib }
+            );
         }
         EventKind::DeviceRemoved { device } => {
-            let msg = remote::DomainEventDeviceRemovedMsg { dom, dev_alias: text(device) };
-            told!(told, DEVICE_REMOVED, DomainEventCallbackDeviceRemovedMsg { msg });
+            told_both!(
+                told,
+                DEVICE_REMOVED,
+                DomainEventCallbackDeviceRemovedMsg {},
+                remote::DomainEventDeviceRemovedMsg { dom, dev_alias: text(device) }
+            );
         }
         EventKind::DeviceAdded { device } => {
             told!(told, DEVICE_ADDED, DomainEventCallbackDeviceAddedMsg { dom, dev_alias: text(device) });

@@ -6,8 +6,9 @@ use lodge_wire::qemu::{
 };
 
 use crate::call::Call;
+use crate::event::monitor::Names;
 use crate::event::{Class, Only, Subject};
-use crate::fault::{Code, Fault, Origin};
+use crate::fault::{Fault, Origin};
 
 /// `VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX`
 const REGEX: u32 = 1;
@@ -19,14 +20,14 @@ pub(crate) async fn register(
     args: ConnectDomainMonitorEventRegisterArgs,
 ) -> Result<ConnectDomainMonitorEventRegisterRet, Fault> {
     call.only_flags(args.flags, REGEX | NO_CASE)?;
-    if args.flags & REGEX != 0 {
-        let text = "events cannot be chosen by a regular expression";
-        return Err(Fault::new(Code::ArgumentUnsupported, Origin::Qemu, text));
-    }
-    let only = Only {
-        subject: args.dom.map(|dom| Subject::Uuid(dom.uuid)),
-        monitor: args.event.map(|name| (name, args.flags & NO_CASE == 0)),
+    let any_case = args.flags & NO_CASE != 0;
+    let monitor = match args.event {
+        None => None,
+        Some(pattern) if args.flags & REGEX != 0 => Some(Names::matching(&pattern, any_case)?),
+        Some(name) if any_case => Some(Names::AnyCase(name)),
+        Some(name) => Some(Names::Exactly(name)),
     };
+    let only = Only { subject: args.dom.map(|dom| Subject::Uuid(dom.uuid)), monitor };
     let callback_id = call.server().hub().register(call.session(), Class::Monitor, 0, only)?;
     Ok(ConnectDomainMonitorEventRegisterRet { callback_id })
 }

@@ -59,3 +59,54 @@ family!(
     // libvirtd's own words for a secret's callback are those of a device's.
     Secret, 2, "secret ", "node device ", secret => |secret: wire::Secret| Subject::Uuid(secret.uuid)
 );
+
+/// `VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED`: later events are told by callbacks' numbers only.
+const LAST_OLD: i32 = 15;
+
+fn judge_old(event: i32) -> Result<(), Fault> {
+    if (0..=LAST_OLD).contains(&event) {
+        return Ok(());
+    }
+    Err(Fault::internal(Origin::Rpc, format!("unsupported event ID {event}")))
+}
+
+fn forget_old(call: &Call, event: i32) -> Result<(), Fault> {
+    let known = call.server().hub().deregister_old(call.session(), event);
+    known
+        .then_some(())
+        .ok_or_else(|| Fault::internal(Origin::Rpc, format!("domain event {event} not registered")))
+}
+
+/// libvirt before 0.8: all of a connection's lifecycle events.
+pub(crate) async fn register_lifecycle(
+    call: &Call,
+    (): (),
+) -> Result<wire::ConnectDomainEventRegisterRet, Fault> {
+    call.server().hub().register_old(call.session(), 0)?;
+    Ok(wire::ConnectDomainEventRegisterRet { cb_registered: 1 })
+}
+
+pub(crate) async fn deregister_lifecycle(
+    call: &Call,
+    (): (),
+) -> Result<wire::ConnectDomainEventDeregisterRet, Fault> {
+    forget_old(call, 0)?;
+    Ok(wire::ConnectDomainEventDeregisterRet { cb_registered: 0 })
+}
+
+/// libvirt before 1.2.1: an event by its number, of all domains.
+pub(crate) async fn register_old(
+    call: &Call,
+    args: wire::ConnectDomainEventRegisterAnyArgs,
+) -> Result<(), Fault> {
+    judge_old(args.event_id)?;
+    call.server().hub().register_old(call.session(), args.event_id)
+}
+
+pub(crate) async fn deregister_old(
+    call: &Call,
+    args: wire::ConnectDomainEventDeregisterAnyArgs,
+) -> Result<(), Fault> {
+    judge_old(args.event_id)?;
+    forget_old(call, args.event_id)
+}

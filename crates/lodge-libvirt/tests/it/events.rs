@@ -132,6 +132,40 @@ fn registering() {
 }
 
 #[test]
+fn registering_as_of_old() {
+    let house = house();
+    house.run(async {
+        let mut client = house.opened().await;
+        let ret = client.call(remote::call::ConnectDomainEventRegister, &()).await;
+        assert_eq!(ret.value::<remote::ConnectDomainEventRegisterRet>().cb_registered, 1);
+        let uuid = define(house, "old").await;
+        let message = client.receive().await.unwrap();
+        assert_eq!(message.header.procedure, remote::Procedure::DomainEventLifecycle.number());
+        let event: remote::DomainEventLifecycleMsg = xdr::from_bytes(&message.payload).unwrap();
+        assert_eq!((event.dom.uuid, event.event, event.detail), (*uuid.as_bytes(), 0, 0));
+        let ret = client.call(remote::call::ConnectDomainEventDeregister, &()).await;
+        assert_eq!(ret.value::<remote::ConnectDomainEventDeregisterRet>().cb_registered, 0);
+        let again = client.call(remote::call::ConnectDomainEventDeregister, &()).await;
+        assert_eq!(again.refusal(), (1, "internal error: domain event 0 not registered".to_owned()));
+        // The same by number, up to the last event that is older than callbacks' numbers.
+        for event_id in 0..=15 {
+            let args = remote::ConnectDomainEventRegisterAnyArgs { event_id };
+            client.call(remote::call::ConnectDomainEventRegisterAny, &args).await.value::<()>();
+        }
+        let args = remote::ConnectDomainEventRegisterAnyArgs { event_id: 16 };
+        let reply = client.call(remote::call::ConnectDomainEventRegisterAny, &args).await;
+        assert_eq!(reply.refusal(), (1, "internal error: unsupported event ID 16".to_owned()));
+        undefine(house, "old").await;
+        let message = client.receive().await.unwrap();
+        assert_eq!(message.header.procedure, remote::Procedure::DomainEventLifecycle.number());
+        let args = remote::ConnectDomainEventDeregisterAnyArgs { event_id: 15 };
+        client.call(remote::call::ConnectDomainEventDeregisterAny, &args).await.value::<()>();
+        let again = client.call(remote::call::ConnectDomainEventDeregisterAny, &args).await;
+        assert_eq!(again.refusal().1, "internal error: domain event 15 not registered");
+    });
+}
+
+#[test]
 fn nobody_registers_without_end() {
     let house = house();
     house.run(async {

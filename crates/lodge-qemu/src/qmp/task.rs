@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::wire::{LONGEST_LINE, Lines, Said, TooLong};
+use super::wire::{LONGEST_LINE, Lines, Said, TooLong, compact};
 use super::{Event, Greeting, MonitorError, Request};
 
 /// Questions that may be open at once; beyond that those nobody waits for are forgotten.
@@ -187,9 +187,10 @@ impl Connection {
             }
         };
         if let Some(name) = said.event {
-            let data = said.data.unwrap_or_default();
+            let text = said.data.as_deref().map(|data| Arc::from(compact(data.get())));
+            let data = said.data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
             tracing::debug!(event = %name, %data, "monitor event");
-            let _ = self.events.send(Event { name, data, timestamp: said.timestamp });
+            let _ = self.events.send(Event { name, data, text, timestamp: said.timestamp });
         } else if let Some(greeting) = said.greeting {
             if let Some(greeted) = self.greeted.take() {
                 let _ = greeted.send(Ok(greeting));
