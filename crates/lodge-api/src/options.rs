@@ -88,6 +88,9 @@ pub struct XmlOptions {
     /// With passwords.
     #[serde(skip_serializing_if = "is_off")]
     pub security_info: bool,
+    /// With what the processor leaves to the host filled in.
+    #[serde(skip_serializing_if = "is_off")]
+    pub update_cpu: bool,
 }
 
 /// What goes with an undefined domain.

@@ -1,6 +1,8 @@
 //! Use cases of domains: who may, then the owner's verb, then the view.
 
+mod amend;
 mod change;
+mod figures;
 
 use std::{
     collections::HashMap,
@@ -11,8 +13,10 @@ use lodge_api::{
     DefineOptions, DestroyOptions, DomainFilter, DomainView, ManagedSaveOptions, PowerMode, PowerOptions,
     RestoreOptions, SaveOptions, StartOptions, UndefineOptions, UndefineReport, UndefinedFile, XmlOptions,
 };
-use lodge_domain::{self as verb, Handle, Ticket};
+use lodge_domain::{self as verb, DomainError, Handle, Ticket};
 use lodge_model::Kind;
+use lodge_model::domain::{Domain, DomainKind};
+use lodge_model::xml::WriteOptions;
 
 pub use change::Messages;
 
@@ -39,8 +43,20 @@ impl Engine {
 
     /// A domain's document.
     pub async fn domain_xml(&self, _caller: &Caller, dom: &str, options: XmlOptions) -> Result<String> {
-        let XmlOptions { inactive, migratable, security_info } = options;
-        Ok(self.find_domain(dom)?.xml(verb::XmlOptions { inactive, migratable, security_info }).await?)
+        let XmlOptions { inactive, migratable, security_info, update_cpu } = options;
+        let xml =
+            self.find_domain(dom)?.xml(verb::XmlOptions { inactive, migratable, security_info }).await?;
+        if update_cpu { self.with_host_cpu(&xml, migratable).await } else { Ok(xml) }
+    }
+
+    /// A domain's document with what its processor leaves to the host filled in.
+    pub async fn with_host_cpu(&self, xml: &str, migratable: bool) -> Result<String> {
+        let mut document = Domain::parse(xml).map_err(|faults| DomainError::Document { faults })?;
+        let Some(cpu) = document.cpu.as_deref_mut() else { return Ok(xml.to_owned()) };
+        self.host.update_guest_cpu(document.kind == DomainKind::Kvm, cpu).await?;
+        // What is secret and not to be shown is not in the text any more.
+        let inactive = document.id.is_none();
+        Ok(document.to_xml(&WriteOptions { inactive, migratable, security_info: true }))
     }
 
     /// Defines a domain or, with `start`, creates a transient one.

@@ -14,8 +14,10 @@ mod answer;
 mod decode;
 mod host;
 mod table;
+mod update;
 
 pub use answer::{Comparison, CpuError, Ground, baseline, compare};
 pub use decode::{Choice, KnownModel, Question, Wanted, decode};
 pub use host::{HostCpu, host_cpu};
 pub use table::{Bits, Feature, Model, Signature, Table, table};
+pub use update::update;

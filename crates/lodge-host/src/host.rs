@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::capabilities::{HostDocument, runs};
-use crate::cpu::{Bits, Comparison, CpuError, Ground, HostCpu, baseline, compare, host_cpu, table};
+use crate::cpu::{Bits, Comparison, CpuError, Ground, HostCpu, baseline, compare, host_cpu, table, update};
 use crate::domain_capabilities::{DomainDocument, host_model, known_models};
 use crate::node::Node;
 
@@ -49,6 +49,7 @@ impl HostError {
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Cpu(CpuError::Incompatible(_) | CpuError::UnknownHost) => Kind::Unsupported,
             Self::Argument(_) | Self::Description(_) | Self::Cpu(_) => Kind::InvalidInput,
             Self::Config(_) => Kind::Unsupported,
             Self::NoProgram { .. } => Kind::NotFound,
@@ -90,6 +91,9 @@ pub struct Host {
     under_kvm: OnceCell<Processor>,
     under_tcg: OnceCell<Processor>,
 }
+
+/// What libvirt says of vcpus to who does not ask for KVM's.
+const EMULATED_VCPUS: u32 = 16;
 
 impl Host {
     /// The host with this identity and QEMU; `kvm`: guests may run under KVM.
@@ -133,10 +137,13 @@ impl Host {
         machine.cpu_max.min(limit)
     }
 
-    /// Most vcpus of a guest of a sort, as `maxvcpus` tells; none said: `qemu`.
+    /// Most vcpus of a guest of a sort, as `virConnectGetMaxVcpus` tells; none said: `qemu`.
+    ///
+    /// libvirt's answer for `qemu` is a number from its early days, whatever the machine takes: what a machine takes is
+    /// in `domcapabilities`. Clients that ask here get what they know.
     pub fn vcpus_max_of(&self, virt_type: Option<&str>) -> Result<u32, HostError> {
         let kvm = match virt_type {
-            None | Some("qemu") => false,
+            None | Some("qemu") => return Ok(EMULATED_VCPUS),
             Some("kvm") => true,
             Some(other) => return Err(HostError::Argument(format!("unknown type '{other}'"))),
         };
@@ -223,6 +230,16 @@ impl Host {
             }
             other => Err(HostError::Argument(format!("cannot find architecture {other}"))),
         }
+    }
+
+    /// Fills in what a guest's processor leaves to the host. `kvm`: the guest is to run on it.
+    pub async fn update_guest_cpu(
+        &self,
+        kvm: bool,
+        cpu: &mut lodge_model::domain::cpu::Cpu,
+    ) -> Result<(), HostError> {
+        let processor = self.processor(kvm && self.kvm).await?;
+        Ok(update(cpu, host_model(processor).as_ref())?)
     }
 
     /// How a described processor stands to the host's. `strictly`: an incompatible one is an error that says why.

@@ -43,7 +43,7 @@ pub enum CpuError {
 }
 
 /// The features of a description that are meant with `policy`; `None`: what the processor has in the end.
-fn bits_of(cpu: &CpuDescription, policy: Option<FeaturePolicy>) -> Result<Bits, CpuError> {
+pub(super) fn bits_of(cpu: &CpuDescription, policy: Option<FeaturePolicy>) -> Result<Bits, CpuError> {
     use FeaturePolicy::{Disable, Forbid, Force, Optional, Require};
     let with_model = policy.is_none_or(|policy| policy == Require);
     let mut bits = if with_model { model_of(cpu)?.bits.clone() } else { Bits::empty() };

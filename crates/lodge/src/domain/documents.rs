@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lodge_client::api::{DefineOptions, ErrorKind, XmlOptions};
+use lodge_client::api::{DefineOptions, XmlOptions};
 
 use crate::failure::{Failure, What};
 use crate::output;
@@ -22,7 +22,7 @@ pub struct Dumpxml {
     /// include security sensitive information in XML dump
     #[arg(long)]
     security_info: bool,
-    /// update guest CPU according to host CPU (not yet)
+    /// update guest CPU according to host CPU
     #[arg(long)]
     update_cpu: bool,
     /// provide XML suitable for migrations
@@ -32,14 +32,11 @@ pub struct Dumpxml {
 
 impl Dumpxml {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        if self.update_cpu {
-            return Err(Failure::new(ErrorKind::Unsupported, "dumpxml --update-cpu is not possible yet")
-                .hint("without it the CPU is shown as it is written in the document"));
-        }
         let options = XmlOptions {
             inactive: self.inactive,
             migratable: self.migratable,
             security_info: self.security_info,
+            update_cpu: self.update_cpu,
         };
         let xml =
             session.client().await?.domain_xml(&self.domain, &options).await.on_domain(&self.domain, "")?;

@@ -23,7 +23,7 @@ pub struct Edit {
 impl Edit {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let client = session.client().await?;
-        let options = XmlOptions { inactive: true, security_info: true, migratable: false };
+        let options = XmlOptions { inactive: true, security_info: true, ..XmlOptions::default() };
         let before = client.domain_xml(&self.domain, &options).await.on_domain(&self.domain, "")?;
         let name = client.domain(&self.domain).await.on_domain(&self.domain, "")?.name;
         let mut text = before.clone();

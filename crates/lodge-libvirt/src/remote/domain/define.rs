@@ -1,7 +1,6 @@
 //! Definitions: making, changing, renaming and forgetting them; reading documents; autostart marks.
 
 use lodge_engine::verb::{CreateOptions, DefineOptions, DomainError, Ticket, UndefineOptions, XmlOptions};
-use lodge_model::domain::{Domain, cpu::CpuMode};
 use lodge_wire::remote as wire;
 
 use super::lookup;
@@ -167,17 +166,12 @@ pub(crate) async fn get_xml_desc(
         security_info: args.flags & SECURE != 0,
     };
     let xml = lookup::find(call, &args.dom)?.xml(options).await?;
-    if args.flags & UPDATE_CPU != 0 && asks_for_host_model(&xml) {
-        let text = "expanding the CPU mode 'host-model' of a definition (UPDATE_CPU) is not supported yet";
-        return Err(Fault::new(Code::ConfigUnsupported, Origin::Qemu, text));
+    if args.flags & UPDATE_CPU == 0 {
+        return Ok(wire::DomainGetXmlDescRet { xml: xml.into() });
     }
+    let updated = call.engine().with_host_cpu(&xml, options.migratable).await;
+    let xml = updated.map_err(|error| Fault::new(Code::ConfigUnsupported, Origin::Cpu, error.to_string()))?;
     Ok(wire::DomainGetXmlDescRet { xml: xml.into() })
-}
-
-/// Whether a model is still to be filled in by the host.
-fn asks_for_host_model(xml: &str) -> bool {
-    let cpu = Domain::parse(xml).ok().and_then(|document| document.cpu);
-    cpu.is_some_and(|cpu| cpu.mode == Some(CpuMode::HostModel))
 }
 
 pub(crate) async fn xml_from_native(
