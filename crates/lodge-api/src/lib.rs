@@ -11,9 +11,11 @@
 pub mod adoption;
 pub mod block;
 pub mod disk;
+pub mod change;
 pub mod domain;
 pub mod error;
 pub mod event;
+pub mod figure;
 pub mod host;
 pub mod image;
 pub mod image_file;
@@ -37,12 +39,17 @@ pub use disk::{
     ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,
     Relocated, Relocation, RepairOptions, UsageView,
 };
+pub use change::{ChangeScope, DomainChange};
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
     UndefinedFile,
 };
 pub use error::{ErrorBody, ErrorKind};
 pub use event::{Event, EventsQuery};
+pub use figure::{
+    DomainFigures, Figure, FigureGroup, FigureQuery, FigureTopic, FigureValue, FiguresQuery, VcpuView,
+    VcpusView,
+};
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use image_file::{

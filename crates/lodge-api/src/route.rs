@@ -24,6 +24,9 @@
 //! | POST [`BLOCK_RESIZE`] · PUT [`BLOCK_THRESHOLD`] | `BlockResize`, `BlockThreshold` → nothing |
 //! | POST [`BLOCK_COMMIT`] · [`BLOCK_PULL`] · [`BLOCK_COPY`] | `BlockCommit`, `BlockPull`, `BlockCopy` → nothing |
 //! | GET, PUT, DELETE [`BLOCK_JOB`] | → `BlockJobView` or null · `BlockJobSpeed` → nothing · `BlockJobEnd` → nothing |
+//! | POST [`DOMAIN_CHANGES`] | `ChangeScope`, `DomainChange` → `DomainView` |
+//! | GET [`DOMAIN_FIGURES`] · [`FIGURES`] | `FigureQuery` → `[Figure]` · `FiguresQuery` → `[DomainFigures]` |
+//! | GET [`DOMAIN_VCPUS`] | → `VcpusView` |
 //! | PUT, GET, DELETE [`DOMAIN_SEED`] | `SeedSpec` → `SeedView`; DELETE gives nothing |
 //! | GET [`DOMAIN_READINESS`] | → `Readiness` |
 //! | GET [`DOMAIN_WAIT`] | `WaitQuery` → `Readiness`, when it is so |
@@ -126,6 +129,14 @@ pub const BLOCK_COPY: &str = "/v1/domains/{dom}/blocks/{disk}/copy";
 pub const BLOCK_JOB: &str = "/v1/domains/{dom}/blocks/{disk}/job";
 /// Network cards.
 pub const DOMAIN_NICS: &str = "/v1/domains/{dom}/nics";
+/// Changes the running guest, its definition, or both.
+pub const DOMAIN_CHANGES: &str = "/v1/domains/{dom}/changes";
+/// Figures about one thing of it.
+pub const DOMAIN_FIGURES: &str = "/v1/domains/{dom}/figures";
+/// Its processors.
+pub const DOMAIN_VCPUS: &str = "/v1/domains/{dom}/vcpus";
+/// Figures of all domains.
+pub const FIGURES: &str = "/v1/figures";
 /// The seed.
 pub const DOMAIN_SEED: &str = "/v1/domains/{dom}/seed";
 /// How far the guest is.

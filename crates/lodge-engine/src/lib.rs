@@ -66,9 +66,8 @@ pub use lodge_domain::{
     self as verb, DomainError,
     control::{Refusal, Sort},
 };
-pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, Snapshot};
-pub use lodge_domain::{block_job, control};
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, MonitorEvent, Snapshot};
+pub use lodge_domain::{block_job, control};
 pub use lodge_network::{
     Affects, Lease as NetworkLease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
     NetworkHappening, NetworkView, Networks, Nic,

@@ -13,6 +13,7 @@
 //! Deliberately absent: any decision about domains. TCP and TLS, too: whoever may open the socket may ask.
 
 mod adoption;
+mod amend;
 mod blocks;
 mod console;
 mod disks;

@@ -45,6 +45,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::adoption::routes())
         .merge(crate::domains::routes())
         .merge(crate::blocks::routes())
+        .merge(crate::amend::routes())
         .merge(crate::guests::routes())
         .merge(crate::console::routes())
         .merge(crate::networks::routes())

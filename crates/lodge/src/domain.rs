@@ -9,15 +9,21 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 mod addresses;
+mod attach;
 mod blocks;
 mod console;
 mod devices;
+mod disk;
 mod documents;
 mod edit;
 mod facts;
 mod list;
+mod nic;
 mod power;
 mod save;
+mod scope;
+mod stats;
+mod tune;
 mod undefine;
 
 pub use console::attach;
@@ -99,6 +105,42 @@ pub enum Verb {
     Domifaddr(addresses::Domifaddr),
     /// connect to the guest console
     Console(console::Console),
+    /// attach device from an XML file
+    AttachDevice(attach::Device),
+    /// detach device from an XML file
+    DetachDevice(attach::Device),
+    /// update device from an XML file
+    UpdateDevice(attach::Update),
+    /// attach disk device
+    AttachDisk(Box<disk::AttachDisk>),
+    /// detach disk device
+    DetachDisk(disk::DetachDisk),
+    /// attach network interface
+    AttachInterface(Box<nic::AttachInterface>),
+    /// detach network interface
+    DetachInterface(nic::DetachInterface),
+    /// Change media of CD or floppy drive
+    ChangeMedia(disk::ChangeMedia),
+    /// change memory allocation
+    Setmem(tune::Setmem),
+    /// change maximum memory limit
+    Setmaxmem(tune::Setmaxmem),
+    /// change number of virtual CPUs
+    Setvcpus(tune::Setvcpus),
+    /// detailed domain vcpu information
+    Vcpuinfo(tune::Vcpuinfo),
+    /// show/set scheduler parameters
+    Schedinfo(tune::Schedinfo),
+    /// get statistics about one or multiple domains
+    Domstats(stats::Domstats),
+    /// get memory statistics for a domain
+    Dommemstat(stats::Dommemstat),
+    /// get device block stats for a domain
+    Domblkstat(stats::Domblkstat),
+    /// get network interface stats for a domain
+    Domifstat(stats::Domifstat),
+    /// show domain cpu statistics
+    CpuStats(stats::CpuStats),
 }
 
 /// A domain, and nothing else.
@@ -148,5 +190,23 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Domiflist(verb) => verb.run(session).await,
         Verb::Domifaddr(verb) => verb.run(session).await,
         Verb::Console(verb) => verb.run(session).await,
+        Verb::AttachDevice(device) => attach::attach(device, session).await,
+        Verb::DetachDevice(device) => attach::detach(device, session).await,
+        Verb::UpdateDevice(verb) => attach::update(verb, session).await,
+        Verb::AttachDisk(verb) => verb.run(session).await,
+        Verb::DetachDisk(verb) => verb.run(session).await,
+        Verb::AttachInterface(verb) => verb.run(session).await,
+        Verb::DetachInterface(verb) => verb.run(session).await,
+        Verb::ChangeMedia(verb) => verb.run(session).await,
+        Verb::Setmem(verb) => verb.run(session).await,
+        Verb::Setmaxmem(verb) => verb.run(session).await,
+        Verb::Setvcpus(verb) => verb.run(session).await,
+        Verb::Vcpuinfo(verb) => verb.run(session).await,
+        Verb::Schedinfo(verb) => verb.run(session).await,
+        Verb::Domstats(verb) => verb.run(session).await,
+        Verb::Dommemstat(verb) => verb.run(session).await,
+        Verb::Domblkstat(verb) => verb.run(session).await,
+        Verb::Domifstat(verb) => verb.run(session).await,
+        Verb::CpuStats(verb) => verb.run(session).await,
     }
 }

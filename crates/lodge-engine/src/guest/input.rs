@@ -162,6 +162,12 @@ impl Guest {
         self.ask::<IgnoredAny>("calc-dirty-rate", arguments).await.map(drop)
     }
 
+    /// VNC's certificates are read anew; connections stay.
+    pub async fn reload_screen_certificates(&self) -> Look<()> {
+        let arguments = json!({ "type": "vnc", "tls-certs": true });
+        self.ask::<serde::de::IgnoredAny>("display-reload", arguments).await.map(drop)
+    }
+
     /// Interrupts the guest as a hardware fault would.
     pub async fn inject_nmi(&self) -> Look<()> {
         self.monitor()?.inject_nmi().await.map_err(Refusal::from)

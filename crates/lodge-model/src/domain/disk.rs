@@ -98,6 +98,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Its element alone, for `attach-device` and its kin.
+    pub fn to_xml(&self, options: &crate::xml::WriteOptions) -> String {
+        crate::xml::write(self, "disk", *options)
+    }
+
     /// The local path of its bytes: a file, a device or a directory.
     pub fn path(&self) -> Option<&str> {
         let source = self.source.as_deref()?;

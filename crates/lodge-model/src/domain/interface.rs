@@ -86,6 +86,11 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Its element alone, for `attach-device` and its kin.
+    pub fn to_xml(&self, options: &crate::xml::WriteOptions) -> String {
+        crate::xml::write(self, "interface", *options)
+    }
+
     /// Its Ethernet address, once there is one.
     pub fn mac(&self) -> Option<MacAddr> {
         self.mac.as_ref().map(|mac| mac.address)

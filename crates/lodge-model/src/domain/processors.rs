@@ -13,6 +13,12 @@ impl Processors {
         Self(bits.filter_map(|bit| u32::try_from(bit).ok()).collect())
     }
 
+    /// Of these numbers.
+    pub fn of(numbers: &[u32]) -> Self {
+        let set: std::collections::BTreeSet<u32> = numbers.iter().copied().collect();
+        Self(set.into_iter().collect())
+    }
+
     /// Out of libvirt's text (`0-3,^2`).
     pub fn parse(text: &str) -> Option<Self> {
         let mut set = std::collections::BTreeSet::new();

@@ -348,3 +348,45 @@ fn no_address_yet_is_told_with_the_next_step() {
     "#]],
     );
 }
+
+#[test]
+fn changes_and_figures() {
+    let refused = json!({ "kind": "invalid_state", "message": "domain is not running", "causes": [] });
+    let figures = json!([{ "name": "rd_req", "value": 12 }, { "name": "rd_bytes", "value": 6144 }]);
+    let peer = Peer::answering(&[
+        ("GET /v1/domains/web1", 200, domain("web1", Some(3))),
+        ("GET /v1/domains/db", 200, domain("db", None)),
+        ("POST /v1/domains/web1/changes", 200, domain("web1", Some(3))),
+        ("POST /v1/domains/db/changes", 409, refused),
+        ("GET /v1/domains/web1/figures", 200, figures.clone()),
+        ("GET /v1/figures", 200, json!([{ "name": "web1", "uuid": uuid::Uuid::nil(), "figures": figures }])),
+    ]);
+    let asked = |line: &[&str]| {
+        let before = peer.asked().len();
+        let done = lodge(&[&["-c", peer.socket.as_str()], line].concat(), "");
+        let calls = peer.asked().split_off(before);
+        (calls.last().cloned().unwrap_or_default(), done.stdout + &done.stderr, done.code)
+    };
+    let (call, said, code) = asked(&["setmem", "web1", "512M", "--live"]);
+    let memory = r#"POST /v1/domains/web1/changes?live=true {"change":"memory","memory_kib":524288}"#;
+    assert_eq!((call.as_str(), said.as_str(), code), (memory, "\n", 0));
+    let (_, said, code) = asked(&["setmaxmem", "db", "1G", "--live"]);
+    let refused = "\nerror: Unable to change MaxMemorySize\nerror: domain is not running\n";
+    assert_eq!((said.as_str(), code), (refused, 1));
+    let line = ["attach-disk", "web1", "/a.qcow2", "vdb", "--subdriver", "qcow2", "--persistent"];
+    let (call, said, code) = asked(&line);
+    assert!(call.starts_with("POST /v1/domains/web1/changes?live=true&config=true {"), "{call}");
+    assert!(call.contains(r#""change":"attach-device""#) && call.contains("<target dev='vdb'/>"), "{call}");
+    assert_eq!((said.as_str(), code), ("Disk attached successfully\n\n", 0));
+    let (call, said, _) = asked(&["domblkstat", "web1", "vda"]);
+    assert_eq!(call, "GET /v1/domains/web1/figures?of=disk&device=vda");
+    assert_eq!(said, "vda rd_req 12\nvda rd_bytes 6144\n\n");
+    let (call, said, _) = asked(&["domstats", "--block", "--backing"]);
+    assert_eq!(call, "GET /v1/figures?groups=block&backing=true");
+    assert_eq!(said, "Domain: 'web1'\n  rd_req=12\n  rd_bytes=6144\n\n");
+    // What contradicts itself is refused before anything is asked.
+    let (call, _, code) = asked(&["setvcpus", "web1", "2", "--current", "--live"]);
+    assert_eq!((call.as_str(), code), ("", 1));
+    let (_, said, code) = asked(&["dommemstat", "nosuch"]);
+    assert!(said.contains("error: failed to get domain 'nosuch'") && code == 1, "{said}");
+}

@@ -3,12 +3,7 @@
 use std::collections::BTreeSet;
 
 use lodge_api::{
-    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate,
-    DefineOptions, DestroyOptions, DoctorQuery, DomainFilter, FileQuery, ImageBuild, ImageClone, ImageImport,
-    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild,
-    PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions,
-    SecretValue, SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize,
-    VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic, FiguresQuery, FileQuery, ImageBuild, ImageClone, ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -59,6 +54,12 @@ async fn call_all(client: &Client) {
     drop(client.autostart_domain(d, true).await);
     drop(client.domain_interfaces(d, AddressSource::Lease).await);
     drop(client.domain_blocks(d).await);
+    let change = DomainChange::Vcpus { count: 1 };
+    drop(client.change_domain(d, ChangeScope::default(), &change).await);
+    let query = FigureQuery { of: FigureTopic::Cpu, device: None, live: false, config: false };
+    drop(client.domain_figures(d, &query).await);
+    drop(client.domain_vcpus(d).await);
+    drop(client.figures(&FiguresQuery::default()).await);
     drop(client.domain_nics(d).await);
     drop(client.domain_log(d, &LogQuery::default()).await);
     drop(client.set_seed(d, &SeedSpec::default()).await);
