@@ -21,7 +21,7 @@ pub struct Device {
     /// What it is.
     pub sort: Sort,
     /// Its directory in sysfs.
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 /// What a device is.

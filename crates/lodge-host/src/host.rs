@@ -49,9 +49,10 @@ impl HostError {
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Cpu(CpuError::Incompatible(_) | CpuError::UnknownHost) => Kind::Unsupported,
+            Self::Config(_) | Self::Cpu(CpuError::Incompatible(_) | CpuError::UnknownHost) => {
+                Kind::Unsupported
+            }
             Self::Argument(_) | Self::Description(_) | Self::Cpu(_) => Kind::InvalidInput,
-            Self::Config(_) => Kind::Unsupported,
             Self::NoProgram { .. } => Kind::NotFound,
             Self::Probe { source } => source.kind(),
         }

@@ -10,6 +10,7 @@
 pub(crate) mod domain;
 pub(crate) mod monitor;
 pub(crate) mod network;
+mod node_device;
 pub(crate) mod pool;
 pub(crate) mod secret;
 
@@ -130,6 +131,8 @@ impl Only {
 pub(crate) struct Hub {
     callbacks: Mutex<Vec<Callback>>,
     next: AtomicI32,
+    /// Somebody asked for events of devices.
+    devices: tokio::sync::Notify,
 }
 
 impl Hub {
@@ -140,6 +143,7 @@ impl Hub {
         self.hear(engine, engine.network_events(), network::messages, tasks, closing);
         self.hear(engine, engine.secret_events(), secret::messages, tasks, closing);
         self.hear(engine, engine.pool_events(), pool::messages, tasks, closing);
+        node_device::watch(self, engine, tasks, closing);
     }
 
     /// Tells everything that `source` brings, in order, as `messages` makes it.
@@ -181,6 +185,16 @@ impl Hub {
         }
     }
 
+    /// When somebody next asks for events of devices.
+    async fn asked_for_devices(&self) {
+        self.devices.notified().await;
+    }
+
+    /// Whether anybody asked for events of this class.
+    fn wants(&self, class: Class) -> bool {
+        self.lock().iter().any(|callback| callback.class == class)
+    }
+
     /// A new callback; says its number.
     pub fn register(&self, session: &Session, class: Class, event: i32, only: Only) -> Result<i32, Fault> {
         self.add(session, class, event, only, false)
@@ -198,6 +212,9 @@ impl Hub {
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let outbox = Arc::clone(session.outbox());
+        if class == Class::NodeDevice {
+            self.devices.notify_one();
+        }
         callbacks.push(Callback { id, session: session.id(), class, event, only, old, outbox });
         Ok(id)
     }

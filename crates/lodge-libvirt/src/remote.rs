@@ -342,6 +342,8 @@ procedures! {
     // Domains: consoles, screens, keys.
     DomainOpenConsole => domain::console::open_console, "compat: console";
     DomainInjectNmi => domain::input::inject_nmi, "compat: console";
+    DomainSendProcessSignal => domain::input::send_process_signal, "compat: hotplug";
+    DomainGraphicsReload => domain::input::graphics_reload, "compat: hotplug";
     DomainScreenshot => domain::console::screenshot, "compat: console";
     DomainSendKey => domain::input::send_key, "compat: console";
     DomainOpenGraphics => domain::console::open_graphics, "compat: console";

@@ -16,3 +16,4 @@ pub mod scheduler;
 pub mod spawn;
 pub mod tap;
 pub mod tool;
+pub mod uevent;

@@ -248,7 +248,7 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
         EventKind::BlockJob { disk, path, kind, status } => {
             let (r#type, status) = (i32::from(*kind as u8), i32::from(*status as u8));
             let msg = remote::DomainEventBlockJobMsg { dom: dom.clone(), path: text(path), r#type, status };
-            told!(told, BLOCK_JOB, DomainEventCallbackBlockJobMsg { msg });
+            told_both!(told, BLOCK_JOB, DomainEventCallbackBlockJobMsg {}, msg);
             told!(told, BLOCK_JOB_2, DomainEventBlockJob2Msg { dom, dst: text(disk), r#type, status });
         }
         EventKind::BlockThreshold { dev, path, threshold, excess } => {

@@ -216,8 +216,8 @@ pub(crate) async fn get_autostart(
     call: &Call,
     args: NodeDeviceGetAutostartArgs,
 ) -> Result<NodeDeviceGetAutostartRet, Fault> {
-    find(call, &args.name).await?;
-    Ok(NodeDeviceGetAutostartRet { autostart: 0 })
+    let device = find(call, &args.name).await?;
+    Ok(NodeDeviceGetAutostartRet { autostart: i32::from(is_lasting(&device)) })
 }
 
 pub(crate) async fn set_autostart(call: &Call, args: NodeDeviceSetAutostartArgs) -> Result<(), Fault> {
@@ -225,12 +225,17 @@ pub(crate) async fn set_autostart(call: &Call, args: NodeDeviceSetAutostartArgs)
     Err(not_made())
 }
 
+/// The computer itself is there at every boot; of other devices nobody has said so.
+fn is_lasting(device: &Device) -> bool {
+    device.sort == Sort::Computer
+}
+
 pub(crate) async fn is_persistent(
     call: &Call,
     args: NodeDeviceIsPersistentArgs,
 ) -> Result<NodeDeviceIsPersistentRet, Fault> {
-    find(call, &args.name).await?;
-    Ok(NodeDeviceIsPersistentRet { persistent: 0 })
+    let device = find(call, &args.name).await?;
+    Ok(NodeDeviceIsPersistentRet { persistent: i32::from(is_lasting(&device)) })
 }
 
 pub(crate) async fn is_active(

@@ -3,7 +3,8 @@
 use lodge_engine::control::tune::block;
 use lodge_wire::remote::{
     DomainBlockResizeArgs, DomainGetLaunchSecurityInfoArgs, DomainGetLaunchSecurityInfoRet,
-    DomainInjectNmiArgs, DomainSendKeyArgs, DomainSetBlockThresholdArgs, DomainStartDirtyRateCalcArgs,
+    DomainGraphicsReloadArgs, DomainInjectNmiArgs, DomainSendKeyArgs, DomainSendProcessSignalArgs,
+    DomainSetBlockThresholdArgs, DomainStartDirtyRateCalcArgs,
 };
 
 use super::params::{CONFIG, LIVE, STRINGS, change, guest};
@@ -76,4 +77,23 @@ pub(crate) async fn get_launch_security_info(
     call.only_flags(args.flags, LIVE | CONFIG | STRINGS)?;
     guest(call, &args.dom)?;
     Ok(DomainGetLaunchSecurityInfoRet { params: Vec::new() })
+}
+
+/// A signal to a process inside: of containers only, as libvirt's QEMU driver answers.
+pub(crate) async fn send_process_signal(call: &Call, args: DomainSendProcessSignalArgs) -> Result<(), Fault> {
+    call.only_flags(args.flags, 0)?;
+    guest(call, &args.dom)?;
+    Err(Fault::new(Code::NoSupport, Origin::Domain, "virDomainSendProcessSignal"))
+}
+
+/// A screen's certificates are read anew.
+pub(crate) async fn graphics_reload(call: &Call, args: DomainGraphicsReloadArgs) -> Result<(), Fault> {
+    /// `VIR_DOMAIN_GRAPHICS_RELOAD_TYPE_VNC`; 0 is any, of which it is the only one.
+    const VNC: u32 = 1;
+    call.only_flags(args.flags, 0)?;
+    if args.r#type > VNC {
+        let text = format!("unknown graphics type {}", args.r#type);
+        return Err(Fault::new(Code::InvalidArg, Origin::Qemu, text));
+    }
+    Ok(guest(call, &args.dom)?.reload_screen_certificates().await?)
 }
