@@ -49,6 +49,9 @@ async fn a_tuned_guest_is_tuned_from_its_start() {
     known.sort_unstable();
     assert_eq!((known.len(), known[1]), (2, (4, 1234)));
     let fourth = threads.iter().find(|thread| thread.number() == Some(4)).unwrap().thread_id;
+    // One of which nothing is said is not confined to the processors of QEMU's own threads.
+    let second = threads.iter().find(|thread| thread.number() == Some(2)).unwrap().thread_id;
+    assert_ne!(status(pid, second, "Cpus_allowed_list"), "1");
     let vcpu = monitor.vcpus().await.unwrap()[0].thread_id;
     let pins = [(vcpu, "0"), (fourth, "0"), (pid, "1")];
     for (thread, processors) in pins {

@@ -34,7 +34,8 @@ pub fn node_numbers(domain: &Domain, length: impl Fn(&Disk) -> usize) -> Vec<usi
     let mut next = 1;
     for (at, disk) in disks.iter().enumerate().rev() {
         numbers[at] = next;
-        next += length(disk);
+        // A drive without a medium has a number, too.
+        next += length(disk).max(1);
     }
     numbers
 }

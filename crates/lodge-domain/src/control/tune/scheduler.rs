@@ -54,10 +54,10 @@ fn write(tune: &mut CpuTune, name: &str, value: &Setting) -> Result<(), Refusal>
     let period = value.unsigned();
     let quota = value.signed();
     if name.ends_with("_period") && period != 0 && !PERIOD.contains(&period) {
-        return Err(range(name, &period, PERIOD.start(), PERIOD.end()));
+        return Err(range(name, PERIOD.start(), PERIOD.end()));
     }
     if name.ends_with("_quota") && quota >= 0 && quota != 0 && !(QUOTA_LEAST..=QUOTA_MOST).contains(&quota) {
-        return Err(range(name, &quota, &QUOTA_LEAST, &QUOTA_MOST));
+        return Err(range(name, &QUOTA_LEAST, &QUOTA_MOST));
     }
     let (period, quota) = ((period != 0).then_some(period), (quota != 0).then_some(quota));
     match name {
@@ -75,13 +75,8 @@ fn write(tune: &mut CpuTune, name: &str, value: &Setting) -> Result<(), Refusal>
     Ok(())
 }
 
-fn range(
-    name: &str,
-    value: &dyn std::fmt::Display,
-    least: &dyn std::fmt::Display,
-    most: &dyn std::fmt::Display,
-) -> Refusal {
-    Refusal::arg(format!("value of '{name}' is out of range [{least}, {most}]: {value}"))
+fn range(name: &str, least: &dyn std::fmt::Display, most: &dyn std::fmt::Display) -> Refusal {
+    Refusal::arg(format!("value of '{name}' is out of range [{least}, {most}]"))
 }
 
 /// What is of the guest as a whole.

@@ -59,7 +59,10 @@ impl Role {
             }
             Self::Emulator => tune.emulator_pin.as_ref().map(|pin| pin.cpuset.as_str()),
         });
-        own.or_else(|| domain.vcpu.as_ref()?.cpuset.as_deref()).and_then(Processors::parse)
+        let said = own.or_else(|| domain.vcpu.as_ref()?.cpuset.as_deref()).and_then(Processors::parse);
+        // QEMU begins on its own threads' processors, and what it begins there would stay on them.
+        let is_confined = self != Self::Emulator && tune.is_some_and(|tune| tune.emulator_pin.is_some());
+        said.or_else(|| is_confined.then(online))
     }
 
     fn turns(self, domain: &Domain) -> Result<Option<(Policy, i32)>, Refusal> {
@@ -166,6 +169,15 @@ impl Threads {
         }
         Ok(())
     }
+}
+
+/// The host's processors that are switched on.
+fn online() -> Processors {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    Processors::parse(text.trim()).filter(|online| !online.numbers().is_empty()).unwrap_or_else(|| {
+        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Processors::all(u32::try_from(count).unwrap_or(1))
+    })
 }
 
 /// Whether a document says anything of threads.

@@ -16,6 +16,9 @@ const MEMORY: [(&str, &str, &str); 3] = [
     ("swap_hard_limit", "memory.memsw.limit_in_bytes", "memory.swap.max"),
 ];
 
+/// The limits of memory in the order they are written.
+const ORDER: [&str; 4] = ["hard_limit", "soft_limit", "min_guarantee", "swap_hard_limit"];
+
 /// The document's element of each limit of a device, by libvirt's name.
 const DEVICES: [(&str, &str); 5] = [
     ("device_weight", "weight"),
@@ -64,6 +67,7 @@ pub fn set_memory(settings: Settings, scope: Scope) -> Change {
                 tree.set_child(Kept::new(name).with("unit", "KiB").text(kib));
             }
         }
+        tree.children.sort_by_key(|limit| ORDER.iter().position(|name| *name == limit.name));
         let limit = |name| tree.child(name).and_then(|limit| limit.text.parse::<u64>().ok());
         if let (Some(hard), Some(swap)) = (limit("hard_limit"), limit("swap_hard_limit"))
             && hard > swap

@@ -14,8 +14,7 @@ use crate::control::{Change, Refusal, Scope};
 pub fn vcpu(number: u32, to: Processors, scope: Scope) -> Change {
     let of_live = to.clone();
     let edit = move |domain: &mut Domain, which: &str| {
-        let vcpus =
-            domain.vcpu.as_ref().map_or(1, |vcpu| if which == "live" { vcpu.at_start() } else { vcpu.count });
+        let vcpus = domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
         if number >= vcpus {
             return Err(Refusal::arg(format!("vcpu {number} is out of range of {which} cpu count {vcpus}")));
         }
@@ -32,8 +31,8 @@ pub fn vcpu(number: u32, to: Processors, scope: Scope) -> Change {
                 edit(&mut running.document, "live")?;
                 let vcpus = running.monitor.vcpus().await.map_err(Refusal::from)?;
                 let thread = vcpus.iter().find(|vcpu| vcpu.cpu_index == number).map(|vcpu| vcpu.thread_id);
-                let thread = thread.ok_or_else(|| Refusal::arg(format!("vcpu {number} is offline")))?;
-                bind(thread, &of_live)
+                // One that is not plugged in is pinned when it is.
+                thread.map_or(Ok(()), |thread| bind(thread, &of_live))
             };
             let outcome = outcome.await;
             (running, outcome)

@@ -8,7 +8,7 @@ use crate::domain::features::{Clock, Features, HypervMode, LifecycleAction, Pm};
 use crate::domain::interface::{InterfaceKind, InterfaceModel, Mac};
 use crate::domain::memory::MemoryBacking;
 use crate::domain::os::{BootDevice, BootSource};
-use crate::domain::{Domain, Platform};
+use crate::domain::{Domain, DomainKind, Platform};
 use crate::xml::OnOff;
 use crate::{Bytes, DomainId, MacAddr};
 
@@ -101,7 +101,7 @@ fn processors(domain: &mut Domain, platform: &Platform) {
         CpuMode::Maximum => {
             cpu.check.get_or_insert(CpuCheck::None);
         }
-        CpuMode::Custom => custom_model(cpu, default_model),
+        CpuMode::Custom => custom_model(cpu, default_model, domain.kind),
     }
     if let Some(topology) = &mut cpu.topology {
         topology.dies.get_or_insert(1);
@@ -112,11 +112,13 @@ fn processors(domain: &mut Domain, platform: &Platform) {
     }
 }
 
-fn custom_model(cpu: &mut crate::domain::cpu::Cpu, default_model: &str) {
+fn custom_model(cpu: &mut crate::domain::cpu::Cpu, default_model: &str, kind: DomainKind) {
     cpu.matching.get_or_insert(CpuMatch::Exact);
     let named = cpu.model.as_ref().is_some_and(|model| model.name.is_some());
     if named {
-        cpu.check.get_or_insert(CpuCheck::Partial);
+        // What is emulated is not compared with the host's.
+        let check = if kind == DomainKind::Qemu { CpuCheck::None } else { CpuCheck::Partial };
+        cpu.check.get_or_insert(check);
         if let Some(model) = &mut cpu.model {
             model.fallback.get_or_insert(Fallback::Allow);
         }
