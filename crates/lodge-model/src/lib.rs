@@ -23,6 +23,7 @@ mod name;
 pub mod network;
 pub mod nwfilter;
 pub mod secret;
+pub mod snapshot;
 pub mod storage;
 pub mod xml;
 

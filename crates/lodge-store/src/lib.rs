@@ -10,6 +10,7 @@
 //! | definitions, in libvirt's layout | [`Definitions`] |
 //! | jobs, events, images, small values | [`Db`] |
 //! | whose libvirt's drivers are: ours, or a libvirt daemon's | [`Drivers`] |
+//! | what is known of domains' snapshots | [`SnapshotFiles`] |
 //! | acts of many steps that survive a crash | [`saga`] |
 //! | all of it, opened and locked | [`Store`] |
 //!
@@ -20,10 +21,12 @@ pub mod definitions;
 pub mod drivers;
 pub mod root;
 pub mod saga;
+pub mod snapshots;
 mod store;
 
 pub use db::{Db, DbError};
 pub use definitions::{Collection, DefinitionError, Definitions};
 pub use drivers::{Driver, Drivers, Occupant};
 pub use root::{Root, RootError, Scope};
+pub use snapshots::{SnapshotFileError, SnapshotFiles};
 pub use store::{Store, StoreError};

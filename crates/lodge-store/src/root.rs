@@ -186,6 +186,11 @@ impl Root {
         self.lib_libvirt.join("qemu/save")
     }
 
+    /// `var/lib/libvirt/qemu/snapshot`: what is known of snapshots, `DOMAIN/NAME.xml`.
+    pub fn snapshots(&self) -> PathBuf {
+        self.lib_libvirt.join("qemu/snapshot")
+    }
+
     /// `var/lib/lodge`: what is ours alone.
     pub fn state(&self) -> PathBuf {
         self.lib_lodge.clone()
@@ -263,7 +268,13 @@ impl Root {
 
     /// Makes the directories that are missing. Secrets, keys and guests' directories are their owner's only.
     pub fn prepare(&self) -> Result<(), RootError> {
-        let private = [self.etc_libvirt.join("qemu"), self.secrets(), self.seeds(), self.managed_saves()];
+        let private = [
+            self.etc_libvirt.join("qemu"),
+            self.secrets(),
+            self.seeds(),
+            self.managed_saves(),
+            self.snapshots(),
+        ];
         let open = [
             self.networks(),
             self.pools(),

@@ -7,7 +7,7 @@ use lodge_model::Kind;
 use lodge_sys::fs::Lock;
 
 use crate::definitions::{Collection, DefinitionError, Definitions};
-use crate::{Db, DbError, Drivers, Root, RootError};
+use crate::{Db, DbError, Drivers, Root, RootError, SnapshotFiles};
 
 /// A root's durable things. Cheap to clone; the root's lock is held until the last clone is gone.
 #[derive(Debug, Clone)]
@@ -80,6 +80,11 @@ impl Store {
     /// Domains' definitions.
     pub fn domains(&self) -> &Definitions {
         &self.domains
+    }
+
+    /// What is known of domains' snapshots.
+    pub fn snapshots(&self) -> SnapshotFiles {
+        SnapshotFiles::of(&self.root)
     }
 
     /// Networks' definitions.
