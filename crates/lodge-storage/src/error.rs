@@ -65,6 +65,14 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// What is said of the snapshots inside an image cannot be.
+    #[error("the snapshots inside `{}` cannot be read: {why}", path.display())]
+    Snapshots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A feature of the image that is not handled.
     #[error("image `{}` {what}, which is not supported", path.display())]
     UnsupportedImage {
@@ -344,7 +352,9 @@ impl StorageError {
             | Self::Undeclared { .. }
             | Self::Refused { .. } => Kind::InvalidInput,
             Self::Tool { words, .. } if words.contains("No space left") => Kind::Exhausted,
-            Self::Tool { .. } | Self::MarkedCorrupt { .. } | Self::Chain { .. } => Kind::Corrupt,
+            Self::Tool { .. } | Self::MarkedCorrupt { .. } | Self::Chain { .. } | Self::Snapshots { .. } => {
+                Kind::Corrupt
+            }
             Self::UnsupportedImage { .. } | Self::UnsupportedFormat { .. } | Self::BackingFormat { .. } => {
                 Kind::Unsupported
             }
@@ -384,6 +394,9 @@ impl StorageError {
             ),
             Self::MarkedCorrupt { path } => {
                 format!("copy the file, then repair it: qemu-img check -r all {}", path.display())
+            }
+            Self::Snapshots { path, .. } => {
+                format!("copy the file, then look at it: qemu-img check {}", path.display())
             }
             Self::UnsupportedImage { path, .. } | Self::UnsupportedFormat { path, .. } => {
                 format!("convert it: qemu-img convert -O qcow2 {} NEW", path.display())

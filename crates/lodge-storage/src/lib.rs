@@ -46,6 +46,7 @@ mod pool;
 mod ports;
 mod qcow2;
 mod remove;
+mod snapshot;
 mod storage;
 mod temp;
 mod usage;
@@ -90,6 +91,7 @@ pub use pool::{
 };
 pub use ports::{FileUse, GuestFiles, Guests, Part, SecretName, SecretValue, Secrets};
 pub use remove::Removal;
+pub use snapshot::{InnerSnapshot, InnerVerb};
 pub use storage::Storage;
 pub use usage::{DiskUsage, Filling, Growth, Usage, Warned};
 pub use vol::{

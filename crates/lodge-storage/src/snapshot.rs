@@ -1,0 +1,192 @@
+//! Snapshots of disks: those inside qcow2 images, and the files above and below others.
+//!
+//! What is inside an image is read here, bounded and by the letter of the format; it is changed by `qemu-img`, shut in
+//! with the image and what it stands on. Nothing here touches a file that a guest has: that is asked first.
+//! Deliberately absent: images in use (QEMU's own jobs), and when which of these is done (lodge-domain).
+
+mod table;
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lodge_model::{Bytes, DomainId};
+
+pub use self::table::InnerSnapshot;
+use crate::{
+    Storage,
+    chain::{OpenLink, open_chain},
+    error::StorageError,
+    file::{Access, DiskFile},
+    format::Format,
+    image::{backing_users, real},
+    limits,
+    vol::tool::Run,
+    volume::{create, look, whole_sectors, write_qcow2},
+};
+
+/// The longest a change inside an image may take: all its tables are written anew.
+const CHANGE: Duration = Duration::from_mins(10);
+/// The longest a merge may take.
+const MERGE: Duration = Duration::from_hours(12);
+
+/// What is done about a snapshot inside an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InnerVerb {
+    /// Take it.
+    Create,
+    /// Bring the image back to it.
+    Apply,
+    /// Remove it.
+    Delete,
+}
+
+impl Storage {
+    /// The snapshots inside a qcow2 image.
+    pub async fn inner_snapshots(&self, path: &Path) -> Result<Vec<InnerSnapshot>, StorageError> {
+        let path = path.to_owned();
+        self.blocking(&path.clone(), limits::LOOK, move || {
+            let disk = DiskFile::open(&path, Access::Read)?;
+            disk.qcow2_header()?;
+            table::read(&disk.file).map_err(|fault| StorageError::Snapshots { path, why: fault.to_string() })
+        })
+        .await
+    }
+
+    /// Does something about the snapshot `name` inside a qcow2 image that no guest has.
+    pub async fn change_inner_snapshot(
+        &self,
+        verb: InnerVerb,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), StorageError> {
+        let chain = self.idle_chain(path, Format::Qcow2).await?;
+        let option = match verb {
+            InnerVerb::Create => "-c",
+            InnerVerb::Apply => "-a",
+            InnerVerb::Delete => "-d",
+        };
+        let words = ["snapshot", option, name, "--"].map(OsString::from);
+        let run = shut_in(&chain, 1).args(words).args([path]);
+        self.run_tool(run, path, CHANGE).await
+    }
+
+    /// Makes an empty qcow2 at `path` that stands on `backing`. A file in its place must be empty.
+    pub async fn create_overlay(
+        &self,
+        path: &Path,
+        backing: &Path,
+        format: Format,
+    ) -> Result<(), StorageError> {
+        let (path, backing) = (path.to_owned(), backing.to_owned());
+        self.blocking(&path.clone(), limits::CHANGE, move || {
+            let size = whole_sectors(Bytes(look(&backing, format)?.virtual_size.0))?;
+            match path.symlink_metadata() {
+                // Made by an earlier try, or left empty for us.
+                Ok(there) if there.is_file() => {
+                    let is_ours = || {
+                        look(&path, Format::Qcow2).is_ok_and(|now| now.backing.as_deref() == Some(&backing))
+                    };
+                    if there.len() > 0 {
+                        return if is_ours() { Ok(()) } else { Err(StorageError::Exists { path }) };
+                    }
+                    std::fs::remove_file(&path)
+                        .map_err(|source| StorageError::Create { path: path.clone(), source })?;
+                }
+                Ok(_) => return Err(StorageError::Exists { path }),
+                Err(_) => {}
+            }
+            create(&path, |temp| write_qcow2(temp, size, Some((&backing, format))))
+        })
+        .await
+    }
+
+    /// Writes what is in the qcow2 `top` into `base`, the file it stands on. Neither is a running guest's. The guest
+    /// sees the same bytes before and after, through `top` or through `base`.
+    pub async fn commit_overlay(&self, top: &Path, base: &Path) -> Result<(), StorageError> {
+        let chain = self.idle_chain(top, Format::Qcow2).await?;
+        if chain.get(1).map(|link| real(&link.disk.path)) != Some(real(base)) {
+            let what = "does not stand on the file it is to be merged into";
+            return Err(StorageError::UnsupportedImage { path: top.to_owned(), what });
+        }
+        // Kept as it is until nobody needs it: `-d`.
+        let run = shut_in(&chain, 2).args(["commit", "-q", "-d", "-f", "qcow2", "--"]).args([top]);
+        self.run_tool(run, top, MERGE).await
+    }
+
+    /// Makes the qcow2 `path` stand on `backing`, which has the same bytes for it.
+    pub async fn move_overlay(
+        &self,
+        path: &Path,
+        backing: &Path,
+        format: Format,
+    ) -> Result<(), StorageError> {
+        let words = ["rebase", "-q", "-u", "-f", "qcow2", "-F", format.as_str(), "-b"].map(OsString::from);
+        let run = Run::new("qemu-img").writes(path).reads(backing).args(words);
+        let run = run.args([backing.as_os_str(), "--".as_ref(), path.as_os_str()]);
+        self.run_tool(run, path, CHANGE).await
+    }
+
+    /// Who besides `domain` needs the bytes of `path`: a guest that runs on it, an image that stands on it, another
+    /// definition (`others`: its disks, each with its domain's name), the registry of images. `going`: files that go
+    /// or move in the same act.
+    pub async fn needed_by(
+        &self,
+        domain: DomainId,
+        path: &Path,
+        going: &[PathBuf],
+        others: &[(String, PathBuf)],
+    ) -> Result<Option<String>, StorageError> {
+        let own = real(path);
+        if let Some(holder) = self.claims().holder_of_path(path, domain) {
+            return Ok(Some(format!("domain '{holder}'")));
+        }
+        let other = others.iter().find(|(_, theirs)| real(theirs) == own);
+        if let Some((name, _)) = other {
+            return Ok(Some(format!("domain '{name}'")));
+        }
+        let images = self.images().await?;
+        if let Some(image) = images.iter().find(|image| real(&image.path) == own) {
+            return Ok(Some(format!("the image '{}'", image.name)));
+        }
+        // Its own directory may be no pool.
+        let mut dirs = self.pool_dirs();
+        dirs.extend(path.parent().map(Path::to_owned));
+        let going: HashSet<PathBuf> = going.iter().map(|path| real(path)).collect();
+        self.blocking(path, limits::SCAN, move || {
+            let users = backing_users(&dirs, &HashSet::from([own]))?;
+            let user = users.into_iter().map(|(user, _)| user).find(|user| !going.contains(&real(user)));
+            Ok(user.map(|user| format!("'{}', which stands on it", user.display())))
+        })
+        .await
+    }
+
+    /// The chain of a disk, if no guest has it and no other program writes to it.
+    async fn idle_chain(&self, path: &Path, format: Format) -> Result<Vec<OpenLink>, StorageError> {
+        if let Some(holder) = self.holder(path).await? {
+            return Err(StorageError::InUse { path: path.to_owned(), holder, how: "it has it open" });
+        }
+        let mut gate = self.gate();
+        gate.dirs.extend(path.parent().map(Path::to_owned));
+        let path = path.to_owned();
+        self.blocking(&path.clone(), limits::LOOK, move || open_chain(&path, format, Access::Read, &gate))
+            .await
+    }
+
+    async fn run_tool(&self, run: Run, path: &Path, limit: Duration) -> Result<(), StorageError> {
+        match tokio::time::timeout(limit, run.run()).await {
+            Ok(done) => done.map_err(|source| StorageError::Volume { source: Box::new(source) }),
+            Err(_) => Err(StorageError::Silent { path: path.to_owned(), seconds: limit.as_secs() }),
+        }
+    }
+}
+
+/// `qemu-img` with the files of a chain: the first `writable` of them to be written.
+fn shut_in(chain: &[OpenLink], writable: usize) -> Run {
+    chain.iter().enumerate().fold(Run::new("qemu-img"), |run, (depth, link)| {
+        if depth < writable { run.writes(&link.disk.path) } else { run.reads(&link.disk.path) }
+    })
+}
