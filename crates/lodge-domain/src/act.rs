@@ -15,7 +15,8 @@ use crate::metadata::MetadataEdit;
 use crate::observe;
 use crate::options::{
     CreateOptions, DestroyOptions, DumpOptions, PowerOptions, RestoreOptions, SaveOptions, SleepMode,
-    StartOptions, UndefineOptions, Undefined,
+    SnapshotCreateOptions, SnapshotDeleteOptions, SnapshotRevertOptions, StartOptions, UndefineOptions,
+    Undefined,
 };
 use crate::owner::Owner;
 
@@ -70,6 +71,18 @@ pub(crate) enum Act {
         xml: Option<String>,
         running: Option<bool>,
     },
+    SnapshotCreate {
+        xml: String,
+        options: SnapshotCreateOptions,
+    },
+    SnapshotRevert {
+        name: String,
+        options: SnapshotRevertOptions,
+    },
+    SnapshotDelete {
+        name: String,
+        options: SnapshotDeleteOptions,
+    },
 }
 
 impl Act {
@@ -102,6 +115,9 @@ impl Act {
             Self::AbortJob => "domjobabort",
             Self::ForgetCompletedJob => "domjobinfo",
             Self::EditManagedSave { .. } => "managedsave-define",
+            Self::SnapshotCreate { .. } => "snapshot-create",
+            Self::SnapshotRevert { .. } => "snapshot-revert",
+            Self::SnapshotDelete { .. } => "snapshot-delete",
         }
     }
 }
@@ -111,6 +127,8 @@ impl Act {
 pub(crate) enum Reply {
     Done,
     Undefined(Undefined),
+    /// The name of a snapshot that was taken.
+    Snapshot(String),
 }
 
 pub(crate) type Answer = Result<Reply, DomainError>;

@@ -25,7 +25,7 @@ use std::pin::Pin;
 
 use lodge_model::domain::Domain;
 
-pub(crate) use amend::{LIVE, amend};
+pub(crate) use amend::{LIVE, amend, running, take_live};
 pub(crate) use heard::{Told, due, heard};
 pub use refusal::{Refusal, Sort};
 pub use running::Running;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use lodge_model::domain::DomainKind;
 use lodge_model::domain::lifecycle::Denied;
 use lodge_model::domain::metadata::MetadataFault;
+use lodge_model::snapshot::SnapshotFault;
 use lodge_model::{DomainId, Faults, Kind};
 use lodge_qemu::agent::AgentError;
 use lodge_qemu::qmp::MonitorError;
 use lodge_qemu::save_image::SaveImageError;
 use lodge_store::saga::SagaError;
-use lodge_store::{DbError, DefinitionError};
+use lodge_store::{DbError, DefinitionError, SnapshotFileError};
 
 use crate::ports::PortError;
 
@@ -118,9 +119,27 @@ pub enum DomainError {
     /// It has what an undefine must not leave behind.
     #[error("domain `{name}` has {what}")]
     Encumbered { name: Arc<str>, what: &'static str, hint: &'static str },
+    /// It has snapshots, which an undefine must not leave behind.
+    #[error("domain `{name}` has {count} snapshots")]
+    HasSnapshots { name: Arc<str>, count: usize },
     /// It needs a definition.
     #[error("cannot {act} domain `{name}`: it is transient")]
     Transient { act: &'static str, name: Arc<str> },
+    /// There is no such snapshot.
+    #[error("domain `{name}` has no snapshot `{snapshot}`")]
+    NoSnapshot { name: Arc<str>, snapshot: String },
+    /// A revert could lose or spoil something.
+    #[error("{why}")]
+    SnapshotRisky { name: Arc<str>, why: String },
+    /// The snapshot's document cannot be had.
+    #[error(transparent)]
+    SnapshotDocument(#[from] SnapshotFault),
+    /// A snapshot's file could not be handled.
+    #[error(transparent)]
+    SnapshotFile(SnapshotFileError),
+    /// A snapshot was not taken, reverted to or deleted.
+    #[error("cannot {act} snapshot `{snapshot}` of domain `{name}`")]
+    Snapshot { act: &'static str, name: Arc<str>, snapshot: String, source: Box<SagaError> },
     /// A saved state could not be written.
     #[error("cannot save domain `{name}` to `{}`", path.display())]
     Save { name: Arc<str>, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
@@ -151,7 +170,7 @@ impl DomainError {
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSuchDomain { .. } | Self::Vanished { .. } => Kind::NotFound,
+            Self::NoSuchDomain { .. } | Self::Vanished { .. } | Self::NoSnapshot { .. } => Kind::NotFound,
             Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
             Self::Document { .. }
             | Self::Invalid { .. }
@@ -168,6 +187,8 @@ impl DomainError {
             | Self::CannotRename { .. }
             | Self::NoManagedSave { .. }
             | Self::HeldByLibvirt { .. }
+            | Self::SnapshotRisky { .. }
+            | Self::HasSnapshots { .. }
             | Self::NoAgent { .. } => Kind::InvalidState,
             Self::NoSuchMachine { .. }
             | Self::NoSuchKind { .. }
@@ -176,7 +197,9 @@ impl DomainError {
             Self::Port { source, .. } => source.kind,
             Self::Definition(source) => source.kind(),
             Self::Db { source, .. } => source.kind(),
-            Self::Start { source, .. } => source.kind(),
+            Self::Start { source, .. } | Self::Snapshot { source, .. } => source.kind(),
+            Self::SnapshotDocument(fault) => fault.kind(),
+            Self::SnapshotFile(error) => error.kind(),
             Self::Monitor { source, .. } => source.kind(),
             Self::NotResponding { .. } | Self::WouldNotEnd { .. } | Self::Closing => Kind::Unavailable,
             Self::Agent { source, .. } => source.kind(),
@@ -211,7 +234,11 @@ impl DomainError {
             Self::Port { source, .. } => return source.hint.clone(),
             Self::Definition(source) => return source.hint(),
             Self::Db { source, .. } => return source.hint(),
-            Self::Start { source, .. } => return source.hint(),
+            Self::Start { source, .. } | Self::Snapshot { source, .. } => return source.hint(),
+            Self::SnapshotDocument(_) => "correct what is named and try again",
+            Self::SnapshotFile(error) => return error.hint(),
+            Self::NoSnapshot { .. } => "`lodge snapshot list DOMAIN` shows what there is",
+            Self::SnapshotRisky { .. } => "add --force if that is what you want",
             Self::Monitor { .. } | Self::NotResponding { .. } | Self::WouldNotEnd { .. } => {
                 "look at the host's load and disks; `lodge destroy` without --graceful ends the guest"
             }
@@ -223,6 +250,9 @@ impl DomainError {
                 "`qemu-system-x86_64 -machine help` lists those this QEMU has; `q35` is always the newest"
             }
             Self::Encumbered { hint, .. } => hint,
+            Self::HasSnapshots { .. } => {
+                "add --snapshots-metadata to forget them (their bytes stay), or delete them first"
+            }
             Self::Transient { .. } => "`lodge define` it first",
             Self::NotRunning { .. } => "start it first",
             Self::NoJob { .. } => "nothing to do",

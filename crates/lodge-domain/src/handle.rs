@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_qemu::qmp::Monitor;
 
 use crate::act::{Act, Reply};
@@ -18,8 +19,9 @@ use crate::index::Entry;
 use crate::mailbox;
 use crate::metadata::MetadataEdit;
 use crate::options::{
-    DestroyOptions, DumpOptions, PowerOptions, SaveOptions, SleepMode, StartOptions, Ticket, UndefineOptions,
-    Undefined, XmlOptions,
+    DestroyOptions, DumpOptions, PowerOptions, SaveOptions, SleepMode, SnapshotCreateOptions,
+    SnapshotDeleteOptions, SnapshotRevertOptions, StartOptions, Ticket, UndefineOptions, Undefined,
+    XmlOptions,
 };
 use crate::save::{self, SavedImage};
 use crate::snapshot::Snapshot;
@@ -146,7 +148,7 @@ impl Handle {
     pub async fn undefine(&self, options: UndefineOptions) -> Result<Undefined, DomainError> {
         match mailbox::ask(&self.shared, &self.entry, Act::Undefine(options), Ticket::default()).await {
             Ok(Reply::Undefined(report)) => Ok(report),
-            Ok(Reply::Done) => Ok(Undefined::default()),
+            Ok(Reply::Done | Reply::Snapshot(_)) => Ok(Undefined::default()),
             Err(error) => Err(gone(error)),
         }
     }
@@ -190,6 +192,45 @@ impl Handle {
     /// `virsh dompmwakeup`.
     pub async fn wakeup(&self) -> Result<(), DomainError> {
         self.ask(Act::Wakeup, Ticket::default()).await
+    }
+
+    /// Its snapshots, as they stood when this was called.
+    pub fn snapshots(&self) -> Arc<SnapshotTree> {
+        self.entry.snapshots.load_full()
+    }
+
+    /// `virsh snapshot-create`: says its name.
+    pub async fn create_snapshot(
+        &self,
+        xml: String,
+        options: SnapshotCreateOptions,
+        ticket: Ticket,
+    ) -> Result<String, DomainError> {
+        self.refresh().await?;
+        let act = Act::SnapshotCreate { xml, options };
+        match mailbox::ask(&self.shared, &self.entry, act, ticket).await.map_err(gone)? {
+            Reply::Snapshot(name) => Ok(name),
+            Reply::Done | Reply::Undefined(_) => Err(DomainError::OwnerFailed { name: self.name() }),
+        }
+    }
+
+    /// `virsh snapshot-revert`.
+    pub async fn revert_to_snapshot(
+        &self,
+        name: String,
+        options: SnapshotRevertOptions,
+        ticket: Ticket,
+    ) -> Result<(), DomainError> {
+        self.ask(Act::SnapshotRevert { name, options }, ticket).await
+    }
+
+    /// `virsh snapshot-delete`.
+    pub async fn delete_snapshot(
+        &self,
+        name: String,
+        options: SnapshotDeleteOptions,
+    ) -> Result<(), DomainError> {
+        self.ask(Act::SnapshotDelete { name, options }, Ticket::default()).await
     }
 
     /// `virsh domjobabort`.

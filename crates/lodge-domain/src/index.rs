@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lodge_model::DomainId;
+use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_qemu::qmp::Monitor;
 
 use crate::error::DomainError;
@@ -33,6 +34,8 @@ pub(crate) struct Entry {
     pub monitor: ArcSwapOption<Monitor>,
     /// What figures need of the document, once somebody asked.
     pub digest: ArcSwapOption<crate::digest::Digest>,
+    /// Its snapshots.
+    pub snapshots: ArcSwap<SnapshotTree>,
     /// The way to the owner; see `mailbox.rs`.
     pub slot: Mutex<Slot>,
 }
@@ -45,6 +48,7 @@ impl Entry {
             documents: ArcSwap::from_pointee(documents),
             monitor: ArcSwapOption::empty(),
             digest: ArcSwapOption::empty(),
+            snapshots: ArcSwap::from_pointee(SnapshotTree::default()),
             slot: Mutex::new(Slot::Idle),
         })
     }

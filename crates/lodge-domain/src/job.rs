@@ -23,8 +23,14 @@ pub enum JobOperation {
     Save = 2,
     /// Its memory from a file.
     Restore = 3,
+    /// Taking a snapshot.
+    Snapshot = 6,
+    /// Going back to one.
+    SnapshotRevert = 7,
     /// Its memory for a debugger.
     Dump = 8,
+    /// Removing a snapshot.
+    SnapshotDelete = 10,
 }
 
 impl JobOperation {
@@ -35,7 +41,10 @@ impl JobOperation {
             Self::Start => "Start",
             Self::Save => "Save",
             Self::Restore => "Restore",
+            Self::Snapshot => "Snapshot",
+            Self::SnapshotRevert => "Snapshot revert",
             Self::Dump => "Dump",
+            Self::SnapshotDelete => "Snapshot delete",
         }
     }
 
@@ -45,6 +54,9 @@ impl JobOperation {
             "dump" => Some(Self::Dump),
             "start" | "create" => Some(Self::Start),
             "restore" => Some(Self::Restore),
+            "snapshot-create" => Some(Self::Snapshot),
+            "snapshot-revert" => Some(Self::SnapshotRevert),
+            "snapshot-delete" => Some(Self::SnapshotDelete),
             _ => None,
         }
     }

@@ -48,6 +48,7 @@ mod rename;
 mod restore;
 mod save;
 mod snapshot;
+mod snapshots;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -69,12 +70,13 @@ pub use metadata::{Affects, MetadataEdit, MetadataKind};
 pub use monitor_event::MonitorEvent;
 pub use options::{
     CreateOptions, DefineOptions, DestroyOptions, DoomedFile, DumpFormat, DumpOptions, KeptFile, PowerMode,
-    PowerOptions, Progress, RestoreOptions, Resumption, SaveOptions, SleepMode, StartOptions, Ticket,
-    UndefineOptions, Undefined, XmlOptions,
+    PowerOptions, Progress, RestoreOptions, Resumption, SaveOptions, SleepMode, SnapshotCreateOptions,
+    SnapshotDeleteOptions, SnapshotRevertOptions, StartOptions, Ticket, UndefineOptions, Undefined,
+    XmlOptions,
 };
 pub use ports::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Nics, PortError, Ports, SeedDisk, Seeds,
-    Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
+    SeedDisk, Seeds, SnapshotVerb, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

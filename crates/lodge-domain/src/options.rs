@@ -194,6 +194,53 @@ pub struct UndefineOptions {
     pub dry_run: bool,
 }
 
+/// `virsh snapshot-create`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotCreateOptions {
+    /// Nothing is taken: what is known of an earlier snapshot is given back.
+    pub redefine: bool,
+    /// With `redefine`: it is the current one.
+    pub current: bool,
+    /// Take it and keep no knowledge of it.
+    pub no_metadata: bool,
+    /// The guest is off afterwards.
+    pub halt: bool,
+    /// The disks without the memory.
+    pub disk_only: bool,
+    /// The new files are there already.
+    pub reuse_external: bool,
+    /// The guest's file systems stand still meanwhile, by its agent.
+    pub quiesce: bool,
+    /// The guest runs on while its memory is taken.
+    pub live: bool,
+    /// As with define.
+    pub validate: bool,
+}
+
+/// `virsh snapshot-revert`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotRevertOptions {
+    /// The guest runs afterwards, whatever it did then.
+    pub running: bool,
+    /// The guest is paused afterwards.
+    pub paused: bool,
+    /// Also where something could be lost.
+    pub force: bool,
+    /// Make the UEFI variables anew from their template.
+    pub reset_nvram: bool,
+}
+
+/// `virsh snapshot-delete`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotDeleteOptions {
+    /// With all that came from it.
+    pub children: bool,
+    /// Only what came from it.
+    pub children_only: bool,
+    /// Only what is known of it; all bytes stay.
+    pub metadata: bool,
+}
+
 /// `virsh dumpxml`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct XmlOptions {

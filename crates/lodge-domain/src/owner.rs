@@ -230,7 +230,7 @@ impl Owner {
 
     /// One arm per verb; what it does is in the file of its name.
     fn dispatch(&mut self, act: Act, ticket: &Ticket) -> Begin {
-        use crate::{define, dump, metadata, power, rename, restore, save, start, stop, undefine};
+        use crate::{define, dump, metadata, power, rename, restore, save, snapshots, start, stop, undefine};
         match act {
             Act::Settle => recover::settle(self),
             Act::Refresh(found) => define::refresh(self, &found),
@@ -262,6 +262,9 @@ impl Owner {
                 Begin::Now(Ok(Reply::Done))
             }
             Act::EditManagedSave { xml, running } => save::edit_managed_save(self, xml, running),
+            Act::SnapshotCreate { xml, options } => snapshots::create(self, xml, options, ticket),
+            Act::SnapshotRevert { name, options } => snapshots::revert(self, &name, options, ticket),
+            Act::SnapshotDelete { name, options } => snapshots::delete(self, name, options),
         }
     }
 

@@ -4,7 +4,7 @@
 //! held are no error, and nothing here may block the thread. A call that takes long delays its own guest only.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -88,6 +88,26 @@ pub struct CopyTarget {
     pub reuse: bool,
 }
 
+/// A snapshot inside an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the guest's memory in it.
+    pub memory_bytes: u64,
+}
+
+/// What is done about a snapshot inside an image that nobody has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotVerb {
+    /// Take it.
+    Create,
+    /// Bring the image back to it.
+    Apply,
+    /// Remove it.
+    Delete,
+}
+
 /// Disks.
 #[async_trait]
 pub trait Volumes: Send + Sync {
@@ -150,7 +170,47 @@ pub trait Volumes: Send + Sync {
         Ok(())
     }
     /// Deletes a volume that [`Volumes::storage_of`] let go. A missing file is no error.
-    async fn delete(&self, domain: DomainId, path: &std::path::Path) -> Result<(), PortError>;
+    async fn delete(&self, domain: DomainId, path: &Path) -> Result<(), PortError>;
+    /// The snapshots inside a qcow2 image.
+    async fn image_snapshots(&self, _path: &Path) -> Result<Vec<ImageSnapshot>, PortError> {
+        Err(no_snapshots())
+    }
+    /// Does something about the snapshot `name` inside a qcow2 image that no QEMU has.
+    async fn snapshot_image(
+        &self,
+        _domain: DomainId,
+        _verb: SnapshotVerb,
+        _path: &Path,
+        _name: &str,
+    ) -> Result<(), PortError> {
+        Err(no_snapshots())
+    }
+    /// Makes a qcow2 at `path` that stands on `backing` and is empty itself. A file in its place must be empty.
+    async fn create_overlay(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
+        Err(no_snapshots())
+    }
+    /// Who besides `domain`'s definition needs the bytes of `path`: an image that stands on it, another domain.
+    /// `going`: files that go too.
+    async fn needed_by(
+        &self,
+        _domain: DomainId,
+        _path: &Path,
+        _going: &[PathBuf],
+    ) -> Result<Option<String>, PortError> {
+        Err(no_snapshots())
+    }
+    /// Writes what is in `top` into the file it stands on, while no QEMU has either. May be done again.
+    async fn commit_image(&self, _domain: DomainId, _top: &Path, _base: &Path) -> Result<(), PortError> {
+        Err(no_snapshots())
+    }
+    /// Makes `path` stand on another file with the same bytes, while no QEMU has it.
+    async fn rebase_image(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
+        Err(no_snapshots())
+    }
+}
+
+fn no_snapshots() -> PortError {
+    PortError::new(Kind::Unsupported, "snapshots of disks are not supported here")
 }
 
 /// A network card that is plugged in on the host's side.

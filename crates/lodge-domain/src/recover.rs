@@ -39,7 +39,7 @@ use crate::owner::Owner;
 use crate::record::Record;
 use crate::snapshot::Snapshot;
 use crate::vmm::{LIVE_XML, Policies, Vmm};
-use crate::{save, start, stop, undefine};
+use crate::{save, snapshots, start, stop, undefine};
 
 /// How long a guest may take to answer when it is taken over; after that it counts as not responding.
 const ADOPT_PATIENCE: Duration = Duration::from_secs(2);
@@ -149,6 +149,8 @@ fn guest_dirs(guests: &Path) -> BTreeSet<DomainId> {
 pub(crate) fn settle(owner: &mut Owner) -> Begin {
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     Begin::job(async move {
+        // A transient guest's were not read with the definitions.
+        snapshots::reload(&shared, &entry).await;
         for open in open_sagas_of(&shared, entry.id).await {
             if let Some(end) = take_up(&shared, &entry, open).await {
                 return end;
@@ -192,6 +194,9 @@ async fn take_up(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Op
         },
         undefine::SAGA => undefine::resume(shared, entry, open).await,
         save::SAGA => save::resume(shared, entry, open).await,
+        snapshots::CREATE_SAGA | snapshots::REVERT_SAGA | snapshots::DELETE_SAGA => {
+            snapshots::resume(shared, entry, open).await
+        }
         other => {
             tracing::error!(domain = %entry.name(), saga = other, "an unfinished saga is of a kind unknown to this daemon");
             None

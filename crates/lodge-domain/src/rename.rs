@@ -35,14 +35,25 @@ pub(crate) fn rename(owner: &mut Owner, new: String) -> Begin {
         return Begin::Now(Err(error));
     }
     let definitions = owner.shared.config.store.domains().clone();
+    let snapshots = owner.shared.config.store.snapshots();
     Begin::job(async move {
         let xml: Arc<str> = renamed.to_xml(&WriteOptions::STORED).into();
         let (from, to, text) = (Arc::clone(&old), new.clone(), Arc::clone(&xml));
-        let written = blocking(move || definitions.rename(&from, &to, &text)).await;
+        let written = blocking(move || {
+            // Whatever is known of snapshots is found by the name, so it goes first, and back if the rest fails.
+            snapshots.rename(&from, &to).map_err(DomainError::SnapshotFile)?;
+            definitions.rename(&from, &to, &text).map_err(|error| {
+                if let Err(error) = snapshots.rename(&to, &from) {
+                    tracing::error!(domain = %from, error = %crate::error::chain(&error), "the snapshots kept the new name");
+                }
+                DomainError::Definition(error)
+            })
+        });
+        let written = written.await;
         ended(move |owner| {
             if let Err(error) = written {
                 owner.shared.index.drop_name(&owner.entry, &new);
-                return Err(DomainError::Definition(error));
+                return Err(error);
             }
             owner.shared.publish(&owner.entry, EventKind::Lifecycle(Lifecycle::Undefined, 1));
             owner.take_definition(xml, &renamed);

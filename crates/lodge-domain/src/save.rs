@@ -321,6 +321,20 @@ impl Save {
 
 /// Breaks a save off: the guest goes on as it was, and nothing of the file is left.
 async fn undo(monitor: &Monitor, note: &Note, name: &str) {
+    call_off(monitor).await;
+    if note.was_running
+        && let Err(error) = monitor.cont().await
+    {
+        tracing::error!(domain = name, error = %chain(&error), "a guest whose save failed could not go on");
+    }
+    let part = part_of(&note.file);
+    if let Err(error) = remove_file(part.clone()).await {
+        tracing::error!(domain = name, path = %part.display(), %error, "a half-made save was not removed");
+    }
+}
+
+/// Breaks off what QEMU writes of its memory, and waits until it has.
+pub(crate) async fn call_off(monitor: &Monitor) {
     let _ = monitor.migrate_cancel().await;
     // QEMU lets the processors run only after the migration has come to its end.
     for _ in 0..100 {
@@ -335,15 +349,6 @@ async fn undo(monitor: &Monitor, note: &Note, name: &str) {
             }
             _ => break,
         }
-    }
-    if note.was_running
-        && let Err(error) = monitor.cont().await
-    {
-        tracing::error!(domain = name, error = %chain(&error), "a guest whose save failed could not go on");
-    }
-    let part = part_of(&note.file);
-    if let Err(error) = remove_file(part.clone()).await {
-        tracing::error!(domain = name, path = %part.display(), %error, "a half-made save was not removed");
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub autostart_once: bool,
     /// Its memory is saved and the next start goes on from there.
     pub managed_save: bool,
+    /// How many snapshots of it are known.
+    pub snapshots: usize,
     /// The definition was changed while the guest ran: it takes effect at the next start.
     pub changed: bool,
     /// What the document says in short: the live one where the guest runs.
@@ -60,6 +62,7 @@ impl Snapshot {
             autostart: false,
             autostart_once: false,
             managed_save: false,
+            snapshots: 0,
             changed: false,
             summary: Arc::default(),
             vmm: None,

@@ -72,6 +72,17 @@ pub(crate) struct Plan {
     /// The UEFI variables are made anew.
     #[serde(default)]
     pub reset_nvram: bool,
+    /// The snapshot inside the images to go on from.
+    #[serde(default)]
+    pub load: Option<LoadSnapshot>,
+}
+
+/// A snapshot inside a guest's images, its memory with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LoadSnapshot {
+    pub name: String,
+    /// The disks it is in.
+    pub disks: Vec<String>,
 }
 
 /// A file with a guest's memory.
@@ -157,6 +168,28 @@ pub(crate) fn launch_document(owner: &mut Owner, document: Domain, how: Launchin
         let launched = launch(&shared, &entry, plan, document, &ticket).await;
         Ok((launched?, Edit::None))
     })
+}
+
+/// How a guest is brought back to a snapshot.
+pub(crate) struct Reviving {
+    pub paused: bool,
+    pub transient: bool,
+    pub reset_nvram: bool,
+    pub restore: Option<SavedMemory>,
+    pub load: Option<LoadSnapshot>,
+}
+
+/// Starts a guest within another act, which tells of it.
+pub(crate) async fn revive(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    document: Domain,
+    how: Reviving,
+    ticket: &Ticket,
+) -> Result<Launched, DomainError> {
+    let mut plan = Plan::new(shared, &document, how.restore, how.paused, how.transient);
+    (plan.reset_nvram, plan.load) = (how.reset_nvram, how.load);
+    launch(shared, entry, plan, document, ticket).await
 }
 
 fn current_definition(shared: &Shared, entry: &Entry) -> Result<Domain, DomainError> {
@@ -306,13 +339,29 @@ impl Plan {
             made: Vec::new(),
             autodestroy: false,
             reset_nvram: false,
+            load: None,
         }
     }
 }
 
 impl Owner {
     /// The guest is up: it is this owner's from now on.
-    pub fn take_launched(&mut self, launched: Launched) {
+    pub fn take_launched(&mut self, mut launched: Launched) {
+        let early = std::mem::take(&mut launched.early);
+        let (plan, has_agent) = self.take_launched_quietly(launched);
+        self.tell_started(&plan, has_agent);
+        self.tell_early(early);
+    }
+
+    /// What QEMU said before anybody listened.
+    fn tell_early(&self, early: Vec<lodge_qemu::qmp::Event>) {
+        for event in early {
+            self.shared.publish_monitor(&self.entry, event);
+        }
+    }
+
+    /// The same, for one who tells of it himself. Says whether it has an agent's channel.
+    pub fn take_launched_quietly(&mut self, launched: Launched) -> (Plan, bool) {
         let Launched { vmm, live, document, plan, early, noted } = launched;
         self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
@@ -324,10 +373,8 @@ impl Owner {
             snapshot.summary = Arc::new(summary_of(&document));
             snapshot.managed_save = managed_save;
         });
-        self.tell_started(&plan, has_agent);
-        for event in early {
-            self.shared.publish_monitor(&self.entry, event);
-        }
+        self.tell_early(early);
+        (plan, has_agent)
     }
 
     /// libvirt's order: what the agent's channel is, RESUMED as QEMU's own event, then STARTED; after a restore

@@ -87,6 +87,7 @@ fn end_with(owner: &mut Owner, reason: ShutoffReason, graceful: bool) -> Work {
         ended(move |owner| match done {
             Ok(_) => {
                 owner.is_off(reason);
+                owner.forget_snapshots_of_vanished();
                 Ok(Reply::Done)
             }
             Err(error) => {
@@ -127,6 +128,7 @@ pub(crate) fn after_exit(owner: &mut Owner, ending: Ending) -> Work {
         clear_away(&shared, entry.id, &entry.name()).await;
         ended(move |owner| {
             owner.is_off(reason);
+            owner.forget_snapshots_of_vanished();
             Ok(Reply::Done)
         })
     })
@@ -155,6 +157,20 @@ impl Owner {
         let told = EventKind::Lifecycle(Lifecycle::Stopped, stopped_detail(reason));
         self.vanished = !self.is_persistent();
         self.advance(Change::Exited(reason), Some(told));
+    }
+
+    /// What is known of the snapshots of a domain that is gone goes, as libvirt has it; their bytes stay.
+    pub fn forget_snapshots_of_vanished(&mut self) {
+        if !self.vanished || self.entry.snapshots.load().is_empty() {
+            return;
+        }
+        let (files, name) = (self.shared.config.store.snapshots(), self.name());
+        self.forget_snapshots();
+        self.shared.runtime.spawn_blocking(move || {
+            if let Err(error) = files.remove_all(&name) {
+                tracing::warn!(domain = %name, error = %crate::error::chain(&error), "the snapshots of a domain that is gone were not forgotten");
+            }
+        });
     }
 }
 

@@ -39,6 +39,9 @@ struct Plan {
     disks: Vec<(String, PathBuf)>,
     /// Disks that stay, and why.
     kept: Vec<(PathBuf, String)>,
+    /// What is known of its snapshots goes.
+    #[serde(default)]
+    snapshots: Vec<PathBuf>,
 }
 
 /// `virsh undefine`.
@@ -71,6 +74,9 @@ impl Owner {
             snapshot.bad_edit = None;
         });
         self.note_transience();
+        if self.vmm.is_none() {
+            self.forget_snapshots();
+        }
         self.vanished = self.vmm.is_none();
         tracing::info!(domain = %self.name(), "domain undefined");
         self.shared.publish(&self.entry, EventKind::Lifecycle(Lifecycle::Undefined, 0));
@@ -137,6 +143,17 @@ async fn make_plan(
         let name = Arc::clone(&name);
         move |source| DomainError::Port { act, name, source }
     };
+    let snapshots = entry.snapshots.load_full();
+    if !snapshots.is_empty() {
+        // Those of a running guest stay with it.
+        if !options.snapshots_metadata && !options.dry_run && !active {
+            return Err(DomainError::HasSnapshots { name: Arc::clone(&name), count: snapshots.len() });
+        }
+        if options.snapshots_metadata && !active {
+            let dir = shared.config.store.snapshots().dir(&name);
+            plan.snapshots = snapshots.names().map(|name| dir.join(format!("{name}.xml"))).collect();
+        }
+    }
     plan.seed = shared.ports.seeds.files_of(entry.id).await.map_err(port("list the seed's files"))?;
     if options.remove_all_storage {
         if active && !options.dry_run {
@@ -165,6 +182,7 @@ fn report(shared: &Shared, plan: &Plan) -> Undefined {
         let mark = shared.config.store.root().domains().join("autostart").join(format!("{}.xml", plan.name));
         files.push(doomed(mark, "autostart mark"));
     }
+    files.extend(plan.snapshots.iter().cloned().map(|path| doomed(path, "snapshot metadata")));
     files.extend(plan.managed_save.clone().map(|path| doomed(path, "managed save image")));
     files.extend(plan.nvram.clone().map(|path| doomed(path, "nvram")));
     files.extend(plan.seed.iter().cloned().map(|path| doomed(path, "seed")));
@@ -228,6 +246,12 @@ impl Step<Going> for RemoveRest {
         for path in [going.plan.managed_save.clone(), going.plan.nvram.clone()].into_iter().flatten() {
             if let Err(error) = remove_file(path.clone()).await {
                 failed.push((path.clone(), file_failure("remove", &path, &error).message));
+            }
+        }
+        if !going.plan.snapshots.is_empty() {
+            let (files, name) = (going.shared.config.store.snapshots(), going.plan.name.clone());
+            if let Err(error) = blocking(move || files.remove_all(&name)).await {
+                failed.extend(going.plan.snapshots.iter().map(|path| (path.clone(), chain(&error))));
             }
         }
         if let Err(error) = going.shared.ports.seeds.forget(going.entry.id).await {

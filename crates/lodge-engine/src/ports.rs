@@ -7,7 +7,8 @@ use std::{
 };
 
 use lodge_domain::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Nics, PortError, Ports, Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Domains, ImageSnapshot, Nics, PortError,
+    Ports, SnapshotVerb, Volumes,
 };
 use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,
@@ -17,7 +18,7 @@ use lodge_model::{
     },
 };
 use lodge_network::{AttachRequest, Networks};
-use lodge_storage::{DiskUse, Format, Need, Part, Pools, Storage, StorageError};
+use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
 use crate::{error::EngineError, guest_files::Known, seed};
@@ -366,4 +367,56 @@ impl Volumes for Disks {
         self.pools.noticed(path).await;
         Ok(())
     }
+
+    async fn image_snapshots(&self, path: &Path) -> Result<Vec<ImageSnapshot>, PortError> {
+        let found = self.storage.inner_snapshots(path).await.map_err(storage_error)?;
+        let of = |one: InnerSnapshot| ImageSnapshot { name: one.name, memory_bytes: one.memory_bytes };
+        Ok(found.into_iter().map(of).collect())
+    }
+
+    async fn snapshot_image(
+        &self,
+        _domain: DomainId,
+        verb: SnapshotVerb,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), PortError> {
+        let verb = match verb {
+            SnapshotVerb::Create => InnerVerb::Create,
+            SnapshotVerb::Apply => InnerVerb::Apply,
+            SnapshotVerb::Delete => InnerVerb::Delete,
+        };
+        self.storage.change_inner_snapshot(verb, path, name).await.map_err(storage_error)
+    }
+
+    async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+        let format = disk_format(backing, format)?;
+        self.storage.create_overlay(path, backing, format).await.map_err(storage_error)?;
+        self.pools.noticed(path).await;
+        Ok(())
+    }
+
+    async fn needed_by(
+        &self,
+        domain: DomainId,
+        path: &Path,
+        going: &[PathBuf],
+    ) -> Result<Option<String>, PortError> {
+        let others = self.known.disks_beside(domain).await;
+        self.storage.needed_by(domain, path, going, &others).await.map_err(storage_error)
+    }
+
+    async fn commit_image(&self, _domain: DomainId, top: &Path, base: &Path) -> Result<(), PortError> {
+        self.storage.commit_overlay(top, base).await.map_err(storage_error)
+    }
+
+    async fn rebase_image(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+        let format = disk_format(backing, format)?;
+        self.storage.move_overlay(path, backing, format).await.map_err(storage_error)
+    }
+}
+
+fn disk_format(path: &Path, word: &str) -> Result<Format, PortError> {
+    let unknown = |_| StorageError::UnsupportedFormat { path: path.to_owned(), format: word.to_owned() };
+    word.parse().map_err(unknown).map_err(storage_error)
 }

@@ -19,7 +19,7 @@ pub(crate) fn domain(snapshot: &Snapshot) -> DomainView {
         persistent: snapshot.persistent,
         autostart: snapshot.autostart,
         managed_save: snapshot.managed_save,
-        snapshots: 0,
+        snapshots: u32::try_from(snapshot.snapshots).unwrap_or(u32::MAX),
         vcpus: snapshot.summary.vcpus,
         max_memory_kib: snapshot.summary.memory_max.0 / 1024,
         memory_kib: snapshot.summary.memory.0 / 1024,

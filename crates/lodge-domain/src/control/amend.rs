@@ -62,7 +62,7 @@ pub(super) fn complete(shared: &Shared, domain: &mut Domain) -> Result<(), Refus
     Ok(())
 }
 
-pub(super) fn running(owner: &Owner) -> Result<Running, DomainError> {
+pub(crate) fn running(owner: &Owner) -> Result<Running, DomainError> {
     let monitor = owner.monitor()?;
     let document = crate::define::parse_current(&owner.entry)?;
     let vmm = owner.vmm.as_deref().ok_or_else(Refusal::not_running)?;
@@ -136,7 +136,7 @@ fn end(owner: &mut Owner, changed: Option<Running>, kept: Result<Kept, DomainErr
 }
 
 /// The guest's document is as the act left it.
-pub(super) fn take_live(owner: &mut Owner, guest: Running) {
+pub(crate) fn take_live(owner: &mut Owner, guest: Running) {
     let Running { document, definition, tell, .. } = guest;
     if let Some((xml, domain)) = definition {
         owner.take_definition(xml, &domain);

@@ -32,6 +32,20 @@ pub struct Running {
 }
 
 impl Running {
+    /// A guest that an earlier daemon held.
+    pub(crate) fn new(
+        document: Domain,
+        monitor: Monitor,
+        shared: &Arc<Shared>,
+        entry: &Arc<Entry>,
+        pid: u32,
+    ) -> Self {
+        let (id, entry) = (entry.id, Arc::clone(entry));
+        let (cgroup, dir) = (crate::stop::cgroup_of(shared, id), shared.config.store.root().guest(id.0));
+        let shared = Arc::clone(shared);
+        Self { document, monitor, shared, id, pid, cgroup, dir, entry, definition: None, tell: Vec::new() }
+    }
+
     /// Its UUID.
     pub fn id(&self) -> DomainId {
         self.id

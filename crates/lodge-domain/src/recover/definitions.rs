@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_model::xml::WriteOptions;
 
 use super::Found;
@@ -12,8 +13,8 @@ use crate::define::{blocking, judge_stored, summary_of};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::index::{Documents, Entry};
-use crate::save;
 use crate::snapshot::{Snapshot, Summary};
+use crate::{save, snapshots};
 
 /// A definition as it was read.
 struct Definition {
@@ -53,9 +54,14 @@ pub(super) async fn load_new_definitions(shared: &Arc<Shared>) -> Result<Vec<Arc
 async fn read_definitions(shared: &Arc<Shared>) -> Result<(Found, Vec<Arc<Entry>>), DomainError> {
     let store = shared.config.store.clone();
     let judging = Arc::clone(shared);
-    let (loaded, saved) = blocking(move || {
+    let (loaded, saved, mut snapshots) = blocking(move || {
         let loaded = store.domains().load_all_with(|entry| read_definition(&judging, entry));
-        (loaded, save::managed_saves(&store.root().managed_saves()))
+        let trees = store.snapshots().domains().into_iter().map(|name| {
+            let tree = snapshots::load(&judging, &name);
+            (name, tree)
+        });
+        let trees: HashMap<String, SnapshotTree> = trees.collect();
+        (loaded, save::managed_saves(&store.root().managed_saves()), trees)
     })
     .await;
     let mut found = Found::default();
@@ -88,11 +94,16 @@ async fn read_definitions(shared: &Arc<Shared>) -> Result<(Found, Vec<Arc<Entry>
             autostart: definition.autostart,
             autostart_once: shared.config.store.domains().autostart_once(&definition.name),
             managed_save: saved.contains(&definition.name),
+            snapshots: snapshots.get(&definition.name).map_or(0, SnapshotTree::len),
             summary: Arc::new(definition.summary),
             ..Snapshot::embryo(definition.id, &definition.name)
         };
         let documents = Documents { inactive: Some(definition.text.into()), live: None };
-        entries.insert(definition.id, Entry::new(snapshot, documents));
+        let entry = Entry::new(snapshot, documents);
+        if let Some(tree) = snapshots.remove(&definition.name) {
+            entry.snapshots.store(Arc::new(tree));
+        }
+        entries.insert(definition.id, entry);
     }
     found.definitions = entries.len();
     Ok((found, entries.into_values().collect()))

@@ -23,6 +23,7 @@ use crate::error::DomainError;
 use crate::ports::{AttachedNic, ClaimedDisk, PortError, SeedDisk};
 use crate::record::{Record, replace};
 use crate::restore;
+use crate::snapshots;
 use crate::stop;
 use crate::vmm::{LIVE_XML, Policies, Vmm};
 
@@ -270,6 +271,9 @@ impl Step<Launch> for Run {
         }
         if let Some(memory) = &launch.plan.restore {
             restore::load(&monitor, memory).await?;
+        }
+        if let Some(load) = &launch.plan.load {
+            snapshots::load_inside(&monitor, &launch.document, load).await?;
         }
         // The terminals are not asked before the guest runs but with it: each answer costs a change of process.
         let paused = launch.plan.paused;

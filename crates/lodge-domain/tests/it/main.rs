@@ -15,6 +15,7 @@ mod discard;
 mod lifecycle;
 mod policy;
 mod save;
+mod snapshots;
 mod support;
 mod tuning;
 mod verbs;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use lodge_domain::{
     Accelerator, AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, DomainEvent, Domains,
-    DomainsConfig, Handle, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, Volumes,
+    DomainsConfig, Handle, ImageSnapshot, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, SnapshotVerb,
+    Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -65,7 +66,7 @@ impl Fakes {
     }
 }
 
-fn opened(path: &str, format: &str, write: bool) -> ChainLink {
+fn opened(path: &Path, format: &str, write: bool) -> ChainLink {
     let fd = std::fs::OpenOptions::new().read(true).write(write).open(path).unwrap().into();
     ChainLink { path: path.into(), format: format.to_owned(), fd, read_only: !write }
 }
@@ -77,14 +78,19 @@ impl Volumes for Fakes {
             held.volumes.insert(domain);
         })?;
         let open = |disk: &lodge_model::domain::disk::Disk| {
-            let mut chain = vec![opened(disk.path()?, disk.format(), true)];
+            let path = PathBuf::from(disk.path()?);
+            let mut chain = vec![opened(&path, disk.format(), true)];
+            // What it stands on, as the document or else the images say it.
             let mut below = disk.backing_store.as_deref();
             while let Some(store) = below {
                 let Some(path) = store.source.as_deref().and_then(|source| source.file.as_deref()) else {
                     break;
                 };
-                chain.push(opened(path, &store.format.as_ref().unwrap().kind, false));
+                chain.push(opened(path.as_ref(), &store.format.as_ref().unwrap().kind, false));
                 below = store.backing_store.as_deref();
+            }
+            while let Some((path, format)) = stands_on(chain.last().unwrap()) {
+                chain.push(opened(&path, &format, false));
             }
             Some(ClaimedDisk { target: disk.target.dev.clone(), chain })
         };
@@ -107,7 +113,7 @@ impl Volumes for Fakes {
         _: &[PathBuf],
     ) -> Result<std::os::fd::OwnedFd, PortError> {
         self.call("open backing", |_| ())?;
-        Ok(opened(&path.display().to_string(), "", true).fd)
+        Ok(opened(path, "", true).fd)
     }
     async fn take_copy(&self, _: DomainId, _: &str, copy: &CopyTarget) -> Result<Vec<ChainLink>, PortError> {
         self.call("take copy", |_| ())?;
@@ -120,7 +126,7 @@ impl Volumes for Fakes {
             }
             assert!(create.arg(&path).arg(copy.size.to_string()).status().unwrap().success());
         }
-        Ok(vec![opened(&path, &copy.format, true)])
+        Ok(vec![opened(&copy.path, &copy.format, true)])
     }
     async fn storage_of(&self, _: DomainId, document: &Domain) -> Result<Vec<DiskStorage>, PortError> {
         let failing = self.0.lock().unwrap().failing;
@@ -135,6 +141,87 @@ impl Volumes for Fakes {
     async fn delete(&self, _: DomainId, path: &Path) -> Result<(), PortError> {
         std::fs::remove_file(path).map_err(|error| PortError::new(Kind::Internal, error.to_string()))
     }
+    async fn claim_more(&self, id: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
+        self.claim(id, document).await
+    }
+    async fn image_snapshots(&self, path: &Path) -> Result<Vec<ImageSnapshot>, PortError> {
+        let info = qemu_img(&["info", "-U", "--output=json", &path.display().to_string()])?;
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        let of = |one: &serde_json::Value| ImageSnapshot {
+            name: one["name"].as_str().unwrap().to_owned(),
+            memory_bytes: one["vm-state-size"].as_u64().unwrap(),
+        };
+        Ok(info["snapshots"].as_array().into_iter().flatten().map(of).collect())
+    }
+    async fn snapshot_image(
+        &self,
+        _: DomainId,
+        verb: SnapshotVerb,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), PortError> {
+        self.call("snapshot image", |_| ())?;
+        let option = match verb {
+            SnapshotVerb::Create => "-c",
+            SnapshotVerb::Apply => "-a",
+            SnapshotVerb::Delete => "-d",
+        };
+        qemu_img(&["snapshot", option, name, &path.display().to_string()]).map(drop)
+    }
+    async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+        self.call("create overlay", |_| ())?;
+        let (path, backing) = (path.display().to_string(), backing.display().to_string());
+        qemu_img(&["create", "-q", "-f", "qcow2", "-b", &backing, "-F", format, &path]).map(drop)
+    }
+    async fn needed_by(
+        &self,
+        _: DomainId,
+        path: &Path,
+        going: &[PathBuf],
+    ) -> Result<Option<String>, PortError> {
+        for entry in std::fs::read_dir(path.parent().unwrap()).unwrap().flatten() {
+            let other = entry.path();
+            if other == path || going.contains(&other) || !other.is_file() {
+                continue;
+            }
+            let Ok(info) = qemu_img(&["info", "-U", "--output=json", &other.display().to_string()]) else {
+                continue;
+            };
+            let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+            if info["full-backing-filename"].as_str() == path.to_str() {
+                return Ok(Some(format!("'{}', which stands on it", other.display())));
+            }
+        }
+        Ok(None)
+    }
+    async fn commit_image(&self, _: DomainId, top: &Path, _: &Path) -> Result<(), PortError> {
+        self.call("commit image", |_| ())?;
+        qemu_img(&["commit", "-q", "-d", "-f", "qcow2", &top.display().to_string()]).map(drop)
+    }
+    async fn rebase_image(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+        let (path, backing) = (path.display().to_string(), backing.display().to_string());
+        qemu_img(&["rebase", "-u", "-f", "qcow2", "-b", &backing, "-F", format, &path]).map(drop)
+    }
+}
+
+/// What the tool prints.
+pub fn qemu_img(arguments: &[&str]) -> Result<String, PortError> {
+    let output = std::process::Command::new("qemu-img").args(arguments).output().unwrap();
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout).unwrap());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(PortError::new(Kind::Internal, format!("qemu-img {}: {said}", arguments.join(" "))))
+}
+
+fn stands_on(link: &ChainLink) -> Option<(PathBuf, String)> {
+    if link.format != "qcow2" {
+        return None;
+    }
+    let info = qemu_img(&["info", "-U", "--output=json", &link.path.display().to_string()]).ok()?;
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    let path = info["full-backing-filename"].as_str()?;
+    Some((path.into(), info["backing-filename-format"].as_str()?.to_owned()))
 }
 
 #[async_trait]

@@ -1,0 +1,266 @@
+//! `virsh snapshot-delete`: removing snapshots, their bytes with them unless something else needs these.
+//!
+//! ```text
+//!  inside       each image (or QEMU) drops its snapshot
+//!  new files    the current one: its file is merged into what it stands on, and the guest goes on there
+//!               one with a single child: the same, below the guest's own file
+//!               a side branch's end: nothing of it is needed by the guest; its file goes if nobody needs it
+//! ```
+//!
+//! Before anything happens, storage is asked who needs each file that would go or change: another image, another
+//! domain, another snapshot. One answer is enough to refuse, naming who. The merge comes first and can be done again;
+//! files are removed last. Deliberately absent: merging below a branch of several children.
+
+mod plan;
+
+pub(super) use plan::own_need;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_model::snapshot::tree::SnapshotTree;
+use lodge_store::saga::{self, CancellationToken, Context, Direction, Failure, OpenSaga, Step};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::records::{HasRecords, Records, WriteDown};
+use super::{find, images, inside};
+use crate::act::{Begin, Reply, ended};
+use crate::control::Running;
+use crate::domains::Shared;
+use crate::error::{DomainError, chain};
+use crate::index::{Documents, Entry};
+use crate::options::SnapshotDeleteOptions;
+use crate::owner::Owner;
+use crate::ports::SnapshotVerb;
+use crate::start::{file_failure, remove_file};
+
+/// The saga's kind in the store.
+pub(crate) const SAGA: &str = "domain-snapshot-delete";
+
+/// A file whose content goes into the one it stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Merge {
+    pub target: String,
+    pub top: PathBuf,
+    pub base: PathBuf,
+    pub base_format: String,
+    /// Images that stand on `top` and shall stand on `base`.
+    pub above: Vec<PathBuf>,
+}
+
+/// What is to be done; saved with the saga.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub name: String,
+    pub records: Records,
+    /// Images and the names of the snapshots in them that go.
+    pub inside: Vec<(PathBuf, String)>,
+    pub merges: Vec<Merge>,
+    /// Files that go, each asked about again before it does.
+    pub files: Vec<PathBuf>,
+    /// Files of memory that go; nothing can stand on them.
+    pub memory: Vec<PathBuf>,
+}
+
+struct Deleting {
+    shared: Arc<Shared>,
+    id: DomainId,
+    plan: Plan,
+    running: Option<Running>,
+}
+
+impl Context for Deleting {
+    fn saved(&self) -> Value {
+        serde_json::to_value(&self.plan).expect("a plan has string keys only")
+    }
+}
+
+impl HasRecords for Deleting {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn records(&self) -> &Records {
+        &self.plan.records
+    }
+}
+
+/// `virsh snapshot-delete`.
+pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOptions) -> Begin {
+    let tree = owner.entry.snapshots.load_full();
+    if let Err(error) = find(&tree, &owner.name(), &name) {
+        return Begin::Now(Err(error));
+    }
+    let running = match owner.vmm.is_some().then(|| crate::control::running(owner)).transpose() {
+        Ok(running) => running,
+        Err(error) => return Begin::Now(Err(error)),
+    };
+    let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
+    Begin::job(async move {
+        let done = run(&shared, &entry, running, &tree, &name, options).await;
+        ended(move |owner| {
+            let (tree, definition) = done?;
+            owner.take_snapshots(tree, definition.as_ref());
+            tracing::info!(domain = %owner.name(), snapshot = name, "snapshot deleted");
+            Ok(Reply::Done)
+        })
+    })
+}
+
+async fn run(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    running: Option<Running>,
+    tree: &SnapshotTree,
+    snapshot: &str,
+    options: SnapshotDeleteOptions,
+) -> Result<(SnapshotTree, Option<Domain>), DomainError> {
+    let name = entry.name();
+    let planned = plan::make(shared, entry, running.as_ref(), tree, snapshot, options).await?;
+    let mut deleting = Deleting { shared: Arc::clone(shared), id: entry.id, plan: planned.plan, running };
+    let db = shared.config.store.db();
+    let log = saga::begin(db, SAGA, &entry.id.to_string(), None, &deleting).await;
+    let mut log = log.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?;
+    let driven = saga::drive(&steps(), &mut deleting, &mut log, &CancellationToken::new()).await;
+    driven.map_err(|source| DomainError::Snapshot {
+        act: "delete",
+        name,
+        snapshot: snapshot.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok((planned.tree, planned.definition))
+}
+
+fn steps() -> Vec<Box<dyn Step<Deleting>>> {
+    vec![Box::new(MergeFiles), Box::new(DropInside), Box::new(WriteDown), Box::new(RemoveFiles)]
+}
+
+/// Content goes down. What was merged stays merged: the guest sees the same bytes either way.
+struct MergeFiles;
+
+#[async_trait]
+impl Step<Deleting> for MergeFiles {
+    fn name(&self) -> &'static str {
+        "merge"
+    }
+
+    async fn run(&self, deleting: &mut Deleting) -> Result<(), Failure> {
+        let volumes = &deleting.shared.ports.volumes;
+        for merge in &deleting.plan.merges {
+            // Done by an earlier try: the top is gone last.
+            if !merge.top.exists() {
+                continue;
+            }
+            let merged = volumes.commit_image(deleting.id, &merge.top, &merge.base).await;
+            merged.map_err(|error| images::failure(&error))?;
+            for above in &merge.above {
+                let moved = volumes.rebase_image(above, &merge.base, &merge.base_format).await;
+                moved.map_err(|error| images::failure(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, _deleting: &mut Deleting) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Images drop their snapshots. Whoever fails says which are gone: what is known of them stays until all are.
+struct DropInside;
+
+#[async_trait]
+impl Step<Deleting> for DropInside {
+    fn name(&self) -> &'static str {
+        "drop-inside"
+    }
+
+    async fn run(&self, deleting: &mut Deleting) -> Result<(), Failure> {
+        for (image, name) in &deleting.plan.inside {
+            let one = std::slice::from_ref(image);
+            match &deleting.running {
+                None => {
+                    images::each(&deleting.shared, deleting.id, SnapshotVerb::Delete, one, name).await?;
+                }
+                Some(running) => {
+                    let nodes = inside::having(&running.monitor, name).await;
+                    let nodes = nodes.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+                    let removed = inside::remove(&running.monitor, name, &nodes).await;
+                    removed.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, _deleting: &mut Deleting) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Files that nobody needs go.
+struct RemoveFiles;
+
+#[async_trait]
+impl Step<Deleting> for RemoveFiles {
+    fn name(&self) -> &'static str {
+        "remove-files"
+    }
+
+    async fn run(&self, deleting: &mut Deleting) -> Result<(), Failure> {
+        remove_unneeded(&deleting.shared, deleting.id, &deleting.plan.name, &deleting.plan.files).await;
+        for path in deleting.plan.memory.clone() {
+            remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, _deleting: &mut Deleting) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Removes those of `files` that nobody needs; the others stay, and it is told who needs them.
+pub(super) async fn remove_unneeded(shared: &Shared, id: DomainId, domain: &str, files: &[PathBuf]) {
+    for path in files {
+        let kept = match shared.ports.volumes.needed_by(id, path, files).await {
+            Ok(None) => match remove_file(path.clone()).await {
+                Ok(()) => continue,
+                Err(error) => error.to_string(),
+            },
+            Ok(Some(who)) => format!("{who} needs it"),
+            Err(error) => chain(&error),
+        };
+        tracing::warn!(domain, path = %path.display(), why = kept, "a snapshot's file stays");
+    }
+}
+
+/// Settles a deletion that an earlier daemon left: it goes on, since every step of it may be done again.
+pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) {
+    let name = entry.name();
+    let Ok(plan) = serde_json::from_value::<Plan>(open.saved) else {
+        tracing::error!(domain = %name, "the note of an unfinished snapshot deletion is unreadable");
+        return;
+    };
+    let mut deleting = Deleting { shared: Arc::clone(shared), id: entry.id, plan, running: None };
+    // What QEMU has open is not touched from outside: then only what is written down is brought in line.
+    let is_running = shared.config.store.root().guest(entry.id.0).exists();
+    let direction = if is_running { Direction::Back } else { Direction::On };
+    let (mut log, cancel) = (open.log, CancellationToken::new());
+    let settled = saga::resume(&steps(), &mut deleting, &mut log, open.position, direction, &cancel).await;
+    if let Err(error) = settled {
+        tracing::info!(domain = %name, why = %chain(&error), "an unfinished snapshot deletion was given up; delete it again");
+    }
+    let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
+    if let Ok(found) = crate::define::blocking(move || definitions.load(&of)).await
+        && entry.documents.load().inactive.is_some()
+    {
+        let mut documents = Documents::clone(&entry.documents.load());
+        documents.inactive = Some(found.text.into());
+        entry.documents.store(Arc::new(documents));
+    }
+}

@@ -1,0 +1,83 @@
+//! Snapshots inside qcow2 images that no QEMU has open: all images or none.
+
+use std::path::{Path, PathBuf};
+
+use lodge_model::domain::Domain;
+use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort};
+use lodge_model::{DomainId, Kind};
+use lodge_store::saga::Failure;
+
+use super::refuse;
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::ports::{PortError, SnapshotVerb};
+
+/// The images of the disks whose state is inside.
+pub(super) fn of(snapshot: &DomainSnapshot, domain: &Domain) -> Result<Vec<PathBuf>, DomainError> {
+    let mut images = Vec::new();
+    for disk in snapshot.disks().iter().filter(|disk| disk.location() == Location::Internal) {
+        let own = domain.devices.disks.iter().find(|own| own.target.dev == disk.name());
+        let path = own.and_then(|own| own.path()).ok_or_else(|| {
+            let text = format!("Disk device '{}' does not support snapshotting", disk.name());
+            refuse(SnapshotSort::Invalid, text)
+        })?;
+        images.push(PathBuf::from(path));
+    }
+    Ok(images)
+}
+
+/// Those of `images` that have a snapshot of that name. An image that is gone has none.
+pub(super) async fn having(
+    shared: &Shared,
+    images: &[PathBuf],
+    name: &str,
+) -> Result<Vec<PathBuf>, PortError> {
+    let mut found = Vec::new();
+    for image in images {
+        match shared.ports.volumes.image_snapshots(image).await {
+            Ok(snapshots) if snapshots.iter().any(|snapshot| snapshot.name == name) => {
+                found.push(image.clone());
+            }
+            Err(error) if error.kind != Kind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Does `verb` in every image. Creating where it is, and deleting where it is not, is done already.
+pub(super) async fn each(
+    shared: &Shared,
+    id: DomainId,
+    verb: SnapshotVerb,
+    images: &[PathBuf],
+    name: &str,
+) -> Result<(), Failure> {
+    let there = having(shared, images, name).await.map_err(|error| failure(&error))?;
+    for image in images {
+        let is_there = there.contains(image);
+        let is_done = match verb {
+            SnapshotVerb::Create => is_there,
+            SnapshotVerb::Delete => !is_there,
+            SnapshotVerb::Apply => false,
+        };
+        if !is_done {
+            one(shared, id, verb, image, name).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(
+    shared: &Shared,
+    id: DomainId,
+    verb: SnapshotVerb,
+    image: &Path,
+    name: &str,
+) -> Result<(), Failure> {
+    shared.ports.volumes.snapshot_image(id, verb, image, name).await.map_err(|error| failure(&error))
+}
+
+pub(super) fn failure(error: &PortError) -> Failure {
+    Failure::of(error.kind, error).with_hint(error.hint.clone())
+}

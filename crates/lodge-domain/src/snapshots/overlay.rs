@@ -1,0 +1,181 @@
+//! New files above a guest's disks: what they are called, what they stand on, and the documents that name them.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use lodge_model::domain::Domain;
+use lodge_model::domain::disk::{BackingStore, Disk, ImageFormat, SourceKind};
+use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotDisk, SnapshotSort};
+use lodge_store::saga::{Context, Failure, Step};
+use serde::{Deserialize, Serialize};
+
+use super::{images, refuse};
+use crate::define::blocking;
+use crate::domains::Shared;
+use crate::error::DomainError;
+use crate::start::{file_failure, remove_file};
+
+/// A new file above a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Overlay {
+    pub target: String,
+    pub path: PathBuf,
+    /// What it stands on.
+    pub backing: PathBuf,
+    pub backing_format: String,
+    /// The number of its node in the running guest.
+    #[serde(default)]
+    pub node: u32,
+}
+
+/// Those that a snapshot wants above the disks of `domain`. `reuse`: they are there already.
+pub(super) fn of(
+    snapshot: &DomainSnapshot,
+    domain: &Domain,
+    reuse: bool,
+) -> Result<Vec<Overlay>, DomainError> {
+    let mut overlays = Vec::new();
+    for (disk, own) in snapshot.disks().iter().zip(&domain.devices.disks) {
+        if disk.location() != Location::External {
+            continue;
+        }
+        let (Some(path), Some(backing)) = (disk.path(), own.path()) else {
+            let text = format!("external snapshots are not supported on '{}' disks here", own.kind);
+            return Err(refuse(SnapshotSort::ConfigUnsupported, text));
+        };
+        if overlays.iter().any(|other: &Overlay| other.path == Path::new(path)) {
+            let text = format!("two disks cannot have the same snapshot file '{path}'");
+            return Err(refuse(SnapshotSort::ConfigUnsupported, text));
+        }
+        check_place(disk, Path::new(path), reuse)?;
+        overlays.push(Overlay {
+            target: disk.name().to_owned(),
+            path: path.into(),
+            backing: backing.into(),
+            backing_format: own.format().to_owned(),
+            node: 0,
+        });
+    }
+    Ok(overlays)
+}
+
+/// Whether the file can be made there, or is there to be used.
+fn check_place(disk: &SnapshotDisk, path: &Path, reuse: bool) -> Result<(), DomainError> {
+    let name = disk.name();
+    let unsupported = |text: String| Err(refuse(SnapshotSort::ConfigUnsupported, text));
+    let is_block = disk.kind == Some(SourceKind::Block);
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !reuse => {
+            if is_block {
+                let text = format!("block device snapshot target '{}' doesn't exist", path.display());
+                return Err(refuse(SnapshotSort::Unsupported, text));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let what = if reuse { "missing existing file" } else { "unable to stat" };
+            let text = format!("{what} for disk {name}: {}", path.display());
+            let errno = error.raw_os_error().unwrap_or_default();
+            let strerror = rustix::io::Errno::from_raw_os_error(errno).to_string();
+            let words = strerror.split(" (os error").next().unwrap_or_default().to_owned();
+            let sort = crate::control::Sort::System(errno);
+            Err(crate::control::Refusal::new(sort, format!("{text}: {words}")).into())
+        }
+        Ok(there) if is_block || !there.is_file() => {
+            if is_block {
+                return unsupported(format!(
+                    "block devices as snapshot files are not supported yet: {}",
+                    path.display()
+                ));
+            }
+            unsupported(format!(
+                "mismatch between configured type for snapshot disk '{name}' and the type of existing file '{}'",
+                path.display()
+            ))
+        }
+        Ok(there) if !reuse && there.len() > 0 => unsupported(format!(
+            "external snapshot file for disk {name} already exists and is not a block device: {}",
+            path.display()
+        )),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Puts the new files into a document: each disk's own file becomes what its new one stands on. `live`: with the
+/// nodes' numbers.
+pub(super) fn put_in(document: &mut Domain, overlays: &[Overlay], live: bool) {
+    for overlay in overlays {
+        let disk = document.devices.disks.iter_mut().find(|disk| disk.target.dev == overlay.target);
+        let Some(disk) = disk else { continue };
+        if disk.path() == overlay.path.to_str() {
+            continue;
+        }
+        let index = disk.source.as_deref().and_then(|source| source.index);
+        let mut below = disk.source.take();
+        if let Some(below) = below.as_deref_mut() {
+            (below.index, below.startup_policy) = (None, None);
+        }
+        let below = BackingStore {
+            kind: Some(disk.kind),
+            index,
+            format: Some(ImageFormat { kind: overlay.backing_format.clone(), ..ImageFormat::default() }),
+            source: below,
+            backing_store: disk.backing_store.take(),
+            ..BackingStore::default()
+        };
+        disk.backing_store = Some(Box::new(below));
+        set_file(disk, &overlay.path, live.then_some(overlay.node));
+    }
+}
+
+/// The disk's own file, a qcow2.
+pub(super) fn set_file(disk: &mut Disk, path: &Path, index: Option<u32>) {
+    disk.kind = SourceKind::File;
+    let source = disk.source.get_or_insert_default();
+    (source.file, source.dev, source.index) = (Some(path.display().to_string()), None, index);
+    let driver = disk.driver.get_or_insert_default();
+    driver.name.get_or_insert_with(|| "qemu".to_owned());
+    driver.format = Some("qcow2".to_owned());
+}
+
+/// A saga that makes such files.
+pub(super) trait HasOverlays: Context + Sync {
+    fn shared(&self) -> &Shared;
+    /// Those to make; none where they are there already.
+    fn to_make(&self) -> &[Overlay];
+}
+
+/// Makes them.
+pub(super) struct MakeOverlays;
+
+#[async_trait]
+impl<C: HasOverlays> Step<C> for MakeOverlays {
+    fn name(&self) -> &'static str {
+        "make-files"
+    }
+
+    async fn run(&self, context: &mut C) -> Result<(), Failure> {
+        for overlay in context.to_make() {
+            let made = context.shared().ports.volumes.create_overlay(
+                &overlay.path,
+                &overlay.backing,
+                &overlay.backing_format,
+            );
+            made.await.map_err(|error| images::failure(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, context: &mut C) -> Result<(), Failure> {
+        // They were not there before, or empty; and nothing was written into them since.
+        for overlay in context.to_make() {
+            let path = overlay.path.clone();
+            remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
+            let dir = path.parent().map(Path::to_owned);
+            if let Some(dir) = dir {
+                let _ = blocking(move || lodge_sys::fs::sync_dir(&dir)).await;
+            }
+        }
+        Ok(())
+    }
+}
