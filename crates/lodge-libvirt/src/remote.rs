@@ -202,10 +202,7 @@ procedures! {
     DomainIsUpdated => domain::lookup::is_updated, "compat: dominfo";
     DomainGetOsType => domain::lookup::get_os_type, "compat: dominfo";
     DomainGetMaxMemory => domain::lookup::get_max_memory, "compat: dominfo";
-    DomainSnapshotNum => domain::lookup::snapshot_num, "compat: undefine";
-    DomainListAllSnapshots => domain::lookup::list_all_snapshots, "compat: snapshot-list";
-    DomainHasCurrentSnapshot => domain::lookup::has_current_snapshot, "compat: snapshot-list";
-    DomainListAllCheckpoints => domain::lookup::list_all_checkpoints, "compat: snapshot-list";
+    DomainListAllCheckpoints => domain::lookup::list_all_checkpoints, "compat: snapshots";
 
     // Domains: their definitions.
     DomainCreateXml => domain::define::create_xml, "compat: create";
@@ -261,6 +258,24 @@ procedures! {
     DomainGetJobStats => domain::job::get_stats, "compat: domjobinfo";
     DomainAbortJob => domain::job::abort, "compat: domjobabort";
     DomainAbortJobFlags => domain::job::abort_flags, "compat: domjobabort";
+
+    // Domains: their snapshots.
+    DomainSnapshotCreateXml => domain::snapshot::create_xml, "compat: snapshots";
+    DomainSnapshotGetXmlDesc => domain::snapshot::xml_desc, "compat: snapshots";
+    DomainSnapshotNum => domain::snapshot::num, "compat: snapshots";
+    DomainSnapshotListNames => domain::snapshot::list_names, "compat: snapshots";
+    DomainListAllSnapshots => domain::snapshot::list_all, "compat: snapshots";
+    DomainSnapshotNumChildren => domain::snapshot::num_children, "compat: snapshots";
+    DomainSnapshotListChildrenNames => domain::snapshot::list_children_names, "compat: snapshots";
+    DomainSnapshotListAllChildren => domain::snapshot::list_all_children, "compat: snapshots";
+    DomainSnapshotLookupByName => domain::snapshot::lookup_by_name, "compat: snapshots";
+    DomainHasCurrentSnapshot => domain::snapshot::has_current, "compat: snapshots";
+    DomainSnapshotGetParent => domain::snapshot::get_parent, "compat: snapshots";
+    DomainSnapshotCurrent => domain::snapshot::current, "compat: snapshots";
+    DomainSnapshotIsCurrent => domain::snapshot::is_current, "compat: snapshots";
+    DomainSnapshotHasMetadata => domain::snapshot::has_metadata, "compat: snapshots";
+    DomainRevertToSnapshot => domain::snapshot::revert, "compat: snapshots";
+    DomainSnapshotDelete => domain::snapshot::delete, "compat: snapshots";
 
     // Domains: what they are and how they are.
     DomainGetInfo => domain::info::get_info, "compat: queries";

@@ -7,6 +7,7 @@ use std::path::Path;
 use lodge_engine::{AgentError, DomainError, MonitorError, SaveImageError};
 use lodge_model::domain::lifecycle::Denied;
 use lodge_model::domain::metadata::MetadataFault;
+use lodge_model::snapshot::{SnapshotFault, SnapshotSort};
 use lodge_model::{Faults, Kind};
 
 use super::from::whole;
@@ -102,6 +103,14 @@ fn of_domain(error: &DomainError) -> Fault {
             format!("{}: {}", path.display(), strerror(source)),
             source.raw_os_error().unwrap_or_default(),
         ),
+        DomainError::NoSnapshot { snapshot, .. } => {
+            qemu(Code::NoDomainSnapshot, format!("no domain snapshot with matching name '{snapshot}'"))
+        }
+        DomainError::SnapshotRisky { why, .. } => qemu(Code::SnapshotRevertRisky, why.clone()),
+        DomainError::HasSnapshots { count, .. } => {
+            qemu(Code::OperationInvalid, format!("cannot delete inactive domain with {count} snapshots"))
+        }
+        DomainError::SnapshotDocument(fault) => of_snapshot(fault),
         // It has libvirt's sort and words already.
         DomainError::Refused(refusal) => refusal.clone().into(),
         DomainError::Definition(_) if error.kind() == Kind::InvalidInput => {
@@ -153,6 +162,35 @@ fn of_document(faults: &Faults) -> Fault {
             let all: Vec<_> = faults.iter().map(ToString::to_string).collect();
             Fault::new(Code::XmlError, Origin::Domain, all.join("; "))
         }),
+    }
+}
+
+/// What is wrong with a snapshot's document.
+fn of_snapshot(fault: &SnapshotFault) -> Fault {
+    match fault {
+        SnapshotFault::Document(faults) => {
+            if let [one] = faults.0.as_slice()
+                && let Some(rest) = one.message.strip_prefix("the document is a <")
+                && let Some((is, _)) = rest.split_once('>')
+            {
+                let text = format!("expecting root element of 'domainsnapshot', not '{is}'");
+                return Fault::new(Code::XmlError, Origin::Xml, text);
+            }
+            Fault::new(Code::XmlError, Origin::DomainSnapshot, faults.to_string())
+        }
+        SnapshotFault::Refused { sort, text, of_document } => {
+            let code = match sort {
+                SnapshotSort::Xml => Code::XmlError,
+                SnapshotSort::XmlDetail => Code::XmlDetail,
+                SnapshotSort::ConfigUnsupported => Code::ConfigUnsupported,
+                SnapshotSort::Unsupported => Code::OperationUnsupported,
+                SnapshotSort::Invalid => Code::OperationInvalid,
+                SnapshotSort::InvalidArg => Code::InvalidArg,
+                SnapshotSort::Internal => Code::InternalError,
+            };
+            let origin = if *of_document { Origin::DomainSnapshot } else { Origin::Qemu };
+            Fault::new(code, origin, text.clone())
+        }
     }
 }
 

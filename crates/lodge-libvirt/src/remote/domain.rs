@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod metadata;
 mod params;
 pub(crate) mod save;
+pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod tune;
 pub(crate) mod vcpu;

@@ -9,12 +9,10 @@ use lodge_wire::remote::{
     ConnectListDefinedDomainsRet, ConnectListDomainsArgs, ConnectListDomainsRet,
     ConnectNumOfDefinedDomainsRet, ConnectNumOfDomainsRet, Domain, DomainGetMaxMemoryArgs,
     DomainGetMaxMemoryRet, DomainGetOsTypeArgs, DomainGetOsTypeRet, DomainGetStateArgs, DomainGetStateRet,
-    DomainHasCurrentSnapshotArgs, DomainHasCurrentSnapshotRet, DomainIsActiveArgs, DomainIsActiveRet,
-    DomainIsPersistentArgs, DomainIsPersistentRet, DomainIsUpdatedArgs, DomainIsUpdatedRet,
-    DomainListAllCheckpointsArgs, DomainListAllCheckpointsRet, DomainListAllSnapshotsArgs,
-    DomainListAllSnapshotsRet, DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs,
-    DomainLookupByNameRet, DomainLookupByUuidArgs, DomainLookupByUuidRet, DomainSnapshotNumArgs,
-    DomainSnapshotNumRet,
+    DomainIsActiveArgs, DomainIsActiveRet, DomainIsPersistentArgs, DomainIsPersistentRet,
+    DomainIsUpdatedArgs, DomainIsUpdatedRet, DomainListAllCheckpointsArgs, DomainListAllCheckpointsRet,
+    DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs, DomainLookupByNameRet,
+    DomainLookupByUuidArgs, DomainLookupByUuidRet,
 };
 use uuid::Uuid;
 
@@ -134,7 +132,7 @@ pub(crate) fn passes(snapshot: &Snapshot, flags: u32) -> bool {
         && (flags & states == 0 || flags & state != 0)
         && either(MANAGED_SAVE, NO_MANAGED_SAVE, snapshot.managed_save)
         && either(AUTOSTART, NO_AUTOSTART, snapshot.autostart)
-        && either(HAS_SNAPSHOT, NO_SNAPSHOT, false)
+        && either(HAS_SNAPSHOT, NO_SNAPSHOT, snapshot.snapshots > 0)
         && either(HAS_CHECKPOINT, NO_CHECKPOINT, false)
 }
 
@@ -210,39 +208,10 @@ pub(crate) async fn get_max_memory(
     Ok(DomainGetMaxMemoryRet { memory })
 }
 
-/// `VIR_DOMAIN_SNAPSHOT_LIST_*`: all there are.
-const SNAPSHOT_FILTERS: u32 = (1 << 11) - 1;
 /// `VIR_DOMAIN_CHECKPOINT_LIST_*`: all there are.
 const CHECKPOINT_FILTERS: u32 = (1 << 4) - 1;
 
-/// There are no snapshots yet, of no domain.
-pub(crate) async fn snapshot_num(
-    call: &Call,
-    args: DomainSnapshotNumArgs,
-) -> Result<DomainSnapshotNumRet, Fault> {
-    call.only_flags(args.flags, SNAPSHOT_FILTERS)?;
-    find(call, &args.dom)?;
-    Ok(DomainSnapshotNumRet { num: 0 })
-}
-
-pub(crate) async fn list_all_snapshots(
-    call: &Call,
-    args: DomainListAllSnapshotsArgs,
-) -> Result<DomainListAllSnapshotsRet, Fault> {
-    call.only_flags(args.flags, SNAPSHOT_FILTERS)?;
-    find(call, &args.dom)?;
-    Ok(DomainListAllSnapshotsRet { snapshots: Vec::new(), ret: 0 })
-}
-
-pub(crate) async fn has_current_snapshot(
-    call: &Call,
-    args: DomainHasCurrentSnapshotArgs,
-) -> Result<DomainHasCurrentSnapshotRet, Fault> {
-    call.only_flags(args.flags, 0)?;
-    find(call, &args.dom)?;
-    Ok(DomainHasCurrentSnapshotRet { result: 0 })
-}
-
+/// There are no checkpoints, of no domain.
 pub(crate) async fn list_all_checkpoints(
     call: &Call,
     args: DomainListAllCheckpointsArgs,
