@@ -4,6 +4,7 @@
 //! What the host had before is compared by [`Trace`]: tests leave nothing behind and prove it.
 //! Deliberately absent: any knowledge of the product's inside. Tests see what a user sees.
 
+pub mod counter;
 pub mod document;
 pub mod host;
 mod small_disk;

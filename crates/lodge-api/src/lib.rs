@@ -10,8 +10,8 @@
 
 pub mod adoption;
 pub mod block;
-pub mod disk;
 pub mod change;
+pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod event;
@@ -27,6 +27,7 @@ pub mod readiness;
 pub mod route;
 pub mod secret;
 pub mod seed;
+pub mod snapshot;
 pub mod storage;
 
 pub use adoption::{AdoptOptions, AdoptedDomain, AdoptedFile, AdoptedNetwork, Adoption, LibvirtDaemon};
@@ -34,12 +35,12 @@ pub use block::{
     BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
     BlockSizes, BlockThreshold,
 };
+pub use change::{ChangeScope, DomainChange};
 pub use disk::{
     ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
     ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,
     Relocated, Relocation, RepairOptions, UsageView,
 };
-pub use change::{ChangeScope, DomainChange};
 pub use domain::{
     Address, AddressFamily, BlockView, DomainState, DomainView, InterfaceAddresses, NicView, UndefineReport,
     UndefinedFile,
@@ -67,6 +68,7 @@ pub use options::{
 pub use readiness::{Phase, PhaseTime, Readiness, ReadinessFailure};
 pub use secret::{SecretValue, SecretView};
 pub use seed::{SeedSpec, SeedView};
+pub use snapshot::{SnapshotCreate, SnapshotDelete, SnapshotRevert, SnapshotView, SnapshotXmlOptions};
 pub use storage::{
     PoolBuild, PoolOptions, PoolSourceQuery, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval,
     VolumeResize, VolumeSpan, VolumeView, VolumeWipe,

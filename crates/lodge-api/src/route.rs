@@ -17,6 +17,9 @@
 //! | POST [`DOMAIN_SAVE`] | `SaveOptions` → `DomainView` |
 //! | POST [`RESTORE`] | `RestoreOptions` → `DomainView` |
 //! | POST, DELETE [`DOMAIN_MANAGED_SAVE`] | `ManagedSaveOptions` → `DomainView` |
+//! | GET, POST [`SNAPSHOTS`] | → `[SnapshotView]` · `SnapshotCreate`, xml → `SnapshotView` |
+//! | GET, DELETE [`SNAPSHOT`] · GET [`SNAPSHOT_XML`] | → `SnapshotView` · `SnapshotDelete` → nothing · → xml |
+//! | POST [`SNAPSHOT_REVERT`] | `SnapshotRevert` → `DomainView` |
 //! | PUT [`DOMAIN_AUTOSTART`] | `Autostart` → `DomainView` |
 //! | GET [`DOMAIN_INTERFACES`] | `AddressesQuery` → `[InterfaceAddresses]` |
 //! | GET [`DOMAIN_BLOCKS`] · [`DOMAIN_NICS`] | → `[BlockView]` · `[NicView]` |
@@ -105,6 +108,14 @@ pub const DOMAIN_RESET: &str = "/v1/domains/{dom}/reset";
 pub const DOMAIN_SAVE: &str = "/v1/domains/{dom}/save";
 /// Saves it where the next start finds it.
 pub const DOMAIN_MANAGED_SAVE: &str = "/v1/domains/{dom}/managedsave";
+/// A domain's snapshots.
+pub const SNAPSHOTS: &str = "/v1/domains/{dom}/snapshots";
+/// One of them.
+pub const SNAPSHOT: &str = "/v1/domains/{dom}/snapshots/{snapshot}";
+/// Its document.
+pub const SNAPSHOT_XML: &str = "/v1/domains/{dom}/snapshots/{snapshot}/xml";
+/// Goes back to it.
+pub const SNAPSHOT_REVERT: &str = "/v1/domains/{dom}/snapshots/{snapshot}/revert";
 /// Whether it starts with the daemon.
 pub const DOMAIN_AUTOSTART: &str = "/v1/domains/{dom}/autostart";
 /// Live addresses.

@@ -19,6 +19,7 @@ mod events;
 mod image_files;
 mod jobs;
 mod secrets;
+mod snapshots;
 mod storage;
 mod wire;
 

@@ -3,6 +3,7 @@
 mod amend;
 mod change;
 mod figures;
+mod snapshot;
 
 use std::{
     collections::HashMap,

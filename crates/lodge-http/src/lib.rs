@@ -33,6 +33,7 @@ mod refusal;
 mod request;
 mod secrets;
 mod server;
+mod snapshots;
 mod volumes;
 
 pub use openapi::openapi_json;

@@ -46,6 +46,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::domains::routes())
         .merge(crate::blocks::routes())
         .merge(crate::amend::routes())
+        .merge(crate::snapshots::routes())
         .merge(crate::guests::routes())
         .merge(crate::console::routes())
         .merge(crate::networks::routes())

@@ -11,8 +11,8 @@ use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{
-    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, storage,
-    virsh,
+    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, snapshot,
+    storage, virsh,
 };
 
 /// The whole command line.
@@ -57,6 +57,8 @@ pub enum Format {
 pub enum Verb {
     #[command(flatten)]
     Domain(domain::Verb),
+    #[command(flatten)]
+    Snapshot(snapshot::Verb),
     #[command(flatten)]
     Network(network::Verb),
     #[command(flatten)]
@@ -148,6 +150,7 @@ impl Verb {
     fn is_of_virsh(&self) -> bool {
         match self {
             Self::Domain(_) | Self::Secret(_) | Self::Shell(_) => true,
+            Self::Snapshot(verb) => verb.is_of_virsh(),
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
             Self::Host(verb) => verb.is_of_virsh(),
@@ -164,6 +167,7 @@ impl Verb {
 async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
     match verb {
         Verb::Domain(verb) => domain::run(verb, session).await,
+        Verb::Snapshot(verb) => snapshot::run(verb, session).await,
         Verb::Network(verb) => network::run(verb, session).await,
         Verb::Storage(verb) => storage::run(verb, session).await,
         Verb::Secret(verb) => secret::run(verb, session).await,

@@ -30,6 +30,7 @@ mod sasl_user;
 mod secret;
 mod session;
 mod shell;
+mod snapshot;
 mod ssh_helper;
 mod storage;
 mod terminal;

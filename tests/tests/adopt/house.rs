@@ -15,19 +15,6 @@ use lodge_tests::{host::finish, host::lodge_program, skip};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Real-mode code: `ecx` counts the timer's ticks and is printed on COM1 as eight hexadecimal digits and a newline.
-const COUNTER: [u8; 70] = [
-    0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x70, 0xfb, 0xfc, 0xba,
-    0xf8, // segments, port
-    0x03, 0x66, 0x31, 0xc9, 0x66, 0x41, 0xbb, 0x08, 0x00, 0x66, 0x89, 0xc8, 0x66, 0xc1, 0xc0,
-    0x04, // ecx += 1
-    0x66, 0x50, 0x24, 0x0f, 0x04, 0x30, 0x3c, 0x3a, 0x72, 0x02, 0x04, 0x27, 0xee, 0x66, 0x58,
-    0x4b, // a digit
-    0x75, 0xea, 0xb0, 0x0a, 0xee, 0x66, 0x8b, 0x1e, 0x6c, 0x04, 0x66, 0x3b, 0x1e, 0x6c, 0x04,
-    0x75, // wait a tick
-    0x03, 0xf4, 0xeb, 0xf6, 0xeb, 0xce,
-];
-
 /// Ends when the test's process does; reaps what is orphaned in it, as a host's first process does.
 const SCRIPT: &str = r#"
 set -e
@@ -176,10 +163,7 @@ impl House {
 
     /// Makes the counting disk and an overlay, and the document of a guest with them.
     pub fn guest(&self, name: &str, last: u8) -> Result<String> {
-        let mut disk = vec![0; 1 << 20];
-        disk[..COUNTER.len()].copy_from_slice(&COUNTER);
-        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-        fs::write(self.path().join("counter.img"), disk)?;
+        fs::write(self.path().join("counter.img"), lodge_tests::counter::disk(1 << 20))?;
         let images = "/var/lib/libvirt/images";
         self.sh(&format!(
             "cp {0}/counter.img {images}/{name}.img

@@ -3,7 +3,13 @@
 use std::collections::BTreeSet;
 
 use lodge_api::{
-    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic, FiguresQuery, FileQuery, ImageBuild, ImageClone, ImageImport, InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate,
+    ChangeScope, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery,
+    FigureTopic, FiguresQuery, FileQuery, ImageBuild, ImageClone, ImageImport, InstanceRemoval, InstanceSpec,
+    JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery,
+    PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec,
+    StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe,
+    WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 

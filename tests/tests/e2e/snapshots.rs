@@ -1,0 +1,154 @@
+//! Snapshots of a guest that counts: its memory goes back, its disk's bytes go back, and nothing of either is lost.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, counter, document::tiny_with, turn};
+
+/// A guest under TCG on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn qemu_img(args: &[&str]) -> Result<()> {
+    let status = Command::new("qemu-img").args(args).status()?;
+    ensure!(status.success(), "qemu-img {} failed", args.join(" "));
+    Ok(())
+}
+
+/// A defined guest that counts, on a qcow2 in the default pool.
+fn counting(host: &Host) -> Result<PathBuf> {
+    let raw = host.root().join("counter.raw");
+    fs::write(&raw, counter::disk(1 << 20))?;
+    let images = host.root().join("var/lib/libvirt/images");
+    let image = images.join("count.qcow2");
+    let (from, to) = (raw.to_string_lossy().into_owned(), image.to_string_lossy().into_owned());
+    qemu_img(&["convert", "-O", "qcow2", &from, &to])?;
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{to}'/>\
+         <target dev='vda' bus='virtio'/></disk>"
+    );
+    let document = host.file("count.xml", &tiny_with("count", &disk))?;
+    host.lodge(&["define", &document])?.ok()?;
+    Ok(image)
+}
+
+/// The numbers of this run.
+fn counted(host: &Host) -> Result<Vec<u32>> {
+    let uuid = host.json(&["dominfo", "count"])?["uuid"].as_str().context("no uuid")?.to_owned();
+    let log = host.root().join("run/lodge/guests").join(uuid).join("console.log");
+    Ok(counter::numbers(&String::from_utf8_lossy(&fs::read(log)?)))
+}
+
+/// Waits until the guest has counted past `number`; says how far it is.
+fn count_past(host: &Host, number: u32) -> Result<u32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(last) = counted(host)?.last().filter(|last| **last > number) {
+            return Ok(*last);
+        }
+        ensure!(Instant::now() < deadline, "the guest does not count past {number}: {:?}", counted(host)?);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// All that the guest sees of its disk, by the definition.
+fn bytes(host: &Host) -> Result<Vec<u8>> {
+    let blocks = host.json(&["domblklist", "count"])?;
+    let source = blocks[0]["source"].as_str().context("no source")?.to_owned();
+    let raw = host.root().join("seen.raw");
+    qemu_img(&["convert", "-U", "-O", "raw", &source, &raw.to_string_lossy()])?;
+    let bytes = fs::read(&raw)?;
+    fs::remove_file(raw)?;
+    Ok(bytes)
+}
+
+#[test]
+fn a_counting_guest_goes_back_to_the_number_it_was_at() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let image = counting(&host)?;
+    let before = bytes(&host)?;
+    host.lodge(&["start", "count"])?.ok()?;
+    let taken_after = count_past(&host, 10)?;
+    host.lodge(&["snapshot-create-as", "count", "inside"])?.ok()?;
+    let taken_before = count_past(&host, taken_after)?;
+    count_past(&host, taken_before + 40)?;
+    host.lodge(&["snapshot-revert", "count", "inside"])?.ok()?;
+    count_past(&host, taken_after)?;
+    let first = counted(&host)?[0];
+    ensure!(
+        (taken_after..taken_before + 20).contains(&first),
+        "taken from {taken_after} to {taken_before}, went on at {first}"
+    );
+    // The same with the memory in a file and new files above the disk.
+    let memory = host.root().join("count.memory");
+    let spec = memory.to_string_lossy().into_owned();
+    let taken_after = count_past(&host, first)?;
+    host.lodge(&["snapshot-create-as", "count", "outside", "--memspec", &spec])?.ok()?;
+    let taken_before = count_past(&host, taken_after)?;
+    count_past(&host, taken_before + 40)?;
+    host.lodge(&["snapshot", "revert", "count", "outside"])?.ok()?;
+    count_past(&host, taken_after)?;
+    let first = counted(&host)?[0];
+    ensure!(
+        (taken_after..taken_before + 20).contains(&first),
+        "taken from {taken_after} to {taken_before}, went on at {first}"
+    );
+    host.lodge(&["destroy", "count"])?.ok()?;
+    ensure!(bytes(&host)? == before, "the guest, which writes nothing, sees other bytes");
+    ensure!(image.exists(), "the first image is gone");
+    let tree = host.lodge(&["snapshot-list", "count", "--tree"])?.ok()?.stdout;
+    ensure!(tree.starts_with("inside\n  |\n  +- outside\n"), "{tree}");
+    let refused = host.lodge(&["undefine", "count"])?;
+    ensure!(refused.status.code() == Some(1), "a guest with snapshots was undefined");
+    host.lodge(&["undefine", "count", "--snapshots-metadata"])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn what_was_written_since_goes_and_what_was_there_comes_back() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    let image = counting(&host)?;
+    let mark = |number: u8| -> Result<()> {
+        let blocks = host.json(&["domblklist", "count"])?;
+        let source = blocks[0]["source"].as_str().context("no source")?.to_owned();
+        let write = format!("write -q -P {number} 64k 128k");
+        let done = Command::new("qemu-io").args(["-c", &write, &source]).status()?;
+        ensure!(done.success(), "qemu-io failed on {source}");
+        Ok(())
+    };
+    let mut seen = Vec::new();
+    for (number, name, options) in
+        [(1, "s1", &[][..]), (2, "s2", &["--disk-only"]), (3, "s3", &["--disk-only"]), (4, "s4", &[])]
+    {
+        mark(number)?;
+        host.lodge(&[&["snapshot-create-as", "count", name], options].concat())?.ok()?;
+        seen.push((name, bytes(&host)?));
+    }
+    mark(5)?;
+    host.kill_daemon()?;
+    host.start_daemon()?;
+    // s4 lies inside s3's file, so s3's own file cannot be merged away.
+    let refused = host.lodge(&["snapshot-delete", "count", "s3"])?;
+    ensure!(refused.status.code() == Some(1) && refused.stderr.contains("s4"), "{}", refused.stderr);
+    // s1 lies inside the image that s2 froze: going back to it would change what s2 and all after it stand on.
+    let refused = host.lodge(&["snapshot-revert", "count", "s1"])?;
+    ensure!(refused.status.code() == Some(1) && refused.stderr.contains("s2"), "{}", refused.stderr);
+    seen.remove(0);
+    for (name, wanted) in seen.iter().rev() {
+        host.lodge(&["snapshot-revert", "count", name])?.ok()?;
+        ensure!(bytes(&host)? == *wanted, "{name} is not what it was");
+    }
+    for (name, wanted) in &seen {
+        host.lodge(&["snapshot-revert", "count", name])?.ok()?;
+        ensure!(bytes(&host)? == *wanted, "{name} is not what it was on the way up");
+    }
+    ensure!(image.exists(), "the first image is gone");
+    host.lodge(&["undefine", "count", "--snapshots-metadata"])?.ok()?;
+    Ok(())
+}
