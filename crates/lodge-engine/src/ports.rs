@@ -7,8 +7,8 @@ use std::{
 };
 
 use lodge_domain::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, Domains, ImageSnapshot, Nics, PortError,
-    Ports, SnapshotVerb, Volumes,
+    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
+    SnapshotVerb, Volumes,
 };
 use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,

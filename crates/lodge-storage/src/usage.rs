@@ -277,6 +277,7 @@ mod tests {
             capacity: 1000,
             allocation: percent * 10,
             available: 1000 - percent * 10,
+            reflink: None,
         };
         let mut warned = Warned::default();
         let told: Vec<_> = [50, 81, 85, 91, 85, 91, 99]

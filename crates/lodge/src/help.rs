@@ -14,7 +14,7 @@ struct Group {
     verbs: &'static [&'static str],
 }
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     Group {
         title: "Instances",
         keyword: "instance",
