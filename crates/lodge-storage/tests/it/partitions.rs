@@ -70,6 +70,7 @@ async fn partitions_of_a_gpt_are_volumes() {
     let mut upload = pools.upload(&pool, &name(1), Span::default()).await.unwrap();
     upload.write(vec![7; 4096]).await.unwrap();
     upload.finish().await.unwrap();
+    drop(upload);
     let read = || std::fs::read(format!("{}p1", device.shown())).unwrap();
     assert_eq!(read()[..4096], [7; 4096]);
     pools.wipe_volume(&pool, &name(1), WipeAlgorithm::Zero).await.unwrap();
