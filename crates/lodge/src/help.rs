@@ -331,7 +331,7 @@ mod tests {
         assert!(
             text("monitor")
                 .unwrap()
-                .starts_with(" Domain Monitoring (help keyword 'monitor'):\n    domblklist  ")
+                .starts_with(" Domain Monitoring (help keyword 'monitor'):\n    cpu-stats  ")
         );
         assert!(text("start").unwrap().contains("--paused"));
         assert!(text("exit-codes").unwrap().contains(" 3  no such thing"));

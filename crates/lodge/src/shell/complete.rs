@@ -106,7 +106,7 @@ mod tests {
             images: vec!["debian-12".into()],
         });
         let found = |line: &str| completer.candidates(line).1.join(" ");
-        assert_eq!(found("domi"), "domid dominfo domiflist domifaddr");
+        assert_eq!(found("domi"), "domid dominfo domiflist domifaddr domifstat");
         assert_eq!(found("start web"), "web1");
         assert_eq!(found("destroy --gr"), "--graceful");
         assert_eq!(found("net-start d"), "default");
