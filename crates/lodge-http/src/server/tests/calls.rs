@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use lodge_api::{
-    AddressSource, AdoptOptions, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate,
-    ChangeScope, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery,
-    FigureTopic, FiguresQuery, FileQuery, ImageBuild, ImageClone, ImageImport, InstanceRemoval, InstanceSpec,
-    JobWait, LogQuery, ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery,
-    PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec,
-    StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe,
-    WaitFor, WaitQuery, XmlOptions,
+    AddressSource, AdoptOptions, BlockCommit, BlockCopy, BlockJobEnd, BlockJobSpeed, BlockPull, BlockResize,
+    BlockThreshold, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope,
+    DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic,
+    FiguresQuery, FileQuery, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
+    ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
+    ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation,
+    RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate, SnapshotDelete,
+    SnapshotRevert, SnapshotXmlOptions, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval,
+    VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -60,6 +62,22 @@ async fn call_all(client: &Client) {
     drop(client.autostart_domain(d, true).await);
     drop(client.domain_interfaces(d, AddressSource::Lease).await);
     drop(client.domain_blocks(d).await);
+    drop(client.domain_block(d, d).await);
+    drop(client.domain_block_errors(d).await);
+    drop(client.resize_block(d, d, &BlockResize::default()).await);
+    drop(client.set_block_threshold(d, d, &BlockThreshold::default()).await);
+    drop(client.commit_block(d, d, &BlockCommit::default()).await);
+    drop(client.pull_block(d, d, &BlockPull::default()).await);
+    drop(client.copy_block(d, d, &BlockCopy::default()).await);
+    drop(client.block_job(d, d).await);
+    drop(client.set_block_job_speed(d, d, &BlockJobSpeed::default()).await);
+    drop(client.end_block_job(d, d, &BlockJobEnd::default()).await);
+    drop(client.snapshots(d).await);
+    drop(client.create_snapshot(d, "<domainsnapshot/>", &SnapshotCreate::default()).await);
+    drop(client.snapshot(d, d).await);
+    drop(client.snapshot_xml(d, d, &SnapshotXmlOptions::default()).await);
+    drop(client.delete_snapshot(d, d, &SnapshotDelete::default()).await);
+    drop(client.revert_to_snapshot(d, d, &SnapshotRevert::default()).await);
     let change = DomainChange::Vcpus { count: 1 };
     drop(client.change_domain(d, ChangeScope::default(), &change).await);
     let query = FigureQuery { of: FigureTopic::Cpu, device: None, live: false, config: false };
@@ -131,6 +149,12 @@ async fn call_all(client: &Client) {
     drop(client.build_image(&ImageBuild::default()).await);
     drop(client.clone_image(d, &ImageClone::default()).await);
     drop(client.remove_image(d).await);
+    drop(client.image_file(&ImageFileQuery::default()).await);
+    drop(client.map_image_file(&ImageSubject::default()).await);
+    drop(client.check_image_file(&ImageCheck::default()).await);
+    drop(client.convert_image_file(&ImageConvert::default()).await);
+    drop(client.compact_image_file(&ImageCompact::default()).await);
+    drop(client.resize_image_file(&ImageResize::default()).await);
     drop(client.run_instance(&InstanceSpec::default()).await);
     drop(client.remove_instance(d, &InstanceRemoval::default()).await);
     drop(client.jobs().await);
