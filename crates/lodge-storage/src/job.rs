@@ -69,7 +69,9 @@ impl Storage {
                 return Err(StorageError::WritesImage { path: owned, image });
             }
             refuse_needed(&owned, dirs, &overlays, &others)?;
-            let foreign = lock::foreign(&disk, Intent { writes: false, shares_writing: false });
+            // The guest's own QEMU has the file, keeps other writers out of it, and may still hold the lock of a job that
+            // was ended: what is left to ask is whether somebody may not see it change.
+            let foreign = lock::foreign(&disk, Intent { writes: false, shares_writing: true });
             let foreign = foreign.map_err(|source| StorageError::Open { path: owned.clone(), source })?;
             match foreign {
                 Some(foreign) => Err(StorageError::Locked { path: owned, pid: foreign.pid }),

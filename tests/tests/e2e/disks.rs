@@ -84,8 +84,6 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
     host.lodge(&["resume", "writer"])?.ok()?;
     ensure!(reason()?.starts_with("running"), "it does not run");
     wait("the guest writes on", || Ok(told(&host) > stood + 4096))?;
-    let errors = host.lodge(&["domblkerror", "writer"])?.ok()?.stdout;
-    ensure!(errors.trim() == "No errors found", "domblkerror said {errors:?}");
     host.lodge(&["suspend", "writer"])?.ok()?;
     let last = told(&host);
     host.lodge(&["destroy", "writer"])?.ok()?;
