@@ -11,11 +11,12 @@ use crate::{
     command::{cargo, run as run_command, target, words},
 };
 
-/// Name, package, example, and what it compares.
+/// Name, package, example, and what it compares. A name may have several.
 const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("define", "lodge-store", "define_bench", "durable defines beside bare write+fsync+rename"),
     ("start", "lodge-domain", "start_bench", "start and destroy beside bare QEMU"),
     ("images", "lodge-storage", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
+    ("images", "lodge-tests", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
     ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
     ("wire", "lodge-tests", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
@@ -30,7 +31,8 @@ pub fn run(args: &[String]) -> Result<()> {
     let peers = options.contains(&"--peers");
     let known = |name: &str| name == LIBVIRT || BENCHES.iter().any(|(bench, ..)| *bench == name);
     if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
-        let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).chain([LIBVIRT]).collect();
+        let mut names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).chain([LIBVIRT]).collect();
+        names.dedup();
         bail!("there is no bench `{unknown}`; there are: {}", names.join(", "));
     }
     apt::install(apt::ALL)?;

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p lodge-storage --example image_bench [DIR]`. DIR: on the disk in question. Both sides end
 //! with their bytes on disk: ours always do, after `qemu-img` its file is fsynced. Rounds alternate; the medians count.
+//! `LODGE_BENCH_MIB` is the size of the disk that is converted.
 
 use std::{
     fs::{self, File},
@@ -36,19 +37,20 @@ async fn measure(dir: &Path) {
     let store = Store::open(&Root::at(&dir.join("root")).expect("a root")).expect("a store");
     let storage = Storage::open(&store).await.expect("a storage");
     let raw = dir.join("disk.img");
-    fill(&raw);
+    let mib = std::env::var("LODGE_BENCH_MIB").map_or(DISK_MIB, |mib| mib.parse().expect("a number"));
+    fill(&raw, mib);
     infos(&storage, dir).await;
     clones(&storage, dir).await;
     conversions(&storage, dir, &raw).await;
 }
 
 /// Half of it text-like, a quarter noise, a quarter holes: roughly a system's disk.
-fn fill(path: &Path) {
+fn fill(path: &Path, mib: usize) {
     let file = File::create(path).expect("space");
-    file.set_len((DISK_MIB * MIB) as u64).expect("space");
+    file.set_len((mib * MIB) as u64).expect("space");
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut block = vec![0_u8; MIB];
-    for number in (0..DISK_MIB).filter(|number| number % 4 != 3) {
+    for number in (0..mib).filter(|number| number % 4 != 3) {
         for (at, byte) in block.iter_mut().enumerate() {
             seed ^= seed << 13;
             seed ^= seed >> 7;
