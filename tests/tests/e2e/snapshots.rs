@@ -152,3 +152,35 @@ fn what_was_written_since_goes_and_what_was_there_comes_back() -> Result<()> {
     host.lodge(&["undefine", "count", "--snapshots-metadata"])?.ok()?;
     Ok(())
 }
+
+#[test]
+fn snapshots_are_deleted_below_a_guest_that_runs() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let image = counting(&host)?;
+    let before = bytes(&host)?;
+    host.lodge(&["start", "count"])?.ok()?;
+    for name in ["s1", "s2", "s3"] {
+        host.lodge(&["snapshot-create-as", "count", name, "--disk-only"])?.ok()?;
+    }
+    // A clone that somebody made by hand stands on what s1 put above: it is not taken away from under it.
+    let clone = image.with_extension("clone");
+    let (s1, clone) = (image.with_extension("s1"), clone.to_string_lossy().into_owned());
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &s1.to_string_lossy(), &clone])?;
+    host.lodge(&["snapshot-delete", "count", "s1"])?.fails_saying(&["count.clone"])?;
+    fs::remove_file(&clone)?;
+    for (name, left) in [("s2", "s1,s3"), ("s3", "s1"), ("s1", "")] {
+        let last = counted(&host)?.last().copied().unwrap_or_default();
+        host.lodge(&["snapshot-delete", "count", name])?.ok()?;
+        ensure!(!image.with_extension(name).exists(), "what {name} made is still there");
+        let names = host.lodge(&["snapshot-list", "count", "--name"])?.ok()?.lines().join(",");
+        ensure!(names == left, "after {name} there are {names}");
+        count_past(&host, last)?;
+    }
+    let blocks = host.json(&["domblklist", "count"])?;
+    ensure!(blocks[0]["source"] == image.to_string_lossy().as_ref(), "{blocks}");
+    host.lodge(&["destroy", "count"])?.ok()?;
+    qemu_img(&["check", "-q", &image.to_string_lossy()])?;
+    ensure!(bytes(&host)? == before, "the guest sees other bytes");
+    Ok(())
+}

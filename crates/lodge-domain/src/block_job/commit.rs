@@ -122,7 +122,6 @@ fn range(
 
 /// Commits and waits until the disk stands on what is left; for other acts of the owner on the same guest. From the
 /// guest's own file on, the disk changes over at the end.
-#[allow(dead_code, reason = "for snapshots, which are deleted by it")]
 pub(crate) async fn commit_now(
     guest: &mut Running,
     wanted: &str,

@@ -89,7 +89,11 @@ async fn keep(guest: &mut Running, old: &Disk, now: &[Layer]) -> Result<(), Refu
     let failed = |error: &dyn std::error::Error| Refusal::internal(crate::error::chain(error));
     let live = guest.document.to_xml(&LIVE);
     replace(&guest.dir.join(LIVE_XML), live.as_bytes()).map_err(|error| failed(&error))?;
-    let definition = parse_inactive(&guest.entry).map_err(|error| failed(&error))?;
+    // An act of several jobs has changed it already.
+    let definition = match &guest.definition {
+        Some((_, domain)) => Some(Domain::clone(domain)),
+        None => parse_inactive(&guest.entry).map_err(|error| failed(&error))?,
+    };
     let Some((xml, domain)) = definition.and_then(|definition| amended(definition, old, now)) else {
         return Ok(());
     };

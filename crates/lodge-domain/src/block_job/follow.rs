@@ -172,6 +172,14 @@ impl Ends {
     }
 }
 
+/// Brings the job of a disk that an earlier daemon began to its end, with all its steps.
+pub(crate) async fn end_noted(guest: &mut Running, target: &str) -> Result<(), Refusal> {
+    match BlockJobs::read(&guest.dir).of(target).map(|job| job.id.clone()) {
+        Some(id) => run_to_end(guest, &id).await,
+        None => Ok(()),
+    }
+}
+
 /// Waits for a job that has begun and takes all its steps, the last one too.
 pub(super) async fn run_to_end(guest: &mut Running, id: &str) -> Result<(), Refusal> {
     let mut ends = Ends::of(guest);

@@ -43,7 +43,8 @@ async fn run(guest: &mut Running, wanted: &str, wait: bool) -> Result<(), Refusa
 pub(super) async fn change_over(guest: &mut Running, mut job: BlockJob, wait: bool) -> Result<(), Refusal> {
     let before = job.stage;
     job.stage = Stage::Pivoting;
-    job.held = guest.monitor.status().await?.running;
+    // A daemon that died here has held them already.
+    job.held |= guest.monitor.status().await?.running;
     start::note(guest, &job)?;
     let mut ends = follow::Ends::of(guest);
     let asked = async {

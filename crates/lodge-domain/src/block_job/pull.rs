@@ -20,17 +20,12 @@ pub struct PullOptions {
 /// Begins a pull; the job goes on beside all else.
 pub fn pull(disk: String, options: PullOptions) -> Change {
     Change::new("blockpull", Scope::LIVE).live(move |mut guest| async move {
-        let outcome = begin(&mut guest, &disk, &options).await.map(drop);
+        let outcome = begin(&mut guest, &disk, &options).await;
         (guest, outcome)
     })
 }
 
-/// Begins it; the job's name.
-pub(crate) async fn begin(
-    guest: &mut Running,
-    wanted: &str,
-    options: &PullOptions,
-) -> Result<String, Refusal> {
+async fn begin(guest: &mut Running, wanted: &str, options: &PullOptions) -> Result<(), Refusal> {
     let disk = idle_disk(guest, wanted)?.clone();
     let layers = layers(&disk)?;
     let base = options.base.as_deref().map(|base| find(&layers, &disk.target.dev, Some(base), Some(0)));
@@ -55,17 +50,5 @@ pub(crate) async fn begin(
             speed: options.speed,
         })
         .await;
-    start::begun(guest, &job, answer).await?;
-    Ok(job.id)
-}
-
-/// Pulls and waits for the end; for other acts of the owner on the same guest.
-#[allow(dead_code, reason = "for snapshots, which are deleted by it")]
-pub(crate) async fn pull_now(
-    guest: &mut Running,
-    wanted: &str,
-    options: &PullOptions,
-) -> Result<(), Refusal> {
-    let id = begin(guest, wanted, options).await?;
-    super::follow::run_to_end(guest, &id).await
+    start::begun(guest, &job, answer).await
 }

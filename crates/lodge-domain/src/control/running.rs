@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
@@ -11,6 +12,11 @@ use super::Refusal;
 use crate::domains::Shared;
 use crate::event::EventKind;
 use crate::index::Entry;
+use crate::record::Record;
+use crate::vmm::LIVE_XML;
+
+/// How long a guest may take to answer when an earlier daemon's work on it is to be settled.
+const FIND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running guest: its document, its monitor, and what is to be told when the act has ended.
 pub struct Running {
@@ -44,6 +50,19 @@ impl Running {
         let (cgroup, dir) = (crate::stop::cgroup_of(shared, id), shared.config.store.root().guest(id.0));
         let shared = Arc::clone(shared);
         Self { document, monitor, shared, id, pid, cgroup, dir, entry, definition: None, tell: Vec::new() }
+    }
+
+    /// Looks for the guest that an earlier daemon held. None: it has ended, or does not answer.
+    pub(crate) async fn find(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Option<Self> {
+        let dir = shared.config.store.root().guest(entry.id.0);
+        let read = crate::define::blocking(move || {
+            let record = Record::read(&dir).ok().flatten()?;
+            let live = std::fs::read_to_string(dir.join(LIVE_XML)).ok()?;
+            Some((dir, record, Domain::parse(&live).ok()?))
+        });
+        let (dir, record, document) = read.await?;
+        let qemu = lodge_qemu::adopt(&dir, entry.id, FIND_PATIENCE).await.ok()?;
+        Some(Self::new(document, qemu.monitor().clone(), shared, entry, record.pid))
     }
 
     /// Its UUID.

@@ -4,6 +4,7 @@
 //!  inside       each image (or QEMU) drops its snapshot
 //!  new files    the current one: its file is merged into what it stands on, and the guest goes on there
 //!               one with a single child: the same, below the guest's own file
+//!               (a running guest's by QEMU's block job, see delete/merge.rs)
 //!               a side branch's end: nothing of it is needed by the guest; its file goes if nobody needs it
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! domain, another snapshot. One answer is enough to refuse, naming who. The merge comes first and can be done again;
 //! files are removed last. Deliberately absent: merging below a branch of several children.
 
+mod merge;
 mod plan;
 
 pub(super) use plan::own_need;
@@ -20,16 +22,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_model::DomainId;
-use lodge_model::domain::Domain;
-use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_store::saga::{self, CancellationToken, Context, Direction, Failure, OpenSaga, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::merge::{Mark, Merge, MergeFiles};
+use self::plan::Planned;
 use super::records::{HasRecords, Records, WriteDown};
 use super::{find, images, inside};
-use crate::act::{Begin, Reply, ended};
-use crate::control::Running;
+use crate::act::{Begin, Ended, Reply, ended};
+use crate::control::{Running, take_live};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::index::{Documents, Entry};
@@ -41,17 +43,6 @@ use crate::start::{file_failure, remove_file};
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-snapshot-delete";
 
-/// A file whose content goes into the one it stands on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Merge {
-    pub target: String,
-    pub top: PathBuf,
-    pub base: PathBuf,
-    pub base_format: String,
-    /// Images that stand on `top` and shall stand on `base`.
-    pub above: Vec<PathBuf>,
-}
-
 /// What is to be done; saved with the saga.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Plan {
@@ -60,6 +51,12 @@ pub(super) struct Plan {
     /// Images and the names of the snapshots in them that go.
     pub inside: Vec<(PathBuf, String)>,
     pub merges: Vec<Merge>,
+    /// What is written down before anything is merged.
+    #[serde(default)]
+    pub marks: Records,
+    /// A running guest's QEMU merges.
+    #[serde(default)]
+    pub live: bool,
     /// Files that go, each asked about again before it does.
     pub files: Vec<PathBuf>,
     /// Files of memory that go; nothing can stand on them.
@@ -100,74 +97,65 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
         Err(error) => return Begin::Now(Err(error)),
     };
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
-    Begin::job(async move {
-        let done = run(&shared, &entry, running, &tree, &name, options).await;
-        ended(move |owner| {
-            let (tree, definition) = done?;
-            owner.take_snapshots(tree, definition.as_ref());
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    let work = async move {
+        let planned = plan::make(&shared, &entry, running.as_ref(), &tree, &name, options).await;
+        let Planned { plan, tree, marked, definition } = match planned {
+            Ok(planned) => planned,
+            Err(error) => return ended(move |_| Err(error)),
+        };
+        let mut deleting = Deleting { shared, id: entry.id, plan, running };
+        let done = run(&mut deleting, &entry, &name, &token).await;
+        let guest = deleting.running.take().filter(|_| deleting.plan.live);
+        let end: Ended = ended(move |owner| {
+            if let Some(guest) = guest {
+                take_live(owner, guest);
+            }
+            match done {
+                Ok(()) => owner.take_snapshots(tree, definition.as_ref()),
+                Err(error) => {
+                    owner.take_snapshots(marked, None);
+                    return Err(error);
+                }
+            }
             tracing::info!(domain = %owner.name(), snapshot = name, "snapshot deleted");
             Ok(Reply::Done)
-        })
-    })
+        });
+        end
+    };
+    Begin::Job { work: Box::pin(work), cancel }
 }
 
+/// `cancel`: the guest is to end. Whatever its QEMU does for us ends with it; all else goes on to its end.
 async fn run(
-    shared: &Arc<Shared>,
-    entry: &Arc<Entry>,
-    running: Option<Running>,
-    tree: &SnapshotTree,
+    deleting: &mut Deleting,
+    entry: &Entry,
     snapshot: &str,
-    options: SnapshotDeleteOptions,
-) -> Result<(SnapshotTree, Option<Domain>), DomainError> {
-    let name = entry.name();
-    let planned = plan::make(shared, entry, running.as_ref(), tree, snapshot, options).await?;
-    let mut deleting = Deleting { shared: Arc::clone(shared), id: entry.id, plan: planned.plan, running };
+    cancel: &CancellationToken,
+) -> Result<(), DomainError> {
+    let (shared, name) = (Arc::clone(&deleting.shared), entry.name());
     let db = shared.config.store.db();
-    let log = saga::begin(db, SAGA, &entry.id.to_string(), None, &deleting).await;
+    let log = saga::begin(db, SAGA, &entry.id.to_string(), None, &*deleting).await;
     let mut log = log.map_err(|source| DomainError::Db { name: Arc::clone(&name), source })?;
-    let driven = saga::drive(&steps(), &mut deleting, &mut log, &CancellationToken::new()).await;
+    let cancel = if deleting.plan.live { cancel.clone() } else { CancellationToken::new() };
+    let driven = saga::drive(&steps(), deleting, &mut log, &cancel).await;
     driven.map_err(|source| DomainError::Snapshot {
         act: "delete",
         name,
         snapshot: snapshot.to_owned(),
         source: Box::new(source),
-    })?;
-    Ok((planned.tree, planned.definition))
+    })
 }
 
 fn steps() -> Vec<Box<dyn Step<Deleting>>> {
-    vec![Box::new(MergeFiles), Box::new(DropInside), Box::new(WriteDown), Box::new(RemoveFiles)]
-}
-
-/// Content goes down. What was merged stays merged: the guest sees the same bytes either way.
-struct MergeFiles;
-
-#[async_trait]
-impl Step<Deleting> for MergeFiles {
-    fn name(&self) -> &'static str {
-        "merge"
-    }
-
-    async fn run(&self, deleting: &mut Deleting) -> Result<(), Failure> {
-        let volumes = &deleting.shared.ports.volumes;
-        for merge in &deleting.plan.merges {
-            // Done by an earlier try: the top is gone last.
-            if !merge.top.exists() {
-                continue;
-            }
-            let merged = volumes.commit_image(deleting.id, &merge.top, &merge.base).await;
-            merged.map_err(|error| images::failure(&error))?;
-            for above in &merge.above {
-                let moved = volumes.rebase_image(above, &merge.base, &merge.base_format).await;
-                moved.map_err(|error| images::failure(&error))?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn undo(&self, _deleting: &mut Deleting) -> Result<(), Failure> {
-        Ok(())
-    }
+    vec![
+        Box::new(Mark),
+        Box::new(MergeFiles),
+        Box::new(DropInside),
+        Box::new(WriteDown),
+        Box::new(RemoveFiles),
+    ]
 }
 
 /// Images drop their snapshots. Whoever fails says which are gone: what is known of them stays until all are.
@@ -247,9 +235,25 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         return;
     };
     let mut deleting = Deleting { shared: Arc::clone(shared), id: entry.id, plan, running: None };
-    // What QEMU has open is not touched from outside: then only what is written down is brought in line.
-    let is_running = shared.config.store.root().guest(entry.id.0).exists();
-    let direction = if is_running { Direction::Back } else { Direction::On };
+    let direction = if deleting.plan.live {
+        deleting.running = Running::find(shared, entry).await;
+        match &deleting.running {
+            Some(guest) => {
+                // Its files are its own again before anything is asked about them.
+                let adopted = shared.ports.volumes.adopt(entry.id, &guest.document).await;
+                if let Err(error) = adopted {
+                    tracing::warn!(domain = %name, error = %chain(&error), "a running guest's disks were not taken over");
+                }
+                Direction::On
+            }
+            None => Direction::Back,
+        }
+    } else if shared.config.store.root().guest(entry.id.0).exists() {
+        // What QEMU has open is not touched from outside: then only what is written down is brought in line.
+        Direction::Back
+    } else {
+        Direction::On
+    };
     let (mut log, cancel) = (open.log, CancellationToken::new());
     let settled = saga::resume(&steps(), &mut deleting, &mut log, open.position, direction, &cancel).await;
     if let Err(error) = settled {

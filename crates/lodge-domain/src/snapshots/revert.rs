@@ -107,6 +107,11 @@ fn check(
         let why = format!("snapshot '{}' lacks domain '{name}' rollback info", snapshot.name());
         return Err(DomainError::SnapshotRisky { name, why });
     }
+    // What it froze may have been written since; deleting it again ends that.
+    if let Some(disk) = snapshot.disks().iter().find(|disk| disk.delete_in_progress) {
+        let text = format!("snapshot disk '{}' was target of not completed snapshot delete", disk.name());
+        return Err(refuse(SnapshotSort::Invalid, text));
+    }
     let managed_save = owner.entry.snapshot.load().managed_save;
     if managed_save && !state.is_online() && !options.force {
         let why = "snapshot without memory state, removal of existing managed saved state strongly recommended \

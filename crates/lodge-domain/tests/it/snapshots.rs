@@ -1,5 +1,7 @@
 //! Snapshots with real images and real QEMU: taken, reverted to, deleted, refused, and found again by a next daemon.
 
+mod live;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

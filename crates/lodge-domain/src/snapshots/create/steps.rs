@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use lodge_model::Kind;
-use lodge_model::domain::Domain;
 use lodge_qemu::qmp::Monitor;
 use lodge_store::saga::{Context, Failure, Step};
 use serde::{Deserialize, Serialize};
@@ -21,7 +19,7 @@ use crate::define::blocking;
 use crate::domains::Shared;
 use crate::index::{Documents, Entry};
 use crate::ports::SnapshotVerb;
-use crate::record::{Record, replace};
+use crate::record::replace;
 use crate::start::LIVE;
 use crate::vmm::LIVE_XML;
 
@@ -129,16 +127,7 @@ impl Taking {
 
     /// Looks for the QEMU of an earlier daemon's guest.
     pub async fn find_running(&mut self) {
-        let dir = self.shared.config.store.root().guest(self.entry.id.0);
-        let read = blocking(move || {
-            let record = Record::read(&dir).ok().flatten()?;
-            let live = std::fs::read_to_string(dir.join(LIVE_XML)).ok()?;
-            Some((dir, record, Domain::parse(&live).ok()?))
-        });
-        let Some((dir, record, document)) = read.await else { return };
-        let Ok(qemu) = lodge_qemu::adopt(&dir, self.entry.id, Duration::from_secs(5)).await else { return };
-        self.running =
-            Some(Running::new(document, qemu.monitor().clone(), &self.shared, &self.entry, record.pid));
+        self.running = Running::find(&self.shared, &self.entry).await;
     }
 
     /// Whether what cannot be taken back was done.

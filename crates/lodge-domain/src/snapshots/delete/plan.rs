@@ -10,7 +10,10 @@ use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort};
 
 use super::super::records::Records;
 use super::super::{images, refuse};
-use super::{Merge, Plan};
+use super::Plan;
+use super::merge::{Merge, stands_elsewhere};
+use crate::block_job;
+use crate::block_job::layers::{layers, paths};
 use crate::control::Running;
 use crate::define::parse_inactive;
 use crate::domains::Shared;
@@ -22,6 +25,8 @@ use crate::options::SnapshotDeleteOptions;
 pub(super) struct Planned {
     pub plan: Plan,
     pub tree: SnapshotTree,
+    /// The snapshots while files are merged, and if that fails.
+    pub marked: SnapshotTree,
     pub definition: Option<Domain>,
 }
 
@@ -43,29 +48,59 @@ pub(super) async fn make(
     }
     let definition = parse_inactive(entry)?;
     let mut plan = Plan { name: name.to_string(), ..Plan::default() };
-    let mut after = definition.clone();
+    let (mut after, mut live) = (definition.clone(), running.map(|running| running.document.clone()));
     if !options.metadata {
         check(tree, snapshot, &doomed, running, options)?;
         for gone in &doomed {
             if gone.is_external() {
                 external(shared, entry, running, tree, gone, &mut plan).await?;
                 follow(&mut new, gone, &plan.merges);
-                if let Some(after) = &mut after {
-                    below(after, &plan.merges);
+                for document in [&mut after, &mut live].into_iter().flatten() {
+                    below(document, &plan.merges);
                 }
             } else {
                 inside(gone, running, &mut plan)?;
             }
         }
     }
-    let live = running.map(|running| &running.document);
-    keep_own(&mut plan, &new, &after.iter().chain(live).collect::<Vec<_>>());
-    plan.records = Records::between(&name, tree, &new);
+    keep_own(&mut plan, &new, &after.iter().chain(&live).collect::<Vec<_>>());
+    plan.live = running.is_some() && !plan.merges.is_empty();
+    if plan.live {
+        // The block job keeps it, while the processors stand still: no step of ours takes that back.
+        after.clone_from(&definition);
+    }
+    let marked = marked(tree, &doomed, &plan.merges);
+    plan.marks = Records::between(&name, tree, &marked);
+    plan.records = Records::between(&name, &marked, &new);
     if let (Some(before), Some(after)) = (&definition, &after) {
         plan.records = plan.records.with_definition(before, after);
     }
     let definition = after.filter(|after| definition.as_ref() != Some(after));
-    Ok(Planned { plan, tree: new, definition })
+    Ok(Planned { plan, tree: new, marked, definition })
+}
+
+/// The snapshots with those marked whose state goes while files are merged.
+fn marked(tree: &SnapshotTree, doomed: &[Arc<DomainSnapshot>], merges: &[Merge]) -> SnapshotTree {
+    let mut marked = tree.clone();
+    for gone in doomed {
+        let mut changed = DomainSnapshot::clone(gone);
+        for disk in changed.disks.iter_mut().flat_map(|disks| &mut disks.disks) {
+            let own =
+                |merge: &Merge| merge.target == disk.name() && disk.path().map(Path::new) == Some(&merge.top);
+            disk.delete_in_progress |= merges.iter().any(own);
+        }
+        if changed != **gone {
+            replace(&mut marked, changed);
+        }
+    }
+    marked
+}
+
+/// Puts a changed snapshot in its place.
+fn replace(tree: &mut SnapshotTree, snapshot: DomainSnapshot) {
+    let current = tree.current().map(|current| current.name().to_owned());
+    tree.insert(snapshot);
+    tree.set_current(current.as_deref());
 }
 
 /// Takes files off the list that the domain itself needs afterwards.
@@ -216,10 +251,6 @@ async fn external(
     };
     let is_side = !tree.is_current(gone.name()) && tree.children(Some(gone.name())).is_empty();
     for disk in gone.disks().iter().filter(|disk| disk.location() == Location::External) {
-        if disk.delete_in_progress {
-            let text = format!("snapshot disk '{}' was target of not completed snapshot delete", disk.name());
-            return Err(refuse(SnapshotSort::Invalid, text));
-        }
         let own = then.devices.disks.iter().find(|own| own.target.dev == disk.name());
         let (Some(base), Some(own)) = (own.and_then(|own| own.path()), own) else {
             let text = format!("failed to find disk '{}' in snapshot VM XML", disk.name());
@@ -231,24 +262,49 @@ async fn external(
             plan.files.push(PathBuf::from(base));
             continue;
         }
-        if running.is_some() {
-            let text =
-                "deleting external snapshots of a running guest is not supported yet: shut it down first";
-            return Err(refuse(SnapshotSort::Unsupported, text));
-        }
         let Some(top) = disk.path().map(PathBuf::from) else { continue };
-        let merge = Merge {
+        let mut merge = Merge {
             target: disk.name().to_owned(),
             base: base.into(),
             base_format: own.format().to_owned(),
             above: above(tree, gone, disk.name()),
             top,
+            due: true,
         };
-        may_merge(shared, entry, tree, gone, &merge).await?;
+        merge.due = is_due(entry, running, &merge)?;
+        if merge.due {
+            may_merge(shared, entry, tree, gone, &merge).await?;
+        }
         plan.files.push(merge.top.clone());
         plan.merges.push(merge);
     }
     Ok(())
+}
+
+/// Whether the guest's disk stands on the file still; refused if it stands elsewhere.
+fn is_due(entry: &Entry, running: Option<&Running>, merge: &Merge) -> Result<bool, DomainError> {
+    let of = |domain: &Domain| {
+        let disk = domain.devices.disks.iter().find(|disk| disk.target.dev == merge.target);
+        disk.and_then(|disk| disk.path().map(PathBuf::from))
+    };
+    let definition = parse_inactive(entry)?.as_ref().and_then(of);
+    let Some(running) = running else {
+        return Ok(merge.is_due_below(definition.as_deref()).ok_or_else(stands_elsewhere)?);
+    };
+    block_job::refuse_busy(running, &merge.target)?;
+    let at = block_job::position(running, &merge.target)?;
+    let chain = paths(&layers(&running.document.devices.disks[at])?);
+    let due = merge.is_due_on(&chain).ok_or_else(stands_elsewhere)?;
+    // The next start would be on a file that is gone, or that others write.
+    if let Some(own) = definition.filter(|own| chain.first() != Some(own) && chain.contains(own)) {
+        let text = format!(
+            "the running guest's disk '{}' stands on '{}', which is its definition's own: shut it down first",
+            merge.target,
+            own.display()
+        );
+        return Err(refuse(SnapshotSort::Invalid, text));
+    }
+    Ok(due)
 }
 
 /// The files that the snapshot's child put above its own.
@@ -336,9 +392,7 @@ fn follow(tree: &mut SnapshotTree, gone: &DomainSnapshot, merges: &[Merge]) {
             changed.disks = Some(disks);
         }
         if changed != **snapshot {
-            let current = tree.current().map(|current| current.name().to_owned());
-            tree.insert(changed);
-            tree.set_current(current.as_deref());
+            replace(tree, changed);
         }
     }
 }
