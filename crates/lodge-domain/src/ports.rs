@@ -84,6 +84,8 @@ pub struct CopyTarget {
     pub size: u64,
     /// What a new file stands on, and its format.
     pub backing: Option<(PathBuf, String)>,
+    /// Files below the guest's own, which it has: headers may name them wherever they lie.
+    pub layers: Vec<PathBuf>,
     /// It is there already, with what it is to stand on.
     pub reuse: bool,
 }

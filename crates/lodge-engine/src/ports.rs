@@ -290,6 +290,7 @@ impl Volumes for Disks {
             format: format_of(&copy.path, &copy.format)?,
             size: Bytes(copy.size),
             backing: backing.transpose()?,
+            layers: copy.layers.clone(),
             reuse: copy.reuse,
         };
         let others = self.known.disks_beside(domain).await;

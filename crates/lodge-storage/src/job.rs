@@ -44,6 +44,8 @@ pub struct CopyTarget {
     pub size: Bytes,
     /// What a new file stands on.
     pub backing: Option<(PathBuf, Format)>,
+    /// Files that headers may name wherever they lie: the guest has them.
+    pub layers: Vec<PathBuf>,
     /// It is there, with what it is to stand on.
     pub reuse: bool,
 }
@@ -130,7 +132,7 @@ impl Storage {
             read_only: false,
             shareable: false,
             optional: false,
-            backing: copy.backing.iter().map(|(path, _)| path.clone()).collect(),
+            backing: copy.backing.iter().map(|(path, _)| path).chain(&copy.layers).cloned().collect(),
         };
         let taken = self.claim_more(domain, name, std::slice::from_ref(&disk)).await;
         if taken.is_err() && !copy.reuse {

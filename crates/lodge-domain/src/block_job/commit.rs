@@ -42,8 +42,8 @@ pub(crate) async fn begin(
     let disk = guest.document.devices.disks[position(guest, wanted)?].clone();
     let target = disk.target.dev.clone();
     if disk.source.is_none() {
-        let text = format!("disk {target} has no source file to be committed");
-        return Err(Refusal::new(Sort::ConfigUnsupported, text));
+        // libvirt's words: it looks for a base before it finds that there is nothing at all.
+        return Err(Refusal::arg(format!("could not find base image in chain for '{target}'")));
     }
     let layers = layers(&disk)?;
     let (top, base) = range(&layers, &target, options, || refuse_busy(guest, &target))?;
@@ -110,11 +110,12 @@ fn range(
         return Err(Refusal::arg(format!("active commit requested but '{}' is not active", path(top))));
     }
     if top + 1 >= layers.len() {
-        return Err(Refusal::arg(format!("top '{}' in chain for '{target}' has no backing file", path(top))));
+        let text = format!("top '{}' in chain for '{}' has no backing file", path(top), path(0));
+        return Err(Refusal::arg(text));
     }
     if options.shallow && base != top + 1 {
-        let (base, top) = (path(base), path(top));
-        let text = format!("base '{base}' is not immediately below '{top}' in chain for '{target}'");
+        let (base, top, own) = (path(base), path(top), path(0));
+        let text = format!("base '{base}' is not immediately below '{top}' in chain for '{own}'");
         return Err(Refusal::arg(text));
     }
     Ok((top, base))
@@ -176,9 +177,9 @@ mod tests {
             None None false false: commit of 'vda' active layer requires active flag
             Some("vda[3]") Some("/p/2") false false: 1 into 2
             None Some("/p/2") true true: active commit requested but '/p/2' is not active
-            Some("/p/3") None true true: base '/p/3' is not immediately below '/p/1' in chain for 'vda'
-            None Some("/p/3") false false: could not find base image in chain for '/p/1'
-            None Some("/p/3") true false: top '/p/3' in chain for 'vda' has no backing file
+            Some("/p/3") None true true: base '/p/3' is not immediately below '/p/1' in chain for '/p/1'
+            None Some("/p/3") false false: could not find base image in chain for 'vda'
+            None Some("/p/3") true false: top '/p/3' in chain for '/p/1' has no backing file
         "#]]
         .assert_eq(&table);
     }

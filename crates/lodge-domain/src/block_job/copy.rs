@@ -120,6 +120,7 @@ async fn begin(
         format: format.clone(),
         size,
         backing: below.filter(|_| !reuse).map(|layer| (PathBuf::from(&layer.path), layer.format.clone())),
+        layers: super::layers::paths(&source[1..]),
         reuse,
     };
     let device = start::device_node(guest, &disk).await?;

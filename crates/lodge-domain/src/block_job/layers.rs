@@ -81,7 +81,6 @@ pub(crate) fn find(
     wanted: Option<&str>,
     above: Option<usize>,
 ) -> Result<usize, Refusal> {
-    let start = &layers[0].path;
     let first = above.map_or(0, |above| above + 1);
     let Some(wanted) = wanted else {
         // Without a name: the lowest.
@@ -89,7 +88,7 @@ pub(crate) fn find(
         return if lowest >= first {
             Ok(lowest)
         } else {
-            Err(Refusal::arg(format!("could not find base image in chain for '{start}'")))
+            Err(Refusal::arg(format!("could not find base image in chain for '{target}'")))
         };
     };
     if let Some((of, index)) = wanted.strip_suffix(']').and_then(|rest| rest.split_once('['))
@@ -101,7 +100,7 @@ pub(crate) fn find(
         }
         let found = layers.iter().position(|layer| layer.index == index).filter(|at| *at >= first);
         return found.ok_or_else(|| {
-            Refusal::arg(format!("could not find backing store index '{index}' in chain for '{start}'"))
+            Refusal::arg(format!("could not find backing store index '{index}' in chain for '{target}'"))
         });
     }
     let found = layers.iter().skip(first).position(|layer| layer.path == wanted);
@@ -109,9 +108,9 @@ pub(crate) fn find(
         Refusal::arg(match above {
             Some(above) => {
                 let above = &layers[above].path;
-                format!("could not find image '{wanted}' beneath '{above}' in chain for '{start}'")
+                format!("could not find image '{wanted}' beneath '{above}' in chain for '{target}'")
             }
-            None => format!("could not find image '{wanted}' in chain for '{start}'"),
+            None => format!("could not find image '{wanted}' in chain for '{target}'"),
         })
     })
 }
@@ -147,7 +146,8 @@ pub(crate) fn restack(disk: &mut Disk, layers: &[Layer], live: bool) {
     }
 }
 
-/// Shows in the document that the disk is being copied or committed to `layers`, as libvirt does.
+/// Shows in the document that the disk is being copied or committed to `layers`, as libvirt does: what is below the
+/// first is not told, and that there is nothing only of a copy.
 pub(crate) fn show_mirror(disk: &mut Disk, kind: BlockJobKind, layers: &[Layer], ready: bool) {
     let Some(target) = layers.first() else { return };
     let word = target.kind();
@@ -162,16 +162,9 @@ pub(crate) fn show_mirror(disk: &mut Disk, kind: BlockJobKind, layers: &[Layer],
     let attribute = if target.is_block { "dev" } else { "file" };
     mirror.set_child(Kept::new("format").with("type", &target.format));
     mirror.set_child(Kept::new("source").with(attribute, &target.path).with("index", target.index));
-    let below = layers[1..].iter().rev().fold(Kept::new("backingStore"), |deeper, layer| {
-        let attribute = if layer.is_block { "dev" } else { "file" };
-        let mut store =
-            Kept::new("backingStore").with("type", layer.kind().as_str()).with("index", layer.index);
-        store.set_child(Kept::new("format").with("type", &layer.format));
-        store.set_child(Kept::new("source").with(attribute, &layer.path));
-        store.set_child(deeper);
-        store
-    });
-    mirror.set_child(below);
+    if kind == BlockJobKind::Copy && layers.len() == 1 {
+        mirror.set_child(Kept::new("backingStore"));
+    }
     disk.mirror.set_tree(&mirror);
 }
 
@@ -240,12 +233,12 @@ mod tests {
         let wrong = |wanted, above| find(wanted, above).unwrap_err();
         assert_eq!(
             wrong(Some("/p/1"), Some(1)),
-            "could not find image '/p/1' beneath '/p/1' in chain for '/p/2'"
+            "could not find image '/p/1' beneath '/p/1' in chain for 'vda'"
         );
-        assert_eq!(wrong(Some("/x"), None), "could not find image '/x' in chain for '/p/2'");
-        assert_eq!(wrong(None, Some(2)), "could not find base image in chain for '/p/2'");
+        assert_eq!(wrong(Some("/x"), None), "could not find image '/x' in chain for 'vda'");
+        assert_eq!(wrong(None, Some(2)), "could not find base image in chain for 'vda'");
         assert_eq!(wrong(Some("vdb[1]"), None), "requested target 'vdb' does not match target 'vda'");
-        assert_eq!(wrong(Some("vda[9]"), None), "could not find backing store index '9' in chain for '/p/2'");
+        assert_eq!(wrong(Some("vda[9]"), None), "could not find backing store index '9' in chain for 'vda'");
     }
 
     #[test]
@@ -272,7 +265,7 @@ mod tests {
         assert_eq!(mirror.attribute("job"), Some("active-commit"));
         assert_eq!((mirror.attribute("ready"), mirror.attribute("file")), (Some("yes"), None));
         assert_eq!(mirror.child("source").unwrap().attribute("file"), Some("/p/1"));
-        assert_eq!(copy_of(&disk), all[1..]);
+        assert_eq!(copy_of(&disk), all[1..2]);
         hide_mirror(&mut disk);
         assert!(disk.mirror.is_empty());
     }

@@ -171,14 +171,14 @@ async fn take(
     options: SnapshotCreateOptions,
     cancel: &CancellationToken,
 ) -> Result<Taken, DomainError> {
-    let (snapshot, domain) = judge(entry, guest.as_ref(), xml, options).await?;
+    let (snapshot, domain) = judge(shared, entry, guest.as_ref(), xml, options).await?;
     let (old, domain_name) = (entry.snapshots.load_full(), entry.name());
     let state = guest.as_ref().map_or(State::Off, |guest| State::On(guest.state));
     let plan = snapshot.check(&domain, state)?;
     let name = snapshot.name().to_owned();
     if !options.no_metadata && old.get(&name).is_some() {
         let text = format!("domain moment {name} already exists");
-        return Err(Refusal::new(Sort::Invalid, text).of_domain().into());
+        return Err(Refusal::new(Sort::Failed, text).of_domain().into());
     }
     let (way, mut overlays, inner) = match (plan.external, &guest) {
         (false, None) => (Way::Images, Vec::new(), images::of(&snapshot, &domain)?),

@@ -98,6 +98,7 @@ async fn a_copy_is_made_taken_and_given_back() {
         format,
         size: gib(1),
         backing: backing.map(|base| (base.to_owned(), Format::Qcow2)),
+        layers: Vec::new(),
         reuse: false,
     };
     let shallow = target(Format::Qcow2, Some(&base));
@@ -118,6 +119,33 @@ async fn a_copy_is_made_taken_and_given_back() {
     assert!(!path.exists());
     world.storage.take_copy(domain(1), "web1", &raw, &[]).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30);
+}
+
+#[tokio::test]
+async fn a_copy_may_stand_on_layers_that_the_guest_has_wherever_they_lie() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let outside = tempfile::tempdir().unwrap();
+    let (base, middle) = (outside.path().join("base.qcow2"), outside.path().join("middle.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", text(&base), "8M"]);
+    overlay(&middle, &base);
+    let mut copy = CopyTarget {
+        path: outside.path().join("copy.qcow2"),
+        format: Format::Qcow2,
+        size: lodge_model::Bytes(8 << 20),
+        backing: Some((middle.clone(), Format::Qcow2)),
+        layers: Vec::new(),
+        reuse: false,
+    };
+    let refused = world.storage.take_copy(domain(1), "web1", &copy, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("outside of every pool"), "{refused}");
+    assert!(!copy.path.exists());
+    copy.layers = vec![middle.clone(), base.clone()];
+    let files = world.storage.take_copy(domain(1), "web1", &copy, &[]).await.unwrap();
+    let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
+    assert_eq!(paths, [copy.path, middle, base]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use lodge_model::snapshot::{Defaults, DomainSnapshot, Location, SnapshotFault, S
 use super::super::refuse;
 use super::Guest;
 use crate::define::{blocking, parse, parse_inactive, render};
+use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::index::Entry;
 use crate::options::{SnapshotCreateOptions, XmlOptions};
@@ -18,6 +19,7 @@ use crate::record::unix_ms;
 
 /// The document as it is to be, and the domain's that it is of.
 pub(super) async fn judge(
+    shared: &Shared,
     entry: &Arc<Entry>,
     guest: Option<&Guest>,
     xml: &str,
@@ -33,8 +35,10 @@ pub(super) async fn judge(
         let text = "live snapshot creation is supported only during full system snapshots";
         return Err(refuse(SnapshotSort::Unsupported, text));
     }
-    let shown = XmlOptions { inactive: false, migratable: guest.is_some(), security_info: true };
+    // What every host adds by itself comes anew, and last: libvirt keeps the document in that order.
+    let shown = XmlOptions { inactive: false, migratable: true, security_info: true };
     let mut domain = parse(&render(entry, shown)?)?;
+    domain.complete(&shared.platform).map_err(|faults| DomainError::Document { faults })?;
     let definition = parse_inactive(entry)?;
     if let (Some(_), Some(definition)) = (guest, &definition) {
         forget_seen_chains(&mut domain, definition);
