@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use self::notes::FewNotes;
+pub(crate) use self::places::number_chain;
 pub(crate) use self::steps::{LIVE, Launch, steps};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{self, Edit, blocking, summary_of};

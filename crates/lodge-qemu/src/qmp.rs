@@ -26,6 +26,7 @@ mod wire;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -80,6 +81,8 @@ pub struct Monitor {
     events: broadcast::WeakSender<Event>,
     lost: watch::Receiver<Option<Arc<str>>>,
     greeting: Arc<Greeting>,
+    /// The highest number in a name of a block node that was added on this connection.
+    newest_node: Arc<AtomicUsize>,
 }
 
 impl Monitor {
@@ -112,7 +115,8 @@ impl Monitor {
                 Ok(greeting) => Arc::new(greeting?),
                 Err(_) => return Err(lost_error(&lost)),
             };
-            let monitor = Self { requests, events: weak, lost, greeting };
+            let newest_node = Arc::default();
+            let monitor = Self { requests, events: weak, lost, greeting, newest_node };
             monitor.negotiate().await?;
             Ok((monitor, listener))
         })
@@ -129,6 +133,12 @@ impl Monitor {
     /// What the monitor said first.
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
+    }
+
+    /// The highest number of a block node (`libvirt-7-format`) that was added on this connection, whether it is there
+    /// still: a name that was somebody's is not another's a moment later.
+    pub fn newest_node(&self) -> usize {
+        self.newest_node.load(Ordering::Relaxed)
     }
 
     /// Whether commands can overtake others on this connection.

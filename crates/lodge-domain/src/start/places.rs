@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::chardev::{CharKind, CharMode, CharSource};
-use lodge_model::domain::disk::{BackingStore, DiskSource, ImageFormat, SourceKind};
+use lodge_model::domain::disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind};
 use lodge_qemu::{AGENT_SOCKET, node_numbers};
 
 use crate::ports::ClaimedDisk;
@@ -34,23 +34,28 @@ impl Chains {
         let numbers = node_numbers(document, |disk| self.get(&disk.target.dev).len());
         for (disk, first) in document.devices.disks.iter_mut().zip(numbers) {
             let links = self.get(&disk.target.dev);
-            let (Some(source), false) = (disk.source.as_deref_mut(), links.is_empty()) else { continue };
-            source.index = u32::try_from(first).ok();
-            let below = links.iter().enumerate().skip(1).rev();
-            let end = BackingStore::default();
-            disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, (path, format))| {
-                let source = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
-                BackingStore {
-                    kind: Some(SourceKind::File),
-                    index: u32::try_from(first + depth).ok(),
-                    format: Some(ImageFormat { kind: format.clone(), ..ImageFormat::default() }),
-                    source: Some(Box::new(source)),
-                    backing_store: Some(Box::new(deeper)),
-                    ..BackingStore::default()
-                }
-            })));
+            number_chain(disk, links, first);
         }
     }
+}
+
+/// Puts a disk's chain into its element, its nodes numbered from `first` on.
+pub(crate) fn number_chain(disk: &mut Disk, links: &[(PathBuf, String)], first: usize) {
+    let (Some(source), false) = (disk.source.as_deref_mut(), links.is_empty()) else { return };
+    source.index = u32::try_from(first).ok();
+    let below = links.iter().enumerate().skip(1).rev();
+    let end = BackingStore::default();
+    disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, (path, format))| {
+        let source = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
+        BackingStore {
+            kind: Some(SourceKind::File),
+            index: u32::try_from(first + depth).ok(),
+            format: Some(ImageFormat { kind: format.clone(), ..ImageFormat::default() }),
+            source: Some(Box::new(source)),
+            backing_store: Some(Box::new(deeper)),
+            ..BackingStore::default()
+        }
+    })));
 }
 
 /// Names the sockets that Lodge made for channels. `agent`: the alias of the agent's.

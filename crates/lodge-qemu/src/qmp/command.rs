@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -140,6 +141,9 @@ impl Monitor {
 
     /// `blockdev-add` with a node as QEMU writes it.
     pub async fn blockdev_add(&self, node: Value) -> Done {
+        let name = node.get("node-name").and_then(Value::as_str).unwrap_or_default();
+        let number = name.strip_prefix("libvirt-").and_then(|rest| rest.split('-').next()?.parse().ok());
+        self.newest_node.fetch_max(number.unwrap_or(0), Ordering::Relaxed);
         self.tell("blockdev-add", node).await
     }
 

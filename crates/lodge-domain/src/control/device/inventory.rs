@@ -83,7 +83,7 @@ pub(super) fn put(all: &mut Devices, mut devices: Devices, element: &str) {
             controller.index = (0..=u32::from(u16::MAX)).find(|index| !used.contains(index));
         }
     }
-    all.disks.append(&mut devices.disks);
+    devices.disks.drain(..).for_each(|disk| all.insert_disk(disk));
     all.controllers.append(&mut devices.controllers);
     all.interfaces.append(&mut devices.interfaces);
     all.serials.append(&mut devices.serials);

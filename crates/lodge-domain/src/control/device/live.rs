@@ -1,10 +1,12 @@
 //! Plugging a device into a running guest.
 
+use std::path::PathBuf;
+
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Alias, Place};
 use lodge_model::domain::controller::ControllerKind;
 use lodge_model::domain::devices::Devices;
-use lodge_model::domain::disk::{DiskBus, DiskDevice};
+use lodge_model::domain::disk::{Disk, DiskBus, DiskDevice};
 use lodge_model::domain::graphics::InputBus;
 use lodge_model::domain::interface::{InterfaceKind, InterfaceTarget};
 use lodge_qemu::qmp::Monitor;
@@ -14,6 +16,7 @@ use super::{Given, alone, inventory, medium};
 use crate::control::{Refusal, Running, Sort, amend};
 use crate::event::EventKind;
 use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
+use crate::start::number_chain;
 
 /// Plugs `given` in.
 pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Refusal> {
@@ -167,6 +170,8 @@ pub(super) struct Claimed {
     /// Names of the taps that were made.
     pub nics: Vec<String>,
     bridges: Vec<Option<String>>,
+    /// Path and format of each file of a disk's chain, by the disk's target.
+    chains: Vec<(String, Vec<(PathBuf, String)>)>,
 }
 
 impl Claimed {
@@ -175,14 +180,17 @@ impl Claimed {
         let ports = &running.shared.ports;
         let mut descriptors = Descriptors::default();
         let mut claims = Claims::new(accelerator(running), FdNumber::fixed(-1));
+        let mut chains = Vec::new();
         if !with.devices.disks.is_empty() {
             for disk in ports.volumes.claim_more(running.id, with).await? {
                 let ClaimedDisk { target, chain } = disk;
+                let links = chain.iter().map(|link| (link.path.clone(), link.format.clone()));
+                chains.push((target.clone(), links.collect()));
                 let chain = chain.into_iter().map(|link| pass(link, &mut descriptors)).collect();
                 claims.disks.insert(target, chain);
             }
         }
-        let mut taken = Self { claims, descriptors, nics: Vec::new(), bridges: Vec::new() };
+        let mut taken = Self { claims, descriptors, nics: Vec::new(), bridges: Vec::new(), chains };
         for at in 0..with.devices.interfaces.len() {
             let AttachedNic { ifname, fds, bridge, .. } =
                 ports.nics.attach_more(running.id, with, at).await?;
@@ -203,6 +211,7 @@ impl Claimed {
         plug(&running.monitor, &line, &self.descriptors).await?;
         let mut devices = (*with.devices).clone();
         devices.emulator = None;
+        devices.disks.iter_mut().for_each(|disk| self.number(disk, first));
         let names = self.nics.iter().map(Some).chain(std::iter::repeat(None));
         for ((card, name), bridge) in devices.interfaces.iter_mut().zip(names).zip(&self.bridges) {
             card.target =
@@ -214,8 +223,20 @@ impl Claimed {
         Ok(devices)
     }
 
-    /// The arguments of a disk's nodes, without its device: for a medium.
-    pub async fn nodes(&self, running: &Running, with: &Domain) -> Result<Option<String>, Refusal> {
+    /// Puts the numbers of its nodes into a disk's element.
+    fn number(&self, disk: &mut Disk, first: usize) {
+        if let Some((_, links)) = self.chains.iter().find(|(target, _)| *target == disk.target.dev) {
+            number_chain(disk, links, first);
+        }
+    }
+
+    /// Gives QEMU the nodes of `disk`, the only one of `with`, without its device: for a medium. The topmost's name.
+    pub async fn nodes(
+        &self,
+        running: &Running,
+        with: &Domain,
+        disk: &mut Disk,
+    ) -> Result<Option<String>, Refusal> {
         let capabilities = &running.shared.config.capabilities;
         let first = next_node(&running.monitor).await?;
         let line = device_arguments(with, capabilities, &self.claims, first);
@@ -223,6 +244,7 @@ impl Claimed {
             line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
         line.arguments.retain(|argument| argument.option != "-device");
         plug(&running.monitor, &line, &self.descriptors).await?;
+        self.number(disk, first);
         let top = line.arguments.iter().rev().find(|argument| argument.option == "-blockdev");
         let top = top
             .and_then(|argument| serde_json::from_str::<serde_json::Value>(argument.value.as_deref()?).ok());
@@ -259,9 +281,10 @@ pub(crate) fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
     Link { is_block, fd: descriptors.pass(link.fd), format: link.format, read_only: link.read_only }
 }
 
-/// A number that no node of the guest's has, nor any after it.
+/// A number that no node of the guest's has or, as far as this daemon knows, had; nor any after it.
 pub(crate) async fn next_node(monitor: &Monitor) -> Result<usize, Refusal> {
     let nodes = monitor.block_nodes().await?;
     let number = |name: &str| name.strip_prefix("libvirt-")?.split('-').next()?.parse::<usize>().ok();
-    Ok(nodes.iter().filter_map(|node| number(&node.node_name)).max().unwrap_or(0) + 1)
+    let there = nodes.iter().filter_map(|node| number(&node.node_name)).max().unwrap_or(0);
+    Ok(there.max(monitor.newest_node()) + 1)
 }

@@ -25,14 +25,14 @@ pub(super) async fn change(running: &mut Running, given: &Given, force: bool) ->
         return Err(Refusal::internal(format!("Removable media not supported for {} device", old.device)));
     }
     crate::block_job::refuse_busy(running, &target)?;
-    let new = with_medium(&old, wanted);
+    let mut new = with_medium(&old, wanted);
     let alias = old.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
     // The new medium first: what cannot be had leaves the old one in.
     let with = alone(running, Devices { disks: vec![new.clone()], ..Devices::default() });
     let mut nodes = None;
     if new.source.is_some() {
         let claimed = Claimed::take(running, &with).await?;
-        nodes = match claimed.nodes(running, &with).await {
+        nodes = match claimed.nodes(running, &with, &mut new).await {
             Ok(node) => node,
             Err(refusal) => {
                 give_back(running, &with, &[]).await;

@@ -76,21 +76,31 @@ fn drive_address(bus: DiskBus, target: &str) -> Option<DriveAddress> {
 /// Puts disks of a bus in the order of their names; buses stay in the order they first appear in.
 fn sort(disks: &mut Vec<Disk>) {
     let mut sorted: Vec<Disk> = Vec::with_capacity(disks.len());
-    for disk in disks.drain(..) {
-        let number = target_number(&disk.target.dev);
-        let mut place = None;
-        for (at, other) in
-            sorted.iter().enumerate().rev().filter(|(_, other)| other.target.bus == disk.target.bus)
-        {
-            if target_number(&other.target.dev) > number {
-                place = Some(at);
-            } else if place.is_none() {
-                place = Some(at + 1);
-            }
-        }
-        sorted.insert(place.unwrap_or(sorted.len()), disk);
-    }
+    disks.drain(..).for_each(|disk| insert(&mut sorted, disk));
     *disks = sorted;
+}
+
+/// Puts a disk among those of its bus by its name, or last (virDomainDiskInsert).
+fn insert(sorted: &mut Vec<Disk>, disk: Disk) {
+    let number = target_number(&disk.target.dev);
+    let mut place = None;
+    for (at, other) in
+        sorted.iter().enumerate().rev().filter(|(_, other)| other.target.bus == disk.target.bus)
+    {
+        if target_number(&other.target.dev) > number {
+            place = Some(at);
+        } else if place.is_none() {
+            place = Some(at + 1);
+        }
+    }
+    sorted.insert(place.unwrap_or(sorted.len()), disk);
+}
+
+impl Devices {
+    /// Adds a disk where libvirt shows it: among those of its bus by its name, or last.
+    pub fn insert_disk(&mut self, disk: Disk) {
+        insert(&mut self.disks, disk);
+    }
 }
 
 #[cfg(test)]
