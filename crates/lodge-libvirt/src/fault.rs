@@ -11,7 +11,7 @@ mod origin;
 use lodge_wire::packet::ErrorBody;
 
 pub use code::Code;
-pub(crate) use from::whole;
+pub(crate) use from::{other_root, whole};
 pub use origin::Origin;
 
 /// `VIR_ERR_ERROR`.

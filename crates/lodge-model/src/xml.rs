@@ -9,6 +9,7 @@
 mod foreign;
 mod kept;
 mod locate;
+mod malformed;
 mod reader;
 mod value;
 pub mod words;
@@ -128,8 +129,8 @@ pub(crate) fn parse<T: Element>(text: &str, root: &str, options: ParseOptions) -
     }
     let settings =
         roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
-    let document =
-        roxmltree::Document::parse_with_options(text, settings).map_err(|error| malformed(&error))?;
+    let document = roxmltree::Document::parse_with_options(text, settings)
+        .map_err(|error| malformed::malformed(text, &error))?;
     let node = document.root_element();
     let mut reader = Reader::new(text, options);
     if element_key(node) != ("", root) {
@@ -145,18 +146,6 @@ pub(crate) fn parse<T: Element>(text: &str, root: &str, options: ParseOptions) -
         Some(made) if !reader.has_faults() => Ok(made),
         Some(_) | None => Err(reader.into_faults()),
     }
-}
-
-/// roxmltree's error as a fault: its message ends with the place, which a fault has in fields.
-fn malformed(error: &roxmltree::Error) -> Faults {
-    let place = error.pos();
-    let message = match error {
-        roxmltree::Error::DtdDetected => "a DTD is not allowed".to_owned(),
-        roxmltree::Error::NodesLimitReached => format!("more than {NODES_MAX} nodes"),
-        other => other.to_string(),
-    };
-    let message = message.trim_end_matches(&format!(" at {place}")).to_owned();
-    Faults(vec![Fault { line: place.row, column: place.col, path: String::new(), message }])
 }
 
 /// Writes `value` as the document `<root>`.
@@ -181,8 +170,8 @@ pub(crate) fn root_name(text: &str) -> Result<Option<String>, Faults> {
     }
     let settings =
         roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
-    let document =
-        roxmltree::Document::parse_with_options(text, settings).map_err(|error| malformed(&error))?;
+    let document = roxmltree::Document::parse_with_options(text, settings)
+        .map_err(|error| malformed::malformed(text, &error))?;
     let root = document.root_element();
     // A namespace's elements are no devices.
     Ok(root.tag_name().namespace().is_none().then(|| root.tag_name().name().to_owned()))

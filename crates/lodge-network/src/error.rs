@@ -36,6 +36,8 @@ pub enum NetworkError {
         what: String,
         /// By which network.
         other: String,
+        /// That network's interface, where it is the subnet that is taken.
+        link: Option<String>,
     },
     /// Another network has the name. libvirt's words.
     #[error("network '{name}' already exists with uuid {uuid}")]

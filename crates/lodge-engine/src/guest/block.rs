@@ -196,7 +196,7 @@ impl Guest {
             return Err(Refusal::unsupported("sizes of disks that are no local file are not told yet"));
         };
         let mut size = file_size(file, disk.format()).map_err(|error| {
-            let text = format!("cannot stat file '{}': {}", file.display(), plain(&error));
+            let text = format!("Failed to open file '{}': {}", file.display(), plain(&error));
             Refusal::new(lodge_domain::control::Sort::System(error.raw_os_error().unwrap_or(0)), text)
         })?;
         // A running guest's device grows with what it writes; the kernel does not know how far.

@@ -124,7 +124,10 @@ fn of_domain(error: &DomainError) -> Fault {
 fn other(error: &DomainError) -> Fault {
     let code = match error.kind() {
         Kind::NotFound => {
-            return Fault::system(Origin::Qemu, whole(error), rustix::io::Errno::NOENT.raw_os_error());
+            let text = whole(error);
+            return super::from::of_missing_disk(&text).unwrap_or_else(|| {
+                Fault::system(Origin::Qemu, text, rustix::io::Errno::NOENT.raw_os_error())
+            });
         }
         Kind::Unsupported => Code::ConfigUnsupported,
         kind => super::from::code_of(kind),
@@ -169,12 +172,8 @@ fn of_document(faults: &Faults) -> Fault {
 fn of_snapshot(fault: &SnapshotFault) -> Fault {
     match fault {
         SnapshotFault::Document(faults) => {
-            if let [one] = faults.0.as_slice()
-                && let Some(rest) = one.message.strip_prefix("the document is a <")
-                && let Some((is, _)) = rest.split_once('>')
-            {
-                let text = format!("expecting root element of 'domainsnapshot', not '{is}'");
-                return Fault::new(Code::XmlError, Origin::Xml, text);
+            if let Some(fault) = super::other_root(&faults.to_string()) {
+                return fault;
             }
             Fault::new(Code::XmlError, Origin::DomainSnapshot, faults.to_string())
         }
@@ -217,10 +216,8 @@ const ARCHITECTURES: [&str; 16] = [
 /// Faults that clients' tests know by libvirt's words.
 fn in_libvirts_words(faults: &[lodge_model::Fault]) -> Option<Fault> {
     let [fault, ..] = faults else { return None };
-    if let Some(rest) = fault.message.strip_prefix("the document is a <") {
-        let (is, _) = rest.split_once('>')?;
-        let text = format!("expecting root element of 'domain', not '{is}'");
-        return Some(Fault::new(Code::XmlError, Origin::Xml, text));
+    if let Some(fault) = super::other_root(&fault.message) {
+        return Some(fault);
     }
     let quoted = || fault.message.strip_prefix('`')?.split_once('`').map(|(value, _)| value);
     match fault.path.as_str() {

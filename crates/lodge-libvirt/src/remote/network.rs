@@ -27,7 +27,7 @@ use lodge_wire::{Text, remote};
 use uuid::Uuid;
 
 use crate::call::Call;
-use crate::fault::{Code, Fault, Origin, whole};
+use crate::fault::{Code, Fault, Origin, other_root, whole};
 
 /// A network's handle on the wire.
 fn wire(view: &NetworkView) -> remote::Network {
@@ -82,7 +82,26 @@ fn fault(error: &NetworkError) -> Fault {
     };
     let text = match error {
         NetworkError::Inactive { network } => format!("network '{network}' is not active"),
+        NetworkError::Taken { link: Some(link), .. } => {
+            format!("Network is already in use by interface {link}")
+        }
+        NetworkError::Document { faults } => {
+            return of_document(faults).unwrap_or_else(|| Fault::new(code, Origin::Network, whole(error)));
+        }
         other => whole(other),
     };
     Fault::new(code, Origin::Network, text)
+}
+
+/// What is wrong with a document, where libvirt has words for it.
+fn of_document(faults: &str) -> Option<Fault> {
+    if let Some(fault) = other_root(faults) {
+        return Some(fault);
+    }
+    if faults.contains("element <name> is missing or empty") {
+        return Some(Fault::bare(Code::NoName, Origin::Network, "missing name information"));
+    }
+    let (_, mode) = faults.split_once("/network/forward/@mode: `")?;
+    let (mode, _) = mode.split_once("` is not known")?;
+    Some(Fault::new(Code::ConfigUnsupported, Origin::Network, format!("unknown forwarding type '{mode}'")))
 }

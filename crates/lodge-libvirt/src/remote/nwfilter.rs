@@ -17,7 +17,7 @@ use lodge_wire::remote::{
 use uuid::Uuid;
 
 use crate::call::Call;
-use crate::fault::{Code, Fault, Origin, whole};
+use crate::fault::{Code, Fault, Origin, other_root, whole};
 
 /// `VIR_NWFILTER_DEFINE_VALIDATE`
 const VALIDATE: u32 = 1;
@@ -29,6 +29,9 @@ fn wire(filter: &Filter) -> Nwfilter {
 /// The filters' errors in libvirt's numbers.
 fn fault(error: &FilterError) -> Fault {
     let text = whole(error);
+    if let Some(fault) = other_root(&text) {
+        return fault;
+    }
     let code = match error {
         FilterError::NotFound(_) => Code::NoNwfilter,
         FilterError::Document(_) if text.starts_with("Invalid chain") => Code::InvalidArg,

@@ -33,9 +33,12 @@ fn what_is_missing_is_named() {
 
 #[test]
 fn damaged_texts_are_refused() {
-    expect!["line 1, column 27: expected 'name' tag, not 'domain'"]
-        .assert_eq(&faults("<domain type='kvm'><name>n</domain>", false));
-    expect!["line 1, column 1: the document does not have a root node"].assert_eq(&faults("", false));
+    expect![[r#"
+        line 1, column 36: Opening and ending tag mismatch: name line 1 and domain
+        <domain type='kvm'><name>n</domain>
+        -----------------------------------^"#]]
+    .assert_eq(&faults("<domain type='kvm'><name>n</domain>", false));
+    expect!["line 1, column 1: Document is empty\n(null)\n^"].assert_eq(&faults("", false));
     expect!["line 1, column 1: a DTD is not allowed"]
         .assert_eq(&faults("<!DOCTYPE d [<!ENTITY a 'x'>]><domain type='kvm'/>", false));
     expect!["line 1, column 1: /network: the document is a <network>, not a <domain>"]

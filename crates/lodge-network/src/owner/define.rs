@@ -212,7 +212,7 @@ pub(super) fn store_failed(network: &str, error: &dyn std::error::Error) -> Netw
 }
 
 pub(super) fn taken(what: String, other: &str) -> NetworkError {
-    NetworkError::Taken { what, other: other.to_owned() }
+    NetworkError::Taken { what, other: other.to_owned(), link: None }
 }
 
 /// The UUID of a hand-written file that has none: always the same for the same name.

@@ -120,7 +120,8 @@ impl Owner {
             }
             for net in &plan.addresses {
                 if other.addresses.iter().any(|taken| overlap(net, taken)) {
-                    return Err(define::taken(format!("the subnet {}", net.trunc()), &other.name));
+                    let (what, link) = (format!("the subnet {}", net.trunc()), other.bridge.clone());
+                    return Err(NetworkError::Taken { what, other: other.name.clone(), link });
                 }
             }
         }
