@@ -13,6 +13,9 @@ pub struct Place {
     /// `<alias name='virtio-disk0'/>`; written only in the live form unless it is the user's (`ua-…`).
     #[xml(child, live_unless_user)]
     pub alias: Option<Alias>,
+    /// `<master startport='0'/>` of a USB companion.
+    #[xml(child)]
+    pub master: Option<Box<Master>>,
     /// `<rom …/>`.
     #[xml(child)]
     pub rom: Option<Box<Rom>>,
@@ -22,6 +25,17 @@ pub struct Place {
     /// `<address …/>`.
     #[xml(child)]
     pub address: Option<Address>,
+}
+
+/// `<master startport='0'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Master {
+    /// The first port of the master it serves.
+    #[xml(attr = "startport", required)]
+    pub start_port: u32,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
 }
 
 /// `<boot order='1'/>`.

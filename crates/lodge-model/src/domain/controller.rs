@@ -36,9 +36,6 @@ pub struct Controller {
     /// PCI: `<target chassis='1' port='0x10'/>`.
     #[xml(child)]
     pub target: Option<Box<ControllerTarget>>,
-    /// `<master startport='0'/>` of a USB companion.
-    #[xml(child)]
-    pub master: Option<Master>,
     /// `<driver …/>`.
     #[xml(child)]
     pub driver: Option<Box<ControllerDriver>>,
@@ -97,17 +94,6 @@ pub struct ControllerTarget {
     pub node: Option<u32>,
     /// What this struct does not know.
     #[xml(foreign, keeps = "@memReserve")]
-    pub foreign: Foreign,
-}
-
-/// `<master startport='0'/>`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
-pub struct Master {
-    /// The first port of the master it serves.
-    #[xml(attr = "startport", required)]
-    pub start_port: u32,
-    /// What this struct does not know.
-    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn controller(b: &mut Builder<'_>, controller: &Controller) {
         b.refuse(format!("the number of ports of model '{model}' is fixed"));
     }
     let id = alias(&controller.place);
-    props = match &controller.master {
+    props = match &controller.place.master {
         // A companion is reached through its master and has no name of its own.
         Some(master) => props.with("masterbus", format!("{id}.0")).with("firstport", master.start_port),
         None => props.with("id", id),

@@ -2,8 +2,8 @@
 
 use super::Board;
 use super::chardevs::is_virtio;
-use crate::domain::address::Address;
-use crate::domain::controller::{Controller, ControllerKind, Master};
+use crate::domain::address::{Address, Master};
+use crate::domain::controller::{Controller, ControllerKind};
 use crate::domain::devices::Devices;
 use crate::domain::disk::DiskBus;
 use std::collections::BTreeSet;
@@ -75,7 +75,10 @@ fn models(controllers: &mut [Controller], board: Board) {
                 Some("ich9-uhci3") => 4,
                 _ => 0,
             };
-            controller.master.get_or_insert_with(|| Master { start_port, ..Master::default() });
+            controller
+                .place
+                .master
+                .get_or_insert_with(|| Box::new(Master { start_port, ..Master::default() }));
         }
     }
 }
@@ -85,8 +88,9 @@ pub(super) fn insert(controllers: &mut Vec<Controller>, controller: Controller) 
     let mut place = None;
     for (at, other) in controllers.iter().enumerate().rev().filter(|(_, other)| other.kind == controller.kind)
     {
-        let companion_first =
-            other.index == controller.index && controller.master.is_none() && other.master.is_some();
+        let companion_first = other.index == controller.index
+            && controller.place.master.is_none()
+            && other.place.master.is_some();
         if other.index > controller.index || companion_first {
             place = Some(at);
         } else if place.is_none() {

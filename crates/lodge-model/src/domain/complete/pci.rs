@@ -101,8 +101,9 @@ fn place_all(devices: &mut Devices, buses: &mut Buses, board: Board, dry: bool) 
     }
     let mut run = Run { buses, board, dry, lacking: false };
     run.fixed(devices);
+    each_need_before_controllers(devices, express, &mut |place, need| run.place(place, need));
     run.usb_companions(devices);
-    each_need(devices, express, &mut |place, need| run.place(place, need));
+    each_need_from_controllers(devices, express, &mut |place, need| run.place(place, need));
     if run.lacking {
         return Err(Faults::one("/domain/devices", "no PCI slot is left for a device without an address"));
     }
@@ -244,6 +245,16 @@ fn set(place: &mut Place, spot: Spot) {
 
 /// Calls `visit` with every PCI device's place and need, in the order in which libvirt gives addresses.
 fn each_need(devices: &mut Devices, express: bool, visit: &mut dyn FnMut(&mut Place, Need)) {
+    each_need_before_controllers(devices, express, visit);
+    each_need_from_controllers(devices, express, visit);
+}
+
+/// Bridges and what comes before other controllers.
+fn each_need_before_controllers(
+    devices: &mut Devices,
+    express: bool,
+    visit: &mut dyn FnMut(&mut Place, Need),
+) {
     let pcie = if express { Need::Pcie } else { Need::Pci };
     for controller in &mut devices.controllers {
         if let Some(kind) = bridge_kind(controller) {
@@ -272,6 +283,11 @@ fn each_need(devices: &mut Devices, express: bool, visit: &mut dyn FnMut(&mut Pl
             SoundModel::Sb16 | SoundModel::PcSpeaker | SoundModel::Usb => {}
         }
     }
+}
+
+/// Controllers but bridges, and what comes after them.
+fn each_need_from_controllers(devices: &mut Devices, express: bool, visit: &mut dyn FnMut(&mut Place, Need)) {
+    let pcie = if express { Need::Pcie } else { Need::Pci };
     for controller in &mut devices.controllers {
         if let Some(need) = controller_need(controller, pcie) {
             visit(&mut controller.place, need);
