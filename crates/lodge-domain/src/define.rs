@@ -317,6 +317,9 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
         forget_chosen_screens(&mut domain, &parse(definition)?);
         forget_terminals(&mut domain);
     }
+    if live.is_some() && !options.migratable {
+        show_run(&mut domain, entry);
+    }
     if inactive {
         // The seed is the run's, not the definition's.
         let is_seed = |disk: &Disk| disk.place.alias.as_ref().is_some_and(|alias| alias.name == SEED_ALIAS);
@@ -327,6 +330,25 @@ pub(crate) fn render(entry: &Entry, options: XmlOptions) -> Result<String, Domai
         security_info: options.security_info,
         migratable: options.migratable,
     }))
+}
+
+/// What is of this moment: whether the guest has opened its agent's channel, and that an empty drive has no format.
+fn show_run(domain: &mut Domain, entry: &Entry) {
+    let connected = entry.snapshot.load().vmm.as_ref().is_some_and(|vmm| vmm.agent_connected);
+    for channel in &mut domain.devices.channels {
+        if let Some(target) = channel.target.as_deref_mut()
+            && target.kind.as_deref() == Some("virtio")
+            && target.name.as_deref() == Some("org.qemu.guest_agent.0")
+        {
+            let state = if connected { "connected" } else { "disconnected" };
+            target.state = Some(state.to_owned());
+        }
+    }
+    for disk in domain.devices.disks.iter_mut().filter(|disk| disk.source.is_none()) {
+        if let Some(driver) = &mut disk.driver {
+            driver.format = None;
+        }
+    }
 }
 
 /// The terminals of this run are of this host only.

@@ -215,6 +215,18 @@ impl Domain {
             |input: &graphics::Input| graphics::Input { place: address::Place::default(), ..input.clone() };
         domain.devices.inputs.retain(|input| plain(input) != implicit);
         domain.devices.audios.retain(|audio| audio.id != 1 || !audio.foreign.is_empty());
+        // What a q35 has by itself, if it does what it would do there (the others' act, or a reset).
+        let is_itco = |watchdog: &devices::Watchdog| watchdog.model == devices::WatchdogModel::Itco;
+        let others = domain.devices.watchdogs.iter().find(|watchdog| !is_itco(watchdog));
+        let implied = devices::Watchdog {
+            model: devices::WatchdogModel::Itco,
+            action: others.map(|watchdog| watchdog.action).unwrap_or_default(),
+            ..devices::Watchdog::default()
+        };
+        domain.devices.watchdogs.retain(|watchdog| {
+            let named = watchdog.place.alias.as_ref().is_some_and(address::Alias::is_users);
+            named || devices::Watchdog { place: address::Place::default(), ..watchdog.clone() } != implied
+        });
         // The only bus of its sort, as the old board has it by itself.
         for (kind, model) in
             [(controller::ControllerKind::Pci, "pci-root"), (controller::ControllerKind::Usb, "piix3-uhci")]
