@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lodge_model::domain::chardev::CharKind;
+use lodge_model::domain::chardev::{CharDevice, CharKind};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
+use lodge_model::xml::OnOff;
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
     AGENT_SOCKET, Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, MONITOR_SOCKET, NicClaim,
@@ -20,7 +21,7 @@ use lodge_qemu::{
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 
 use super::steps::Seed;
 use super::{file_failure, kernel, nvram};
@@ -101,6 +102,7 @@ impl Draft {
         }
         let agent = pass_channels(&self.document, &dir, &mut claims, &mut descriptors)?;
         pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
+        pass_files(&self.document, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         let room = config.store.root().state();
@@ -273,6 +275,30 @@ fn pass_console(
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
     let log: OwnedFd = log.map_err(|error| file_failure("open", &path, &error))?.into();
     claims.logs.insert("serial0".to_owned(), descriptors.pass(log));
+    Ok(())
+}
+
+/// The files that ports write into are opened here: QEMU runs as a user who may not.
+fn pass_files(document: &Domain, claims: &mut Claims, descriptors: &mut Descriptors) -> Result<(), Failure> {
+    let devices = &document.devices;
+    // The first console is the first serial port by another name.
+    let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
+    let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
+    let ports = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels).chain(consoles);
+    for port in ports.filter(|port| port.kind == CharKind::File) {
+        let source = port.source().filter(|source| source.path.is_some());
+        let (Some(alias), Some(source)) = (port.place.alias.as_ref(), source) else { continue };
+        let path = Path::new(source.path.as_deref().unwrap_or_default());
+        let append = source.append.is_some_and(OnOff::is_on);
+        let mut options = OpenOptions::new();
+        // Not waiting: there may be a pipe that nobody reads.
+        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let file = options.open(path).map_err(|error| file_failure("open", path, &error))?;
+        if !append && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            file.set_len(0).map_err(|error| file_failure("empty", path, &error))?;
+        }
+        claims.files.insert(alias.name.clone(), descriptors.pass(OwnedFd::from(file)));
+    }
     Ok(())
 }
 

@@ -23,6 +23,8 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
     let object = object(b, backing, size.0);
+    // The cells are looked at on the way; what follows is of the backing again.
+    b.at("/domain/memoryBacking");
     b.json("-object", &object);
     b.arg("-overcommit", if backing.locked { "mem-lock=on" } else { "mem-lock=off" });
     if backing.locked {
