@@ -203,6 +203,8 @@ procedures! {
     DomainGetOsType => domain::lookup::get_os_type, "compat: dominfo";
     DomainGetMaxMemory => domain::lookup::get_max_memory, "compat: dominfo";
     DomainListAllCheckpoints => domain::lookup::list_all_checkpoints, "compat: snapshots";
+    DomainCheckpointLookupByName => domain::lookup::checkpoint_lookup_by_name, "compat: client-python";
+    DomainBackupGetXmlDesc => domain::lookup::backup_get_xml_desc, "compat: snapshots";
 
     // Domains: their definitions.
     DomainCreateXml => domain::define::create_xml, "compat: create";

@@ -7,12 +7,13 @@ use lodge_model::DomainId;
 use lodge_wire::remote::{
     ConnectListAllDomainsArgs, ConnectListAllDomainsRet, ConnectListDefinedDomainsArgs,
     ConnectListDefinedDomainsRet, ConnectListDomainsArgs, ConnectListDomainsRet,
-    ConnectNumOfDefinedDomainsRet, ConnectNumOfDomainsRet, Domain, DomainGetMaxMemoryArgs,
-    DomainGetMaxMemoryRet, DomainGetOsTypeArgs, DomainGetOsTypeRet, DomainGetStateArgs, DomainGetStateRet,
-    DomainIsActiveArgs, DomainIsActiveRet, DomainIsPersistentArgs, DomainIsPersistentRet,
-    DomainIsUpdatedArgs, DomainIsUpdatedRet, DomainListAllCheckpointsArgs, DomainListAllCheckpointsRet,
-    DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs, DomainLookupByNameRet,
-    DomainLookupByUuidArgs, DomainLookupByUuidRet,
+    ConnectNumOfDefinedDomainsRet, ConnectNumOfDomainsRet, Domain, DomainBackupGetXmlDescArgs,
+    DomainBackupGetXmlDescRet, DomainCheckpointLookupByNameArgs, DomainCheckpointLookupByNameRet,
+    DomainGetMaxMemoryArgs, DomainGetMaxMemoryRet, DomainGetOsTypeArgs, DomainGetOsTypeRet,
+    DomainGetStateArgs, DomainGetStateRet, DomainIsActiveArgs, DomainIsActiveRet, DomainIsPersistentArgs,
+    DomainIsPersistentRet, DomainIsUpdatedArgs, DomainIsUpdatedRet, DomainListAllCheckpointsArgs,
+    DomainListAllCheckpointsRet, DomainLookupByIdArgs, DomainLookupByIdRet, DomainLookupByNameArgs,
+    DomainLookupByNameRet, DomainLookupByUuidArgs, DomainLookupByUuidRet,
 };
 use uuid::Uuid;
 
@@ -219,4 +220,25 @@ pub(crate) async fn list_all_checkpoints(
     call.only_flags(args.flags, CHECKPOINT_FILTERS)?;
     find(call, &args.dom)?;
     Ok(DomainListAllCheckpointsRet { checkpoints: Vec::new(), ret: 0 })
+}
+
+/// So none is found: none can be made yet, and `CHECKPOINT_CREATE_XML` answers no.
+pub(crate) async fn checkpoint_lookup_by_name(
+    call: &Call,
+    args: DomainCheckpointLookupByNameArgs,
+) -> Result<DomainCheckpointLookupByNameRet, Fault> {
+    call.only_flags(args.flags, 0)?;
+    find(call, &args.dom)?;
+    let text = format!("no domain checkpoint with matching name '{}'", args.name.to_string_lossy());
+    Err(Fault::new(Code::NoDomainCheckpoint, Origin::Qemu, text))
+}
+
+/// Nor is there a backup under way: `BACKUP_BEGIN` answers no.
+pub(crate) async fn backup_get_xml_desc(
+    call: &Call,
+    args: DomainBackupGetXmlDescArgs,
+) -> Result<DomainBackupGetXmlDescRet, Fault> {
+    call.only_flags(args.flags, 0)?;
+    find(call, &args.dom)?;
+    Err(Fault::new(Code::NoDomainBackup, Origin::Qemu, "no domain backup job present"))
 }
