@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber,
 };
 
 use crate::door::{Doorway, have, open};
@@ -49,6 +50,28 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A list of those taken back, with this client on it.
+    fn revoke(&self, client: &Path) -> String {
+        let pem = std::fs::read(client.join("clientcert.pem")).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        let serial = pem.parse_x509().unwrap().raw_serial().to_vec();
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(4000, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     fn install_server(&self, root: &Path) {
@@ -115,6 +138,30 @@ fn names_that_are_not_on_the_list_stay_out() {
     doorway.virsh(&uri(&doorway, &good), "uri").fine();
     let other = authority.client(doorway.path(), "other", &authority);
     doorway.virsh(&uri(&doorway, &other), "uri").refused();
+}
+
+#[test]
+fn a_list_of_revoked_ones_is_read_where_it_appears_and_forgotten_where_it_goes() {
+    if !have(&["virsh", "virt-admin"]) {
+        return;
+    }
+    let authority = Authority::new();
+    let doorway = doorway("", &authority);
+    let revoked = authority.client(doorway.path(), "revoked", &authority);
+    let good = authority.client(doorway.path(), "good", &authority);
+    doorway.virsh(&uri(&doorway, &revoked), "uri").fine();
+    let list = doorway.path().join("etc/pki/CA/cacrl.pem");
+    std::fs::write(&list, authority.revoke(&revoked)).unwrap();
+    doorway.admin("server-update-tls libvirtd").fine();
+    for _ in 0..20 {
+        // Closed too early, the client dies of SIGPIPE, now and then, and says nothing.
+        let refused = doorway.virsh(&uri(&doorway, &revoked), "uri").refused();
+        assert!(refused.contains("TLS"), "{refused}");
+    }
+    doorway.virsh(&uri(&doorway, &good), "uri").fine();
+    std::fs::remove_file(list).unwrap();
+    doorway.admin("server-update-tls libvirtd").fine();
+    doorway.virsh(&uri(&doorway, &revoked), "uri").fine();
 }
 
 #[test]
