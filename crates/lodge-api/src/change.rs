@@ -66,9 +66,97 @@ pub enum DomainChange {
         #[serde(default, skip_serializing_if = "is_off")]
         force: bool,
     },
+    /// Another name; the domain must be off (`virsh domrename`).
+    Name {
+        /// The new one.
+        name: String,
+    },
+    /// `<title>`; without a text it goes (`virsh desc --title`).
+    Title {
+        /// One line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// `<description>`; without a text it goes (`virsh desc`).
+    Description {
+        /// Any text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// Somebody's element in `<metadata>`; without it, it goes (`virsh metadata`).
+    Metadata {
+        /// Its namespace.
+        uri: String,
+        /// The prefix it gets; needed with an element.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The element.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        xml: Option<String>,
+    },
+    /// Keys pressed together, once (`virsh send-key`).
+    Keys {
+        /// What the numbers are of.
+        #[serde(default)]
+        codeset: KeyCodes,
+        /// Up to 16 keys.
+        codes: Vec<u32>,
+        /// How long they are held, in ms; 0: QEMU's choice.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        hold_ms: u32,
+    },
+    /// The guest's clock, set by its agent (`virsh domtime`).
+    Time {
+        /// What it shows then; without, what the guest's hardware clock shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<GuestTime>,
+    },
     /// Shares and limits of processor time (`virsh schedinfo --set`).
     Scheduler {
         /// By libvirt's names: `cpu_shares`, `vcpu_quota` …
         settings: BTreeMap<String, i64>,
     },
+}
+
+/// A moment as a guest's clock has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestTime {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// And nanoseconds.
+    #[serde(default)]
+    pub nanoseconds: u32,
+}
+
+/// Whose numbers of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyCodes {
+    /// The kernel's.
+    #[default]
+    Linux,
+    /// A PC's scan codes.
+    Xt,
+    /// A PC/AT's first set, which is the PC's.
+    Atset1,
+    /// USB's usages.
+    Usb,
+    /// QEMU's.
+    Qnum,
+}
+
+/// Which screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct ScreenQuery {
+    /// Its number, from 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub screen: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

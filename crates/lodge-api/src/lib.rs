@@ -35,7 +35,7 @@ pub use block::{
     BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
     BlockSizes, BlockThreshold,
 };
-pub use change::{ChangeScope, DomainChange};
+pub use change::{ChangeScope, DomainChange, GuestTime, KeyCodes, ScreenQuery};
 pub use disk::{
     ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
     ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,
@@ -59,7 +59,7 @@ pub use image_file::{
 };
 pub use instance::{InstanceRemoval, InstanceSpec};
 pub use job::{Job, JobState, JobWait};
-pub use network::{Lease, NetworkOptions, NetworkView};
+pub use network::{Lease, NetworkOptions, NetworkUpdate, NetworkView, UpdateAct};
 pub use options::{
     AddressSource, AddressesQuery, Autostart, ConsoleQuery, DefineOptions, DestroyOptions, DomainFilter,
     LogKind, LogQuery, ManagedSaveOptions, PowerMode, PowerOptions, RestoreOptions, SaveOptions,

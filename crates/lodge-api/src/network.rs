@@ -53,6 +53,36 @@ pub struct NetworkOptions {
     pub start: bool,
 }
 
+/// One entry of a network's document is to be other than it is (`virsh net-update`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkUpdate {
+    /// What to do with it.
+    pub act: UpdateAct,
+    /// Where it stands, in virsh's words.
+    #[schema(example = "ip-dhcp-host")]
+    pub section: String,
+    /// Which of several parents, by number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<usize>,
+    /// libvirt's element of it.
+    pub xml: String,
+}
+
+/// What is done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateAct {
+    /// It comes after the others.
+    AddLast,
+    /// It comes before the others.
+    AddFirst,
+    /// It goes.
+    Delete,
+    /// What is like it becomes it.
+    Modify,
+}
+
 /// One DHCP lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lease {

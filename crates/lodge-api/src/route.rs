@@ -30,6 +30,7 @@
 //! | POST [`DOMAIN_CHANGES`] | `ChangeScope`, `DomainChange` → `DomainView` |
 //! | GET [`DOMAIN_FIGURES`] · [`FIGURES`] | `FigureQuery` → `[Figure]` · `FiguresQuery` → `[DomainFigures]` |
 //! | GET [`DOMAIN_VCPUS`] | → `VcpusView` |
+//! | GET [`DOMAIN_TIME`] · [`DOMAIN_SCREENSHOT`] | → `GuestTime` · `ScreenQuery` → image/png |
 //! | PUT, GET, DELETE [`DOMAIN_SEED`] | `SeedSpec` → `SeedView`; DELETE gives nothing |
 //! | GET [`DOMAIN_READINESS`] | → `Readiness` |
 //! | GET [`DOMAIN_WAIT`] | `WaitQuery` → `Readiness`, when it is so |
@@ -56,6 +57,7 @@
 //! | POST [`CHAIN_TEMPLATE`] · [`CHAIN_CLONE`] | `ChainTemplate`, `ChainClone` → `[ChainLinkView]` |
 //! | GET [`DOCTOR`] · POST [`DOCTOR_FINDING`] | `DoctorQuery` → `[FindingView]` · `RepairOptions` → `FindingView` |
 //! | GET [`DOMAIN_FILES`] · POST [`DOMAIN_RELOCATE`] | → `[GuestFileView]` · `Relocation` → `[Relocated]` |
+//! | POST [`NETWORK_UPDATE`] | `ChangeScope`, `NetworkUpdate` → `NetworkView` |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
 //! | POST [`IMAGES`] | `ImageImport` → 202 `Job` of an `ImageView` |
@@ -146,6 +148,10 @@ pub const DOMAIN_CHANGES: &str = "/v1/domains/{dom}/changes";
 pub const DOMAIN_FIGURES: &str = "/v1/domains/{dom}/figures";
 /// Its processors.
 pub const DOMAIN_VCPUS: &str = "/v1/domains/{dom}/vcpus";
+/// What its clock shows.
+pub const DOMAIN_TIME: &str = "/v1/domains/{dom}/time";
+/// A picture of one of its screens.
+pub const DOMAIN_SCREENSHOT: &str = "/v1/domains/{dom}/screenshot";
 /// Figures of all domains.
 pub const FIGURES: &str = "/v1/figures";
 /// The seed.
@@ -170,6 +176,8 @@ pub const NETWORK_START: &str = "/v1/networks/{net}/start";
 pub const NETWORK_DESTROY: &str = "/v1/networks/{net}/destroy";
 /// Whether it starts with the daemon.
 pub const NETWORK_AUTOSTART: &str = "/v1/networks/{net}/autostart";
+/// Changes one entry of its document.
+pub const NETWORK_UPDATE: &str = "/v1/networks/{net}/update";
 /// Its DHCP leases.
 pub const NETWORK_LEASES: &str = "/v1/networks/{net}/leases";
 /// All secrets.

@@ -1,8 +1,11 @@
 //! Changing a domain that is there, and its figures.
 
 use lodge_api::{
-    ChangeScope, DomainChange, DomainFigures, DomainView, Figure, FigureQuery, FiguresQuery, VcpusView, route,
+    ChangeScope, DomainChange, DomainFigures, DomainView, Figure, FigureQuery, FiguresQuery, GuestTime,
+    ScreenQuery, VcpusView, route,
 };
+
+use bytes::Bytes;
 
 use crate::Client;
 use crate::calls::Answer;
@@ -27,6 +30,17 @@ impl Client {
     /// A domain's processors.
     pub async fn domain_vcpus(&self, dom: &str) -> Answer<VcpusView> {
         self.json(Call::get(route::of(route::DOMAIN_VCPUS, dom))).await
+    }
+
+    /// What a guest's clock shows.
+    pub async fn domain_time(&self, dom: &str) -> Answer<GuestTime> {
+        self.json(Call::get(route::of(route::DOMAIN_TIME, dom))).await
+    }
+
+    /// A picture of one of a guest's screens: PNG, or a portable pixmap of a QEMU before 7.1.
+    pub async fn domain_screenshot(&self, dom: &str, screen: u32) -> Answer<Bytes> {
+        let query = ScreenQuery { screen };
+        self.bytes(Call::get(route::of(route::DOMAIN_SCREENSHOT, dom)).query(&query)).await
     }
 
     /// Figures of many domains.

@@ -1,12 +1,13 @@
 //! One method per route: `lodge_api::route` has the table. `dom` is a domain's name, UUID or number.
 
+use bytes::Bytes;
 use lodge_api::{
-    AddressSource, AddressesQuery, AdoptOptions, Adoption, Autostart, BlockView, ClonedVolume, DefineOptions,
-    DestroyOptions, DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone, ImageImport,
-    ImageView, InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery,
-    ManagedSaveOptions, NetworkOptions, NetworkView, NicView, PowerOptions, Readiness, RestoreOptions,
-    SaveOptions, SeedSpec, SeedView, StartOptions, UndefineOptions, UndefineReport, Version, WaitQuery,
-    XmlOptions, route,
+    AddressSource, AddressesQuery, AdoptOptions, Adoption, Autostart, BlockView, ChangeScope, ClonedVolume,
+    DefineOptions, DestroyOptions, DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone,
+    ImageImport, ImageView, InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery,
+    ManagedSaveOptions, NetworkOptions, NetworkUpdate, NetworkView, NicView, PowerOptions, Readiness,
+    RestoreOptions, SaveOptions, SeedSpec, SeedView, StartOptions, UndefineOptions, UndefineReport, Version,
+    WaitQuery, XmlOptions, route,
 };
 use serde::de::DeserializeOwned;
 
@@ -20,6 +21,10 @@ impl Client {
         let name = call.name();
         let body = self.wire.call(call).await?;
         decode(&name, &body)
+    }
+
+    pub(crate) async fn bytes(&self, call: Call<'_>) -> Answer<Bytes> {
+        self.wire.call(call).await
     }
 
     pub(crate) async fn text(&self, call: Call<'_>) -> Answer<String> {
@@ -248,6 +253,16 @@ impl Client {
     /// Whether a network starts with the daemon.
     pub async fn autostart_network(&self, net: &str, enabled: bool) -> Answer<NetworkView> {
         self.json(Call::put(route::of(route::NETWORK_AUTOSTART, net)).json(&Autostart { enabled })).await
+    }
+
+    /// Changes one entry of a network's document.
+    pub async fn update_network(
+        &self,
+        net: &str,
+        scope: ChangeScope,
+        update: &NetworkUpdate,
+    ) -> Answer<NetworkView> {
+        self.json(Call::post(route::of(route::NETWORK_UPDATE, net)).query(&scope).json(update)).await
     }
 
     /// A network's DHCP leases.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use lodge_api::{AddressFamily, Lease, NetworkOptions, NetworkView, XmlOptions};
+use lodge_api::{
+    AddressFamily, ChangeScope, Lease, NetworkOptions, NetworkUpdate, NetworkView, UpdateAct, XmlOptions,
+};
 use lodge_model::Kind;
+use lodge_model::network::{Command, Section, Update};
 use lodge_network::{NetworkView as Network, Networks};
 
 use crate::{
@@ -98,6 +101,32 @@ impl Engine {
         caller.may_change()?;
         let network = self.find_network(net)?;
         self.networks.set_autostart(network.id, enabled).await?;
+        Ok(view(&*self.find_network(net)?))
+    }
+
+    /// Changes one entry of a network's document, of its definition or of what runs.
+    pub async fn update_network(
+        &self,
+        caller: &Caller,
+        net: &str,
+        scope: ChangeScope,
+        update: NetworkUpdate,
+    ) -> Result<NetworkView> {
+        caller.may_change()?;
+        let network = self.find_network(net)?;
+        let Some(section) = Section::from_word(&update.section) else {
+            let text = format!("unrecognized section name '{}'", update.section);
+            return Err(EngineError::new(Kind::InvalidInput, text));
+        };
+        let command = match update.act {
+            UpdateAct::AddLast => Command::AddLast,
+            UpdateAct::AddFirst => Command::AddFirst,
+            UpdateAct::Delete => Command::Delete,
+            UpdateAct::Modify => Command::Modify,
+        };
+        let update = Update { command, section, parent: update.parent, xml: update.xml };
+        let affects = lodge_network::Affects { live: scope.live, config: scope.config };
+        self.networks.update(network.id, update, affects).await?;
         Ok(view(&*self.find_network(net)?))
     }
 

@@ -1,8 +1,11 @@
 //! Changing a domain that is there, and looking at its figures.
 
 use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
 use lodge_api::{
-    ChangeScope, DomainChange, DomainFigures, DomainView, Figure, FigureQuery, FiguresQuery, VcpusView, route,
+    ChangeScope, DomainChange, DomainFigures, DomainView, Figure, FigureQuery, FiguresQuery, GuestTime,
+    ScreenQuery, VcpusView, route,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,6 +18,8 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
         .routes(routes!(change_domain))
         .routes(routes!(domain_figures))
         .routes(routes!(domain_vcpus))
+        .routes(routes!(domain_time))
+        .routes(routes!(domain_screenshot))
         .routes(routes!(figures))
 }
 
@@ -52,6 +57,30 @@ async fn domain_figures(
     responses((status = 200, description = "Those it runs on, or those its definition gives it", body = VcpusView), Refusal))]
 async fn domain_vcpus(front: Front, Name(dom): Name) -> Answer<VcpusView> {
     Ok(Json(front.engine.domain_vcpus(&front.caller, &dom).await?))
+}
+
+/// Read what a guest's clock shows, by its agent.
+#[utoipa::path(get, path = route::DOMAIN_TIME, tag = "domains",
+    params(("dom" = String, Path, description = "The domain's name, UUID or number")),
+    responses((status = 200, description = "The moment", body = GuestTime), Refusal))]
+async fn domain_time(front: Front, Name(dom): Name) -> Answer<GuestTime> {
+    Ok(Json(front.engine.domain_time(&front.caller, &dom).await?))
+}
+
+/// Take a picture of one of a guest's screens.
+#[utoipa::path(get, path = route::DOMAIN_SCREENSHOT, tag = "domains",
+    params(("dom" = String, Path, description = "The domain's name, UUID or number"), ScreenQuery),
+    responses(
+        (status = 200, description = "The picture; of a QEMU before 7.1 a portable pixmap", body = Vec<u8>, content_type = "image/png"),
+        Refusal
+    ))]
+async fn domain_screenshot(
+    front: Front,
+    Name(dom): Name,
+    Query(query): Query<ScreenQuery>,
+) -> Result<Response, Refusal> {
+    let picture = front.engine.domain_screenshot(&front.caller, &dom, query.screen).await?;
+    Ok(([(CONTENT_TYPE, picture.mime)], picture.bytes).into_response())
 }
 
 /// Read the figures of many domains at once.

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use lodge_api::{Autostart, Lease, NetworkOptions, NetworkView, XmlOptions, route};
+use lodge_api::{
+    Autostart, ChangeScope, Lease, NetworkOptions, NetworkUpdate, NetworkView, XmlOptions, route,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
         .routes(routes!(start_network))
         .routes(routes!(destroy_network))
         .routes(routes!(autostart_network))
+        .routes(routes!(update_network))
         .routes(routes!(network_leases))
 }
 
@@ -106,6 +109,22 @@ async fn autostart_network(
 ) -> Answer<NetworkView> {
     let Front { engine, caller, .. } = front;
     to_the_end(async move { engine.set_network_autostart(&caller, &net, wish.enabled).await }).await.map(Json)
+}
+
+/// Change one entry of a network's document.
+///
+/// Of the running network, which goes on, of its definition, or of both.
+#[utoipa::path(post, path = route::NETWORK_UPDATE, tag = "networks", request_body = NetworkUpdate,
+    params(("net" = String, Path, description = "The network's name or UUID"), ChangeScope),
+    responses((status = 200, description = "The network as it stands now", body = NetworkView), Refusal))]
+async fn update_network(
+    front: Front,
+    Name(net): Name,
+    Query(scope): Query<ChangeScope>,
+    Document(update): Document<NetworkUpdate>,
+) -> Answer<NetworkView> {
+    let Front { engine, caller, .. } = front;
+    to_the_end(async move { engine.update_network(&caller, &net, scope, update).await }).await.map(Json)
 }
 
 /// List a network's DHCP leases.

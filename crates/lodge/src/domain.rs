@@ -17,9 +17,12 @@ mod disk;
 mod documents;
 mod edit;
 mod facts;
+mod guest;
+mod keys;
 mod list;
 mod nic;
 mod power;
+mod said;
 mod save;
 mod scope;
 mod stats;
@@ -43,6 +46,12 @@ pub enum Verb {
     Create(documents::Create),
     /// edit XML configuration for a domain
     Edit(edit::Edit),
+    /// show or set domain's description or title
+    Desc(said::Desc),
+    /// show or set domain's custom XML metadata
+    Metadata(said::Metadata),
+    /// rename a domain
+    Domrename(said::Domrename),
     /// undefine a domain
     Undefine(undefine::Undefine),
     /// start a (previously defined) inactive domain
@@ -105,6 +114,12 @@ pub enum Verb {
     Domifaddr(addresses::Domifaddr),
     /// connect to the guest console
     Console(console::Console),
+    /// Send keycodes to the guest
+    SendKey(guest::SendKey),
+    /// take a screenshot of a current domain console and store it into a file
+    Screenshot(guest::Screenshot),
+    /// domain time
+    Domtime(guest::Domtime),
     /// attach device from an XML file
     AttachDevice(attach::Device),
     /// detach device from an XML file
@@ -159,6 +174,9 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Define(verb) => verb.run(session).await,
         Verb::Create(verb) => verb.run(session).await,
         Verb::Edit(verb) => verb.run(session).await,
+        Verb::Desc(verb) => verb.run(session).await,
+        Verb::Metadata(verb) => verb.run(session).await,
+        Verb::Domrename(verb) => verb.run(session).await,
         Verb::Undefine(verb) => verb.run(session).await,
         Verb::Start(verb) => verb.run(session).await,
         Verb::Destroy(verb) => verb.run(session).await,
@@ -190,6 +208,9 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Domiflist(verb) => verb.run(session).await,
         Verb::Domifaddr(verb) => verb.run(session).await,
         Verb::Console(verb) => verb.run(session).await,
+        Verb::SendKey(verb) => verb.run(session).await,
+        Verb::Screenshot(verb) => verb.run(session).await,
+        Verb::Domtime(verb) => verb.run(session).await,
         Verb::AttachDevice(device) => attach::attach(device, session).await,
         Verb::DetachDevice(device) => attach::detach(device, session).await,
         Verb::UpdateDevice(verb) => attach::update(verb, session).await,

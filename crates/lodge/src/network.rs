@@ -12,6 +12,7 @@ use crate::session::Session;
 
 mod facts;
 mod list;
+mod update;
 
 /// virsh's verbs on networks.
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,8 @@ pub enum Verb {
     NetUuid(Net),
     /// convert a network UUID to network name
     NetName(Net),
+    /// update parts of an existing network's configuration
+    NetUpdate(update::Update),
     /// print lease info for a given network
     NetDhcpLeases(facts::Leases),
     /// Networks as a noun: `lodge network list` is `lodge net-list`
@@ -157,6 +160,7 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::NetInfo(net) => facts::info(&net.network, session).await,
         Verb::NetUuid(net) => facts::uuid(&net.network, session).await,
         Verb::NetName(net) => facts::name(&net.network, session).await,
+        Verb::NetUpdate(verb) => verb.run(session).await,
         Verb::NetDhcpLeases(verb) => verb.run(session).await,
         Verb::Network(_) => unreachable!("a noun becomes one of the verbs above"),
     }

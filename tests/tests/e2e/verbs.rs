@@ -46,6 +46,44 @@ fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
 }
 
 #[test]
+fn what_is_said_of_a_guest_and_what_is_done_to_it() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let document = host.file("said.xml", &tiny("said"))?;
+    let says = |args: &[&str], text: &str| -> Result<()> {
+        let done = host.lodge(args)?.ok()?;
+        ensure!(done.stdout.trim_end() == text, "`{}` said {:?}, not {text:?}", done.command, done.stdout);
+        Ok(())
+    };
+    host.lodge(&["define", &document])?.ok()?;
+    says(&["desc", "said"], "No description for domain: said")?;
+    says(&["desc", "said", "two", "words"], "Domain description updated successfully")?;
+    says(&["desc", "said"], "two words")?;
+    says(&["desc", "said", "--title", "a title"], "Domain title updated successfully")?;
+    says(&["desc", "said", "--title"], "a title")?;
+    let uri = "http://x.example/";
+    says(&["metadata", "said", uri, "--set", "<a b='c'/>", "--key", "k"], "Metadata modified")?;
+    ensure!(host.lodge(&["metadata", "said", uri])?.ok()?.stdout.contains("b="));
+    says(&["metadata", "said", uri, "--remove"], "Metadata removed")?;
+    says(&["metadata", "said", uri], "")?;
+    host.lodge(&["metadata", "said", uri, "--set", "<a/>"])?.fails_saying(&["namespace key is required"])?;
+    host.lodge(&["desc", "said", "--live"])?.fails_saying(&["domain is not running"])?;
+    says(&["domrename", "said", "told"], "Domain successfully renamed")?;
+    says(&["start", "told"], "Domain 'told' started")?;
+    host.lodge(&["domrename", "told", "said"])?.fails_saying(&["cannot rename active domain"])?;
+    says(&["send-key", "told", "KEY_LEFTCTRL", "KEY_A", "--holdtime", "20"], "")?;
+    host.lodge(&["send-key", "told", "KEY_NONSENSE"])?.fails_saying(&["invalid keycode: 'KEY_NONSENSE'"])?;
+    host.lodge(&["send-key", "told", "30", "--codeset", "win32"])?.fails_saying(&["codeset win32"])?;
+    host.lodge(&["domtime", "told"])?.fails_saying(&["agent"])?;
+    host.lodge(&["screenshot", "told"])?
+        .fails_saying(&["could not take a screenshot of told", "no screens"])?;
+    says(&["desc", "told", "--live", "of this run"], "Domain description updated successfully")?;
+    says(&["desc", "told"], "of this run")?;
+    says(&["desc", "told", "--config"], "two words")?;
+    says(&["destroy", "told"], "Domain 'told' destroyed")
+}
+
+#[test]
 fn a_transient_guest_is_gone_when_it_stops() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;

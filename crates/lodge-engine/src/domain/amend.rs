@@ -1,10 +1,12 @@
 //! Changing a domain that is there, by one document per change.
 
-use lodge_api::{ChangeScope, DomainChange, DomainView};
+use lodge_api::{ChangeScope, DomainChange, DomainView, GuestTime, KeyCodes};
 use lodge_domain::control::device::{Given, UpdateOptions, attach, detach, update};
 use lodge_domain::control::tune::{Setting, scheduler};
 use lodge_domain::control::{Change, Refusal, Scope, memory, vcpu};
+use lodge_domain::{Affects, MetadataEdit, MetadataKind};
 
+use crate::guest::Picture;
 use crate::{Caller, Engine, error::Result, view};
 
 impl Engine {
@@ -22,8 +24,60 @@ impl Engine {
         let scope = Scope { live: scope.live, config: scope.config };
         // The state is judged before a device's text is read, as libvirt does it.
         let resolved = scope.resolve(snapshot.is_active(), snapshot.persistent)?;
-        handle.change(change_of(change, scope, resolved)?).await?;
+        match change {
+            DomainChange::Name { name } => handle.rename(name).await?,
+            DomainChange::Keys { codeset, codes, hold_ms } => {
+                self.look_at(handle.clone()).send_keys(number_of(codeset), &codes, hold_ms).await?;
+            }
+            DomainChange::Time { time } => {
+                let time = time.map(|time| (time.seconds, time.nanoseconds));
+                self.look_at(handle.clone()).set_time(time).await?;
+            }
+            DomainChange::Title { text } => {
+                handle.set_metadata(edit(MetadataKind::Title, text, resolved)).await?;
+            }
+            DomainChange::Description { text } => {
+                handle.set_metadata(edit(MetadataKind::Description, text, resolved)).await?;
+            }
+            DomainChange::Metadata { key: None, xml: Some(_), .. } => {
+                return Err(Refusal::arg("an element in <metadata> needs a key, the prefix it gets").into());
+            }
+            DomainChange::Metadata { uri, key, xml } => {
+                let edit = edit(MetadataKind::Element, xml, resolved);
+                handle.set_metadata(MetadataEdit { uri: Some(uri), key, ..edit }).await?;
+            }
+            other => handle.change(change_of(other, scope, resolved)?).await?,
+        }
         Ok(self.joined(view::domain(&handle.snapshot())))
+    }
+
+    /// What a guest's clock shows, by its agent.
+    pub async fn domain_time(&self, _caller: &Caller, dom: &str) -> Result<GuestTime> {
+        let (seconds, nanoseconds) = self.look_at(self.find_domain(dom)?).agent()?.time().await?;
+        Ok(GuestTime { seconds, nanoseconds })
+    }
+
+    /// A picture of one of a guest's screens.
+    pub async fn domain_screenshot(&self, caller: &Caller, dom: &str, screen: u32) -> Result<Picture> {
+        // What stands on a screen is not for those who only look at the host.
+        caller.may_change()?;
+        Ok(self.look_at(self.find_domain(dom)?).screenshot(screen).await?)
+    }
+}
+
+fn edit(kind: MetadataKind, text: Option<String>, at: Scope) -> MetadataEdit {
+    let affects = Affects { live: at.live, config: at.config };
+    MetadataEdit { kind, text, uri: None, key: None, affects }
+}
+
+/// libvirt's number of a set of key codes.
+fn number_of(codes: KeyCodes) -> u32 {
+    match codes {
+        KeyCodes::Linux => 0,
+        KeyCodes::Xt => 1,
+        KeyCodes::Atset1 => 2,
+        KeyCodes::Usb => 7,
+        KeyCodes::Qnum => 9,
     }
 }
 
@@ -40,6 +94,14 @@ fn change_of(change: DomainChange, scope: Scope, resolved: Scope) -> std::result
         DomainChange::DetachDevice { xml } => detach(Given::parse(&xml)?, scope),
         DomainChange::UpdateDevice { xml, force } => {
             update(Given::parse(&xml)?, UpdateOptions { force }, scope)
+        }
+        DomainChange::Name { .. }
+        | DomainChange::Title { .. }
+        | DomainChange::Description { .. }
+        | DomainChange::Metadata { .. }
+        | DomainChange::Keys { .. }
+        | DomainChange::Time { .. } => {
+            return Err(Refusal::internal("an act of its own was taken for a change of both documents"));
         }
         DomainChange::Scheduler { settings } => {
             let settings = settings.into_iter().map(|(name, value)| (name, Setting::Signed(value)));

@@ -390,3 +390,94 @@ fn changes_and_figures() {
     let (_, said, code) = asked(&["dommemstat", "nosuch"]);
     assert!(said.contains("error: failed to get domain 'nosuch'") && code == 1, "{said}");
 }
+
+#[test]
+fn entries_of_networks_and_keys_of_guests() {
+    let network = json!({
+        "name": "lan", "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f", "active": true, "persistent": true,
+        "autostart": false,
+    });
+    let peer = Peer::answering(&[
+        ("GET /v1/networks/lan", 200, network.clone()),
+        ("POST /v1/networks/lan/update", 200, network),
+        ("GET /v1/domains/web1", 200, domain("web1", Some(3))),
+        ("POST /v1/domains/web1/changes", 200, domain("web1", Some(3))),
+    ]);
+    let update = |line: &[&str], expected: &Expect| {
+        shows(&peer, &[&["net-update", "lan"], line].concat(), expected);
+    };
+    update(
+        &["add", "dns-txt", "<txt name='a' value='b'/>"],
+        &expect![[r#"
+        > GET /v1/networks/lan
+        > POST /v1/networks/lan/update {"act":"add-last","section":"dns-txt","xml":"<txt name='a' value='b'/>"}
+        Updated network lan live state
+
+        = 0
+    "#]],
+    );
+    update(
+        &["delete", "dns-txt", "<txt name='a'/>", "--config"],
+        &expect![[r#"
+        > GET /v1/networks/lan
+        > POST /v1/networks/lan/update?config=true {"act":"delete","section":"dns-txt","xml":"<txt name='a'/>"}
+        Updated network lan persistent config
+
+        = 0
+    "#]],
+    );
+    update(
+        &["modify", "dns-txt", "<txt name='a'/>", "--config", "--live"],
+        &expect![[r#"
+        > GET /v1/networks/lan
+        > POST /v1/networks/lan/update?live=true&config=true {"act":"modify","section":"dns-txt","xml":"<txt name='a'/>"}
+        Updated network lan persistent config and live state
+
+        = 0
+    "#]],
+    );
+    update(
+        &["put", "dns-txt", "<txt/>"],
+        &expect![[r#"
+
+        error: unrecognized command name 'put'
+        = 1
+    "#]],
+    );
+    update(
+        &["add", "dns-txt", "/nonesuch.xml"],
+        &expect![[r#"
+
+        error: Failed to open file '/nonesuch.xml': No such file or directory
+        = 1
+    "#]],
+    );
+    shows(
+        &peer,
+        &["send-key", "web1", "KEY_A", "0x1e", "--holdtime", "50"],
+        &expect![[r#"
+        > GET /v1/domains/web1
+        > POST /v1/domains/web1/changes {"change":"keys","codeset":"linux","codes":[30,30],"hold_ms":50}
+
+        = 0
+    "#]],
+    );
+    shows(
+        &peer,
+        &["send-key", "web1", "KEY_A", "--codeset", "usb"],
+        &expect![[r#"
+
+        error: invalid keycode: 'KEY_A'
+        = 1
+    "#]],
+    );
+    shows(
+        &peer,
+        &["send-key", "web1"],
+        &expect![[r#"
+        error: command 'send-key' requires <keycode>... option
+        hint: `lodge help send-key` tells its options
+        = 1
+    "#]],
+    );
+}

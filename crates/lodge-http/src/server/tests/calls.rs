@@ -8,10 +8,10 @@ use lodge_api::{
     DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic,
     FiguresQuery, FileQuery, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
     ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
-    ManagedSaveOptions, NetworkOptions, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation,
-    RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate, SnapshotDelete,
-    SnapshotRevert, SnapshotXmlOptions, StartOptions, UndefineOptions, VolumeOptions, VolumeRemoval,
-    VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    ManagedSaveOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions,
+    Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate,
+    SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, UndefineOptions, UpdateAct,
+    VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -83,6 +83,8 @@ async fn call_all(client: &Client) {
     let query = FigureQuery { of: FigureTopic::Cpu, device: None, live: false, config: false };
     drop(client.domain_figures(d, &query).await);
     drop(client.domain_vcpus(d).await);
+    drop(client.domain_time(d).await);
+    drop(client.domain_screenshot(d, 0).await);
     drop(client.figures(&FiguresQuery::default()).await);
     drop(client.domain_nics(d).await);
     drop(client.domain_log(d, &LogQuery::default()).await);
@@ -100,6 +102,9 @@ async fn call_all(client: &Client) {
     drop(client.start_network(d).await);
     drop(client.destroy_network(d).await);
     drop(client.autostart_network(d, true).await);
+    let (act, section) = (UpdateAct::Delete, "dns-txt".to_owned());
+    let update = NetworkUpdate { act, section, parent: None, xml: "<txt/>".to_owned() };
+    drop(client.update_network(d, ChangeScope::default(), &update).await);
     drop(client.leases(d).await);
     drop(client.pools().await);
     drop(client.define_pool("<pool/>", &PoolOptions::default()).await);
