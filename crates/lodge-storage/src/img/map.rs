@@ -13,6 +13,7 @@ use rustix::{
 
 use super::{
     foreign,
+    hold::Purpose,
     kind::ImageFormat,
     source::{Open, Source},
 };
@@ -51,8 +52,10 @@ pub struct Map {
 }
 
 impl Storage {
-    /// Maps an image of a known format, through all it stands on.
+    /// Maps an image of a known format, through all it stands on. Refused while anybody writes to any of it: a map of
+    /// tables that move is a map of nothing.
     pub async fn map_image(&self, path: &Path, format: ImageFormat) -> Result<Map, StorageError> {
+        let _held = self.hold_image(path, format, Purpose::Read, "image map").await?;
         let (owned, gate) = (path.to_owned(), self.gate());
         if let Some(format) = format.of_disks() {
             let map = self.blocking(path, limits::SCAN, move || {

@@ -6,7 +6,7 @@ use lodge_model::Bytes;
 use lodge_storage::{Extent, ImageFormat, Repair, StorageError};
 
 use super::raw_disk;
-use crate::world::{World, can_run, qemu_img, run, text};
+use crate::world::{World, can_run, disk, domain, qemu_img, run, text};
 
 /// What qemu-img says of the same file.
 fn theirs(format: &str, path: &std::path::Path) -> Vec<Extent> {
@@ -43,6 +43,36 @@ async fn a_map_is_qemu_imgs_map() {
     assert_eq!(world.storage.map_image(&raw, ImageFormat::Raw).await.unwrap().extents, theirs("raw", &raw));
     let files = world.storage.map_image(&top, ImageFormat::Qcow2).await.unwrap().files;
     assert_eq!(files, [top, middle, packed]);
+}
+
+#[tokio::test]
+async fn what_a_guest_writes_to_is_not_mapped() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = (world.pool("base.qcow2"), world.pool("top.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", text(&base), "1M"]);
+    qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(&base), "-F", "qcow2", text(&top)]);
+    world.storage.claim(domain(1), "web1", &[disk(&top)]).await.unwrap();
+    let refused = world.storage.map_image(&top, ImageFormat::Qcow2).await.unwrap_err();
+    assert!(refused.to_string().ends_with("is in use by domain `web1`: it writes to it"), "{refused}");
+    // What it only stands on does not move.
+    world.storage.map_image(&base, ImageFormat::Qcow2).await.unwrap();
+    world.storage.release(domain(1));
+    world.storage.map_image(&top, ImageFormat::Qcow2).await.unwrap();
+    // Nor what a QEMU writes to that is none of ours.
+    let mut other = std::process::Command::new("qemu-io");
+    other.args(["-f", "qcow2", text(&top)]).stdin(std::process::Stdio::piped());
+    let mut other = other.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Its prompt comes when it has the image.
+    let mut prompt = [0; 8];
+    std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut prompt).unwrap();
+    let refused = world.storage.map_image(&top, ImageFormat::Qcow2).await.unwrap_err();
+    assert!(matches!(refused, StorageError::Locked { .. }), "{refused}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    world.storage.map_image(&top, ImageFormat::Qcow2).await.unwrap();
 }
 
 #[tokio::test]
