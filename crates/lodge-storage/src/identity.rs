@@ -57,11 +57,16 @@ impl Moves {
         self.moved.iter().find(|moved| moved.from == path).map(|moved| moved.to.as_path())
     }
 
+    /// A guest's disk lies there now, though no definition says so yet.
+    pub fn leads_to(&self, path: &Path) -> bool {
+        self.moved.iter().any(|moved| moved.to == path)
+    }
+
     pub fn findings(&self) -> Vec<Finding> {
         let moved = self.moved.iter().map(|moved| {
-            let how = if moved.is_same_file { "is" } else { "seems to be: the bytes are the same" };
+            let how = if moved.is_same_file { "is it" } else { "seems to be it: the bytes are the same" };
             let why = format!(
-                "disk {} of domain '{}' is not there; `{}` {how} it",
+                "disk {} of domain '{}' is not there; `{}` {how}",
                 moved.target,
                 moved.guest,
                 moved.to.display()

@@ -162,7 +162,7 @@ fn leftovers_in(dir: &Path) -> Vec<PathBuf> {
 fn of_graph(graph: &Graph, moves: &Moves) -> Vec<Finding> {
     let mut found = Vec::new();
     for (key, node) in graph.nodes() {
-        found.extend(orphan(node));
+        found.extend(orphan(node).filter(|orphan| !moves.leads_to(&orphan.path)));
         found.extend(wrong_format(node));
         found.extend(writers(node));
         found.extend(missing(key, node, moves));
