@@ -127,8 +127,18 @@ impl Domains {
     /// Loads all definitions, finishes or undoes what a crash left half done, and takes running guests over.
     /// A guest that does not answer is taken over later, by its own task; it delays nobody.
     pub async fn open(config: DomainsConfig, ports: Ports) -> Result<Self, DomainError> {
+        Self::open_known(config, ports, |_| ()).await
+    }
+
+    /// The same; `known` gets the domains before anything that a crash left is settled: the ports ask who they are.
+    pub async fn open_known(
+        config: DomainsConfig,
+        ports: Ports,
+        known: impl FnOnce(&Self),
+    ) -> Result<Self, DomainError> {
         let begun = Instant::now();
         let shared = Arc::new(Shared::new(config, ports));
+        known(&Self { shared: Arc::clone(&shared) });
         let found = recover::recover(&shared).await?;
         tracing::info!(
             definitions = found.definitions,

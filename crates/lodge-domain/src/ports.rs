@@ -191,8 +191,8 @@ pub trait Volumes: Send + Sync {
     async fn create_overlay(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
         Err(no_snapshots())
     }
-    /// Who besides `domain`'s definition needs the bytes of `path`: an image that stands on it, another domain.
-    /// `going`: files that go too.
+    /// Why the bytes of `path` must stay for somebody besides `domain` (its definition, snapshots and disks), in a
+    /// sentence about it: "volume '/p/a' stands on it". `going`: files that go or move in the same act.
     async fn needed_by(
         &self,
         _domain: DomainId,

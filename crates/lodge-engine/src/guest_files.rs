@@ -60,21 +60,6 @@ impl Known {
         assert!(self.inner.domains.set(domains).is_ok(), "set once, by the engine's opening");
     }
 
-    /// The disks of all guests but `domain`, each with its guest's name.
-    pub async fn disks_beside(&self, domain: DomainId) -> Vec<(String, PathBuf)> {
-        let known = self.clone();
-        let read = move || {
-            let others = known.list().into_iter().filter(|guest| guest.id != domain);
-            let disks = others.flat_map(|guest| {
-                let disks = guest.files.iter().filter(|file| matches!(file.part, Part::Disk(_)));
-                disks.map(|file| (guest.name.to_string(), file.path.clone())).collect::<Vec<_>>()
-            });
-            disks.collect()
-        };
-        // Thousands of documents may be read: not on a thread that serves others.
-        tokio::task::spawn_blocking(read).await.unwrap_or_default()
-    }
-
     fn files(&self, handle: &Handle, pools: u64, seeds: &HashSet<OsString>) -> Arc<[FileUse]> {
         let texts = handle.texts();
         let own = self.own_files(handle, seeds);

@@ -103,8 +103,8 @@ impl Engine {
         }
         let known = guest_files::Known::new(store.root(), &pools);
         storage.set_guests(Arc::new(known.clone()));
-        let ports = ports::wire(&store, (&storage, &pools), &networks, &known);
-        let domains = Domains::open(
+        let ports = ports::wire(&store, (&storage, &pools), &networks);
+        let domains = Domains::open_known(
             DomainsConfig {
                 store: store.clone(),
                 capabilities: Arc::clone(&capabilities),
@@ -113,9 +113,9 @@ impl Engine {
                 own_users: true,
             },
             ports,
+            |domains| known.set(domains.clone()),
         )
         .await?;
-        known.set(domains.clone());
         storage.collect_images().await?;
         let followers = Followers::new(accelerator.speed);
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);

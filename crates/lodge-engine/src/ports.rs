@@ -21,16 +21,11 @@ use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
-use crate::{error::EngineError, guest_files::Known, seed};
+use crate::{error::EngineError, seed};
 
 /// Everything a guest's life needs.
-pub(crate) fn wire(
-    store: &Store,
-    (storage, pools): (&Storage, &Pools),
-    networks: &Networks,
-    known: &Known,
-) -> Ports {
-    let disks = Disks { storage: storage.clone(), pools: pools.clone(), known: known.clone() };
+pub(crate) fn wire(store: &Store, (storage, pools): (&Storage, &Pools), networks: &Networks) -> Ports {
+    let disks = Disks { storage: storage.clone(), pools: pools.clone() };
     Ports {
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
@@ -195,7 +190,6 @@ impl Nics for Cards {
 struct Disks {
     storage: Storage,
     pools: Pools,
-    known: Known,
 }
 
 impl Disks {
@@ -272,8 +266,7 @@ impl Volumes for Disks {
         path: &Path,
         overlays: &[PathBuf],
     ) -> Result<OwnedFd, PortError> {
-        let others = self.known.disks_beside(domain).await;
-        self.storage.open_backing(domain, path, overlays, &others).await.map_err(storage_error)
+        self.storage.open_backing(domain, path, overlays).await.map_err(storage_error)
     }
 
     async fn take_copy(
@@ -293,8 +286,7 @@ impl Volumes for Disks {
             layers: copy.layers.clone(),
             reuse: copy.reuse,
         };
-        let others = self.known.disks_beside(domain).await;
-        let taken = self.storage.take_copy(domain, name, &target, &others).await.map_err(storage_error)?;
+        let taken = self.storage.take_copy(domain, name, &target).await.map_err(storage_error)?;
         self.pools.noticed(&copy.path).await;
         Ok(taken.into_iter().map(link).collect())
     }
@@ -312,8 +304,7 @@ impl Volumes for Disks {
     }
 
     async fn delete_layer(&self, domain: DomainId, path: &Path) -> Result<(), PortError> {
-        let others = self.known.disks_beside(domain).await;
-        self.storage.delete_layer(path, &others).await.map_err(storage_error)?;
+        self.storage.delete_layer(domain, path).await.map_err(storage_error)?;
         self.pools.noticed(path).await;
         Ok(())
     }
@@ -403,8 +394,8 @@ impl Volumes for Disks {
         path: &Path,
         going: &[PathBuf],
     ) -> Result<Option<String>, PortError> {
-        let others = self.known.disks_beside(domain).await;
-        self.storage.needed_by(domain, path, going, &others).await.map_err(storage_error)
+        let need = self.storage.needed_by(domain, path, going).await.map_err(storage_error)?;
+        Ok(need.map(|need| need.to_string()))
     }
 
     async fn commit_image(&self, _domain: DomainId, top: &Path, base: &Path) -> Result<(), PortError> {

@@ -187,12 +187,6 @@ impl Claims {
         self.holds.get(&id)?.iter().find(|hold| !hold.is_work).map(|hold| &*hold.name)
     }
 
-    /// A domain other than `but` that has the file of this path.
-    pub fn holder_of_path(&self, path: &Path, but: DomainId) -> Option<&str> {
-        let mut holds = self.holds.values().flatten();
-        holds.find(|hold| hold.path == path && hold.domain != but).map(|hold| &*hold.name)
-    }
-
     /// Everything that is held.
     pub fn all(&self) -> Vec<Held> {
         let held = |(file, hold): (&FileId, &Hold)| Held {

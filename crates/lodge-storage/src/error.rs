@@ -156,12 +156,12 @@ pub enum StorageError {
         image: String,
     },
     /// A file that something else stands on would be written.
-    #[error("`{}` is not written: {why}", path.display())]
+    #[error("`{}` is not written: {need}", path.display())]
     Needed {
         /// The file.
         path: PathBuf,
         /// Who needs it.
-        why: String,
+        need: crate::graph::need::Need,
     },
     /// A domain would write to a template.
     #[error("`{}` is a template, which is never written to", path.display())]

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lodge_model::{Bytes, Kind};
+use lodge_model::Bytes;
 use lodge_store::{
     DbError,
     db::{images::ImageRow, now_ms},
@@ -233,29 +233,6 @@ pub(crate) fn refuse_backing(volume: &Volume) -> Result<(), StorageError> {
     }
     let what = "stands on another file, an image stands alone";
     Err(StorageError::UnsupportedImage { path: volume.path.clone(), what })
-}
-
-/// Files of `dirs` whose header names one of `bases`, each with the base. Broken files are nobody's users.
-pub(crate) fn backing_users(
-    dirs: &[PathBuf],
-    bases: &HashSet<PathBuf>,
-) -> Result<Vec<(PathBuf, PathBuf)>, StorageError> {
-    let mut users = Vec::new();
-    for dir in dirs {
-        let files = match disk_files(dir) {
-            // A pool whose directory is not there has no files that stand on anything.
-            Err(error) if error.kind() == Kind::NotFound => continue,
-            files => files?,
-        };
-        for file in files {
-            let Ok(Volume { backing: Some(backing), .. }) = look(&file, Format::Qcow2) else { continue };
-            let backing = real(&backing);
-            if bases.contains(&backing) {
-                users.push((file, backing));
-            }
-        }
-    }
-    Ok(users)
 }
 
 /// The files that stand on one, among what needs it.

@@ -5,13 +5,12 @@
 //!  take_copy ─────▶ the job fills ───▶ restack, or give_back_paths if the copy is not taken
 //! ```
 //!
-//! A file is opened for writing only if nobody but the one disk needs its bytes: no image, no disk of another domain,
-//! no overlay that was made since it was written last. An overlay that is older was left behind by an earlier commit,
-//! and its bytes are none any more.
+//! A file is opened for writing only if nobody but the one disk needs its bytes, by the one question that all acts ask
+//! ([`Storage::who_needs`]). One thing does not count here: an overlay that is older than the file's last change was left
+//! behind by an earlier commit, and its bytes are none any more.
 
 use std::{
-    collections::HashSet,
-    fs,
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -27,10 +26,10 @@ use crate::{
     error::StorageError,
     file::{Access, DiskFile},
     format::Format,
-    image::{backing_users, real},
+    graph::need::Need,
     limits,
     lock::{self, Intent},
-    volume::{create, look, whole_sectors, write_qcow2},
+    volume::{create, whole_sectors, write_qcow2},
 };
 
 /// Where a disk is copied to.
@@ -51,26 +50,22 @@ pub struct CopyTarget {
 }
 
 impl Storage {
-    /// Opens a file below a disk of `domain`'s for writing. `overlays`: the disk's own files above it. `others`: the
-    /// disks of other domains' definitions, each with the domain's name.
+    /// Opens a file below a disk of `domain`'s for writing. `overlays`: the disk's own files above it.
     pub async fn open_backing(
         &self,
         domain: DomainId,
         path: &Path,
         overlays: &[PathBuf],
-        others: &[(String, PathBuf)],
     ) -> Result<OwnedFd, StorageError> {
-        let images: Vec<_> = self.images().await?.into_iter().map(|image| (image.name, image.path)).collect();
-        let (owned, dirs) = (path.to_owned(), self.pool_dirs());
-        let (overlays, others) = (overlays.to_vec(), others.to_vec());
+        let needs = self.who_else_names(path, domain, overlays).await?;
+        let owned = path.to_owned();
         let look = move || {
-            let disk = DiskFile::open(&owned, Access::Write)?;
-            let is_it =
-                |path: &Path| DiskFile::open(path, Access::Read).is_ok_and(|other| other.id == disk.id);
-            if let Some((image, _)) = images.into_iter().find(|(_, path)| is_it(path)) {
-                return Err(StorageError::WritesImage { path: owned, image });
+            let written = fs::metadata(&owned).and_then(|metadata| metadata.modified()).ok();
+            let left_behind = |need: &Need| matches!(need, Need::Backing { path } if is_older(path, written));
+            if let Some(need) = needs.into_iter().find(|need| !left_behind(need)) {
+                return Err(StorageError::Needed { path: owned, need });
             }
-            refuse_needed(&owned, dirs, &overlays, &others)?;
+            let disk = DiskFile::open(&owned, Access::Write)?;
             // The guest's own QEMU has the file, keeps other writers out of it, and may still hold the lock of a job that
             // was ended: what is left to ask is whether somebody may not see it change.
             let foreign = lock::foreign(&disk, Intent { writes: false, shares_writing: true });
@@ -85,43 +80,34 @@ impl Storage {
         Ok(disk.into_fd())
     }
 
-    /// Deletes a file that was committed, whose bytes are all below it. Fine if it is gone.
-    pub async fn delete_layer(&self, path: &Path, others: &[(String, PathBuf)]) -> Result<(), StorageError> {
-        let images: Vec<_> =
-            self.images().await?.into_iter().map(|image| (image.name, real(&image.path))).collect();
-        if !path.exists() {
-            return Ok(());
+    /// Deletes a file of `domain`'s that was committed, whose bytes are all below it. Fine if it is gone. Its definition
+    /// is on its way to the file below, and does not count; its snapshots do.
+    pub async fn delete_layer(&self, domain: DomainId, path: &Path) -> Result<(), StorageError> {
+        let needs = self.who_needs(path).await?;
+        let counts = |need: &Need| !matches!(need, Need::Defined { id, .. } if *id == domain);
+        if let Some(need) = needs.into_iter().find(counts) {
+            return Err(StorageError::NeededBy { path: path.to_owned(), need });
         }
-        if let Some(holder) = self.holder(path).await? {
-            let how = "it has the file open";
-            return Err(StorageError::InUse { path: path.to_owned(), holder, how });
-        }
-        let (owned, dirs, others) = (path.to_owned(), self.pool_dirs(), others.to_vec());
-        let delete = move || {
-            if let Some((image, _)) = images.into_iter().find(|(_, path)| *path == real(&owned)) {
-                return Err(StorageError::WritesImage { path: owned, image });
+        let owned = path.to_owned();
+        let delete = move || match remove_durable(&owned) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::Delete { path: owned, source })
             }
-            refuse_needed(&owned, dirs, &[], &others)?;
-            match remove_durable(&owned) {
-                Ok(_) => Ok(()),
-                Err(source) => Err(StorageError::Delete { path: owned, source }),
-            }
+            _ => Ok(()),
         };
-        self.blocking(path, limits::SCAN, delete).await
+        self.blocking(path, limits::CHANGE, delete).await
     }
 
     /// Makes the target of a copy, unless it is there, and takes it for `domain`. The files of it, the top one first.
+    /// Refused if anybody needs what is there, `domain` itself too.
     pub async fn take_copy(
         &self,
         domain: DomainId,
         name: &str,
         copy: &CopyTarget,
-        others: &[(String, PathBuf)],
     ) -> Result<Vec<ClaimedFile>, StorageError> {
-        let path = copy.path.clone();
-        if let Some((holder, _)) = others.iter().find(|(_, theirs)| real(theirs) == real(&path)) {
-            let how = "it is a disk of it";
-            return Err(StorageError::InUse { path, holder: holder.clone(), how });
+        if let Some(need) = self.graph(std::slice::from_ref(&copy.path)).await?.needs(&copy.path).pop() {
+            return Err(StorageError::NeededBy { path: copy.path.clone(), need });
         }
         let made = copy.clone();
         self.blocking(&copy.path, limits::CHANGE, move || make(&made)).await?;
@@ -182,32 +168,6 @@ fn make(copy: &CopyTarget) -> Result<(), StorageError> {
             write_qcow2(temp, size, backing)
         }
     })
-}
-
-/// Refuses a file that something else stands on.
-fn refuse_needed(
-    path: &Path,
-    mut dirs: Vec<PathBuf>,
-    overlays: &[PathBuf],
-    others: &[(String, PathBuf)],
-) -> Result<(), StorageError> {
-    let kept = |why: String| StorageError::Needed { path: path.to_owned(), why };
-    let base = real(path);
-    let own: HashSet<PathBuf> = overlays.iter().map(|path| real(path)).collect();
-    for (name, theirs) in others {
-        let stands_on = || look(theirs, Format::Qcow2).ok()?.backing.map(|backing| real(&backing));
-        if real(theirs) == base || (!own.contains(&real(theirs)) && stands_on().as_ref() == Some(&base)) {
-            return Err(kept(format!("domain `{name}` needs it")));
-        }
-    }
-    dirs.extend(base.parent().map(Path::to_owned));
-    let written = fs::metadata(&base).and_then(|metadata| metadata.modified()).ok();
-    for (overlay, _) in backing_users(&dirs, &HashSet::from([base]))? {
-        if !own.contains(&real(&overlay)) && !is_older(&overlay, written) {
-            return Err(kept(format!("`{}` stands on it", overlay.display())));
-        }
-    }
-    Ok(())
 }
 
 /// Whether the overlay was made before its base was written last: it shows nothing of use since.

@@ -7,7 +7,6 @@
 mod table;
 
 use std::{
-    collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
@@ -22,7 +21,8 @@ use crate::{
     error::StorageError,
     file::{Access, DiskFile},
     format::Format,
-    image::{backing_users, real},
+    graph::need::Need,
+    image::real,
     limits,
     vol::tool::Run,
     volume::{create, look, whole_sectors, write_qcow2},
@@ -130,38 +130,14 @@ impl Storage {
         self.run_tool(run, path, CHANGE).await
     }
 
-    /// Who besides `domain` needs the bytes of `path`: a guest that runs on it, an image that stands on it, another
-    /// definition (`others`: its disks, each with its domain's name), the registry of images. `going`: files that go
-    /// or move in the same act.
+    /// Why the bytes of `path` must stay for somebody besides `domain`. `going`: files that go or move in the same act.
     pub async fn needed_by(
         &self,
         domain: DomainId,
         path: &Path,
         going: &[PathBuf],
-        others: &[(String, PathBuf)],
-    ) -> Result<Option<String>, StorageError> {
-        let own = real(path);
-        if let Some(holder) = self.claims().holder_of_path(path, domain) {
-            return Ok(Some(format!("domain '{holder}'")));
-        }
-        let other = others.iter().find(|(_, theirs)| real(theirs) == own);
-        if let Some((name, _)) = other {
-            return Ok(Some(format!("domain '{name}'")));
-        }
-        let images = self.images().await?;
-        if let Some(image) = images.iter().find(|image| real(&image.path) == own) {
-            return Ok(Some(format!("the image '{}'", image.name)));
-        }
-        // Its own directory may be no pool.
-        let mut dirs = self.pool_dirs();
-        dirs.extend(path.parent().map(Path::to_owned));
-        let going: HashSet<PathBuf> = going.iter().map(|path| real(path)).collect();
-        self.blocking(path, limits::SCAN, move || {
-            let users = backing_users(&dirs, &HashSet::from([own]))?;
-            let user = users.into_iter().map(|(user, _)| user).find(|user| !going.contains(&real(user)));
-            Ok(user.map(|user| format!("'{}', which stands on it", user.display())))
-        })
-        .await
+    ) -> Result<Option<Need>, StorageError> {
+        Ok(self.who_else_needs(path, domain, going).await?.into_iter().next())
     }
 
     /// The chain of a disk, if no guest has it and no other program writes to it.

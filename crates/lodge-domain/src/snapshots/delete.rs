@@ -220,7 +220,7 @@ pub(super) async fn remove_unneeded(shared: &Shared, id: DomainId, domain: &str,
                 Ok(()) => continue,
                 Err(error) => error.to_string(),
             },
-            Ok(Some(who)) => format!("{who} needs it"),
+            Ok(Some(why)) => why,
             Err(error) => chain(&error),
         };
         tracing::warn!(domain, path = %path.display(), why = kept, "a snapshot's file stays");

@@ -189,7 +189,7 @@ impl Volumes for Fakes {
             };
             let info: serde_json::Value = serde_json::from_str(&info).unwrap();
             if info["full-backing-filename"].as_str() == path.to_str() {
-                return Ok(Some(format!("'{}', which stands on it", other.display())));
+                return Ok(Some(format!("volume '{}' stands on it", other.display())));
             }
         }
         Ok(None)

@@ -1,6 +1,7 @@
 //! The one question, and the guard in front of what removes or overwrites bytes.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,6 +19,7 @@ use crate::{
     claims::{Use, Wanted},
     error::StorageError,
     file::{Access, DiskFile},
+    image::real,
     limits,
     lock::{self, Intent},
     ports::Guests,
@@ -50,11 +52,39 @@ impl Storage {
         Ok(needs)
     }
 
-    /// As [`Storage::who_needs`], without what `domain` itself needs: its own disks, snapshots and definition.
-    pub async fn who_else_needs(&self, path: &Path, domain: DomainId) -> Result<Vec<Need>, StorageError> {
+    /// As [`Storage::who_needs`], without what `domain` itself needs: its own disks, snapshots and definition. `going`:
+    /// files that go or move in the same act, and need nothing any more.
+    pub async fn who_else_needs(
+        &self,
+        path: &Path,
+        domain: DomainId,
+        going: &[PathBuf],
+    ) -> Result<Vec<Need>, StorageError> {
+        let needs = self.who_needs(path).await?;
+        self.needs_of_others(needs, domain, going).await
+    }
+
+    /// The same where programs that have locked the file are judged elsewhere: the guest's own QEMU is one.
+    pub(crate) async fn who_else_names(
+        &self,
+        path: &Path,
+        domain: DomainId,
+        going: &[PathBuf],
+    ) -> Result<Vec<Need>, StorageError> {
+        let needs = self.graph(&[path.to_owned()]).await?.needs(path);
+        self.needs_of_others(needs, domain, going).await
+    }
+
+    async fn needs_of_others(
+        &self,
+        mut needs: Vec<Need>,
+        domain: DomainId,
+        going: &[PathBuf],
+    ) -> Result<Vec<Need>, StorageError> {
         let name = self.guest_name(domain).await?;
-        let mut needs = self.who_needs(path).await?;
-        needs.retain(|need| !is_of(need, domain, name.as_deref()));
+        let going: HashSet<PathBuf> = going.iter().map(|path| real(path)).collect();
+        let goes = |need: &Need| matches!(need, Need::Backing { path } if going.contains(&real(path)));
+        needs.retain(|need| !is_of(need, domain, name.as_deref()) && !goes(need));
         Ok(needs)
     }
 

@@ -79,7 +79,7 @@ impl Storage {
         seen.images = images.into_iter().map(|image| (image.name, image.path)).collect();
         seen.templates = self.templates().await?;
         seen.snapshots = self.snapshot_files().await?;
-        seen.files = self.look_at_dirs().await?;
+        seen.files = self.look_at_dirs(also).await?;
         seen.keys = seen.files.iter().map(|file| (file.path.clone(), Key::File(file.id))).collect();
         self.follow(&mut seen, also).await;
         let there: HashSet<_> = seen.files.iter().map(|file| file.id).collect();
@@ -87,16 +87,19 @@ impl Storage {
         Ok(seen)
     }
 
-    /// The files of all pools and of the images' directory.
-    async fn look_at_dirs(&self) -> Result<Vec<SeenFile>, StorageError> {
+    /// The files of all pools, of the images' directory, and those beside the files that the question is about: what
+    /// stands on a file lies there more often than not.
+    async fn look_at_dirs(&self, also: &[PathBuf]) -> Result<Vec<SeenFile>, StorageError> {
         let mut looks = JoinSet::new();
-        let mut dirs = self.pool_dirs();
+        let pools: HashSet<PathBuf> = self.pool_dirs().into_iter().collect();
+        let mut dirs: Vec<PathBuf> = pools.iter().cloned().collect();
         dirs.push(self.images_dir().to_owned());
+        dirs.extend(self.dirs_of(also).await);
         dirs.sort();
         dirs.dedup();
         for dir in dirs {
             let storage = self.clone();
-            let in_pool = dir != self.images_dir();
+            let in_pool = pools.contains(&dir);
             looks.spawn(async move { storage.look_at_dir(dir, in_pool).await });
         }
         let mut files = Vec::new();
@@ -105,6 +108,20 @@ impl Storage {
         }
         files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(files)
+    }
+
+    /// The directories of those paths that are files.
+    async fn dirs_of(&self, paths: &[PathBuf]) -> Vec<PathBuf> {
+        let mut dirs = Vec::new();
+        for path in paths {
+            let owned = path.clone();
+            let look = move || Ok(fs::metadata(owned).is_ok_and(|metadata| metadata.is_file()));
+            // One that does not answer is judged by its name, as everywhere here.
+            if self.blocking(path, limits::LOOK, look).await.unwrap_or(false) {
+                dirs.extend(path.parent().map(Path::to_owned));
+            }
+        }
+        dirs
     }
 
     async fn look_at_dir(&self, dir: PathBuf, in_pool: bool) -> Result<Arc<Vec<SeenFile>>, StorageError> {

@@ -1,11 +1,15 @@
 //! What a block job may write, and whose the files are afterwards.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use lodge_model::Kind;
 use lodge_storage::{CopyTarget, Format};
 
-use crate::world::{World, can_run, disk, domain, gib, info, qemu_img, run, text};
+use crate::needs::snapshot;
+use crate::world::{Fixed, World, can_run, disk, domain, gib, guest, guests, info, qemu_img, run, text};
 
 fn overlay(path: &Path, base: &Path) {
     qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(base), "-F", "qcow2", text(path)]);
@@ -28,7 +32,7 @@ async fn a_base_is_written_by_the_one_disk_that_needs_it() {
     let world = World::new().await;
     let (base, top) = chain(&world).await;
     let storage = &world.storage;
-    storage.open_backing(domain(1), &base, std::slice::from_ref(&top), &[]).await.unwrap();
+    storage.open_backing(domain(1), &base, std::slice::from_ref(&top)).await.unwrap();
     // While it is written nobody else gets it.
     let other = world.pool("other.qcow2");
     overlay(&other, &base);
@@ -43,7 +47,7 @@ async fn a_base_is_written_by_the_one_disk_that_needs_it() {
     let newer = world.pool("newer.qcow2");
     overlay(&newer, &base);
     storage.restack(domain(1), "web1", std::slice::from_ref(&base), &disk(&newer)).await.unwrap();
-    storage.open_backing(domain(1), &base, &[newer], &[]).await.unwrap();
+    storage.open_backing(domain(1), &base, &[newer]).await.unwrap();
 }
 
 #[tokio::test]
@@ -54,34 +58,39 @@ async fn a_base_that_something_else_needs_is_not_written() {
     let world = World::new().await;
     let (base, top) = chain(&world).await;
     let own = [top.clone()];
-    let refused = |others: Vec<(String, PathBuf)>| {
+    let known = Arc::new(Fixed(Mutex::default()));
+    world.storage.set_guests(Arc::clone(&known) as _);
+    let refused = |others: Vec<lodge_storage::GuestFiles>| {
         let (storage, base, own) = (world.storage.clone(), base.clone(), own.clone());
+        *known.0.lock().unwrap() = others;
         async move {
-            let error = storage.open_backing(domain(1), &base, &own, &others).await.unwrap_err();
+            let error = storage.open_backing(domain(1), &base, &own).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Conflict);
             error.to_string()
         }
     };
     let clone = world.pool("clone.qcow2");
     overlay(&clone, &base);
-    assert!(refused(Vec::new()).await.ends_with(&format!("`{}` stands on it", clone.display())));
+    let stands = |path: &Path| format!("volume '{}' stands on it", path.display());
+    assert!(refused(Vec::new()).await.ends_with(&stands(&clone)));
     // The same where only a definition knows the file.
     let far = world.dir.path().join("far.qcow2");
     std::fs::rename(&clone, &far).unwrap();
-    let of_other = vec![("web2".to_owned(), far.clone())];
-    assert!(refused(of_other).await.ends_with("domain `web2` needs it"));
-    assert!(refused(vec![("web3".to_owned(), base.clone())]).await.ends_with("domain `web3` needs it"));
+    assert!(refused(vec![guest("web2", 2, &[&far])]).await.ends_with(&stands(&far)));
+    let of_other = vec![guest("web3", 3, &[&base])];
+    assert!(refused(of_other).await.ends_with("domain 'web3' has it as its disk vda"));
     std::fs::remove_file(&far).unwrap();
     let image = world.base().await;
     let made = world.storage.clone_linked("base", "web4", None).await.unwrap();
     world.storage.claim(domain(4), "web4", &[disk(&made.path)]).await.unwrap();
-    let error = world.storage.open_backing(domain(4), &image.path, &[made.path], &[]).await.unwrap_err();
-    assert!(error.to_string().contains("is the image `base`"), "{error}");
+    let error = world.storage.open_backing(domain(4), &image.path, &[made.path]).await.unwrap_err();
+    assert!(error.to_string().contains("it is the image 'base'"), "{error}");
+    known.0.lock().unwrap().clear();
     // Two disks of one domain on one base: the job of the one would change the other.
     let second = world.pool("second.qcow2");
     overlay(&second, &base);
     world.storage.claim_more(domain(1), "web1", &[disk(&second)]).await.unwrap();
-    let error = world.storage.open_backing(domain(1), &base, &[top, second], &[]).await.unwrap_err();
+    let error = world.storage.open_backing(domain(1), &base, &[top, second]).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
 }
 
@@ -102,7 +111,7 @@ async fn a_copy_is_made_taken_and_given_back() {
         reuse: false,
     };
     let shallow = target(Format::Qcow2, Some(&base));
-    let files = world.storage.take_copy(domain(1), "web1", &shallow, &[]).await.unwrap();
+    let files = world.storage.take_copy(domain(1), "web1", &shallow).await.unwrap();
     let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
     assert_eq!(paths, [path.clone(), base.clone()]);
     assert_eq!(info(&path)["backing-filename"], text(&base));
@@ -112,12 +121,14 @@ async fn a_copy_is_made_taken_and_given_back() {
     // It stands on the base itself still.
     assert_eq!(world.storage.holder(&base).await.unwrap().as_deref(), Some("web1"));
     std::fs::remove_file(&path).unwrap();
-    let of_other = [("web2".to_owned(), path.clone())];
+    let known = Arc::new(Fixed(Mutex::new(vec![guest("web2", 2, &[&path])])));
+    world.storage.set_guests(Arc::clone(&known) as _);
     let raw = target(Format::Raw, None);
-    let error = world.storage.take_copy(domain(1), "web1", &raw, &of_other).await.unwrap_err();
+    let error = world.storage.take_copy(domain(1), "web1", &raw).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(!path.exists());
-    world.storage.take_copy(domain(1), "web1", &raw, &[]).await.unwrap();
+    known.0.lock().unwrap().clear();
+    world.storage.take_copy(domain(1), "web1", &raw).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30);
 }
 
@@ -139,11 +150,11 @@ async fn a_copy_may_stand_on_layers_that_the_guest_has_wherever_they_lie() {
         layers: Vec::new(),
         reuse: false,
     };
-    let refused = world.storage.take_copy(domain(1), "web1", &copy, &[]).await.unwrap_err();
+    let refused = world.storage.take_copy(domain(1), "web1", &copy).await.unwrap_err();
     assert!(refused.to_string().contains("outside of every pool"), "{refused}");
     assert!(!copy.path.exists());
     copy.layers = vec![middle.clone(), base.clone()];
-    let files = world.storage.take_copy(domain(1), "web1", &copy, &[]).await.unwrap();
+    let files = world.storage.take_copy(domain(1), "web1", &copy).await.unwrap();
     let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
     assert_eq!(paths, [copy.path, middle, base]);
 }
@@ -156,12 +167,19 @@ async fn what_was_committed_goes_unless_something_needs_it() {
     let world = World::new().await;
     let (base, top) = chain(&world).await;
     let storage = &world.storage;
-    assert_eq!(storage.delete_layer(&top, &[]).await.unwrap_err().kind(), Kind::Conflict);
+    let refused = async || storage.delete_layer(domain(1), &top).await.unwrap_err().to_string();
+    assert!(refused().await.ends_with("domain 'web1' uses it"));
     storage.restack(domain(1), "web1", &[top.clone(), base.clone()], &disk(&base)).await.unwrap();
     let user = world.pool("user.qcow2");
     overlay(&user, &top);
-    assert_eq!(storage.delete_layer(&top, &[]).await.unwrap_err().kind(), Kind::Conflict);
+    assert!(refused().await.ends_with("stands on it"));
     std::fs::remove_file(&user).unwrap();
-    storage.delete_layer(&top, &[]).await.unwrap();
+    // Its own definition is on its way to the file below; what another's says counts, and its own snapshots do.
+    storage.set_guests(guests(&[("web1", 1, &[&top])]));
+    snapshot(&world, "web1", "s1", "external", &top);
+    assert!(refused().await.ends_with("snapshot 's1' of domain 'web1' is kept in it"));
+    std::fs::remove_dir_all(world.dir.path().join("var/lib/libvirt/qemu/snapshot")).unwrap();
+    storage.delete_layer(domain(1), &top).await.unwrap();
+    storage.delete_layer(domain(1), &top).await.unwrap();
     assert!(!top.exists() && base.exists());
 }

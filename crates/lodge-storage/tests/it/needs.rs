@@ -18,7 +18,7 @@ async fn volume(world: &World, name: &str) -> PathBuf {
     world.storage.create_volume(name, Format::Qcow2, Bytes(1 << 20)).await.unwrap().path
 }
 
-fn snapshot(world: &World, guest: &str, name: &str, how: &str, disk: &Path) {
+pub fn snapshot(world: &World, guest: &str, name: &str, how: &str, disk: &Path) {
     let dir = world.dir.path().join("var/lib/libvirt/qemu/snapshot").join(guest);
     std::fs::create_dir_all(&dir).unwrap();
     let text = format!(
@@ -61,8 +61,33 @@ async fn everybody_who_needs_a_file_is_named() {
     world.storage.claim(domain(1), "web1", &[disk(&clone)]).await.unwrap();
     assert_eq!(needs(&world, &clone).await[0], "domain 'web1' uses it");
     assert!(needs(&world, &image.path).await.contains(&"domain 'web1' uses it".to_owned()));
-    let own = world.storage.who_else_needs(&clone, domain(1)).await.unwrap();
+    let own = world.storage.who_else_needs(&clone, domain(1), &[]).await.unwrap();
     assert_eq!(own.len(), 1, "{own:?}");
+}
+
+#[tokio::test]
+async fn snapshots_and_block_jobs_ask_the_same_question_as_all_else() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    // In a directory that is no pool.
+    let dir = world.dir.path().join("elsewhere");
+    std::fs::create_dir(&dir).unwrap();
+    let (base, top, other) = (dir.join("base"), dir.join("top"), dir.join("other"));
+    qemu_img(&["create", "-q", "-f", "qcow2", text(&base), "1M"]);
+    for path in [&top, &other] {
+        qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(&base), "-F", "qcow2", text(path)]);
+    }
+    world.storage.set_guests(guests(&[("web1", 1, &[&top]), ("web2", 2, &[])]));
+    snapshot(&world, "web1", "s1", "external", &base);
+    let asked = async |number, going: &[PathBuf]| {
+        let need = world.storage.needed_by(domain(number), &base, going).await.unwrap();
+        need.map_or_else(|| "nobody".to_owned(), |need| need.to_string())
+    };
+    assert_eq!(asked(1, &[]).await, format!("volume '{}' stands on it", other.display()));
+    assert_eq!(asked(1, &[top.clone(), other.clone()]).await, "nobody");
+    assert_eq!(asked(2, &[top, other]).await, "snapshot 's1' of domain 'web1' is kept in it");
 }
 
 #[tokio::test]

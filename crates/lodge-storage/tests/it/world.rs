@@ -150,13 +150,14 @@ pub fn domain(number: u128) -> DomainId {
 
 /// Guests that are off, each with its number and its disks.
 pub fn guests(all: &[(&str, u128, &[&PathBuf])]) -> Arc<dyn Guests> {
-    let guest = |(name, number, disks): &(&str, u128, &[&PathBuf])| GuestFiles {
-        id: domain(*number),
-        name: (*name).into(),
-        is_active: false,
-        files: disks.iter().map(|path| disk_file(path)).collect(),
-    };
+    let guest = |(name, number, disks): &(&str, u128, &[&PathBuf])| guest(name, *number, disks);
     Arc::new(Fixed(Mutex::new(all.iter().map(guest).collect())))
+}
+
+/// A guest that is off.
+pub fn guest(name: &str, number: u128, disks: &[&PathBuf]) -> GuestFiles {
+    let files = disks.iter().map(|path| disk_file(path)).collect();
+    GuestFiles { id: domain(number), name: name.into(), is_active: false, files }
 }
 
 fn disk_file(path: &Path) -> FileUse {

@@ -323,9 +323,9 @@ async fn may_merge(
     merge: &Merge,
 ) -> Result<(), DomainError> {
     let name = entry.name();
-    let needed = |path: PathBuf, who: String| {
+    let needed = |path: PathBuf, why: String| {
         let text = format!(
-            "cannot delete snapshot '{}': '{}' is needed by {who}; nothing was changed",
+            "cannot delete snapshot '{}': '{}' has to stay as it is, since {why}; nothing was changed",
             gone.name(),
             path.display()
         );
@@ -340,8 +340,8 @@ async fn may_merge(
             name: Arc::clone(&name),
             source,
         })?;
-        if let Some(who) = asked {
-            return Err(needed(path.clone(), who));
+        if let Some(why) = asked {
+            return Err(needed(path.clone(), why));
         }
     }
     let inside_top = |other: &&Arc<DomainSnapshot>| {
@@ -351,7 +351,7 @@ async fn may_merge(
         other.name() != gone.name() && has(other, &merge.top) && other.disks().iter().any(inside)
     };
     if let Some(other) = tree.all().find(inside_top) {
-        return Err(needed(merge.top.clone(), format!("snapshot '{}', which is inside it", other.name())));
+        return Err(needed(merge.top.clone(), format!("snapshot '{}' is kept in it", other.name())));
     }
     // A snapshot beside this one that froze the same base would change with it.
     let beside = tree
@@ -365,7 +365,7 @@ async fn may_merge(
                     && has(other, &merge.base)
             });
         if froze {
-            return Err(needed(merge.base.clone(), format!("snapshot '{}'", other.name())));
+            return Err(needed(merge.base.clone(), format!("snapshot '{}' is it", other.name())));
         }
     }
     Ok(())

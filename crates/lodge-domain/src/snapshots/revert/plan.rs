@@ -196,9 +196,9 @@ async fn refuse_frozen(
     snapshot: &DomainSnapshot,
     images: &[PathBuf],
 ) -> Result<(), DomainError> {
-    let needed = |image: &PathBuf, who: String| {
+    let needed = |image: &PathBuf, why: String| {
         let text = format!(
-            "cannot revert to snapshot '{}': it would change '{}', which is needed by {who}; nothing was changed",
+            "cannot revert to snapshot '{}': '{}' has to stay as it is, since {why}; nothing was changed",
             snapshot.name(),
             image.display()
         );
@@ -212,7 +212,7 @@ async fn refuse_frozen(
             })
         };
         if let Some(other) = tree.all().find(froze) {
-            return Err(needed(image, format!("snapshot '{}'", other.name())));
+            return Err(needed(image, format!("snapshot '{}' is it", other.name())));
         }
         let asked = shared.ports.volumes.needed_by(entry.id, image, &[]).await;
         let asked = asked.map_err(|source| DomainError::Port {
@@ -220,8 +220,8 @@ async fn refuse_frozen(
             name: entry.name(),
             source,
         })?;
-        if let Some(who) = asked {
-            return Err(needed(image, who));
+        if let Some(why) = asked {
+            return Err(needed(image, why));
         }
     }
     Ok(())
