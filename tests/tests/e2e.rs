@@ -5,6 +5,7 @@ mod e2e {
     mod crash;
     mod disks;
     mod guest;
+    mod guest_disk;
     mod image_files;
     mod snapshots;
     mod storage;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use lodge_tests::{Done, Host, Trace, document::nat_network, host::finish, turn};
 
 /// Long enough for a slow machine; readiness itself says sooner when something is wrong.
-const BOOT: Duration = Duration::from_mins(15);
+pub const BOOT: Duration = Duration::from_mins(15);
 
 /// The image of this test run, built on first use.
 fn image() -> Result<PathBuf> {
@@ -170,9 +170,10 @@ fn a_failing_cloud_config_is_told_by_module_and_log_line() -> Result<()> {
     ensure!(readiness["failure"]["log_line"].as_str().is_some_and(|line| !line.is_empty()), "{readiness}");
 
     // Two guests find each other by name, over the network's own DNS.
-    host.lodge_for(BOOT, &["run", "debian-12", "--name", "other", "--wait"])?.ok()?;
+    host.lodge_for(BOOT, &["run", "debian-12", "--name", "other", "--disk", "9GiB", "--wait"])?.ok()?;
     let inside = host.lodge_for(BOOT, &["ssh", "other", "--", "getent", "ahostsv4", "bad"])?.ok()?;
     ensure!(inside.stdout.contains("192.168.197."), "{}", inside.stdout);
+    super::guest_disk::look(&host, "other", 9)?;
     host.lodge_for(BOOT, &["rm", "--force", "bad"])?.ok()?;
     host.lodge_for(BOOT, &["rm", "--force", "other"])?.ok()?;
     ensure!(host.lodge(&["list", "--all", "--name"])?.ok()?.lines().is_empty());
