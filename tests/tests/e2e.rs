@@ -4,6 +4,7 @@ mod e2e {
     mod bad_input;
     mod crash;
     mod disks;
+    mod encrypted;
     mod guest;
     mod guest_disk;
     mod image_files;

@@ -152,7 +152,18 @@ pub(crate) fn idle_disk<'a>(guest: &'a Running, wanted: &str) -> Result<&'a Disk
         let target = &disk.target.dev;
         return Err(Refusal::invalid(format!("disk '{target}' does not have any media")));
     }
+    refuse_encrypted(disk)?;
     Ok(disk)
+}
+
+/// Refuses what would need a second key: files beside an encrypted one would be plain, or could not be opened.
+pub(crate) fn refuse_encrypted(disk: &Disk) -> Result<(), Refusal> {
+    if disk.encryption_tree().is_none() {
+        return Ok(());
+    }
+    let text =
+        format!("disk '{}' is encrypted: files above or below it are not supported yet", disk.target.dev);
+    Err(Refusal::new(Sort::ConfigUnsupported, text))
 }
 
 /// Refuses what cannot be done to a disk while a block job has it.

@@ -115,6 +115,16 @@ pub enum SnapshotVerb {
 pub trait Volumes: Send + Sync {
     /// Locks and opens every disk of `document` for `domain`. All or nothing.
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError>;
+    /// The passphrases of `document`'s encrypted disks by target, each as a file in memory.
+    async fn passphrases(&self, document: &Domain) -> Result<Vec<(String, OwnedFd)>, PortError> {
+        match document.devices.disks.iter().find(|disk| disk.encryption_tree().is_some()) {
+            None => Ok(Vec::new()),
+            Some(disk) => {
+                let text = format!("disk '{}' is encrypted, and secrets are not known here", disk.target.dev);
+                Err(PortError::new(Kind::Unsupported, text))
+            }
+        }
+    }
     /// A running guest was taken over from an earlier daemon: its disks are in use without a claim of ours.
     async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
     /// Gives every lock of `domain` back.

@@ -14,8 +14,10 @@ use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,
     domain::{
         Domain,
+        disk::Disk,
         interface::{Interface, InterfaceKind},
     },
+    xml::Kept,
 };
 use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
@@ -246,6 +248,17 @@ impl Volumes for Disks {
             Ok(claimed) => Ok(claimed.into_iter().map(opened).collect()),
             Err(error) => Err(self.with_place(domain, &document.name, error).await),
         }
+    }
+
+    async fn passphrases(&self, document: &Domain) -> Result<Vec<(String, OwnedFd)>, PortError> {
+        let encrypted =
+            document.devices.disks.iter().filter_map(|disk| Some((disk, disk.encryption_tree()?)));
+        let passphrase = |(disk, encryption): (&Disk, Kept)| {
+            let file = self.pools.passphrase_of_disk(&encryption);
+            let file = file.map_err(|error| port_error(error.into()))?;
+            Ok((disk.target.dev.clone(), file))
+        };
+        encrypted.map(passphrase).collect()
     }
 
     async fn claim_more(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {

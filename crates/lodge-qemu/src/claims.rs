@@ -141,6 +141,8 @@ pub struct Claims {
     pub monitor: FdNumber,
     /// Chains by the disk's target name (`vda`).
     pub disks: BTreeMap<String, Chain>,
+    /// Passphrases of encrypted disks by the disk's target name: each a file in memory, which QEMU reads by its number.
+    pub passphrases: BTreeMap<String, FdNumber>,
     /// One per `<interface>`, in the document's order.
     pub nics: Vec<NicClaim>,
     /// Listening sockets of unix character devices by alias: `channel0` (the agent's), `serial0` …
@@ -177,6 +179,7 @@ impl Claims {
             fallback_reason: None,
             monitor,
             disks: BTreeMap::new(),
+            passphrases: BTreeMap::new(),
             nics: Vec::new(),
             sockets: BTreeMap::new(),
             logs: BTreeMap::new(),

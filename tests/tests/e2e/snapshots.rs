@@ -44,7 +44,7 @@ fn counted(host: &Host) -> Result<Vec<u32>> {
 }
 
 /// Waits until the guest has counted past `number`; says how far it is.
-fn count_past(host: &Host, number: u32) -> Result<u32> {
+pub fn count_past(host: &Host, number: u32) -> Result<u32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(last) = counted(host)?.last().filter(|last| **last > number) {

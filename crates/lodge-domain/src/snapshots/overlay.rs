@@ -39,6 +39,7 @@ pub(super) fn of(
         if disk.location() != Location::External {
             continue;
         }
+        crate::block_job::refuse_encrypted(own)?;
         let (Some(path), Some(backing)) = (disk.path(), own.path()) else {
             let text = format!("external snapshots are not supported on '{}' disks here", own.kind);
             return Err(refuse(SnapshotSort::ConfigUnsupported, text));

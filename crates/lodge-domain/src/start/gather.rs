@@ -68,6 +68,7 @@ pub(crate) struct Draft {
     pub reset_nvram: bool,
     pub document: Domain,
     pub disks: Vec<ClaimedDisk>,
+    pub passphrases: Vec<(String, OwnedFd)>,
     pub nics: Vec<AttachedNic>,
     pub seed: Seed,
     pub ports: Vec<Port>,
@@ -90,6 +91,9 @@ impl Draft {
         for disk in std::mem::take(&mut self.disks) {
             let (target, chain) = pass_disk(disk, &mut descriptors);
             claims.disks.insert(target, chain);
+        }
+        for (target, passphrase) in std::mem::take(&mut self.passphrases) {
+            claims.passphrases.insert(target, descriptors.pass(passphrase));
         }
         for nic in &mut self.nics {
             let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();

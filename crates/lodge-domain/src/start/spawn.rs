@@ -89,6 +89,7 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         reset_nvram: launch.plan.reset_nvram,
         document: std::mem::take(&mut launch.document),
         disks: launch.disks.take().unwrap_or_default(),
+        passphrases: std::mem::take(&mut launch.passphrases),
         nics: launch.nics.take().unwrap_or_default(),
         seed: launch.seed.clone(),
         ports: Vec::new(),

@@ -1,5 +1,6 @@
 //! The steps of a start. Both directions of each may run twice, and on a host where an earlier daemon was here.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(crate) struct Launch {
     /// The document of this run; becomes the live one.
     pub document: Domain,
     pub disks: Option<Vec<ClaimedDisk>>,
+    /// Passphrases of encrypted disks, by target.
+    pub passphrases: Vec<(String, OwnedFd)>,
     pub nics: Option<Vec<AttachedNic>>,
     pub seed: Seed,
     pub ports: Vec<Port>,
@@ -93,6 +96,7 @@ impl Launch {
             plan,
             document,
             disks: None,
+            passphrases: Vec::new(),
             nics: None,
             seed: Seed::NotAsked,
             ports: Vec::new(),
@@ -173,13 +177,17 @@ impl Step<Launch> for ClaimVolumes {
     }
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
-        let claimed = launch.shared.ports.volumes.claim(launch.id, &launch.document).await;
+        let volumes = Arc::clone(&launch.shared.ports.volumes);
+        let passphrases = volumes.passphrases(&launch.document).await;
+        launch.passphrases = passphrases.map_err(|error| refused(&error))?;
+        let claimed = volumes.claim(launch.id, &launch.document).await;
         launch.disks = Some(claimed.map_err(|error| refused(&error))?);
         Ok(())
     }
 
     async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
         launch.disks = None;
+        launch.passphrases.clear();
         launch.shared.ports.volumes.release(launch.id).await.map_err(|error| refused(&error))
     }
 }

@@ -254,6 +254,14 @@ pub struct DiskSource {
     pub foreign: Foreign,
 }
 
+impl Disk {
+    /// How its own file is encrypted: `<encryption>`, the disk's or its source's.
+    pub fn encryption_tree(&self) -> Option<crate::xml::Kept> {
+        let of_source = || self.source.as_deref()?.foreign.tree("encryption");
+        self.encryption.tree("encryption").or_else(of_source)
+    }
+}
+
 /// `<backingStore type='file'>`; without a type it says that there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct BackingStore {

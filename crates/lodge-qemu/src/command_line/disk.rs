@@ -66,6 +66,7 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
     let none = DiskDriver::default();
     let driver = disk.driver.as_deref().unwrap_or(&none);
     let cache = cache(driver.cache);
+    let passphrase = passphrase(b, disk, links, first_node);
     for (depth, link) in links.iter().enumerate().rev() {
         let number = first_node + depth;
         let is_top = depth == 0;
@@ -100,16 +101,48 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         if !cache.is_empty() {
             format = format.nested("cache", &cache);
         }
-        format = format.with("driver", link.format.as_str()).with("file", storage);
+        let passphrase = passphrase.as_deref().filter(|_| is_top);
+        // An encrypted raw disk is a LUKS container; a qcow2 has LUKS inside.
+        let word = if passphrase.is_some() && link.format == "raw" { "luks" } else { link.format.as_str() };
+        format = format.with("driver", word).with("file", storage);
+        match passphrase {
+            Some(secret) if word == "luks" => format.set("key-secret", secret),
+            Some(secret) => {
+                let luks = Props::plain().with("format", "luks").with("key-secret", secret);
+                format = format.nested("encrypt", &luks);
+            }
+            None => {}
+        }
         if depth + 1 < links.len() {
             format.set("backing", format!("libvirt-{}-format", number + 1));
-        } else if link.format != "raw" {
+        } else if !matches!(word, "raw" | "luks") {
             // Otherwise QEMU would open what the image names.
             format.set("backing", serde_json::Value::Null);
         }
         b.json("-blockdev", &format);
     }
     filters(b, disk, format!("libvirt-{first_node}-format"))
+}
+
+/// The object with the passphrase of an encrypted disk; its name.
+fn passphrase(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> Option<String> {
+    let encryption = disk.encryption_tree()?;
+    let target = &disk.target.dev;
+    if encryption.attribute("format") != Some("luks") {
+        b.refuse(format!("disk '{target}': only encryption format='luks' is supported"));
+        return None;
+    }
+    if !matches!(links.first().map(|link| &*link.format), Some("raw" | "qcow2")) {
+        b.refuse(format!("disk '{target}': only raw and qcow2 can be encrypted"));
+        return None;
+    }
+    let Some(fd) = b.claims.passphrases.get(target) else {
+        b.refuse(format!("the passphrase of the encrypted disk '{target}' was not given"));
+        return None;
+    };
+    let name = format!("libvirt-{first_node}-format-encryption-secret0");
+    b.json("-object", &Props::object("secret", &name).with("file", format!("/proc/self/fd/{fd}")));
+    Some(name)
 }
 
 fn cache(mode: Option<CacheMode>) -> Props {

@@ -3,7 +3,13 @@
 //! LUKS it is, of version 1, done by QEMU: a raw volume is a LUKS container, a qcow2 has LUKS inside. A passphrase
 //! goes to `qemu-img` through a pipe and is in no argument, file or message.
 
-use lodge_model::storage::{Cipher, Encryption, EncryptionSecret};
+use std::{fs::File, io::Write as _, os::fd::OwnedFd};
+
+use lodge_model::{
+    storage::{Cipher, Encryption, EncryptionSecret},
+    xml::Kept,
+};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{facts::PoolVolume, kind::VolumeFormat, tool::Run, wanted::Wanted};
 use crate::{
@@ -63,6 +69,34 @@ pub(crate) fn the_secret(encryption: &Encryption) -> Result<SecretName, PoolErro
         [secret] => name_of(secret),
         [] => Err(PoolError::Document("no secret provided for luks encryption".to_owned())),
         _ => Err(PoolError::Document("too many secrets for luks encryption".to_owned())),
+    }
+}
+
+impl Pools {
+    /// The passphrase of a guest's disk with this `<encryption>`, as a file in memory.
+    pub fn passphrase_of_disk(&self, encryption: &Kept) -> Result<OwnedFd, PoolError> {
+        let secret = |tree: &Kept| {
+            let uuid = tree.attribute("uuid").map(str::parse).transpose();
+            let uuid =
+                uuid.map_err(|_| PoolError::Document("malformed volume encryption uuid".to_owned()))?;
+            let text = |name: &str| tree.attribute(name).map(str::to_owned);
+            let (kind, usage) = (text("type"), text("usage"));
+            Ok(EncryptionSecret { kind, uuid, usage, ..EncryptionSecret::default() })
+        };
+        let text = |name: &str| encryption.attribute(name).map(str::to_owned);
+        let encryption = Encryption {
+            format: text("format"),
+            engine: text("engine"),
+            secrets: encryption.all("secret").map(secret).collect::<Result<_, PoolError>>()?,
+            ..Encryption::default()
+        };
+        judge(&encryption, VolumeFormat::Raw)?;
+        let value = self.secrets().value(&the_secret(&encryption)?)?;
+        let failed = |source| PoolError::system("cannot keep a passphrase in memory", source);
+        let file = memfd_create("passphrase", MemfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(file);
+        file.write_all(&value.0).map_err(failed)?;
+        Ok(file.into())
     }
 }
 
