@@ -137,6 +137,10 @@ impl Owner {
             }
             let closing = self.shared.closing.clone();
             if closing.is_cancelled() && self.job.is_none() {
+                if let Some(noted) = self.noted.take() {
+                    // Or the next daemon would take up a start that is over.
+                    let _ = noted.await;
+                }
                 return;
             }
             let tied_to = self.vmm.as_deref().and_then(|vmm| vmm.tied_to.clone());

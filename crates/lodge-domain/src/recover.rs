@@ -184,6 +184,7 @@ async fn take_up(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Op
                 owner.set_state(State::NEW, None);
                 owner.advance(Change::StartBegan(lodge_model::JobId(0)), None);
                 owner.take_launched(launched);
+                end_if_tied(owner);
                 Ok(Reply::Done)
             })),
             Ok(None) => None,
@@ -294,10 +295,7 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         if let Some(status) = status {
             observe::observe(owner, &status);
         }
-        if owner.vmm.as_deref().is_some_and(|vmm| vmm.record.autodestroy) {
-            // The connection it was tied to went with the daemon before.
-            crate::facts::caller_went(owner);
-        }
+        end_if_tied(owner);
         // The agent's channel, and whatever was missed.
         observe::look_again(owner);
         if let Some(vmm) = owner.vmm.as_deref_mut() {
@@ -308,6 +306,13 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         }
         Ok(Reply::Done)
     })
+}
+
+/// The connection a guest was tied to went with the daemon before, and the guest goes after it.
+fn end_if_tied(owner: &mut Owner) {
+    if owner.vmm.as_deref().is_some_and(|vmm| vmm.record.autodestroy) {
+        crate::facts::caller_went(owner);
+    }
 }
 
 impl Owner {

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
 use lodge_qemu::Capabilities;
-use lodge_store::saga::Step;
-use lodge_store::saga::testing::{Scenario, try_everything};
+use lodge_store::saga::testing::{MemoryLog, Scenario, try_everything};
+use lodge_store::saga::{self, Step};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::{Launch, Plan, steps};
-use crate::domains::{DomainsConfig, Shared};
+use super::{Launch, Plan, SAGA, steps};
+use crate::domains::{Domains, DomainsConfig, Shared};
 use crate::support::{QEMU, World, config_with, has_qemu, tiny};
 
 struct Start {
@@ -76,4 +78,34 @@ async fn a_start_is_whole_whatever_happens() {
     let id = DomainId::random();
     document.uuid = Some(id);
     try_everything(&Start { capabilities, id, document }).await.unwrap();
+}
+
+/// The guest runs and the note that its start is over never came to the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tied_guest_goes_also_when_the_end_of_its_start_was_not_noted() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let config = world.config().await;
+    let before = world.leavings();
+    {
+        let shared = Arc::new(Shared::new(config.clone(), world.fakes.ports()));
+        let (mut document, id) = (Domain::parse(&tiny("web1")).unwrap(), DomainId::random());
+        document.uuid = Some(id);
+        let mut plan = Plan::new(&shared, &document, None, false, true);
+        plan.autodestroy = true;
+        let mut launch = Launch::new(&shared, id, plan, document);
+        saga::begin(config.store.db(), SAGA, &id.to_string(), None, &launch).await.unwrap();
+        let mut elsewhere = MemoryLog::default();
+        saga::drive(&steps(), &mut launch, &mut elsewhere, &CancellationToken::new()).await.unwrap();
+    }
+    assert_eq!(world.processes().len(), 1);
+    let domains = Domains::open(config, world.fakes.ports()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !domains.list().is_empty() {
+        assert!(Instant::now() < deadline, "the guest outlived its caller");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.leavings(), before);
 }

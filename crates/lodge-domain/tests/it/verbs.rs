@@ -187,7 +187,6 @@ async fn a_guest_tied_to_its_caller_goes_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "on a busy machine the next daemon now and then does not end the guest; the cause is not found yet"]
 async fn a_guest_tied_to_its_caller_goes_with_the_daemon() {
     if !has_qemu() {
         return;
