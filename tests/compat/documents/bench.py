@@ -12,6 +12,8 @@ import libvirt
 import libvirt_qemu
 
 CONNECTIONS = 16
+# Forked from this process, with the event loop's thread in it, a client would now and then inherit a held lock.
+CLIENTS = multiprocessing.get_context("forkserver")
 GUEST = open("g1.xml").read().replace("<uuid>11111111-2222-4333-8444-555555555501</uuid>", "")
 DAEMON = int(os.environ["HOUSE_DAEMON_PID"])
 calls = int(sys.argv[1])
@@ -50,9 +52,9 @@ def empty_calls(count, ready, go):
 
 def many_calls(connections, count):
     """Calls per second of so many clients, each a process."""
-    ready, go = multiprocessing.Semaphore(0), multiprocessing.Event()
+    ready, go = CLIENTS.Semaphore(0), CLIENTS.Event()
     each = count // connections
-    clients = [multiprocessing.Process(target=empty_calls, args=(each, ready, go)) for _ in range(connections)]
+    clients = [CLIENTS.Process(target=empty_calls, args=(each, ready, go)) for _ in range(connections)]
     for client in clients:
         client.start()
     for _ in clients:
@@ -156,4 +158,5 @@ def main():
     told("descriptors over all", descriptors() - fds_before)
 
 
-main()
+if __name__ == "__main__":
+    main()
