@@ -3,11 +3,12 @@
 //! ```text
 //!  bytes ──▶ inbox ──▶ a call ──▶ done at once ───────────────▶ sending ──▶ bytes
 //!                        │                                        ▲
-//!                        └──▶ takes time: a task of its own ──▶ outbox (events and streams, too)
+//!                        └──▶ has to wait: a task of its own ──▶ outbox (events and streams, too)
 //! ```
 //!
-//! A call that libvirt marks as quick is begun in this very task, and where it needs to wait for nothing its reply
-//! leaves with the same turn: no other task, no queue. Any other is a task of its own, so that it delays nobody.
+//! A call is begun in this very task, and where it needs to wait for nothing its reply leaves with the same turn: no
+//! other task, no queue. One that has to wait becomes a task of its own, so that it delays nobody. Calls that libvirt
+//! does not mark as quick take turns, so that many of them leave room for the quick ones.
 //! As libvirtd does, a client with five calls unanswered is not read until one of them is.
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lodge_wire::packet::{self, Header, Kind, MAX_MESSAGE};
 use lodge_wire::{Facts, keepalive};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 
 use crate::dispatch::{self, Request, Work};
@@ -175,34 +177,23 @@ impl Connection {
                 tracing::debug!(session = self.session.id(), ?header, %fault, "call refused");
                 self.answer(dispatch::refusal(&header, &fault));
             }
-            Ok((work, facts)) if facts.high_priority => self.quick(cx, header, work),
-            Ok((work, facts)) => self.slow(header, facts, work),
+            Ok((work, facts)) if facts.high_priority => self.run(cx, header, work),
+            Ok((work, facts)) => self.slow(cx, header, facts, work),
         }
     }
 
-    /// A quick call is begun here; where it has to wait after all, a task of its own does that.
-    fn quick(&mut self, cx: &mut Context<'_>, header: Header, mut work: Work) {
+    fn slow(&mut self, cx: &mut Context<'_>, header: Header, facts: &'static Facts, work: Work) {
+        let work = take_turns(Arc::clone(&self.server.slow_calls), facts, work);
+        self.run(cx, header, Box::pin(work));
+    }
+
+    /// A call is begun here; where it has to wait, a task of its own does that.
+    fn run(&mut self, cx: &mut Context<'_>, header: Header, mut work: Work) {
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
             Ok(Poll::Ready(frame)) => self.answer(frame),
             Ok(Poll::Pending) => self.detach(header, work),
             Err(_) => self.answer(dispatch::refusal(&header, &broke(&header))),
         }
-    }
-
-    /// A slow call is a task from the start. So many work at a time; one that waits rather than works lets others go
-    /// before it.
-    fn slow(&mut self, header: Header, facts: &'static Facts, mut work: Work) {
-        let turns = Arc::clone(&self.server.slow_calls);
-        let taking_turns = async move {
-            let turn = turns.acquire_owned().await;
-            if let Ok(frame) = tokio::time::timeout(SLOW_CALL_TURN, work.as_mut()).await {
-                return frame;
-            }
-            drop(turn);
-            tracing::trace!(procedure = facts.name, "call takes long");
-            work.await
-        };
-        self.detach(header, Box::pin(taking_turns));
     }
 
     fn detach(&mut self, header: Header, work: Work) {
@@ -355,6 +346,17 @@ impl Future for Connection {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         self.turn(cx)
     }
+}
+
+/// Slow calls: so many work at a time; one that waits rather than works lets others go before it.
+async fn take_turns(turns: Arc<Semaphore>, facts: &'static Facts, mut work: Work) -> Frame {
+    let turn = turns.acquire_owned().await;
+    if let Ok(frame) = tokio::time::timeout(SLOW_CALL_TURN, work.as_mut()).await {
+        return frame;
+    }
+    drop(turn);
+    tracing::trace!(procedure = facts.name, "call takes long");
+    work.await
 }
 
 fn keepalive_frame(procedure: i32) -> Frame {

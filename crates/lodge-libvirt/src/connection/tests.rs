@@ -1,6 +1,7 @@
 //! A connection with calls that take their time: who waits for whom.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 
 use lodge_engine::{Config, Engine};
 use lodge_sys::local::LocalSocket;
@@ -48,6 +49,11 @@ async fn reply(client: &mut UnixStream) -> Header {
     xdr::from_bytes(&bytes).unwrap()
 }
 
+/// For a call that is begun outside of the connection's task.
+fn unwatched() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
 /// A call that ends when its sender is dropped or used.
 fn stuck(serial: u32) -> (Work, tokio::sync::oneshot::Sender<()>) {
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -64,7 +70,7 @@ async fn a_stuck_call_delays_no_quick_one_and_replies_come_as_they_are_ready() {
     let mut held = Vec::new();
     for serial in 0..4 {
         let (work, sender) = stuck(serial);
-        connection.slow(header(serial), remote::Procedure::DomainSave.facts(), work);
+        connection.slow(&mut unwatched(), header(serial), remote::Procedure::DomainSave.facts(), work);
         held.push(sender);
     }
     let connection = tokio::spawn(connection);
@@ -87,7 +93,7 @@ async fn with_five_calls_unanswered_a_client_is_not_read() {
     let mut held = Vec::new();
     for serial in 0..5 {
         let (work, sender) = stuck(serial);
-        connection.slow(header(serial), remote::Procedure::DomainSave.facts(), work);
+        connection.slow(&mut unwatched(), header(serial), remote::Procedure::DomainSave.facts(), work);
         held.push(sender);
     }
     let connection = tokio::spawn(connection);
@@ -108,7 +114,7 @@ async fn a_client_that_goes_while_it_is_not_read_is_missed() {
     let mut held = Vec::new();
     for serial in 0..5 {
         let (work, sender) = stuck(serial);
-        connection.slow(header(serial), remote::Procedure::DomainSave.facts(), work);
+        connection.slow(&mut unwatched(), header(serial), remote::Procedure::DomainSave.facts(), work);
         held.push(sender);
     }
     let connection = tokio::spawn(connection);
@@ -127,7 +133,7 @@ async fn more_slow_calls_than_turns_are_all_done() {
     let count = u32::try_from(crate::limits::SLOW_CALLS).unwrap();
     for serial in 0..count {
         let (work, sender) = stuck(serial);
-        connection.slow(header(serial), remote::Procedure::DomainSave.facts(), work);
+        connection.slow(&mut unwatched(), header(serial), remote::Procedure::DomainSave.facts(), work);
         held.push(sender);
     }
     for serial in count..count * 2 {
@@ -136,7 +142,7 @@ async fn more_slow_calls_than_turns_are_all_done() {
             done.fetch_add(1, Ordering::SeqCst);
             Frame::plain(packet::message(&header(serial), &()).unwrap())
         });
-        connection.slow(header(serial), remote::Procedure::DomainSave.facts(), work);
+        connection.slow(&mut unwatched(), header(serial), remote::Procedure::DomainSave.facts(), work);
     }
     let all = async {
         while done.load(Ordering::SeqCst) < count as usize {
@@ -151,7 +157,7 @@ async fn more_slow_calls_than_turns_are_all_done() {
 async fn a_call_that_breaks_is_answered_and_the_connection_goes_on() {
     let Trial { mut connection, mut client, _root } = trial().await;
     let broken: Work = Box::pin(async { panic!("a fault in a procedure") });
-    connection.slow(header(1), remote::Procedure::DomainSave.facts(), broken);
+    connection.slow(&mut unwatched(), header(1), remote::Procedure::DomainSave.facts(), broken);
     let connection = tokio::spawn(connection);
     assert_eq!(reply(&mut client).await.status, Status::Error);
     client.write_all(&quick_call(2)).await.unwrap();
