@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod fs;
 pub mod kvm;
 pub mod local;
+pub mod memory;
 pub mod packet;
 pub mod peer;
 pub mod process;

@@ -25,6 +25,7 @@ pub mod background;
 mod controls;
 mod idle;
 mod log;
+mod memory;
 mod settings;
 
 /// Other processes than a command.
@@ -175,6 +176,7 @@ impl Daemon {
             let engine = engine.clone();
             async move { engine.autostart().await }
         });
+        tokio::spawn(memory::keep_small());
 
         let (rest, lobby) = (listener.connections(), Arc::clone(doors.lobby()));
         let connected = move || rest.now() + lobby.gate.crowd().clients + lobby.admin_gate.crowd().clients;
