@@ -42,6 +42,7 @@ pub(crate) fn take_drivers(store: &Store) -> Vec<Occupant> {
 
 impl Engine {
     /// What there is to take over. Changes nothing.
+    #[crate::boxed]
     pub async fn adoption(&self, _caller: &Caller) -> Result<Adoption> {
         let (root, ours) = (self.store.root().clone(), self.store.drivers().clone());
         let adoption = tokio::task::spawn_blocking(move || {
@@ -59,6 +60,7 @@ impl Engine {
     }
 
     /// Takes over what libvirt daemons that have ended left, or (`back`) gives the networks back to them.
+    #[crate::boxed]
     pub async fn adopt(&self, caller: &Caller, options: AdoptOptions) -> Result<Adoption> {
         caller.may_change()?;
         if options.back {

@@ -18,6 +18,7 @@ impl Engine {
     }
 
     /// A disk's sizes.
+    #[crate::boxed]
     pub async fn domain_block(&self, caller: &Caller, dom: &str, disk: &str) -> Result<BlockSizes> {
         let id = self.find_domain(dom)?.id();
         let size = self.guest(caller, id)?.block_size(disk).await?;
@@ -25,6 +26,7 @@ impl Engine {
     }
 
     /// The disks that stopped the guest.
+    #[crate::boxed]
     pub async fn domain_block_errors(&self, caller: &Caller, dom: &str) -> Result<Vec<BlockError>> {
         let id = self.find_domain(dom)?.id();
         let errors = self.guest(caller, id)?.disk_errors().await?;
@@ -36,11 +38,13 @@ impl Engine {
     }
 
     /// Gives a running guest's disk another size.
+    #[crate::boxed]
     pub async fn resize_block(&self, caller: &Caller, dom: &str, disk: String, bytes: u64) -> Result<()> {
         self.change_block(caller, dom, block::resize(disk, bytes)).await
     }
 
     /// Says when a disk's growth is told.
+    #[crate::boxed]
     pub async fn set_block_threshold(
         &self,
         caller: &Caller,
@@ -52,6 +56,7 @@ impl Engine {
     }
 
     /// Begins a commit.
+    #[crate::boxed]
     pub async fn commit_block(
         &self,
         caller: &Caller,
@@ -66,12 +71,14 @@ impl Engine {
     }
 
     /// Begins a pull.
+    #[crate::boxed]
     pub async fn pull_block(&self, caller: &Caller, dom: &str, disk: String, asked: BlockPull) -> Result<()> {
         let options = PullOptions { base: asked.base, relative: false, speed: asked.bytes_per_second };
         self.change_block(caller, dom, pull(disk, options)).await
     }
 
     /// Begins a copy.
+    #[crate::boxed]
     pub async fn copy_block(&self, caller: &Caller, dom: &str, disk: String, asked: BlockCopy) -> Result<()> {
         let destination = match &asked.xml {
             Some(xml) => Destination::parse(xml).map_err(lodge_domain::DomainError::from)?,
@@ -90,6 +97,7 @@ impl Engine {
     }
 
     /// The block job of a disk.
+    #[crate::boxed]
     pub async fn block_job(&self, _caller: &Caller, dom: &str, disk: &str) -> Result<Option<BlockJobView>> {
         let job = self.find_domain(dom)?.block_job(disk).await?;
         Ok(job.map(|job| BlockJobView {
@@ -102,6 +110,7 @@ impl Engine {
     }
 
     /// Sets its limit.
+    #[crate::boxed]
     pub async fn set_block_job_speed(
         &self,
         caller: &Caller,
@@ -113,6 +122,7 @@ impl Engine {
     }
 
     /// Ends it.
+    #[crate::boxed]
     pub async fn end_block_job(
         &self,
         caller: &Caller,

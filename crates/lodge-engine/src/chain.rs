@@ -16,18 +16,21 @@ use crate::{
 
 impl Engine {
     /// Who needs a file, and why.
+    #[crate::boxed]
     pub async fn needs(&self, _caller: &Caller, path: &str) -> Result<Vec<NeedView>> {
         let needs = self.storage.who_needs(absolute(path)?).await?;
         Ok(needs.iter().map(need_view).collect())
     }
 
     /// The files a disk is made of, the top one first.
+    #[crate::boxed]
     pub async fn chain(&self, _caller: &Caller, query: &FileQuery) -> Result<Vec<ChainLinkView>> {
         let format = query.format.as_deref().map_or(Ok(Format::Qcow2), format)?;
         self.links(absolute(&query.path)?, format).await
     }
 
     /// Merges the upper files of a chain into a lower one.
+    #[crate::boxed]
     pub async fn commit_chain(&self, caller: &Caller, wish: ChainCommit) -> Result<ChainCommitted> {
         caller.may_change()?;
         let commit = Commit {
@@ -56,6 +59,7 @@ impl Engine {
     }
 
     /// Takes what lies below a disk into it.
+    #[crate::boxed]
     pub async fn flatten_chain(&self, caller: &Caller, wish: ChainFlatten) -> Result<Vec<ChainLinkView>> {
         caller.may_change()?;
         let onto = wish.onto.as_deref().map(absolute).transpose()?;
@@ -64,6 +68,7 @@ impl Engine {
     }
 
     /// Stands a disk on another file.
+    #[crate::boxed]
     pub async fn rebase_chain(&self, caller: &Caller, wish: ChainRebase) -> Result<Vec<ChainLinkView>> {
         caller.may_change()?;
         let mode = if wish.is_unsafe { RebaseMode::Proven } else { RebaseMode::Safe };
@@ -73,6 +78,7 @@ impl Engine {
     }
 
     /// Makes a disk a template, or an ordinary disk again.
+    #[crate::boxed]
     pub async fn make_template(&self, caller: &Caller, wish: ChainTemplate) -> Result<Vec<ChainLinkView>> {
         caller.may_change()?;
         let (path, format) = (absolute(&wish.path)?, format(&wish.format)?);
@@ -87,6 +93,7 @@ impl Engine {
     }
 
     /// Makes a disk that begins as another and keeps only what differs.
+    #[crate::boxed]
     pub async fn link_clone(&self, caller: &Caller, wish: ChainClone) -> Result<Vec<ChainLinkView>> {
         caller.may_change()?;
         let base = (absolute(&wish.base)?, format(&wish.format)?);

@@ -52,6 +52,7 @@ impl Consoles {
 
 impl Engine {
     /// A domain's serial console.
+    #[crate::boxed]
     pub async fn domain_console(&self, caller: &Caller, dom: &str, force: bool) -> Result<Console> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;

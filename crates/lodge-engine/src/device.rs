@@ -26,6 +26,7 @@ const LOG_BYTES: u64 = 4 << 20;
 
 impl Engine {
     /// A domain's addresses, as one source knows them.
+    #[crate::boxed]
     pub async fn domain_interfaces(
         &self,
         _caller: &Caller,
@@ -69,12 +70,14 @@ impl Engine {
     }
 
     /// A domain's disks: of what runs, or of its definition.
+    #[crate::boxed]
     pub async fn domain_blocks(&self, _caller: &Caller, dom: &str) -> Result<Vec<BlockView>> {
         let document = self.find_domain(dom)?.document()?;
         Ok(document.devices.disks.iter().map(block).collect())
     }
 
     /// A domain's network cards.
+    #[crate::boxed]
     pub async fn domain_nics(&self, _caller: &Caller, dom: &str) -> Result<Vec<NicView>> {
         let handle = self.find_domain(dom)?;
         let active = handle.snapshot().is_active();
@@ -83,6 +86,7 @@ impl Engine {
     }
 
     /// A domain's log.
+    #[crate::boxed]
     pub async fn domain_log(&self, _caller: &Caller, dom: &str, query: LogQuery) -> Result<String> {
         let handle = self.find_domain(dom)?;
         let guest = self.store.root().guest(handle.id().0);

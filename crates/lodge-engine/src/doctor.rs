@@ -19,12 +19,14 @@ const CALM: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// What is wrong with the files of pools, images and guests.
+    #[crate::boxed]
     pub async fn doctor(&self, _caller: &Caller, query: &DoctorQuery) -> Result<Vec<FindingView>> {
         let found = self.pools.doctor(DoctorOptions { deep: query.deep }).await?;
         Ok(found.into_iter().map(finding_view).collect())
     }
 
     /// Repairs one finding, or says what would be done.
+    #[crate::boxed]
     pub async fn repair(&self, caller: &Caller, id: &str, options: RepairOptions) -> Result<FindingView> {
         caller.may_change()?;
         let found = self.pools.repair(id, !options.apply).await?;
@@ -44,6 +46,7 @@ impl Engine {
     }
 
     /// How full a pool is, how it grows, and when it will be full.
+    #[crate::boxed]
     pub async fn usage(&self, _caller: &Caller, pool: &str) -> Result<UsageView> {
         Ok(usage_view(self.pools.usage(pool).await?))
     }

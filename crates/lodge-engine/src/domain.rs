@@ -29,12 +29,14 @@ use crate::{
 
 impl Engine {
     /// Every domain that passes the filter, by name. Reads snapshots only: no guest can delay it.
+    #[crate::boxed]
     pub async fn domains(&self, _caller: &Caller, filter: DomainFilter) -> Result<Vec<DomainView>> {
         let views = self.domains.list().into_iter().map(|snapshot| self.joined(view::domain(&snapshot)));
         Ok(views.filter(|view| passes(view, &filter)).collect())
     }
 
     /// One domain, by name, UUID or number.
+    #[crate::boxed]
     pub async fn domain(&self, _caller: &Caller, dom: &str) -> Result<DomainView> {
         let handle = self.find_domain(dom)?;
         let view = self.view_of(&handle);
@@ -43,6 +45,7 @@ impl Engine {
     }
 
     /// A domain's document.
+    #[crate::boxed]
     pub async fn domain_xml(&self, _caller: &Caller, dom: &str, options: XmlOptions) -> Result<String> {
         let XmlOptions { inactive, migratable, security_info, update_cpu } = options;
         let xml =
@@ -51,6 +54,7 @@ impl Engine {
     }
 
     /// A domain's document with what its processor leaves to the host filled in.
+    #[crate::boxed]
     pub async fn with_host_cpu(&self, xml: &str, migratable: bool) -> Result<String> {
         let mut document = Domain::parse(xml).map_err(|faults| DomainError::Document { faults })?;
         let Some(cpu) = document.cpu.as_deref_mut() else { return Ok(xml.to_owned()) };
@@ -61,6 +65,7 @@ impl Engine {
     }
 
     /// Defines a domain or, with `start`, creates a transient one.
+    #[crate::boxed]
     pub async fn define_domain(
         &self,
         caller: &Caller,
@@ -83,6 +88,7 @@ impl Engine {
     }
 
     /// Undefines a domain, or says what would go.
+    #[crate::boxed]
     pub async fn undefine_domain(
         &self,
         caller: &Caller,
@@ -133,6 +139,7 @@ impl Engine {
     }
 
     /// Starts a domain; its saved memory, if any, is taken up.
+    #[crate::boxed]
     pub async fn start_domain(
         &self,
         caller: &Caller,
@@ -155,6 +162,7 @@ impl Engine {
     }
 
     /// Stops a domain at once.
+    #[crate::boxed]
     pub async fn destroy_domain(
         &self,
         caller: &Caller,
@@ -169,6 +177,7 @@ impl Engine {
     }
 
     /// Asks the guest to shut down.
+    #[crate::boxed]
     pub async fn shutdown_domain(
         &self,
         caller: &Caller,
@@ -182,6 +191,7 @@ impl Engine {
     }
 
     /// Asks the guest to reboot.
+    #[crate::boxed]
     pub async fn reboot_domain(
         &self,
         caller: &Caller,
@@ -195,6 +205,7 @@ impl Engine {
     }
 
     /// Holds a domain's processors.
+    #[crate::boxed]
     pub async fn suspend_domain(&self, caller: &Caller, dom: &str) -> Result<DomainView> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;
@@ -203,6 +214,7 @@ impl Engine {
     }
 
     /// Lets them run again.
+    #[crate::boxed]
     pub async fn resume_domain(&self, caller: &Caller, dom: &str) -> Result<DomainView> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;
@@ -211,6 +223,7 @@ impl Engine {
     }
 
     /// The reset button.
+    #[crate::boxed]
     pub async fn reset_domain(&self, caller: &Caller, dom: &str) -> Result<DomainView> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;
@@ -219,6 +232,7 @@ impl Engine {
     }
 
     /// Saves a domain's memory to a file and stops it.
+    #[crate::boxed]
     pub async fn save_domain(&self, caller: &Caller, dom: &str, options: SaveOptions) -> Result<DomainView> {
         caller.may_change()?;
         let SaveOptions { file, paused, running, bypass_cache, xml } = options;
@@ -230,6 +244,7 @@ impl Engine {
     }
 
     /// Starts a domain from such a file.
+    #[crate::boxed]
     pub async fn restore_domain(&self, caller: &Caller, options: RestoreOptions) -> Result<DomainView> {
         caller.may_change()?;
         let RestoreOptions { file, paused, running, bypass_cache, xml } = options;
@@ -244,6 +259,7 @@ impl Engine {
     }
 
     /// Saves a domain's memory where the next start finds it, and stops it.
+    #[crate::boxed]
     pub async fn managed_save(
         &self,
         caller: &Caller,
@@ -259,6 +275,7 @@ impl Engine {
     }
 
     /// Drops what that saved.
+    #[crate::boxed]
     pub async fn remove_managed_save(&self, caller: &Caller, dom: &str) -> Result<DomainView> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;
@@ -267,6 +284,7 @@ impl Engine {
     }
 
     /// Whether a domain starts with the daemon.
+    #[crate::boxed]
     pub async fn set_domain_autostart(
         &self,
         caller: &Caller,

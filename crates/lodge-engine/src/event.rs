@@ -66,6 +66,7 @@ pub struct Missed(pub u64);
 
 impl Events {
     /// The next event; `None` when the engine closes. A reader that fell too far behind is told how many it missed.
+    #[crate::boxed]
     pub async fn next(&mut self) -> Option<std::result::Result<Event, Missed>> {
         use broadcast::error::RecvError;
         if let Some(event) = self.kept.pop_front() {
@@ -85,6 +86,7 @@ impl Events {
 
 impl Engine {
     /// Events after number `since` that are still kept, then the new ones.
+    #[crate::boxed]
     pub async fn events(&self, _caller: &Caller, since: Option<u64>) -> Result<Events> {
         // Subscribed first, so that nothing falls between the store and the live stream.
         let mut events = Events { kept: VecDeque::new(), live: self.feed.live.subscribe(), last: 0 };

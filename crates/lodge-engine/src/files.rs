@@ -17,6 +17,7 @@ use crate::{
 
 impl Engine {
     /// Every file that makes up a guest.
+    #[crate::boxed]
     pub async fn domain_files(&self, _caller: &Caller, dom: &str) -> Result<Vec<GuestFileView>> {
         let handle = self.find_domain(dom)?;
         let moved = self.storage.moved_disks(handle.id()).await?;
@@ -39,6 +40,7 @@ impl Engine {
     }
 
     /// Takes over the places that a guest's disks were moved to.
+    #[crate::boxed]
     pub async fn relocate_domain(
         &self,
         caller: &Caller,

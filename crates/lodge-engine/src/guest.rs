@@ -70,6 +70,7 @@ impl Engine {
     }
 
     /// Changes the running guest, the definition, or both.
+    #[crate::boxed]
     pub async fn change_domain(&self, caller: &Caller, id: DomainId, change: Change) -> Result<()> {
         caller.may_change()?;
         Ok(self.domains.get(id)?.change(change).await?)

@@ -61,6 +61,7 @@ impl Engine {
     }
 
     /// Which daemon this is.
+    #[crate::boxed]
     pub async fn version(&self, _caller: &Caller) -> Result<Version> {
         Ok(Version {
             lodge: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +74,7 @@ impl Engine {
     }
 
     /// The host as the daemon sees it.
+    #[crate::boxed]
     pub async fn host(&self, _caller: &Caller) -> Result<HostView> {
         let uname = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -97,6 +99,7 @@ impl Engine {
     }
 
     /// What a hypervisor needs of this host.
+    #[crate::boxed]
     pub async fn host_check(&self, _caller: &Caller) -> Result<HostReport> {
         let report = lodge_host::check(&self.store.root().state()).await;
         // The report's own document has the API's fields and more; what the API does not name is left out.

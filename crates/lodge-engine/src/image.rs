@@ -16,6 +16,7 @@ use crate::{
 
 impl Engine {
     /// Every image, by name.
+    #[crate::boxed]
     pub async fn images(&self, _caller: &Caller) -> Result<Vec<ImageView>> {
         let mut views = Vec::new();
         for image in self.storage.images().await? {
@@ -25,11 +26,13 @@ impl Engine {
     }
 
     /// One image.
+    #[crate::boxed]
     pub async fn image(&self, _caller: &Caller, image: &str) -> Result<ImageView> {
         self.image_view(self.storage.image(image).await?).await
     }
 
     /// Builds an image; the job's result is an `ImageView`.
+    #[crate::boxed]
     pub async fn build_image(&self, caller: &Caller, build: ImageBuild) -> Result<Job> {
         caller.may_change()?;
         recipe(&build.name)?;
@@ -73,6 +76,7 @@ impl Engine {
     }
 
     /// Takes a file in as an image; the job's result is an `ImageView`.
+    #[crate::boxed]
     pub async fn import_image(&self, caller: &Caller, import: ImageImport) -> Result<Job> {
         caller.may_change()?;
         let path = absolute(&import.path)?;
@@ -93,6 +97,7 @@ impl Engine {
     }
 
     /// A linked clone of an image in the default pool.
+    #[crate::boxed]
     pub async fn clone_image(&self, caller: &Caller, image: &str, clone: ImageClone) -> Result<ClonedVolume> {
         caller.may_change()?;
         self.clone_into_pool(image, &clone.name, clone.size_bytes, false).await
@@ -130,6 +135,7 @@ impl Engine {
     }
 
     /// Removes an image nothing stands on.
+    #[crate::boxed]
     pub async fn remove_image(&self, caller: &Caller, image: &str) -> Result<()> {
         caller.may_change()?;
         self.storage.remove_image(image).await?;

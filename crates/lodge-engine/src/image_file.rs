@@ -51,6 +51,7 @@ impl Found {
 
 impl Engine {
     /// Describes an image file, and with `chain` all it stands on.
+    #[crate::boxed]
     pub async fn image_file(&self, caller: &Caller, query: ImageFileQuery) -> Result<ImageChain> {
         let found = self.found(caller, &query.subject).await?;
         let seen = self.storage.describe_image(&found.path, found.format, query.chain).await?;
@@ -60,6 +61,7 @@ impl Engine {
     }
 
     /// Maps an image file.
+    #[crate::boxed]
     pub async fn map_image_file(&self, caller: &Caller, subject: ImageSubject) -> Result<ImageMap> {
         let found = self.found(caller, &subject).await?;
         let map = self.storage.map_image(&found.path, found.format).await?;
@@ -71,6 +73,7 @@ impl Engine {
     }
 
     /// Checks an image file; the job's result is an `ImageCheckReport`.
+    #[crate::boxed]
     pub async fn check_image_file(&self, caller: &Caller, check: ImageCheck) -> Result<Job> {
         caller.may_change()?;
         let repair = match check.repair.as_deref() {
@@ -101,6 +104,7 @@ impl Engine {
     }
 
     /// Makes a file of another; the job's result is an `ImageConverted`.
+    #[crate::boxed]
     pub async fn convert_image_file(&self, caller: &Caller, wish: ImageConvert) -> Result<Job> {
         caller.may_change()?;
         let to_format = format(&wish.format)?;
@@ -141,6 +145,7 @@ impl Engine {
     }
 
     /// Gives back the room of what reads as zero; the job's result is an `ImageCompacted`.
+    #[crate::boxed]
     pub async fn compact_image_file(&self, caller: &Caller, wish: ImageCompact) -> Result<Job> {
         caller.may_change()?;
         let found = self.found(caller, &wish.subject).await?;
@@ -158,6 +163,7 @@ impl Engine {
     }
 
     /// Gives an image file another size; the job's result is an `ImageResized`.
+    #[crate::boxed]
     pub async fn resize_image_file(&self, caller: &Caller, wish: ImageResize) -> Result<Job> {
         caller.may_change()?;
         if wish.grow_fs && wish.shrink {

@@ -24,6 +24,7 @@ const RUN: &str = "instance.run";
 
 impl Engine {
     /// Makes and starts an instance; the job's result is a `DomainView`.
+    #[crate::boxed]
     pub async fn run_instance(&self, caller: &Caller, spec: InstanceSpec) -> Result<Job> {
         caller.may_change()?;
         let name = match &spec.name {
@@ -159,6 +160,7 @@ impl Engine {
     }
 
     /// Removes an instance with all its files.
+    #[crate::boxed]
     pub async fn remove_instance(
         &self,
         caller: &Caller,

@@ -66,6 +66,7 @@ impl JobHandle {
 
 impl Jobs {
     /// Takes the store over; jobs an earlier daemon left are ended, and given to be undone.
+    #[crate::boxed]
     pub async fn open(db: Db, feed: Feed) -> Result<(Self, Vec<Job>)> {
         let cut = ErrorBody::new(lodge_api::ErrorKind::Internal, "the daemon ended while this job ran")
             .with_hint("what it had begun was undone; ask for it again");
@@ -164,6 +165,7 @@ impl Jobs {
 
 impl Engine {
     /// Jobs that go on and the last that ended, the newest first.
+    #[crate::boxed]
     pub async fn jobs(&self, _caller: &Caller) -> Result<Vec<Job>> {
         let rows = self.store.db().jobs(SHOWN).await?;
         let running = self.jobs.running();
@@ -173,6 +175,7 @@ impl Engine {
     }
 
     /// One job: at once, or when it ended or `wait` passed.
+    #[crate::boxed]
     pub async fn job(&self, _caller: &Caller, id: u64, wait: Option<Duration>) -> Result<Job> {
         let mut running = match self.jobs.find(id).await? {
             Ok(running) => running,
@@ -188,6 +191,7 @@ impl Engine {
     }
 
     /// Asks a job to stop.
+    #[crate::boxed]
     pub async fn cancel_job(&self, caller: &Caller, id: u64) -> Result<Job> {
         caller.may_change()?;
         match self.jobs.find(id).await? {

@@ -9,6 +9,8 @@
 //!
 //! Thin: it wires, it does not do. One file per resource holds that resource's use cases; `ports` hands one resource
 //! what it needs of another, since resources never use each other. Every act takes the [`Caller`].
+//! A use case that fronts await is [`boxed`]: the code of an async function is made anew in every crate that awaits
+//! it, with all that it awaits in turn, so each front was compiled with half of the program in it.
 //! Deliberately absent: any wire. HTTP statuses and libvirt's numbers are the fronts' matter.
 
 #![allow(clippy::unused_async, reason = "a front calls every use case alike, whether it waits or not")]
@@ -51,6 +53,9 @@ mod undefine;
 mod view;
 mod volume;
 mod wait;
+
+/// Makes of an async function one that returns its boxed future. Made for recursion, which needs just that.
+use async_recursion::async_recursion as boxed;
 
 pub use caller::Caller;
 pub use console::Console;

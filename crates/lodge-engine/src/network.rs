@@ -16,6 +16,7 @@ use crate::{
 
 impl Engine {
     /// Every network, by name.
+    #[crate::boxed]
     pub async fn networks(&self, _caller: &Caller) -> Result<Vec<NetworkView>> {
         let mut views: Vec<NetworkView> = self.networks.list().iter().map(|network| view(network)).collect();
         views.sort_by(|one, other| one.name.cmp(&other.name));
@@ -23,17 +24,20 @@ impl Engine {
     }
 
     /// One network, by name or UUID.
+    #[crate::boxed]
     pub async fn network(&self, _caller: &Caller, net: &str) -> Result<NetworkView> {
         Ok(view(&*self.find_network(net)?))
     }
 
     /// A network's document.
+    #[crate::boxed]
     pub async fn network_xml(&self, _caller: &Caller, net: &str, options: XmlOptions) -> Result<String> {
         let network = self.find_network(net)?;
         Ok(self.networks.xml(network.id, options.inactive).await?)
     }
 
     /// Defines a network or, with `start`, creates a transient one.
+    #[crate::boxed]
     pub async fn define_network(
         &self,
         caller: &Caller,
@@ -62,12 +66,14 @@ impl Engine {
     }
 
     /// Undefines a network.
+    #[crate::boxed]
     pub async fn undefine_network(&self, caller: &Caller, net: &str) -> Result<()> {
         caller.may_change()?;
         Ok(self.networks.undefine(self.find_network(net)?.id).await?)
     }
 
     /// Brings a network up.
+    #[crate::boxed]
     pub async fn start_network(&self, caller: &Caller, net: &str) -> Result<NetworkView> {
         caller.may_change()?;
         let network = self.find_network(net)?;
@@ -80,6 +86,7 @@ impl Engine {
     }
 
     /// Takes a network down.
+    #[crate::boxed]
     pub async fn destroy_network(&self, caller: &Caller, net: &str) -> Result<NetworkView> {
         caller.may_change()?;
         let network = self.find_network(net)?;
@@ -92,6 +99,7 @@ impl Engine {
     }
 
     /// Whether a network starts with the daemon.
+    #[crate::boxed]
     pub async fn set_network_autostart(
         &self,
         caller: &Caller,
@@ -105,6 +113,7 @@ impl Engine {
     }
 
     /// Changes one entry of a network's document, of its definition or of what runs.
+    #[crate::boxed]
     pub async fn update_network(
         &self,
         caller: &Caller,
@@ -131,6 +140,7 @@ impl Engine {
     }
 
     /// A network's leases.
+    #[crate::boxed]
     pub async fn network_leases(&self, _caller: &Caller, net: &str) -> Result<Vec<Lease>> {
         let network = self.find_network(net)?;
         Ok(self.networks.leases(network.id).await?.into_iter().map(lease).collect())

@@ -192,12 +192,14 @@ impl Engine {
     }
 
     /// Takes in a filter's document.
+    #[crate::boxed]
     pub async fn define_network_filter(&self, caller: &Caller, xml: String) -> Result<Arc<Filter>> {
         caller.may_change()?;
         Ok(self.filters.define(&xml)?)
     }
 
     /// Forgets a filter.
+    #[crate::boxed]
     pub async fn undefine_network_filter(&self, caller: &Caller, uuid: Uuid) -> Result<()> {
         caller.may_change()?;
         Ok(self.filters.undefine(uuid)?)

@@ -78,6 +78,7 @@ impl Deref for Engine {
 
 impl Engine {
     /// Opens the store, finishes or undoes what a crash left, adopts what runs. Listen only after this.
+    #[crate::boxed]
     pub async fn open(config: Config) -> Result<Self> {
         let root = Root::new(config.root.clone())?;
         let store = {
@@ -158,6 +159,7 @@ impl Engine {
     }
 
     /// Starts what is marked for autostart, if no daemon did since the host's start; called once the fronts listen.
+    #[crate::boxed]
     pub async fn autostart(&self) {
         for (pool, error) in self.pools.autostart().await {
             tracing::error!(pool, %error, "pool not started");
@@ -176,6 +178,7 @@ impl Engine {
     }
 
     /// Ends the engine's own tasks. Guests and networks go on.
+    #[crate::boxed]
     pub async fn close(&self) {
         self.closing.cancel();
         self.tasks.close();

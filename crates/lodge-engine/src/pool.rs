@@ -38,12 +38,14 @@ impl Engine {
     }
 
     /// Defines a pool. `strict`: unknown elements are faults.
+    #[crate::boxed]
     pub async fn define_pool(&self, caller: &Caller, xml: &str, strict: bool) -> Result<PoolView> {
         caller.may_change()?;
         Ok(self.pools.define(xml, strict).await?)
     }
 
     /// Starts a pool from its document, without a definition.
+    #[crate::boxed]
     pub async fn create_pool(
         &self,
         caller: &Caller,
@@ -56,12 +58,14 @@ impl Engine {
     }
 
     /// Makes a pool's directory.
+    #[crate::boxed]
     pub async fn build_pool(&self, caller: &Caller, pool: &PoolHandle, options: BuildOptions) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.build(pool, options).await?)
     }
 
     /// Starts a pool.
+    #[crate::boxed]
     pub async fn start_pool(
         &self,
         caller: &Caller,
@@ -73,30 +77,35 @@ impl Engine {
     }
 
     /// Stops a pool; its files stay.
+    #[crate::boxed]
     pub async fn destroy_pool(&self, caller: &Caller, pool: &PoolHandle) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.destroy(pool).await?)
     }
 
     /// Removes a pool's empty directory.
+    #[crate::boxed]
     pub async fn delete_pool(&self, caller: &Caller, pool: &PoolHandle) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.delete(pool).await?)
     }
 
     /// Forgets a pool's definition.
+    #[crate::boxed]
     pub async fn undefine_pool(&self, caller: &Caller, pool: &PoolHandle) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.undefine(pool).await?)
     }
 
     /// Looks at a pool's files anew.
+    #[crate::boxed]
     pub async fn refresh_pool(&self, caller: &Caller, pool: &PoolHandle) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.refresh(pool).await?)
     }
 
     /// Whether a pool starts with the daemon.
+    #[crate::boxed]
     pub async fn set_pool_autostart(&self, caller: &Caller, pool: &PoolHandle, enabled: bool) -> Result<()> {
         caller.may_change()?;
         Ok(self.pools.set_autostart(pool, enabled).await?)

@@ -10,6 +10,7 @@ use crate::{Caller, Engine, error::Result};
 
 impl Engine {
     /// How far the guest in a domain is.
+    #[crate::boxed]
     pub async fn readiness(&self, _caller: &Caller, dom: &str) -> Result<Readiness> {
         Ok(self.readiness_of(&self.find_domain(dom)?).await)
     }

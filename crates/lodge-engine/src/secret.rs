@@ -285,24 +285,28 @@ impl Engine {
     }
 
     /// Takes in a secret's document.
+    #[crate::boxed]
     pub async fn define_secret(&self, caller: &Caller, xml: String) -> Result<Arc<Secret>> {
         caller.may_change()?;
         Ok(self.secrets.define(&xml)?)
     }
 
     /// Gives a secret its value.
+    #[crate::boxed]
     pub async fn set_secret_value(&self, caller: &Caller, uuid: Uuid, value: Vec<u8>) -> Result<()> {
         caller.may_change()?;
         Ok(self.secrets.set_value(uuid, value)?)
     }
 
     /// A secret's value. Only those who may change things are told.
+    #[crate::boxed]
     pub async fn secret_value(&self, caller: &Caller, uuid: Uuid) -> Result<Vec<u8>> {
         caller.may_change()?;
         Ok(self.secrets.value(uuid)?)
     }
 
     /// Forgets a secret.
+    #[crate::boxed]
     pub async fn undefine_secret(&self, caller: &Caller, uuid: Uuid) -> Result<()> {
         caller.may_change()?;
         Ok(self.secrets.undefine(uuid)?)

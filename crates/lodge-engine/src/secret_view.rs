@@ -28,23 +28,27 @@ impl Engine {
     }
 
     /// Takes in a secret's document.
+    #[crate::boxed]
     pub async fn take_secret(&self, caller: &Caller, xml: String) -> Result<SecretView> {
         self.define_secret(caller, xml).await.map(|secret| view_of(&secret))
     }
 
     /// Gives a secret its value.
+    #[crate::boxed]
     pub async fn give_secret(&self, caller: &Caller, secret: &str, value: &SecretValue) -> Result<()> {
         let bytes = base64::decode(value.base64.as_bytes()).ok_or(SecretError::NotBase64)?;
         self.set_secret_value(caller, uuid_of(secret)?, bytes).await
     }
 
     /// A secret's value, for those who may change things.
+    #[crate::boxed]
     pub async fn tell_secret(&self, caller: &Caller, secret: &str) -> Result<SecretValue> {
         let value = self.secret_value(caller, uuid_of(secret)?).await?;
         Ok(SecretValue { base64: base64::encode(&value) })
     }
 
     /// Forgets a secret.
+    #[crate::boxed]
     pub async fn forget_secret(&self, caller: &Caller, secret: &str) -> Result<()> {
         self.undefine_secret(caller, uuid_of(secret)?).await
     }

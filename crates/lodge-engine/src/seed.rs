@@ -33,6 +33,7 @@ struct Kept {
 
 impl Engine {
     /// Keeps a domain's seed; the next start attaches it.
+    #[crate::boxed]
     pub async fn set_seed(&self, caller: &Caller, dom: &str, asked: SeedSpec) -> Result<SeedView> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;
@@ -54,6 +55,7 @@ impl Engine {
     }
 
     /// A domain's seed.
+    #[crate::boxed]
     pub async fn seed(&self, _caller: &Caller, dom: &str) -> Result<SeedView> {
         let handle = self.find_domain(dom)?;
         let kept = read(self.store.root(), handle.id())?.ok_or_else(|| no_seed(dom))?;
@@ -62,6 +64,7 @@ impl Engine {
     }
 
     /// Forgets a domain's seed.
+    #[crate::boxed]
     pub async fn remove_seed(&self, caller: &Caller, dom: &str) -> Result<()> {
         caller.may_change()?;
         let handle = self.find_domain(dom)?;

@@ -18,6 +18,7 @@ impl Engine {
     }
 
     /// Defines a pool or, with `start`, starts one without a definition.
+    #[crate::boxed]
     pub async fn take_pool(&self, caller: &Caller, xml: &str, options: &PoolOptions) -> Result<PoolView> {
         let PoolOptions { validate, start, build, overwrite, no_overwrite } = *options;
         if !start {
@@ -34,6 +35,7 @@ impl Engine {
     }
 
     /// What pools of a type could be made of, as libvirt's document. `spec`: the part of `<source>` that is known.
+    #[crate::boxed]
     pub async fn find_pool_sources(
         &self,
         caller: &Caller,
@@ -53,6 +55,7 @@ impl Engine {
     }
 
     /// One volume as it is now.
+    #[crate::boxed]
     pub async fn volume_view(&self, caller: &Caller, pool: &str, name: &str) -> Result<VolumeView> {
         let pool = self.pool(caller, pool)?.handle();
         let volume = self.look_at_volume(caller, &pool, name).await?;
@@ -60,12 +63,14 @@ impl Engine {
     }
 
     /// The volume of a path as it is now.
+    #[crate::boxed]
     pub async fn volume_view_by_path(&self, caller: &Caller, path: &str) -> Result<VolumeView> {
         let (pool, volume) = self.volume_by_path(caller, path, "path")?;
         self.volume_view(caller, &pool.id.to_string(), &volume.name).await
     }
 
     /// Makes a volume of its document, or as a copy.
+    #[crate::boxed]
     pub async fn make_volume(
         &self,
         caller: &Caller,
@@ -93,6 +98,7 @@ impl Engine {
     }
 
     /// Gives a volume another size.
+    #[crate::boxed]
     pub async fn resize_volume_to(
         &self,
         caller: &Caller,
@@ -108,6 +114,7 @@ impl Engine {
     }
 
     /// Makes a volume's bytes unreadable.
+    #[crate::boxed]
     pub async fn wipe_volume_by(
         &self,
         caller: &Caller,

@@ -37,6 +37,7 @@ impl Engine {
     }
 
     /// A volume as it is now.
+    #[crate::boxed]
     pub async fn look_at_volume(
         &self,
         _caller: &Caller,
@@ -47,6 +48,7 @@ impl Engine {
     }
 
     /// Makes a volume from its document.
+    #[crate::boxed]
     pub async fn create_volume(
         &self,
         caller: &Caller,
@@ -61,6 +63,7 @@ impl Engine {
     }
 
     /// Makes a volume as a copy of another.
+    #[crate::boxed]
     pub async fn clone_volume(
         &self,
         caller: &Caller,
@@ -97,6 +100,7 @@ impl Engine {
     }
 
     /// Gives a volume another size.
+    #[crate::boxed]
     pub async fn resize_volume(
         &self,
         caller: &Caller,
@@ -110,6 +114,7 @@ impl Engine {
     }
 
     /// Makes a volume's bytes unreadable.
+    #[crate::boxed]
     pub async fn wipe_volume(
         &self,
         caller: &Caller,
@@ -122,6 +127,7 @@ impl Engine {
     }
 
     /// As [`Engine::delete_volume`], and a definition of a guest that is off counts as well.
+    #[crate::boxed]
     pub async fn delete_free_volume(
         &self,
         caller: &Caller,
@@ -142,6 +148,7 @@ impl Engine {
 
     /// Deletes a volume, as libvirt's clients do: before the definition that names it. `wipe`: its bytes are zeroed
     /// before.
+    #[crate::boxed]
     pub async fn delete_volume(
         &self,
         caller: &Caller,
@@ -156,6 +163,7 @@ impl Engine {
     }
 
     /// Opens a volume for reading. `sparse`: holes are told as holes.
+    #[crate::boxed]
     pub async fn download_volume(
         &self,
         caller: &Caller,
@@ -170,6 +178,7 @@ impl Engine {
     }
 
     /// Opens a volume for writing.
+    #[crate::boxed]
     pub async fn upload_volume(
         &self,
         caller: &Caller,

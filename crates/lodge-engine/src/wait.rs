@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Waits until it is so; an error says why it will not be.
+    #[crate::boxed]
     pub async fn wait(&self, _caller: &Caller, dom: &str, query: WaitQuery) -> Result<Readiness> {
         let handle = self.find_domain(dom)?;
         let waiting = self.wait_for(&handle, query.target);

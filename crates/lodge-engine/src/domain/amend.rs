@@ -11,6 +11,7 @@ use crate::{Caller, Engine, error::Result, view};
 
 impl Engine {
     /// Does a change: to the running guest, to the definition, or to both.
+    #[crate::boxed]
     pub async fn amend_domain(
         &self,
         caller: &Caller,
@@ -52,12 +53,14 @@ impl Engine {
     }
 
     /// What a guest's clock shows, by its agent.
+    #[crate::boxed]
     pub async fn domain_time(&self, _caller: &Caller, dom: &str) -> Result<GuestTime> {
         let (seconds, nanoseconds) = self.look_at(self.find_domain(dom)?).agent()?.time().await?;
         Ok(GuestTime { seconds, nanoseconds })
     }
 
     /// A picture of one of a guest's screens.
+    #[crate::boxed]
     pub async fn domain_screenshot(&self, caller: &Caller, dom: &str, screen: u32) -> Result<Picture> {
         // What stands on a screen is not for those who only look at the host.
         caller.may_change()?;

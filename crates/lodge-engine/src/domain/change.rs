@@ -22,6 +22,7 @@ impl Engine {
     }
 
     /// The command that a document would become, for a person to read.
+    #[crate::boxed]
     pub async fn domain_command_line(&self, xml: &str) -> std::result::Result<String, DomainError> {
         self.domains.native_command(xml)
     }

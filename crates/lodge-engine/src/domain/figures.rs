@@ -10,6 +10,7 @@ use crate::{Caller, Engine, Groups, Guest, error::Result, guest};
 
 impl Engine {
     /// Figures of many domains, or of one, by groups.
+    #[crate::boxed]
     pub async fn figures(&self, caller: &Caller, query: FiguresQuery) -> Result<Vec<DomainFigures>> {
         let wanted = match &query.domain {
             Some(dom) => vec![self.find_domain(dom)?.id()],
@@ -28,6 +29,7 @@ impl Engine {
     }
 
     /// Figures of one domain about one thing.
+    #[crate::boxed]
     pub async fn domain_figures(
         &self,
         _caller: &Caller,
@@ -75,6 +77,7 @@ impl Engine {
     }
 
     /// A domain's processors: those it runs on, or those its definition gives it.
+    #[crate::boxed]
     pub async fn domain_vcpus(&self, _caller: &Caller, dom: &str) -> Result<VcpusView> {
         let guest = self.look_at(self.find_domain(dom)?);
         let vcpus = if guest.snapshot().is_active() { running(&guest).await? } else { resting(&guest)? };

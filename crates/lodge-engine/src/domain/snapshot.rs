@@ -14,6 +14,7 @@ use crate::{
 
 impl Engine {
     /// A domain's snapshots, parents before their children.
+    #[crate::boxed]
     pub async fn snapshots(&self, _caller: &Caller, dom: &str) -> Result<Vec<SnapshotView>> {
         let handle = self.find_domain(dom)?;
         let (tree, name) = (handle.snapshots(), handle.name());
@@ -21,6 +22,7 @@ impl Engine {
     }
 
     /// One of them.
+    #[crate::boxed]
     pub async fn snapshot(&self, _caller: &Caller, dom: &str, snapshot: &str) -> Result<SnapshotView> {
         let handle = self.find_domain(dom)?;
         let found = handle.find_snapshot(snapshot)?;
@@ -28,6 +30,7 @@ impl Engine {
     }
 
     /// Its document.
+    #[crate::boxed]
     pub async fn snapshot_xml(
         &self,
         _caller: &Caller,
@@ -39,6 +42,7 @@ impl Engine {
     }
 
     /// Takes a snapshot.
+    #[crate::boxed]
     pub async fn create_snapshot(
         &self,
         caller: &Caller,
@@ -91,6 +95,7 @@ impl Engine {
     }
 
     /// Goes back to a snapshot.
+    #[crate::boxed]
     pub async fn revert_to_snapshot(
         &self,
         caller: &Caller,
@@ -110,6 +115,7 @@ impl Engine {
     }
 
     /// Removes a snapshot, or what came from it, or both.
+    #[crate::boxed]
     pub async fn delete_snapshot(
         &self,
         caller: &Caller,

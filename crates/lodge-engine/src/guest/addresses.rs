@@ -22,6 +22,7 @@ pub type GuestInterfaceAddresses = lodge_api::InterfaceAddresses;
 
 impl Guest {
     /// Addresses of its cards.
+    #[crate::boxed]
     pub async fn addresses(&self, source: Source) -> Look<Vec<GuestInterfaceAddresses>> {
         self.must_run()?;
         let told = match source {
@@ -40,6 +41,7 @@ impl Guest {
     }
 
     /// Its host name as its leases tell it.
+    #[crate::boxed]
     pub async fn leased_hostname(&self) -> Look<String> {
         self.must_run()?;
         let document = self.document()?;

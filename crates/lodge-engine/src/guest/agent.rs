@@ -153,6 +153,7 @@ impl Guest {
     }
 
     /// Sets the guest's clock: to a time since 1970, or to its own hardware's (`None`).
+    #[crate::boxed]
     pub async fn set_time(&self, time: Option<(i64, u32)>) -> Look<()> {
         let agent = self.agent()?;
         let arguments = match time {
@@ -214,6 +215,7 @@ impl GuestAgent {
     }
 
     /// Any call, as JSON; its answer as the agent's own message. `wait`: its deadline, where it has one of its own.
+    #[crate::boxed]
     pub async fn raw(&self, text: &str, wait: Option<Duration>) -> Look<String> {
         let command: Value = serde_json::from_str(text)
             .map_err(|_| Refusal::internal("failed to parse JSON: unexpected character"))?;
@@ -225,6 +227,7 @@ impl GuestAgent {
     }
 
     /// The guest's clock, in seconds and nanoseconds since 1970.
+    #[crate::boxed]
     pub async fn time(&self) -> Look<(i64, u32)> {
         let time: i64 = self.call("guest-get-time", Value::Null).await?;
         let ns = u32::try_from(time.rem_euclid(1_000_000_000)).unwrap_or(0);
@@ -232,21 +235,25 @@ impl GuestAgent {
     }
 
     /// The guest's host name.
+    #[crate::boxed]
     pub async fn hostname(&self) -> Look<String> {
         Ok(self.agent.host_name(self.patience).await?)
     }
 
     /// The guest's interfaces.
+    #[crate::boxed]
     pub async fn interfaces(&self) -> Look<Vec<GuestInterface>> {
         Ok(self.agent.interfaces(self.patience).await?)
     }
 
     /// The guest's mounted file systems.
+    #[crate::boxed]
     pub async fn file_systems(&self) -> Look<Vec<FileSystem>> {
         self.call("guest-get-fsinfo", Value::Null).await
     }
 
     /// Freezes file systems: those named, or all. How many.
+    #[crate::boxed]
     pub async fn freeze(&self, mountpoints: &[String]) -> Look<i32> {
         if mountpoints.is_empty() {
             return self.long_call("guest-fsfreeze-freeze", Value::Null).await;
@@ -255,21 +262,25 @@ impl GuestAgent {
     }
 
     /// Thaws all. How many.
+    #[crate::boxed]
     pub async fn thaw(&self) -> Look<i32> {
         self.long_call("guest-fsfreeze-thaw", Value::Null).await
     }
 
     /// Gives free blocks back to the host, in runs of at least `minimum` bytes.
+    #[crate::boxed]
     pub async fn trim(&self, minimum: u64) -> Look<()> {
         self.long_call::<IgnoredAny>("guest-fstrim", json!({ "minimum": minimum })).await.map(drop)
     }
 
     /// The processors as the guest sees them.
+    #[crate::boxed]
     pub async fn vcpus(&self) -> Look<Vec<GuestVcpu>> {
         self.call("guest-get-vcpus", Value::Null).await
     }
 
     /// Switches processors on or off in the guest.
+    #[crate::boxed]
     pub async fn set_vcpus(&self, which: &[(u32, bool)]) -> Look<()> {
         let mut left: Vec<Value> =
             which.iter().map(|(id, online)| json!({ "logical-id": id, "online": online })).collect();
@@ -285,6 +296,7 @@ impl GuestAgent {
     }
 
     /// Sets a user's password.
+    #[crate::boxed]
     pub async fn set_password(&self, user: &str, password: &str, crypted: bool) -> Look<()> {
         let arguments =
             json!({ "username": user, "password": base64(password.as_bytes()), "crypted": crypted });
@@ -292,6 +304,7 @@ impl GuestAgent {
     }
 
     /// The keys that may log in as a user.
+    #[crate::boxed]
     pub async fn ssh_keys(&self, user: &str) -> Look<Vec<String>> {
         #[derive(Deserialize)]
         struct Keys {
@@ -302,12 +315,14 @@ impl GuestAgent {
     }
 
     /// Adds keys (in place of all, if `reset`).
+    #[crate::boxed]
     pub async fn add_ssh_keys(&self, user: &str, keys: &[String], reset: bool) -> Look<()> {
         let arguments = json!({ "username": user, "keys": keys, "reset": reset });
         self.call::<IgnoredAny>("guest-ssh-add-authorized-keys", arguments).await.map(drop)
     }
 
     /// Removes keys.
+    #[crate::boxed]
     pub async fn remove_ssh_keys(&self, user: &str, keys: &[String]) -> Look<()> {
         let arguments = json!({ "username": user, "keys": keys });
         self.call::<IgnoredAny>("guest-ssh-remove-authorized-keys", arguments).await.map(drop)

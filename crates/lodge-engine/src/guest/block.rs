@@ -163,6 +163,7 @@ fn qcow2_size(path: &Path) -> std::io::Result<u64> {
 
 impl Guest {
     /// What was done to a disk (its target or path), or to all together (empty).
+    #[crate::boxed]
     pub async fn block_figures(&self, path: &str) -> Look<BlockFigures> {
         self.must_run()?;
         let digest = self.digest()?;
@@ -184,6 +185,7 @@ impl Guest {
     }
 
     /// Sizes of a disk (its target or path).
+    #[crate::boxed]
     pub async fn block_size(&self, path: &str) -> Look<BlockSize> {
         let document = self.document()?;
         let at = position(&document, path)
@@ -234,6 +236,7 @@ impl Guest {
     }
 
     /// The disks that QEMU has stopped for an error: target, and `virDomainDiskErrorCode` (1: unspecified, 2: full).
+    #[crate::boxed]
     pub async fn disk_errors(&self) -> Look<Vec<(String, i32)>> {
         self.must_run()?;
         let digest = self.digest()?;

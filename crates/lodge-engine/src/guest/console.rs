@@ -30,6 +30,7 @@ enum Line {
 
 impl Guest {
     /// Opens a console: the one with this alias, or the first.
+    #[crate::boxed]
     pub async fn open_console(&self, alias: Option<&str>, force: bool) -> Look<Terminal> {
         self.must_run()?;
         let document = self.document()?;
@@ -48,6 +49,7 @@ impl Guest {
     }
 
     /// Opens a channel: the one with this alias or name, or the first that is not the agent's.
+    #[crate::boxed]
     pub async fn open_channel(&self, name: Option<&str>, force: bool) -> Look<Terminal> {
         self.must_run()?;
         let document = self.document()?;

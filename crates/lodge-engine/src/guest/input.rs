@@ -146,6 +146,7 @@ pub(crate) fn translate(set: u32, codes: &[u32]) -> Look<Vec<u32>> {
 
 impl Guest {
     /// Presses keys together, and lets them go after `hold_ms`.
+    #[crate::boxed]
     pub async fn send_keys(&self, set: u32, codes: &[u32], hold_ms: u32) -> Look<()> {
         let keys = translate(set, codes)?;
         let keys: Vec<Value> = keys.into_iter().map(|key| json!({ "type": "number", "data": key })).collect();
@@ -157,18 +158,21 @@ impl Guest {
     }
 
     /// Begins to measure how fast the guest writes its memory; the figures tell when it is done.
+    #[crate::boxed]
     pub async fn measure_dirty_rate(&self, seconds: u32, mode: &str) -> Look<()> {
         let arguments = json!({ "calc-time": seconds, "mode": mode });
         self.ask::<IgnoredAny>("calc-dirty-rate", arguments).await.map(drop)
     }
 
     /// VNC's certificates are read anew; connections stay.
+    #[crate::boxed]
     pub async fn reload_screen_certificates(&self) -> Look<()> {
         let arguments = json!({ "type": "vnc", "tls-certs": true });
         self.ask::<serde::de::IgnoredAny>("display-reload", arguments).await.map(drop)
     }
 
     /// Interrupts the guest as a hardware fault would.
+    #[crate::boxed]
     pub async fn inject_nmi(&self) -> Look<()> {
         self.monitor()?.inject_nmi().await.map_err(Refusal::from)
     }

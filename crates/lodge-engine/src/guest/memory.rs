@@ -33,6 +33,7 @@ const BALLOON_PATIENCE: Duration = Duration::from_millis(300);
 
 impl Guest {
     /// Memory the guest has now, in KiB: as QEMU says, else as the document has it.
+    #[crate::boxed]
     pub async fn memory_kib(&self) -> Look<u64> {
         let digest = self.digest()?;
         if digest.balloon.is_some()
@@ -46,6 +47,7 @@ impl Guest {
     }
 
     /// All figures of its memory that there are, in libvirt's order.
+    #[crate::boxed]
     pub async fn memory_figures(&self) -> Look<Vec<MemoryFigure>> {
         let pid = self.pid()?;
         let digest = self.digest()?;
@@ -72,6 +74,7 @@ impl Guest {
     }
 
     /// Bytes of the guest's memory.
+    #[crate::boxed]
     pub async fn peek_memory(&self, offset: u64, size: u32, physical: bool) -> Look<Vec<u8>> {
         let command = if physical { "pmemsave" } else { "memsave" };
         self.written_by_qemu(u64::from(size), |scratch| async move {

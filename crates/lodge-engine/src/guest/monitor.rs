@@ -19,6 +19,7 @@ static COMMANDS: AtomicU64 = AtomicU64::new(1);
 
 impl Guest {
     /// A line for people (HMP).
+    #[crate::boxed]
     pub async fn human_command(&self, line: &str) -> Look<String> {
         let monitor = self.monitor()?;
         let answer: String = monitor
@@ -29,6 +30,7 @@ impl Guest {
     }
 
     /// A command as JSON; its answer as JSON, QEMU's refusal among them, as libvirt gives it.
+    #[crate::boxed]
     pub async fn monitor_command(&self, text: &str, fd: Option<OwnedFd>) -> Look<String> {
         use lodge_qemu::qmp::MonitorError;
         let monitor = self.monitor()?;

@@ -24,6 +24,7 @@ const PICTURE_MAX: u64 = 64 << 20;
 
 impl Guest {
     /// A picture of the screen with this number.
+    #[crate::boxed]
     pub async fn screenshot(&self, screen: u32) -> Look<Picture> {
         self.must_run()?;
         let document = self.document()?;
@@ -57,6 +58,7 @@ impl Guest {
     }
 
     /// Gives QEMU one end of a connection to its screen; `fd` is that end.
+    #[crate::boxed]
     pub async fn open_graphics(&self, index: u32, fd: OwnedFd, skip_auth: bool) -> Look<()> {
         self.must_run()?;
         let document = self.document()?;
@@ -87,6 +89,7 @@ impl Guest {
     }
 
     /// A connection to its screen.
+    #[crate::boxed]
     pub async fn graphics_connection(&self, index: u32, skip_auth: bool) -> Look<OwnedFd> {
         self.must_run()?;
         let (ours, theirs) = UnixStream::pair().map_err(|error| {

@@ -132,6 +132,7 @@ struct VcpuRate {
 
 impl Engine {
     /// The figures of these domains. Those that have gone meanwhile are left out.
+    #[crate::boxed]
     pub async fn figures_of(
         &self,
         _caller: &Caller,

@@ -63,6 +63,7 @@ pub(crate) fn host_processors() -> u32 {
 
 impl Guest {
     /// Every processor of the running guest.
+    #[crate::boxed]
     pub async fn vcpus(&self) -> Look<Vec<VcpuView>> {
         let pid = self.pid()?;
         let threads: Vec<Thread> = self.ask("query-cpus-fast", ()).await?;
@@ -105,6 +106,7 @@ impl Guest {
     }
 
     /// The I/O threads of the running guest (`live`), or of the definition.
+    #[crate::boxed]
     pub async fn iothreads(&self, live: bool) -> Look<Vec<IothreadView>> {
         if live {
             self.must_run()?;

@@ -64,6 +64,7 @@ fn count(figures: &mut Vec<Figure>, name: impl Into<Cow<'static, str>>, count: u
 impl Guest {
     /// What the agent tells. Asked for everything, what this agent does not know is left out; asked for one thing,
     /// that is an error.
+    #[crate::boxed]
     pub async fn info(&self, types: InfoTypes) -> Look<Vec<Figure>> {
         if types.0 & !InfoTypes::ALL != 0 {
             let unknown = types.0 & !InfoTypes::ALL;
