@@ -50,10 +50,10 @@ pub(crate) enum Fact {
 
 /// The next fact; never, if nothing runs.
 pub(crate) async fn next(vmm: &mut Option<Box<Vmm>>) -> Fact {
-    let Some(vmm) = vmm.as_deref_mut().filter(|vmm| vmm.ended.is_none()) else {
+    let Some(vmm) = vmm.as_deref_mut() else {
         return std::future::pending().await;
     };
-    let Vmm { link, exit, probe, .. } = vmm;
+    let Vmm { link, exit, probe, ended, .. } = vmm;
     let linked = async {
         match link {
             Link::Up { events, .. } => match events.recv().await {
@@ -64,6 +64,10 @@ pub(crate) async fn next(vmm: &mut Option<Box<Vmm>>) -> Fact {
             Link::Coming(coming) => Fact::Reached(coming.await.map(Box::new)),
         }
     };
+    if ended.is_some() {
+        // The kernel may tell of the end before we have read what QEMU said last.
+        return linked.await;
+    }
     let answered = async {
         match probe {
             Some((_, answer)) => answer.await,
@@ -87,6 +91,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
             vmm.due = vmm.due.or(Some(Due::Look));
             vmm.told.push(Told::BlockJobs);
         }
+        Fact::LinkLost if vmm.ended.is_some() => vmm.link = Link::Coming(Box::pin(std::future::pending())),
         Fact::LinkLost => {
             vmm.reconnect();
             owner.entry.monitor.store(None);
@@ -116,6 +121,9 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
         }
         Fact::Ended(ending) => {
             vmm.ended = Some(ending);
+            if matches!(vmm.link, Link::Coming(_)) {
+                vmm.link = Link::Coming(Box::pin(std::future::pending()));
+            }
             vmm.probe = None;
             owner.cancel_job();
         }

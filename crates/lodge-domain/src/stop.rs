@@ -114,20 +114,24 @@ pub(crate) async fn last_words(monitor: Option<&Monitor>) {
 /// QEMU has ended without our doing.
 pub(crate) fn after_exit(owner: &mut Owner, ending: Ending) -> Work {
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
-    let known = owner.vmm.as_deref().and_then(|vmm| vmm.reason);
-    let log = owner.vmm.as_deref().map(|vmm| vmm.dir.join(QEMU_LOG));
-    let reason = known.unwrap_or(ShutoffReason::Crashed);
-    if known.is_none() {
-        let last_words = log.as_deref().map(lodge_qemu::last_words_in).unwrap_or_default();
-        tracing::error!(domain = %owner.name(), %ending, last_words, "QEMU ended by itself");
-    }
+    let vmm = owner.vmm.as_deref();
+    let is_known = vmm.is_some_and(|vmm| vmm.reason.is_some());
+    let (log, monitor) = (vmm.map(|vmm| vmm.dir.join(QEMU_LOG)), vmm.and_then(|vmm| vmm.monitor().cloned()));
     Box::pin(async move {
-        if let (None, Some(log)) = (known, log) {
+        last_words(monitor.as_ref()).await;
+        let mut written = String::new();
+        if let (false, Some(log)) = (is_known, log) {
+            written = lodge_qemu::last_words_in(&log);
             keep_log(&shared, &entry.name(), log).await;
         }
         clear_away(&shared, entry.id, &entry.name()).await;
         ended(move |owner| {
-            owner.is_off(reason);
+            // It may have said so as its last word.
+            let reason = owner.vmm.as_deref().and_then(|vmm| vmm.reason);
+            if reason.is_none() {
+                tracing::error!(domain = %owner.name(), %ending, last_words = written, "QEMU ended by itself");
+            }
+            owner.is_off(reason.unwrap_or(ShutoffReason::Crashed));
             owner.forget_snapshots_of_vanished();
             Ok(Reply::Done)
         })

@@ -105,8 +105,10 @@ impl Connection {
                     }
                 }
             }
-            // Most often the socket takes it at once, without another turn.
+            // Most often the socket takes it at once, without another turn. Where QEMU has gone, its last words may be
+            // waiting.
             if let Err(error) = self.write() {
+                let _ = self.read();
                 return text(error);
             }
         }
