@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::try_unfold;
+use futures_util::stream::unfold;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
@@ -12,12 +12,13 @@ use lodge_api::{
     ErrorKind, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize, VolumeSpan, VolumeView, VolumeWipe,
     route,
 };
-use lodge_engine::storage::{Piece, Span};
+use lodge_engine::storage::{Download, Piece, PoolError, Span};
+use tokio::sync::mpsc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domains::xml;
-use crate::limits::{BODY_DEADLINE, VOLUME_CHUNK_BYTES};
+use crate::limits::{BODY_DEADLINE, PIECES_AHEAD, VOLUME_CHUNK_BYTES};
 use crate::refusal::Refusal;
 use crate::request::{Answer, Document, Front, House, Name, Names, Query, Xml, to_the_end};
 
@@ -146,14 +147,10 @@ async fn download_volume(
     let pool = front.engine.pool(&front.caller, &pool)?.handle();
     let span = Span { offset: span.offset, length: span.length };
     let download = front.engine.download_volume(&front.caller, &pool, &volume, span, false).await?;
-    let bytes = try_unfold(download, |mut download| async move {
-        let piece = download.next(VOLUME_CHUNK_BYTES).await?;
-        Ok::<_, lodge_engine::storage::PoolError>(piece.map(|piece| match piece {
-            Piece::Data(bytes) => (Bytes::from(bytes), download),
-            // Asked for without holes, there are none.
-            Piece::Hole(_) => (Bytes::new(), download),
-        }))
-    });
+    // The next pieces are read while one is on its way.
+    let (pieces, next) = mpsc::channel(PIECES_AHEAD);
+    tokio::spawn(read_ahead(download, pieces));
+    let bytes = unfold(next, |mut next| async { next.recv().await.map(|piece| (piece, next)) });
     Ok(([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(bytes)).into_response())
 }
 
@@ -175,15 +172,48 @@ async fn upload_volume(
     if span.hole > 0 {
         upload.hole(span.hole).await.map_err(lodge_engine::EngineError::from)?;
     }
-    loop {
+    let mut piece = next_piece(&mut body).await?;
+    while let Some(bytes) = piece {
+        // The next piece comes while one is written.
+        let (written, next) = tokio::join!(upload.write(bytes), next_piece(&mut body));
+        written.map_err(lodge_engine::EngineError::from)?;
+        piece = next?;
+    }
+    upload.finish().await.map_err(lodge_engine::EngineError::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a client sends, in pieces that are worth a write; `None` at its end.
+async fn next_piece(body: &mut Body) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut piece = Vec::new();
+    while piece.len() < VOLUME_CHUNK_BYTES {
         let frame = tokio::time::timeout(BODY_DEADLINE, body.frame()).await;
         let frame = frame.map_err(|_| Refusal::new(ErrorKind::InvalidInput, "the body does not go on"))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Refusal::new(ErrorKind::InvalidInput, "the body broke off"))?;
         if let Ok(bytes) = frame.into_data() {
-            upload.write(bytes.to_vec()).await.map_err(lodge_engine::EngineError::from)?;
+            if piece.is_empty() {
+                piece.reserve(VOLUME_CHUNK_BYTES + bytes.len());
+            }
+            piece.extend_from_slice(&bytes);
         }
     }
-    upload.finish().await.map_err(lodge_engine::EngineError::from)?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Some(piece).filter(|piece| !piece.is_empty()))
+}
+
+/// Reads a volume for as long as somebody takes the pieces. The last may be why there are no more.
+async fn read_ahead(mut download: Download, pieces: mpsc::Sender<Result<Bytes, PoolError>>) {
+    loop {
+        let piece = match download.next(VOLUME_CHUNK_BYTES).await {
+            Ok(None) => return,
+            Ok(Some(Piece::Data(bytes))) => Ok(Bytes::from(bytes)),
+            // Asked for without holes, there are none.
+            Ok(Some(Piece::Hole(_))) => continue,
+            Err(error) => Err(error),
+        };
+        let is_last = piece.is_err();
+        if pieces.send(piece).await.is_err() || is_last {
+            return;
+        }
+    }
 }
