@@ -5,6 +5,7 @@ mod change;
 mod convert;
 mod grow;
 mod look;
+mod mutate;
 
 use std::{fs, path::Path};
 
