@@ -2,6 +2,9 @@
 //!
 //! It waits for nothing but the socket and its mailbox, so a QEMU that does not read cannot stop us from reading, and
 //! a question nobody waits for any more costs one entry until its answer comes.
+//!
+//! One descriptor is on its way at a time: QEMU reads messages in one thread and takes descriptors out of its
+//! connection in another, unlocked, so that a second one that arrives meanwhile is mixed up or ends QEMU (10.0.2).
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
@@ -32,6 +35,7 @@ struct Open {
 }
 
 struct Unsent {
+    id: u64,
     bytes: Vec<u8>,
     written: usize,
     fd: Option<OwnedFd>,
@@ -43,6 +47,8 @@ struct Connection {
     unsent: VecDeque<Unsent>,
     open: HashMap<u64, Open>,
     next_id: u64,
+    /// The command whose descriptor QEMU may not have taken yet.
+    passing: Option<u64>,
     events: broadcast::Sender<Event>,
     greeted: Option<Greeted>,
 }
@@ -61,6 +67,7 @@ pub(super) async fn run(
         unsent: VecDeque::new(),
         open: HashMap::new(),
         next_id: 1,
+        passing: None,
         events,
         greeted: Some(greeted),
     };
@@ -84,7 +91,9 @@ impl Connection {
     /// Runs until the connection ends; returns how it did.
     async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Request>) -> String {
         loop {
-            let writing = if self.unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+            let goes = |first: &Unsent| first.fd.is_none() || self.passing.is_none();
+            let may_write = self.unsent.front().is_some_and(goes);
+            let writing = if may_write { Interest::WRITABLE } else { Interest::READABLE };
             let interest = Interest::READABLE | writing;
             tokio::select! {
                 request = mailbox.recv(), if self.unsent.len() < MOST_UNSENT => match request {
@@ -125,23 +134,29 @@ impl Connection {
         let mut bytes = message.to_string().into_bytes();
         bytes.push(b'\n');
         tracing::trace!(id, command = %request.command, "monitor command");
-        self.unsent.push_back(Unsent { bytes, written: 0, fd: request.fd });
+        self.unsent.push_back(Unsent { id, bytes, written: 0, fd: request.fd });
         if self.open.len() >= MOST_OPEN {
             self.open.retain(|_, open| !open.reply.is_closed());
         }
         self.open.insert(id, Open { command: request.command, reply: request.reply });
     }
 
-    /// Writes what the socket takes. A descriptor goes with the first byte of its command.
+    /// Writes what the socket takes. A descriptor goes with the first byte of its command, and what has one waits for
+    /// the answer to the one before.
     fn write(&mut self) -> io::Result<()> {
         while let Some(first) = self.unsent.front_mut() {
+            if first.fd.is_some() && self.passing.is_some() {
+                return Ok(());
+            }
             let rest = first.bytes.get(first.written..).unwrap_or_default();
             let fd = &first.fd;
             let stream = &self.stream;
             match stream.try_io(Interest::WRITABLE, || send(stream, rest, fd.as_ref())) {
                 Ok(size) => {
                     first.written += size;
-                    first.fd = None;
+                    if first.fd.take().is_some() {
+                        self.passing = Some(first.id);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -188,6 +203,10 @@ impl Connection {
                 return Err(format!("QEMU sent what is no QMP ({error}): {begin}"));
             }
         };
+        // A command that QEMU could not even read is answered without its number.
+        if said.id.map_or(said.error.is_some(), |id| self.passing == Some(id)) {
+            self.passing = None;
+        }
         if let Some(name) = said.event {
             let text = said.data.as_deref().map(|data| Arc::from(compact(data.get())));
             let data = said.data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();

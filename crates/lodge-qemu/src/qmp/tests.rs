@@ -228,3 +228,34 @@ async fn a_descriptor_travels_with_its_command() {
     std::fs::File::from(fds.remove(0)).read_to_string(&mut text).unwrap();
     assert_eq!(text, "memory");
 }
+
+#[tokio::test]
+async fn one_descriptor_is_on_its_way_at_a_time() {
+    let (monitor, mut fake) = connected().await;
+    let give = |name: &'static str| {
+        let monitor = monitor.clone();
+        tokio::spawn(async move { monitor.give_fd(name, tempfile::tempfile().unwrap().into()).await })
+    };
+    let first = give("one");
+    let one = fake.asked().await;
+    assert_eq!(one["arguments"]["fdname"], "one");
+    let second = give("two");
+    let early = tokio::time::timeout(Duration::from_millis(100), fake.asked()).await;
+    assert!(early.is_err(), "{early:?} came while QEMU may not have taken the first");
+    fake.say("{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 5, \"microseconds\": 6}}\n").await;
+    fake.answer(&one, json!({})).await;
+    first.await.unwrap().unwrap();
+    // An answer that refuses frees the way as well.
+    let two = fake.asked().await;
+    assert_eq!(two["arguments"]["fdname"], "two");
+    fake.say(&format!(
+        "{}\n",
+        json!({ "error": { "class": "GenericError", "desc": "no" }, "id": two["id"] })
+    ))
+    .await;
+    second.await.unwrap().unwrap_err();
+    let third = give("three");
+    let three = fake.asked().await;
+    fake.answer(&three, json!({})).await;
+    third.await.unwrap().unwrap();
+}
