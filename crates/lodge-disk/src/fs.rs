@@ -1,0 +1,95 @@
+//! File systems, read only.
+//!
+//! A reader knows one format. It never follows links and never leaves its file system: [`FileSystem`]'s caller walks
+//! the tree part by part, across mounts, and decides what a link means.
+
+use std::{fmt, io};
+
+use lodge_model::guest_disk::{Content, FilePath, Owner};
+
+/// A file system on some [`crate::blocks::Blocks`].
+pub trait FileSystem: fmt::Debug + Send + Sync {
+    /// What it is, as `blkid` names it, and how full.
+    fn content(&self) -> &Content;
+
+    /// What is at `path`. All but its last part are directories, or the answer is [`FsError::NotADirectory`].
+    fn node(&self, path: &FilePath) -> Result<Node, FsError>;
+
+    /// The names in a directory without `.` and `..`, at most `most` of them, else [`FsError::TooMany`].
+    fn list(&self, path: &FilePath, most: usize) -> Result<Vec<Entry>, FsError>;
+
+    /// At most `most` bytes of a plain file from `offset` on; fewer only at its end.
+    fn read(&self, path: &FilePath, offset: u64, most: usize) -> Result<Vec<u8>, FsError>;
+
+    /// Where a symbolic link points.
+    fn link(&self, path: &FilePath) -> Result<Vec<u8>, FsError>;
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whose it is.
+    pub owner: Owner,
+    /// When it was last written, in seconds since 1970.
+    pub modified: i64,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A plain file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Any bytes but `/` and NUL.
+    pub name: Vec<u8>,
+    /// What it names.
+    pub kind: NodeKind,
+}
+
+/// Why something could not be read. Paths and places are the caller's to add.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// Nothing is there.
+    #[error("no such file or directory")]
+    NotFound,
+    /// A part of the way is no directory.
+    #[error("not a directory")]
+    NotADirectory,
+    /// A directory, a link or a device where a plain file was asked for.
+    #[error("not a plain file")]
+    NotAFile,
+    /// The path is no symbolic link.
+    #[error("not a symbolic link")]
+    NotALink,
+    /// More than the asker's limit.
+    #[error("more than {0} of them")]
+    TooMany(usize),
+    /// What is on the disk contradicts itself.
+    #[error("damaged: {what} at byte {at}")]
+    Damaged {
+        /// Which structure, and what is wrong with it.
+        what: String,
+        /// Where, from the file system's start.
+        at: u64,
+    },
+    /// The format has something this reader does not know.
+    #[error("cannot read this file system: {0}")]
+    Unsupported(String),
+    /// The disk itself could not be read.
+    #[error("cannot read the disk")]
+    Io(#[from] io::Error),
+}

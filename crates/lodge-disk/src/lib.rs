@@ -1,0 +1,11 @@
+//! What lies on a guest's disk: partitions, volumes, file systems, read and edited while the guest is off.
+//!
+//! - [`blocks`]: bytes by position, the ground all else stands on.
+//! - [`fs`]: file systems, read only, one file each.
+//!
+//! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
+//! used, loops are counted, nothing panics, and it runs in a confined process that has nothing but the disk.
+//! Deliberately absent: what the files mean (`lodge-guest`), which image belongs to which guest (`lodge-engine`).
+
+pub mod blocks;
+pub mod fs;

@@ -1,0 +1,15 @@
+//! A guest's disks seen from outside: what lies on them, and what is to become of it.
+//!
+//! Three plain documents that rooms hand each other: [`Layout`] (devices, as `lsblk` shows them), [`Files`] (the
+//! part of the guest's tree that was asked for, read from the disk or told by the agent), [`Edit`] (a wish to
+//! change one thing). `lodge-disk` reads and edits; `lodge-guest` judges what was read and plans the edits.
+//!
+//! Deliberately absent: how disks are read, and what any file means.
+
+mod edit;
+mod files;
+mod layout;
+
+pub use edit::{DeviceEdit, Edit, FileEdit};
+pub use files::{FileNode, FilePath, Files, Gap, NotAFilePath, Owner};
+pub use layout::{Content, Device, DeviceKind, Layout, Partition, PartitionTable};

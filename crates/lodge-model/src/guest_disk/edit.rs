@@ -1,0 +1,74 @@
+//! What is to become of a guest's disk while it is off.
+//!
+//! An edit says the wanted end, so doing it twice is doing it once. Paths are the guest's; whoever carries an edit
+//! out follows links inside the guest's own tree only, and never the last part of a path.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FilePath, Owner};
+
+/// One wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Edit {
+    /// In the file tree.
+    File(FileEdit),
+    /// Of a device.
+    Device(DeviceEdit),
+}
+
+/// A change in the guest's file tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileEdit {
+    /// A plain file with these bytes; missing directories on the way are made (root's, 0755). What was there, a link
+    /// too, is replaced.
+    Write {
+        /// Where.
+        path: FilePath,
+        /// The whole content.
+        bytes: Vec<u8>,
+        /// Whose it is. None: as the file was, or root's with 0644.
+        owner: Option<Owner>,
+    },
+    /// Not there any more; a directory with all that is in it. Nothing to do where there is nothing.
+    Remove(FilePath),
+    /// A symbolic link. What was there is replaced, a directory is not.
+    Link {
+        /// Where.
+        path: FilePath,
+        /// Where it points.
+        to: Vec<u8>,
+    },
+}
+
+/// A change of a device's own identity. `device` is a [`super::Device::name`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceEdit {
+    /// The table's identity: a GPT's disk GUID, or the eight hexadecimal digits of a DOS signature.
+    Table {
+        /// The disk.
+        device: String,
+        /// The new one.
+        uuid: String,
+    },
+    /// A GPT partition's GUID.
+    Partition {
+        /// The partition.
+        device: String,
+        /// The new one.
+        uuid: String,
+    },
+    /// What lies in it: a file system, swap, a PV, in the form of [`super::Content::uuid`].
+    Content {
+        /// The device.
+        device: String,
+        /// The new one.
+        uuid: String,
+    },
+    /// A volume group's UUID, on all its PVs.
+    Group {
+        /// The group's name.
+        group: String,
+        /// The new one.
+        uuid: String,
+    },
+}
