@@ -6,10 +6,13 @@
 //!
 //! Deliberately absent: how disks are read, and what any file means.
 
+mod apply;
 mod edit;
 mod files;
 mod layout;
+mod wanted;
 
 pub use edit::{DeviceEdit, Edit, FileEdit};
 pub use files::{FileNode, FilePath, Files, Gap, NotAFilePath, Owner};
 pub use layout::{Content, Device, DeviceKind, Layout, Partition, PartitionTable};
+pub use wanted::{NotAPattern, Pattern, Wanted};
