@@ -12,6 +12,11 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// What it is, as `blkid` names it, and how full.
     fn content(&self) -> &Content;
 
+    /// What a reader of it should know: a log that was not replayed, say. What is read may be older than it was.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// What is at `path`. All but its last part are directories, or the answer is [`FsError::NotADirectory`].
     fn node(&self, path: &FilePath) -> Result<Node, FsError>;
 
