@@ -1,6 +1,7 @@
 //! What lies on a guest's disk: partitions, volumes, file systems, read and edited while the guest is off.
 //!
 //! - [`blocks`]: bytes by position, the ground all else stands on.
+//! - [`source`]: an image and its chain, partitions and maps, as such bytes.
 //! - [`fs`]: file systems, read only, one file each.
 //!
 //! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
@@ -9,3 +10,4 @@
 
 pub mod blocks;
 pub mod fs;
+pub mod source;
