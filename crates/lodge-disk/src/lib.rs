@@ -2,6 +2,7 @@
 //!
 //! - [`blocks`]: bytes by position, the ground all else stands on.
 //! - [`source`]: an image and its chain, partitions and maps, as such bytes.
+//! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
 //!
 //! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
@@ -11,3 +12,6 @@
 pub mod blocks;
 pub mod fs;
 pub mod source;
+#[cfg(test)]
+mod testing;
+pub mod view;

@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod cgroup;
 pub mod fs;
+pub mod fuse;
 pub mod kvm;
 pub mod local;
 pub mod memory;

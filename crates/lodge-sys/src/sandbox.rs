@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
+mod disk;
 mod server;
 mod tool;
 
@@ -26,6 +27,8 @@ mod tool;
 pub enum Profile {
     /// A network server on inherited sockets: reads, writes, accepts, may open outgoing IPv4/IPv6 sockets.
     Server,
+    /// A process that reads and writes disk images whose descriptors it has: one thread, nothing else.
+    Disk,
     /// A program that works on the files it can see: threads, no processes, no sockets.
     Tool,
 }
@@ -151,6 +154,7 @@ fn load_filter(profile: Profile) -> Result<(), SandboxError> {
 /// The filters of a profile, to be loaded in this order.
 pub(crate) fn filters(profile: Profile) -> Result<[seccompiler::BpfProgram; 2], SandboxError> {
     let mut rules = match profile {
+        Profile::Disk => disk::rules(),
         Profile::Server => server::rules(),
         Profile::Tool => tool::rules(),
     };

@@ -100,7 +100,7 @@ pub(super) fn number(value: i32) -> u64 {
     u64::try_from(value).expect("the kernel's constants used here are not negative")
 }
 
-fn argument_is(index: u8, value: u64) -> SeccompRule {
+pub(super) fn argument_is(index: u8, value: u64) -> SeccompRule {
     rule(index, SeccompCmpOp::Eq, value)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn has_bits(index: u8, bits: u64) -> SeccompRule {
     rule(index, SeccompCmpOp::MaskedEq(bits), bits)
 }
 
-fn lacks_bits(index: u8, bits: u64) -> SeccompRule {
+pub(super) fn lacks_bits(index: u8, bits: u64) -> SeccompRule {
     rule(index, SeccompCmpOp::MaskedEq(bits), 0)
 }
 

@@ -17,9 +17,11 @@ use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libc::{c_int, c_long};
 use seccompiler::BpfProgram;
@@ -42,6 +44,7 @@ const COVERED: &std::ffi::CStr = c"/dev";
 #[derive(Debug, Clone)]
 pub struct Jail {
     files: Vec<(PathBuf, bool)>,
+    mounts: Vec<(Arc<OwnedFd>, PathBuf)>,
     memory_bytes_max: u64,
     descriptors_max: u64,
     keeps_user: bool,
@@ -50,7 +53,7 @@ pub struct Jail {
 impl Jail {
     /// Without any file.
     pub fn new(memory_bytes_max: u64, descriptors_max: u64) -> Self {
-        Self { files: Vec::new(), memory_bytes_max, descriptors_max, keeps_user: false }
+        Self { files: Vec::new(), mounts: Vec::new(), memory_bytes_max, descriptors_max, keeps_user: false }
     }
 
     /// A file or device it may read.
@@ -62,6 +65,13 @@ impl Jail {
     /// A file or device it may write.
     pub fn writes(&mut self, path: &Path) -> &mut Self {
         self.files.push((path.to_owned(), true));
+        self
+    }
+
+    /// A mount that has no place yet, such as [`fuse::mount`](crate::fuse::mount) makes: it is at `place` in this jail, and
+    /// goes with it. One mount is for one run.
+    pub fn mounts(&mut self, mount: OwnedFd, place: &Path) -> &mut Self {
+        self.mounts.push((Arc::new(mount), place.to_owned()));
         self
     }
 
@@ -82,6 +92,8 @@ struct Bind {
     writable: bool,
     /// Which it must be.
     inode: Option<(u64, u64)>,
+    /// A mount that is at hand, instead of one of the source.
+    mount: Option<c_int>,
 }
 
 /// The jail, laid out.
@@ -143,6 +155,10 @@ impl Jail {
             let source = text(real.as_os_str())?;
             layout.binds.push(Bind { source, ..bind(path, false, *writable, inode)? });
         }
+        for (mount, place) in &self.mounts {
+            let mount = Some(mount.as_raw_fd());
+            layout.binds.push(Bind { mount, ..bind(place, true, true, None)? });
+        }
         if layout.binds.len() > BINDS_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more files than a jail may have"));
         }
@@ -170,7 +186,7 @@ fn bind(path: &Path, is_dir: bool, writable: bool, inode: Option<(u64, u64)>) ->
         parents.push(text(at.as_os_str())?);
     }
     let (source, place) = (text(path.as_os_str())?, text(inside.as_os_str())?);
-    Ok(Bind { source, place, parents, is_dir, writable, inode })
+    Ok(Bind { source, place, parents, is_dir, writable, inode, mount: None })
 }
 
 impl Layout {
@@ -327,6 +343,9 @@ struct CapSets {
 impl Bind {
     /// A mount of its own of what is at the source, attached nowhere.
     unsafe fn take(&self) -> Result<c_int, ()> {
+        if let Some(mount) = self.mount {
+            return Ok(mount);
+        }
         let recursive = if self.is_dir { libc::AT_RECURSIVE } else { 0 };
         let flags = (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC).cast_signed()
             | libc::AT_SYMLINK_NOFOLLOW
