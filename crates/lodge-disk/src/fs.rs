@@ -7,8 +7,8 @@ use std::{fmt, io};
 
 use lodge_model::guest_disk::{Content, FilePath, Owner};
 
-/// A file system on some [`crate::blocks::Blocks`].
-pub trait FileSystem: fmt::Debug + Send + Sync {
+/// A file system on some [`crate::blocks::Blocks`]. It belongs to one thread, as its caller does.
+pub trait FileSystem: fmt::Debug {
     /// What it is, as `blkid` names it, and how full.
     fn content(&self) -> &Content;
 

@@ -2,6 +2,7 @@
 //!
 //! - [`blocks`]: bytes by position, the ground all else stands on.
 //! - [`source`]: an image and its chain, partitions and maps, as such bytes.
+//! - [`layout`]: partitions, arrays, volumes and what lies in each.
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
 //!
@@ -11,6 +12,7 @@
 
 pub mod blocks;
 pub mod fs;
+pub mod layout;
 pub mod source;
 #[cfg(test)]
 mod testing;

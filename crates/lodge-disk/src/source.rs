@@ -9,6 +9,7 @@
 mod header;
 mod mapped;
 mod part;
+mod stream;
 
 use std::{
     fmt,
@@ -27,6 +28,7 @@ pub use self::{
     header::HeaderFault,
     mapped::{Mapped, Run, Segment},
     part::Part,
+    stream::Stream,
 };
 use crate::blocks::Blocks;
 

@@ -1,52 +1,10 @@
-use std::{
-    path::Path,
-    process::Command,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 
 use super::*;
-
-/// Memory as a device.
-#[derive(Debug)]
-struct Memory(Mutex<Vec<u8>>);
-
-impl Memory {
-    fn of(bytes: Vec<u8>) -> Arc<dyn Blocks> {
-        Arc::new(Self(Mutex::new(bytes)))
-    }
-}
-
-impl Blocks for Memory {
-    fn bytes(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        is_inside(offset, into.len(), self.bytes())?;
-        let offset = usize::try_from(offset).unwrap();
-        into.copy_from_slice(&self.0.lock().unwrap()[offset..offset + into.len()]);
-        Ok(())
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        is_inside(offset, bytes.len(), self.bytes())?;
-        let offset = usize::try_from(offset).unwrap();
-        self.0.lock().unwrap()[offset..offset + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::testing::{Memory, layer, run};
 
 fn qemu_img(dir: &Path, args: &[&str]) {
-    let output = Command::new("qemu-img").args(args).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn layer(path: &Path, format: LayerFormat, write: bool) -> Layer {
-    Layer { file: File::options().read(true).write(write).open(path).unwrap(), format }
+    run(dir, "qemu-img", args);
 }
 
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
