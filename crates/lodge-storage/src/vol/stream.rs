@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use lodge_sys::fs::begin_writeback;
 use rustix::{
     fs::{FallocateFlags, SeekFrom, fallocate, seek},
     io::Errno,
@@ -22,6 +23,9 @@ use crate::{
     graph::{need::Harm, observe::id_of},
     pool::{Pools, error::PoolError, table::PoolHandle},
 };
+
+/// So many bytes are written before the disk is told to begin with them.
+const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Which bytes of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +65,8 @@ pub struct Upload {
     id: Option<FileId>,
     path: PathBuf,
     at: u64,
+    /// Up to here the disk was told to begin.
+    begun: u64,
     /// No byte from here on.
     end: Option<u64>,
     pools: Pools,
@@ -98,7 +104,8 @@ impl Pools {
         let (pools, pool) = (self.clone(), pool.clone());
         drop(working);
         let id = file.metadata().ok().map(|metadata| id_of(&metadata));
-        Ok(Upload { file: Arc::new(file), id, path: volume.path.clone(), at: span.offset, end, pools, pool })
+        let (path, at) = (volume.path.clone(), span.offset);
+        Ok(Upload { file: Arc::new(file), id, path, at, begun: at, end, pools, pool })
     }
 
     async fn open_stream(&self, pool: &PoolHandle, path: &Path, write: bool) -> Result<File, PoolError> {
@@ -139,7 +146,15 @@ impl Upload {
     /// Writes the next bytes.
     pub async fn write(&mut self, bytes: Vec<u8>) -> Result<(), PoolError> {
         let at = self.advance(bytes.len() as u64)?;
-        self.on_file(move |file| file.write_all_at(&bytes, at)).await
+        let window = (self.at - self.begun >= WINDOW_BYTES).then_some((self.begun, self.at - self.begun));
+        if window.is_some() {
+            self.begun = self.at;
+        }
+        self.on_file(move |file| {
+            file.write_all_at(&bytes, at)?;
+            window.map_or(Ok(()), |(start, length)| begin_writeback(file, start, length))
+        })
+        .await
     }
 
     /// The next so many bytes are zeros.
