@@ -1,7 +1,8 @@
 //! Memory that the daemon holds and does not use goes back to the host.
 //!
 //! Opening the engine, and every list of a thousand guests, takes some megabytes for a moment. The allocator keeps
-//! them, and a daemon at rest would look as large as it was at its busiest.
+//! them, and a daemon at rest would look as large as it was at its busiest. So would its code: start-up runs through
+//! most of the program once.
 
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ pub async fn keep_small() {
     let look = || {
         if lodge_sys::memory::spare_bytes() > WORTH_BYTES {
             lodge_sys::memory::give_back_spare();
+        }
+        if let Err(error) = lodge_sys::memory::let_go_of_code() {
+            tracing::debug!(%error, "the program's code stays in memory");
         }
     };
     let mut pause = FIRST;
