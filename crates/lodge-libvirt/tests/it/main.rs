@@ -17,3 +17,4 @@ mod door_tls;
 mod door_unix;
 mod events;
 mod raw;
+mod rights;
