@@ -4,7 +4,7 @@ use lodge_api::{ChangeScope, DomainChange, DomainView, GuestTime, KeyCodes};
 use lodge_domain::control::device::{Given, UpdateOptions, attach, detach, update};
 use lodge_domain::control::tune::{Setting, scheduler};
 use lodge_domain::control::{Change, Refusal, Scope, memory, vcpu};
-use lodge_domain::{Affects, MetadataEdit, MetadataKind};
+use lodge_domain::{Affects, Handle, MetadataEdit, MetadataKind};
 
 use crate::guest::Picture;
 use crate::{Caller, Engine, error::Result, view};
@@ -25,31 +25,74 @@ impl Engine {
         let scope = Scope { live: scope.live, config: scope.config };
         // The state is judged before a device's text is read, as libvirt does it.
         let resolved = scope.resolve(snapshot.is_active(), snapshot.persistent)?;
-        match change {
-            DomainChange::Name { name } => handle.rename(name).await?,
+        if let Some(change) = self.act_or_change(&handle, scope, resolved, change).await? {
+            handle.change(change).await?;
+        }
+        Ok(self.joined(view::domain(&handle.snapshot())))
+    }
+
+    /// Does what is an act of its own; the rest is a change of the guest, its definition, or both.
+    async fn act_or_change(
+        &self,
+        handle: &Handle,
+        scope: Scope,
+        resolved: Scope,
+        change: DomainChange,
+    ) -> Result<Option<Change>> {
+        let text = |kind, text| MetadataEdit {
+            kind,
+            text,
+            uri: None,
+            key: None,
+            affects: Affects { live: resolved.live, config: resolved.config },
+        };
+        Ok(Some(match change {
+            DomainChange::Name { name } => {
+                handle.rename(name).await?;
+                return Ok(None);
+            }
             DomainChange::Keys { codeset, codes, hold_ms } => {
                 self.look_at(handle.clone()).send_keys(number_of(codeset), &codes, hold_ms).await?;
+                return Ok(None);
             }
             DomainChange::Time { time } => {
                 let time = time.map(|time| (time.seconds, time.nanoseconds));
                 self.look_at(handle.clone()).set_time(time).await?;
+                return Ok(None);
             }
-            DomainChange::Title { text } => {
-                handle.set_metadata(edit(MetadataKind::Title, text, resolved)).await?;
+            DomainChange::Title { text: title } => {
+                handle.set_metadata(text(MetadataKind::Title, title)).await?;
+                return Ok(None);
             }
-            DomainChange::Description { text } => {
-                handle.set_metadata(edit(MetadataKind::Description, text, resolved)).await?;
+            DomainChange::Description { text: description } => {
+                handle.set_metadata(text(MetadataKind::Description, description)).await?;
+                return Ok(None);
             }
             DomainChange::Metadata { key: None, xml: Some(_), .. } => {
                 return Err(Refusal::arg("an element in <metadata> needs a key, the prefix it gets").into());
             }
             DomainChange::Metadata { uri, key, xml } => {
-                let edit = edit(MetadataKind::Element, xml, resolved);
-                handle.set_metadata(MetadataEdit { uri: Some(uri), key, ..edit }).await?;
+                let element = text(MetadataKind::Element, xml);
+                handle.set_metadata(MetadataEdit { uri: Some(uri), key, ..element }).await?;
+                return Ok(None);
             }
-            other => handle.change(change_of(other, scope, resolved)?).await?,
-        }
-        Ok(self.joined(view::domain(&handle.snapshot())))
+            DomainChange::Memory { memory_kib } => memory::set(memory_kib, scope),
+            DomainChange::MaxMemory { memory_kib } => memory::set_maximum(memory_kib, scope),
+            DomainChange::Vcpus { count } => vcpu::set_count(count, scope),
+            DomainChange::MaxVcpus { .. } if resolved.live => {
+                return Err(Refusal::invalid("cannot adjust maximum vcpus on running domain").into());
+            }
+            DomainChange::MaxVcpus { count } => vcpu::set_maximum(count),
+            DomainChange::AttachDevice { xml } => attach(Given::parse(&xml)?, scope),
+            DomainChange::DetachDevice { xml } => detach(Given::parse(&xml)?, scope),
+            DomainChange::UpdateDevice { xml, force } => {
+                update(Given::parse(&xml)?, UpdateOptions { force }, scope)
+            }
+            DomainChange::Scheduler { settings } => {
+                let settings = settings.into_iter().map(|(name, value)| (name, Setting::Signed(value)));
+                scheduler::set(settings.collect(), scope)
+            }
+        }))
     }
 
     /// What a guest's clock shows, by its agent.
@@ -68,11 +111,6 @@ impl Engine {
     }
 }
 
-fn edit(kind: MetadataKind, text: Option<String>, at: Scope) -> MetadataEdit {
-    let affects = Affects { live: at.live, config: at.config };
-    MetadataEdit { kind, text, uri: None, key: None, affects }
-}
-
 /// libvirt's number of a set of key codes.
 fn number_of(codes: KeyCodes) -> u32 {
     match codes {
@@ -82,33 +120,4 @@ fn number_of(codes: KeyCodes) -> u32 {
         KeyCodes::Usb => 7,
         KeyCodes::Qnum => 9,
     }
-}
-
-fn change_of(change: DomainChange, scope: Scope, resolved: Scope) -> std::result::Result<Change, Refusal> {
-    Ok(match change {
-        DomainChange::Memory { memory_kib } => memory::set(memory_kib, scope),
-        DomainChange::MaxMemory { memory_kib } => memory::set_maximum(memory_kib, scope),
-        DomainChange::Vcpus { count } => vcpu::set_count(count, scope),
-        DomainChange::MaxVcpus { .. } if resolved.live => {
-            return Err(Refusal::invalid("cannot adjust maximum vcpus on running domain"));
-        }
-        DomainChange::MaxVcpus { count } => vcpu::set_maximum(count),
-        DomainChange::AttachDevice { xml } => attach(Given::parse(&xml)?, scope),
-        DomainChange::DetachDevice { xml } => detach(Given::parse(&xml)?, scope),
-        DomainChange::UpdateDevice { xml, force } => {
-            update(Given::parse(&xml)?, UpdateOptions { force }, scope)
-        }
-        DomainChange::Name { .. }
-        | DomainChange::Title { .. }
-        | DomainChange::Description { .. }
-        | DomainChange::Metadata { .. }
-        | DomainChange::Keys { .. }
-        | DomainChange::Time { .. } => {
-            return Err(Refusal::internal("an act of its own was taken for a change of both documents"));
-        }
-        DomainChange::Scheduler { settings } => {
-            let settings = settings.into_iter().map(|(name, value)| (name, Setting::Signed(value)));
-            scheduler::set(settings.collect(), scope)
-        }
-    })
 }

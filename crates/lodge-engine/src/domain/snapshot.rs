@@ -51,39 +51,7 @@ impl Engine {
         options: SnapshotCreate,
     ) -> Result<SnapshotView> {
         caller.may_change()?;
-        let SnapshotCreate {
-            redefine,
-            current,
-            no_metadata,
-            halt,
-            disk_only,
-            reuse_external,
-            quiesce,
-            live,
-            validate,
-        } = options;
-        let exclusive = [
-            (
-                redefine && (no_metadata || halt || live),
-                "`redefine` takes no snapshot, so it goes with none of them",
-            ),
-            (current && !redefine, "`current` goes with `redefine` only"),
-            (quiesce && !disk_only, "`quiesce` goes with `disk_only` only"),
-        ];
-        if let Some((_, why)) = exclusive.into_iter().find(|(is, _)| *is) {
-            return Err(EngineError::new(Kind::InvalidInput, why));
-        }
-        let options = verb::SnapshotCreateOptions {
-            redefine,
-            current,
-            no_metadata,
-            halt,
-            disk_only,
-            reuse_external,
-            quiesce,
-            live,
-            validate,
-        };
+        let options = wanted(options)?;
         let handle = self.find_domain(dom)?;
         let name = handle.create_snapshot(xml, options, Ticket::default()).await?;
         let tree = handle.snapshots();
@@ -134,6 +102,43 @@ impl Engine {
         let options = verb::SnapshotDeleteOptions { children, children_only, metadata };
         Ok(self.find_domain(dom)?.delete_snapshot(snapshot.to_owned(), options).await?)
     }
+}
+
+/// What the caller wants of a new snapshot, if it can be had together.
+fn wanted(options: SnapshotCreate) -> Result<verb::SnapshotCreateOptions> {
+    let SnapshotCreate {
+        redefine,
+        current,
+        no_metadata,
+        halt,
+        disk_only,
+        reuse_external,
+        quiesce,
+        live,
+        validate,
+    } = options;
+    let exclusive = [
+        (
+            redefine && (no_metadata || halt || live),
+            "`redefine` takes no snapshot, so it goes with none of them",
+        ),
+        (current && !redefine, "`current` goes with `redefine` only"),
+        (quiesce && !disk_only, "`quiesce` goes with `disk_only` only"),
+    ];
+    if let Some((_, why)) = exclusive.into_iter().find(|(is, _)| *is) {
+        return Err(EngineError::new(Kind::InvalidInput, why));
+    }
+    Ok(verb::SnapshotCreateOptions {
+        redefine,
+        current,
+        no_metadata,
+        halt,
+        disk_only,
+        reuse_external,
+        quiesce,
+        live,
+        validate,
+    })
 }
 
 fn view(tree: &SnapshotTree, domain: &str, snapshot: &DomainSnapshot) -> SnapshotView {
