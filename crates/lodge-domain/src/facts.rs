@@ -91,7 +91,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
             vmm.due = vmm.due.or(Some(Due::Look));
             vmm.told.push(Told::BlockJobs);
         }
-        Fact::LinkLost if vmm.ended.is_some() => vmm.link = Link::Coming(Box::pin(std::future::pending())),
+        Fact::LinkLost if vmm.ended.is_some() => vmm.link = Link::none(),
         Fact::LinkLost => {
             vmm.reconnect();
             owner.entry.monitor.store(None);
@@ -106,7 +106,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
         }
         // The exit is told by the process itself.
         Fact::Reached(Err(error)) if error.is_surely_gone() => {
-            vmm.link = Link::Coming(Box::pin(std::future::pending()));
+            vmm.link = Link::none();
         }
         Fact::Reached(Err(error)) => {
             tracing::debug!(domain = %vmm.record.name, error = %crate::error::chain(&error), "monitor not reached");
@@ -122,7 +122,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
         Fact::Ended(ending) => {
             vmm.ended = Some(ending);
             if matches!(vmm.link, Link::Coming(_)) {
-                vmm.link = Link::Coming(Box::pin(std::future::pending()));
+                vmm.link = Link::none();
             }
             vmm.probe = None;
             owner.cancel_job();

@@ -40,6 +40,13 @@ pub(crate) enum Link {
     Coming(Pending<Result<lodge_qemu::Vmm, AdoptError>>),
 }
 
+impl Link {
+    /// There is none, nor will be: the process is at its end, and tells so itself.
+    pub fn none() -> Self {
+        Self::Coming(Box::pin(std::future::pending()))
+    }
+}
+
 /// What is to be done about the guest as soon as no job is at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
