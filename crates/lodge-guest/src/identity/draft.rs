@@ -1,0 +1,272 @@
+//! A plan in the making: files as they will be, and what is said of each change.
+//!
+//! Several items may change one file; each sees what the others made of it. In the end a file is written once, and
+//! only where it is not as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lodge_model::guest_disk::{DeviceEdit, Edit, FileEdit, FileNode, FilePath, Files, Owner, Pattern};
+
+use super::{Change, Flagged, Item, Kept, Kind, Plan, seen};
+
+/// What becomes of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Bytes(Vec<u8>, Option<Owner>),
+    Link(Vec<u8>),
+    Gone,
+}
+
+/// Why a text cannot be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoText {
+    #[error("there is no such file")]
+    Missing,
+    #[error("it is not a plain file")]
+    NotAFile,
+    #[error("it is longer than what was read of it")]
+    Cut,
+    #[error("it is not text in UTF-8")]
+    NotText,
+}
+
+/// A plan in the making.
+pub(crate) struct Draft<'a> {
+    files: &'a Files,
+    fates: BTreeMap<FilePath, Fate>,
+    obstructed: BTreeSet<FilePath>,
+    devices: Vec<DeviceEdit>,
+    changes: Vec<Change>,
+    kept: Vec<Kept>,
+    flagged: Vec<Flagged>,
+    /// Places of private keys that the policy refuses.
+    pub(crate) refused: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(files: &'a Files) -> Self {
+        Self {
+            files,
+            fates: BTreeMap::new(),
+            obstructed: BTreeSet::new(),
+            devices: Vec::new(),
+            changes: Vec::new(),
+            kept: Vec::new(),
+            flagged: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Whether there is something at a path, as far as the plan goes.
+    pub(crate) fn has(&self, path: &FilePath) -> bool {
+        match self.fates.get(path) {
+            Some(Fate::Gone) => false,
+            Some(_) => true,
+            None => self.files.nodes.contains_key(path) && !self.is_under_gone(path),
+        }
+    }
+
+    /// A file's text as the plan has it, links in its last part followed. Only what may be written back.
+    pub(crate) fn text(&self, path: &FilePath) -> Result<String, NoText> {
+        let path = seen::settle(self.files, path);
+        let bytes = match (self.fates.get(&path), self.files.nodes.get(&path)) {
+            (Some(Fate::Bytes(bytes, _)), _) => bytes,
+            (Some(Fate::Gone), _) | (None, None) => return Err(NoText::Missing),
+            (Some(Fate::Link(_)), _)
+            | (None, Some(FileNode::Link(_) | FileNode::Directory(_) | FileNode::Other)) => {
+                return Err(NoText::NotAFile);
+            }
+            (None, Some(FileNode::File { bytes, size, .. })) => {
+                if (bytes.len() as u64) < *size {
+                    return Err(NoText::Cut);
+                }
+                if self.is_under_gone(&path) {
+                    return Err(NoText::Missing);
+                }
+                bytes
+            }
+        };
+        String::from_utf8(bytes.clone()).map_err(|_| NoText::NotText)
+    }
+
+    /// Everything that one of these patterns fits, as the plan has it: renamed files under their new names.
+    pub(crate) fn matching_any(&self, patterns: &[&str]) -> BTreeSet<FilePath> {
+        let mut all = BTreeSet::new();
+        for pattern in patterns.iter().filter_map(|text| Pattern::new(text).ok()) {
+            let seen = seen::matching(self.files, &pattern).map(|(path, _)| path);
+            let planned = self.fates.keys().filter(|path| pattern.matches(path));
+            all.extend(seen.chain(planned).filter(|path| self.has(path)).cloned());
+        }
+        all
+    }
+
+    /// Whether there was a link at exactly this path.
+    pub(crate) fn is_link(&self, path: &FilePath) -> bool {
+        matches!(self.files.nodes.get(path), Some(FileNode::Link(_)))
+    }
+
+    /// How long a file is, at most a mebibyte of it.
+    pub(crate) fn size(&self, path: &FilePath) -> usize {
+        match self.files.nodes.get(path) {
+            Some(FileNode::File { size, .. }) => usize::try_from((*size).min(1 << 20)).unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    /// Another text at a path, where the links in its last part lead. Its owner stays.
+    pub(crate) fn set_text(&mut self, path: &FilePath, text: String) {
+        let path = seen::settle(self.files, path);
+        self.write(path, text.into_bytes(), None);
+    }
+
+    /// Other bytes at exactly this path.
+    pub(crate) fn write(&mut self, path: FilePath, bytes: Vec<u8>, owner: Option<Owner>) {
+        if self.is_obstructed(&path) {
+            return;
+        }
+        // A plain file keeps its owner, whatever is said of new ones.
+        let owner = match self.files.nodes.get(&path) {
+            Some(FileNode::File { .. }) => None,
+            _ => owner,
+        };
+        self.fates.insert(path, Fate::Bytes(bytes, owner));
+    }
+
+    pub(crate) fn link(&mut self, path: FilePath, to: &str) {
+        if self.is_obstructed(&path) {
+            return;
+        }
+        self.fates.insert(path, Fate::Link(to.as_bytes().to_vec()));
+    }
+
+    pub(crate) fn remove(&mut self, path: FilePath) {
+        self.fates.insert(path, Fate::Gone);
+    }
+
+    pub(crate) fn device(&mut self, edit: DeviceEdit) {
+        self.devices.push(edit);
+    }
+
+    /// Notes that an item gets another value, or none.
+    pub(crate) fn change(
+        &mut self,
+        kind: &Kind,
+        place: impl Into<String>,
+        old: Option<&str>,
+        new: Option<&str>,
+        reason: &str,
+    ) {
+        self.changes.push(Change {
+            kind: kind.clone(),
+            place: place.into(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Notes that an item stays as it is.
+    pub(crate) fn keep(&mut self, item: &Item, reason: impl Into<String>) {
+        self.kept.push(Kept {
+            kind: item.kind.clone(),
+            place: item.place.clone(),
+            value: item.value.clone(),
+            reason: reason.into(),
+        });
+    }
+
+    /// Notes what somebody should look at.
+    pub(crate) fn flag(&mut self, kind: &Kind, place: impl Into<String>, why: impl Into<String>) {
+        let flagged = Flagged { kind: kind.clone(), place: place.into(), why: why.into() };
+        if !self.flagged.contains(&flagged) {
+            self.flagged.push(flagged);
+        }
+    }
+
+    /// Whether the plan takes away what is at a path.
+    pub(crate) fn is_gone(&self, path: &FilePath) -> bool {
+        self.fates.get(path) == Some(&Fate::Gone) || self.is_under_gone(path)
+    }
+
+    fn is_under_gone(&self, path: &FilePath) -> bool {
+        self.gone_above(path).is_some()
+    }
+
+    fn gone_above(&self, path: &FilePath) -> Option<&FilePath> {
+        self.fates
+            .range(..path.clone())
+            .rev()
+            .find(|(above, fate)| **fate == Fate::Gone && path.is_within(above))
+            .map(|(above, _)| above)
+    }
+
+    /// Whether a directory or a device stands where a file should: nothing is put there, and nothing said to be.
+    fn is_obstructed(&mut self, path: &FilePath) -> bool {
+        let is = matches!(self.files.nodes.get(path), Some(FileNode::Directory(_) | FileNode::Other))
+            && !self.is_gone(path);
+        if is {
+            self.obstructed.insert(path.clone());
+        }
+        is
+    }
+
+    fn flag_obstructed(&mut self) {
+        let (bad, good) = std::mem::take(&mut self.changes)
+            .into_iter()
+            .partition(|change| path_of(&change.place).is_some_and(|path| self.obstructed.contains(&path)));
+        self.changes = good;
+        let bad: Vec<Change> = bad;
+        for change in bad {
+            self.flag(&change.kind, change.place, "it was not changed: it is neither a file nor a link");
+        }
+    }
+
+    /// What one item wrote into a file that another took away is not there.
+    fn forget_gone_values(&mut self) {
+        let gone: Vec<bool> = self
+            .changes
+            .iter()
+            .map(|change| path_of(&change.place).is_some_and(|path| self.is_gone(&path)))
+            .collect();
+        for (change, is_gone) in self.changes.iter_mut().zip(gone) {
+            if is_gone {
+                change.new = None;
+            }
+        }
+    }
+
+    /// The plan: file edits in the order of their paths, a directory's before what is in it; then devices.
+    pub(crate) fn finish(mut self) -> Plan {
+        self.forget_gone_values();
+        self.flag_obstructed();
+        let mut edits = Vec::new();
+        for (path, fate) in &self.fates {
+            if matches!(fate, Fate::Gone) && self.is_under_gone(path) {
+                continue;
+            }
+            let was = self.files.nodes.get(path).filter(|_| !self.is_under_gone(path));
+            let edit = match (fate, was) {
+                (Fate::Gone, None) => continue,
+                (Fate::Gone, Some(_)) => FileEdit::Remove(path.clone()),
+                (Fate::Link(to), Some(FileNode::Link(was))) if to == was => continue,
+                (Fate::Link(to), _) => FileEdit::Link { path: path.clone(), to: to.clone() },
+                (Fate::Bytes(bytes, _), Some(FileNode::File { bytes: was, size, .. }))
+                    if bytes == was && *size == bytes.len() as u64 =>
+                {
+                    continue;
+                }
+                (Fate::Bytes(bytes, owner), _) => {
+                    FileEdit::Write { path: path.clone(), bytes: bytes.clone(), owner: *owner }
+                }
+            };
+            edits.push(Edit::File(edit));
+        }
+        edits.extend(self.devices.into_iter().map(Edit::Device));
+        Plan { edits, changes: self.changes, kept: self.kept, flagged: self.flagged }
+    }
+}
+
+/// The path that a place is at.
+fn path_of(place: &str) -> Option<FilePath> {
+    FilePath::new(place.split(": ").next()?).ok()
+}

@@ -1,0 +1,213 @@
+//! Rules as they are written, read with a word for each fault.
+
+use lodge_model::guest_disk::Pattern;
+use serde::Deserialize;
+
+use super::{Act, Rule, RuleKind};
+use crate::identity::{Family, text::Separator};
+
+/// Why a text holds no rules.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// It is not TOML, or not of a rule's form; the message names line and column.
+    #[error("{name}: no rules")]
+    Parse {
+        /// The file.
+        name: String,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A rule contradicts itself.
+    #[error("{name}: rule {number} (`{rule}`): {why}")]
+    Rule {
+        /// The file.
+        name: String,
+        /// Which, from 1.
+        number: usize,
+        /// The rule's name.
+        rule: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A whole rule file may be as long.
+const TEXT_MAX_BYTES: usize = 256 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    rule: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    what: String,
+    paths: Vec<String>,
+    #[serde(default)]
+    except: Vec<String>,
+    kind: WrittenKind,
+    key: Option<String>,
+    separator: Option<String>,
+    reset: WrittenAct,
+    generalise: Option<WrittenAct>,
+    operation: Option<String>,
+    #[serde(default)]
+    on: Vec<Family>,
+    share: Option<String>,
+    unique: Option<bool>,
+    #[serde(default)]
+    private: bool,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenKind {
+    Id,
+    Line,
+    Secret,
+    Trace,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenAct {
+    Keep,
+    Remove,
+    Truncate,
+    NewUuid,
+    NewHex32,
+    NewBytes,
+    NewSuffix,
+    HostName,
+    Write(String),
+}
+
+pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Rule>, RuleError> {
+    if text.len() > TEXT_MAX_BYTES {
+        let why = format!("the file is longer than {TEXT_MAX_BYTES} bytes");
+        return Err(RuleError::Rule { name: name.to_owned(), number: 1, rule: String::new(), why });
+    }
+    let document: Document = toml::from_str(text)
+        .map_err(|source| RuleError::Parse { name: name.to_owned(), source: Box::new(source) })?;
+    let judged = document.rule.into_iter().enumerate().map(|(at, written)| {
+        let rule = written.name.clone();
+        judge(written).map_err(|why| RuleError::Rule { name: name.to_owned(), number: at + 1, rule, why })
+    });
+    judged.collect()
+}
+
+fn judge(written: Written) -> Result<Rule, String> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if !is_name(&written.name) {
+        return Err("a name is lower-case letters, digits and `-`".to_owned());
+    }
+    if written.paths.is_empty() {
+        return Err("`paths` is empty".to_owned());
+    }
+    let patterns = |texts: &[String]| -> Result<Vec<Pattern>, String> {
+        texts.iter().map(|text| Pattern::new(text).map_err(|fault| fault.to_string())).collect()
+    };
+    let kind = kind_of(&written)?;
+    let reset = act_of(written.reset, &kind)?;
+    let generalise = written.generalise.map_or(Ok(Act::Remove), |act| act_of(act, &kind))?;
+    Ok(Rule {
+        operation: written.operation.unwrap_or_else(|| written.name.clone()),
+        paths: patterns(&written.paths)?,
+        except: patterns(&written.except)?,
+        is_unique: written.unique.unwrap_or(kind != RuleKind::Trace),
+        is_private: written.private,
+        on: written.on,
+        share: written.share,
+        name: written.name,
+        what: written.what,
+        kind,
+        reset,
+        generalise,
+    })
+}
+
+fn kind_of(written: &Written) -> Result<RuleKind, String> {
+    if written.kind != WrittenKind::Line && (written.key.is_some() || written.separator.is_some()) {
+        return Err("`key` and `separator` are for the kind `line`".to_owned());
+    }
+    Ok(match written.kind {
+        WrittenKind::Id => RuleKind::Id,
+        WrittenKind::Secret => RuleKind::Secret,
+        WrittenKind::Trace => RuleKind::Trace,
+        WrittenKind::Line => {
+            let key = written.key.clone().filter(|key| !key.is_empty());
+            let separator = match written.separator.as_deref() {
+                None | Some("=") => Separator::Equals,
+                Some(":") => Separator::Colon,
+                Some(" ") => Separator::Blank,
+                Some(other) => return Err(format!("`separator` is `=`, `:` or a blank, not `{other}`")),
+            };
+            RuleKind::Line { key: key.ok_or("the kind `line` needs a `key`")?, separator }
+        }
+    })
+}
+
+fn act_of(written: WrittenAct, kind: &RuleKind) -> Result<Act, String> {
+    let act = match written {
+        WrittenAct::Keep => Act::Keep,
+        WrittenAct::Remove => Act::Remove,
+        WrittenAct::Truncate => Act::Truncate,
+        WrittenAct::NewUuid => Act::NewUuid,
+        WrittenAct::NewHex32 => Act::NewHex32,
+        WrittenAct::NewBytes => Act::NewBytes,
+        WrittenAct::NewSuffix => Act::NewSuffix,
+        WrittenAct::HostName => Act::HostName,
+        WrittenAct::Write(text) => Act::Write(text),
+    };
+    let is_good = match kind {
+        RuleKind::Trace => matches!(act, Act::Keep | Act::Remove | Act::Truncate),
+        RuleKind::Line { .. } => act != Act::NewBytes,
+        RuleKind::Secret => !matches!(act, Act::NewSuffix | Act::HostName),
+        RuleKind::Id => true,
+    };
+    if is_good { Ok(act) } else { Err("its `kind` cannot be reset in that way".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "[[rule]]\nname = 'a'\nwhat = 'x'\npaths = ['/etc/a']\nkind = 'id'\nreset = 'new-uuid'\n";
+
+    #[test]
+    fn a_rule_is_read_and_its_defaults_filled() {
+        let rule = parse("t", GOOD).unwrap().remove(0);
+        assert_eq!((rule.operation.as_str(), rule.is_unique, rule.generalise), ("a", true, Act::Remove));
+        let text = GOOD.replace("'new-uuid'", "{ write = 'x' }");
+        assert_eq!(parse("t", &text).unwrap().remove(0).reset, Act::Write("x".into()));
+    }
+
+    #[test]
+    fn a_fault_names_its_place() {
+        let table = [
+            (GOOD.replace("'/etc/a'", "'etc/a'"), "t: rule 1 (`a`): `etc/a` is no pattern"),
+            (GOOD.replace("'/etc/a'", ""), "`paths` is empty"),
+            (GOOD.replace("'a'", "'A b'"), "a name is lower-case"),
+            (GOOD.replace("'id'", "'line'"), "needs a `key`"),
+            (GOOD.replace("'id'", "'trace'"), "cannot be reset in that way"),
+            (format!("{GOOD}key = 'x'\n"), "for the kind `line`"),
+        ];
+        for (text, want) in table {
+            let fault = parse("t", &text).unwrap_err().to_string();
+            assert!(fault.contains(want), "{fault}");
+        }
+        let Err(RuleError::Parse { source, .. }) = parse("t", &format!("{GOOD}colour = 1\n")) else {
+            panic!("an unknown word was taken")
+        };
+        assert!(source.to_string().contains("line 7"), "{source}");
+    }
+}

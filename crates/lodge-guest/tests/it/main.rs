@@ -1,0 +1,3 @@
+//! The guest room through its public API.
+
+mod identity;
