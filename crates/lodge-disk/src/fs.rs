@@ -3,9 +3,31 @@
 //! A reader knows one format. It never follows links and never leaves its file system: [`FileSystem`]'s caller walks
 //! the tree part by part, across mounts, and decides what a link means.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use lodge_model::guest_disk::{Content, FilePath, Owner};
+
+pub mod ext;
+pub mod fat;
+
+use crate::blocks::Blocks;
+
+/// The reader for what lies in a device. `subvolume` is what a btrfs' mount options choose: `subvol=…`, `subvolid=…`.
+pub fn open(
+    content: &Content,
+    blocks: Arc<dyn Blocks>,
+    subvolume: Option<&str>,
+) -> Result<Box<dyn FileSystem>, FsError> {
+    let _ = subvolume;
+    match content.kind.as_str() {
+        "ext2" | "ext3" | "ext4" => Ok(Box::new(ext::Ext::open(&blocks)?)),
+        "vfat" => Ok(Box::new(fat::Fat::open(blocks)?)),
+        "crypto_LUKS" => Err(FsError::Unsupported(
+            "it is encrypted with LUKS; only the running guest can read it".to_owned(),
+        )),
+        other => Err(FsError::Unsupported(format!("{other} is not read here"))),
+    }
+}
 
 /// A file system on some [`crate::blocks::Blocks`]. It belongs to one thread, as its caller does.
 pub trait FileSystem: fmt::Debug {

@@ -8,7 +8,7 @@
 
 mod lvm;
 mod md;
-mod probe;
+pub(crate) mod probe;
 pub(crate) mod span;
 mod table;
 

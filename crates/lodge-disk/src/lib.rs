@@ -5,6 +5,7 @@
 //! - [`layout`]: partitions, arrays, volumes and what lies in each.
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
+//! - [`root`]: the guest's whole tree, over its mounts.
 //!
 //! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
 //! used, loops are counted, nothing panics, and it runs in a confined process that has nothing but the disk.
@@ -13,6 +14,7 @@
 pub mod blocks;
 pub mod fs;
 pub mod layout;
+pub mod root;
 pub mod source;
 #[cfg(test)]
 mod testing;
