@@ -7,8 +7,11 @@ use std::{fmt, io, sync::Arc};
 
 use lodge_model::guest_disk::{Content, FilePath, Owner};
 
+pub mod btrfs;
 pub mod ext;
 pub mod fat;
+mod piece;
+pub mod xfs;
 
 use crate::blocks::Blocks;
 
@@ -18,9 +21,13 @@ pub fn open(
     blocks: Arc<dyn Blocks>,
     subvolume: Option<&str>,
 ) -> Result<Box<dyn FileSystem>, FsError> {
-    let _ = subvolume;
     match content.kind.as_str() {
         "ext2" | "ext3" | "ext4" => Ok(Box::new(ext::Ext::open(&blocks)?)),
+        "xfs" => Ok(Box::new(xfs::Xfs::open(blocks)?)),
+        "btrfs" => {
+            let which = subvolume.map_or(Ok(btrfs::Subvolume::Default), btrfs::Subvolume::from_option)?;
+            Ok(Box::new(btrfs::Btrfs::open(blocks)?.subvolume(&which)?))
+        }
         "vfat" => Ok(Box::new(fat::Fat::open(blocks)?)),
         "crypto_LUKS" => Err(FsError::Unsupported(
             "it is encrypted with LUKS; only the running guest can read it".to_owned(),

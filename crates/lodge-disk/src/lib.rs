@@ -13,6 +13,8 @@
 
 pub mod blocks;
 pub mod fs;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod layout;
 pub mod root;
 pub mod source;

@@ -1,0 +1,98 @@
+//! What the fuzzers call: each takes any bytes as a device and panics only where a reader is wrong.
+//!
+//! Checksums are not looked at here, which no fuzzer could make; all that lies behind them is reached.
+
+use std::{io, sync::Arc};
+
+use lodge_model::guest_disk::FilePath;
+
+use crate::{
+    blocks::Blocks,
+    fs::{FileSystem, FsError, NodeKind, btrfs::Btrfs, xfs::Xfs},
+};
+
+/// Files, directories and links that are looked at.
+const LOOKS: usize = 48;
+const NAMES: usize = 1 << 12;
+const READ_BYTES: usize = 1 << 16;
+
+/// Any bytes as an XFS.
+pub fn xfs(bytes: &[u8]) {
+    xfs_on(Arc::new(Device(bytes.to_vec())));
+}
+
+/// Any bytes as a btrfs.
+pub fn btrfs(bytes: &[u8]) {
+    btrfs_on(Arc::new(Device(bytes.to_vec())));
+}
+
+/// Any device as an XFS. The answer is how many files were looked at.
+pub fn xfs_on(blocks: Arc<dyn Blocks>) -> usize {
+    Xfs::open_with(blocks, false).map_or(0, |fs| walk(&fs))
+}
+
+/// Any device as a btrfs.
+pub fn btrfs_on(blocks: Arc<dyn Blocks>) -> usize {
+    Btrfs::open_with(blocks, false).map_or(0, |fs| walk(&fs))
+}
+
+/// Looks at what is there, level by level, until there was enough.
+fn walk(fs: &dyn FileSystem) -> usize {
+    let Ok(root) = FilePath::new("/") else { return 0 };
+    let (mut ahead, mut looks) = (std::collections::VecDeque::from([root]), 0);
+    while let Some(path) = ahead.pop_front() {
+        looks += 1;
+        if looks > LOOKS {
+            break;
+        }
+        let Ok(node) = fs.node(&path) else { continue };
+        match node.kind {
+            NodeKind::File => {
+                for offset in [0, node.size / 2] {
+                    if let Ok(bytes) = fs.read(&path, offset, READ_BYTES) {
+                        let whole = node.size.saturating_sub(offset);
+                        assert_eq!(bytes.len() as u64, whole.min(READ_BYTES as u64));
+                    }
+                }
+            }
+            NodeKind::Link => assert!(fs.link(&path).map_or(0, |target| target.len()) <= 4096),
+            NodeKind::Directory => match fs.list(&path, NAMES) {
+                Ok(entries) => {
+                    assert!(entries.len() <= NAMES);
+                    ahead.extend(entries.into_iter().take(LOOKS).filter_map(|entry| {
+                        let parent = path.as_bytes().strip_suffix(b"/").unwrap_or(path.as_bytes());
+                        FilePath::new([parent, b"/", &entry.name].concat()).ok()
+                    }));
+                }
+                Err(FsError::NotADirectory) => unreachable!("it was a directory a moment ago"),
+                Err(_) => {}
+            },
+            NodeKind::Other => {}
+        }
+    }
+    looks
+}
+
+#[derive(Debug)]
+struct Device(Vec<u8>);
+
+impl Blocks for Device {
+    fn bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.checked_add(into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        into.copy_from_slice(self.0.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
