@@ -53,6 +53,7 @@ pub const TEST: &[Package] = &[
     package("parted", "/sbin/parted"),
     package("xfsprogs", "/sbin/mkfs.xfs"),
     package("btrfs-progs", "/sbin/mkfs.btrfs"),
+    package("cryptsetup-bin", "/sbin/cryptsetup"),
     // Only clients: the doors are tried with those that people have.
     package("libvirt-clients", "/usr/bin/virsh"),
     package("libsasl2-modules", "/usr/share/doc/libsasl2-modules/copyright"),

@@ -6,12 +6,14 @@
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
 //! - [`root`]: the guest's whole tree, over its mounts.
+//! - [`edit`]: changes of files and identities, by tools in jails, all of them or none.
 //!
 //! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
 //! used, loops are counted, nothing panics, and it runs in a confined process that has nothing but the disk.
 //! Deliberately absent: what the files mean (`lodge-guest`), which image belongs to which guest (`lodge-engine`).
 
 pub mod blocks;
+pub mod edit;
 pub mod fs;
 #[doc(hidden)]
 pub mod fuzz;

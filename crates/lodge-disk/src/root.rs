@@ -45,10 +45,13 @@ pub struct Root {
 
 /// A file system at its place.
 #[derive(Debug)]
-struct Mount {
-    at: FilePath,
-    device: String,
-    fs: Result<Box<dyn FileSystem>, String>,
+pub(crate) struct Mount {
+    /// Where.
+    pub at: FilePath,
+    /// On which device.
+    pub device: String,
+    /// What is on it, or why it cannot be seen.
+    pub fs: Result<Box<dyn FileSystem>, String>,
 }
 
 /// How well a file system looks like a root.
@@ -90,6 +93,11 @@ impl Root {
     /// What could not be read, of devices and mounts.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// What is mounted where, the root first, for whoever changes it.
+    pub(crate) fn into_mounts(self) -> Vec<Mount> {
+        self.mounts
     }
 
     fn gap(&mut self, place: &str, why: &str) {

@@ -16,6 +16,16 @@ pub enum Edit {
     Device(DeviceEdit),
 }
 
+impl Edit {
+    /// It, if it is one in the file tree.
+    pub fn as_file(&self) -> Option<&FileEdit> {
+        match self {
+            Self::File(edit) => Some(edit),
+            Self::Device(_) => None,
+        }
+    }
+}
+
 /// A change in the guest's file tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileEdit {

@@ -1,0 +1,138 @@
+//! Acts on an ext file system as lines of a script for debugfs.
+//!
+//! debugfs takes words in double quotes, a doubled quote standing for one, and knows no other escape. A line ends at a
+//! line feed or a carriage return, so names with those cannot be told at all: whoever writes them is refused, by name.
+//! A word like `<12>` would be an inode's number, so paths are always absolute. Only `write` takes a bare name.
+
+use std::sync::Arc;
+
+use lodge_model::guest_disk::{FilePath, Owner};
+
+/// Where the program finds the view's files.
+const INPUTS: &str = "/view";
+/// debugfs reads lines into a buffer of `BUFSIZ`, and goes on with the rest as with the next line.
+const LINE_MAX_BYTES: usize = 8000;
+
+/// A path, or where a link points, that cannot be told to debugfs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Untellable(pub FilePath);
+
+/// Lines, and the files that they name.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    lines: Vec<u8>,
+    inputs: Vec<Arc<[u8]>>,
+}
+
+impl Script {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The script, and its inputs.
+    pub fn done(self) -> (Vec<u8>, Vec<Arc<[u8]>>) {
+        (self.lines, self.inputs)
+    }
+
+    /// A directory, root's.
+    pub fn make_directory(&mut self, path: &FilePath) -> Result<(), Untellable> {
+        self.line(path, &[b"mkdir ", &quote(path.as_bytes())])?;
+        self.own(path, 0o040_000, Owner { uid: 0, gid: 0, mode: 0o755 })
+    }
+
+    /// A new plain file where nothing is.
+    pub fn write(&mut self, path: &FilePath, bytes: &[u8], owner: Owner) -> Result<(), Untellable> {
+        let directory = &path.as_bytes()[..path.as_bytes().len() - path.name().len()];
+        let input = format!("{INPUTS}/{} ", self.inputs.len());
+        self.line(path, &[b"cd ", &quote(directory)])?;
+        self.line(path, &[b"write ", input.as_bytes(), &quote(path.name())])?;
+        self.inputs.push(bytes.into());
+        self.own(path, 0o100_000, owner)
+    }
+
+    /// A new symbolic link where nothing is.
+    pub fn link(&mut self, path: &FilePath, to: &[u8]) -> Result<(), Untellable> {
+        self.line(path, &[b"symlink ", &quote(path.as_bytes()), b" ", &quote(to)])
+    }
+
+    /// Takes away what is no directory.
+    pub fn remove(&mut self, path: &FilePath) -> Result<(), Untellable> {
+        self.line(path, &[b"rm ", &quote(path.as_bytes())])
+    }
+
+    /// Takes away an empty directory.
+    pub fn remove_directory(&mut self, path: &FilePath) -> Result<(), Untellable> {
+        self.line(path, &[b"rmdir ", &quote(path.as_bytes())])
+    }
+
+    fn own(&mut self, path: &FilePath, kind: u16, owner: Owner) -> Result<(), Untellable> {
+        let Owner { uid, gid, mode } = owner;
+        let mode = kind | (mode & 0o7777);
+        let path_word = quote(path.as_bytes());
+        for (field, value) in
+            [("mode", format!("0{mode:o}")), ("uid", uid.to_string()), ("gid", gid.to_string())]
+        {
+            self.line(path, &[b"sif ", &path_word, b" ", field.as_bytes(), b" ", value.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, path: &FilePath, parts: &[&[u8]]) -> Result<(), Untellable> {
+        let line = parts.concat();
+        if line.len() > LINE_MAX_BYTES || line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+            return Err(Untellable(path.clone()));
+        }
+        self.lines.extend_from_slice(&line);
+        self.lines.push(b'\n');
+        Ok(())
+    }
+}
+
+fn quote(word: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(word.len() + 2);
+    quoted.push(b'"');
+    for byte in word {
+        if *byte == b'"' {
+            quoted.push(b'"');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(bytes: &[u8]) -> FilePath {
+        FilePath::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn names_stay_single_words() {
+        let mut script = Script::default();
+        script.make_directory(&path(b"/a \"b\"")).unwrap();
+        script.write(&path(b"/a \"b\"/<12>"), b"x", Owner { uid: 70_000, gid: 5, mode: 0o4755 }).unwrap();
+        script.link(&path(b"/l"), b"to \"").unwrap();
+        script.remove(&path(b"/\xff")).unwrap();
+        let (lines, inputs) = script.done();
+        assert_eq!(inputs.len(), 1);
+        let expected = b"mkdir \"/a \"\"b\"\"\"\nsif \"/a \"\"b\"\"\" mode 040755\nsif \"/a \"\"b\"\"\" uid 0\n\
+            sif \"/a \"\"b\"\"\" gid 0\ncd \"/a \"\"b\"\"/\"\nwrite /view/0 \"<12>\"\n\
+            sif \"/a \"\"b\"\"/<12>\" mode 0104755\nsif \"/a \"\"b\"\"/<12>\" uid 70000\nsif \"/a \"\"b\"\"/<12>\" gid 5\n\
+            symlink \"/l\" \"to \"\"\"\nrm \"/\xff\"\n";
+        assert_eq!(lines.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn what_would_be_another_line_is_refused() {
+        let mut script = Script::default();
+        for bad in [&b"/a\nrm /etc/passwd"[..], b"/a\r", &[b"/".as_slice(), &[b'x'; 8000]].concat()] {
+            assert_eq!(script.remove(&path(bad)), Err(Untellable(path(bad))));
+        }
+        assert!(script.link(&path(b"/a"), b"b\nrm /etc/passwd").is_err());
+        assert!(script.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! From edits of the tree to acts on each file system, in order, and what must be there afterwards.
+//!
+//! An edit that is already so is no act. Nothing is written here.
+
+use lodge_model::guest_disk::{FileEdit, FilePath, Owner};
+
+use super::{
+    error::EditError,
+    tree::{Place, There, Tree},
+};
+
+/// Files below one directory that is to go.
+const REMOVED_MAX: usize = 500_000;
+const ROOTS_FILE: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
+const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
+
+/// One act on one file system; paths are inside it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    MakeDirectory(FilePath),
+    Write {
+        path: FilePath,
+        bytes: Vec<u8>,
+        owner: Owner,
+    },
+    Link {
+        path: FilePath,
+        to: Vec<u8>,
+    },
+    /// What is no directory.
+    Remove(FilePath),
+    RemoveDirectory(FilePath),
+}
+
+/// What an edit comes to.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// On which mount.
+    pub mount: usize,
+    /// What is to be done; nothing where it is so already.
+    pub steps: Vec<Step>,
+}
+
+/// Plans one edit, after those that the tree knows of already.
+pub(crate) fn plan(tree: &mut Tree<'_>, edit: &FileEdit) -> Result<Planned, EditError> {
+    match edit {
+        FileEdit::Write { path, bytes, owner } => write(tree, path, bytes, *owner),
+        FileEdit::Link { path, to } => link(tree, path, to),
+        FileEdit::Remove(path) => remove(tree, path),
+    }
+}
+
+fn write(
+    tree: &mut Tree<'_>,
+    path: &FilePath,
+    bytes: &[u8],
+    owner: Option<Owner>,
+) -> Result<Planned, EditError> {
+    let place = tree.find(path)?;
+    let owner = match (&place.there, owner) {
+        (There::Directory(_), _) => return Err(in_the_way(path, "a directory is there")),
+        (_, Some(owner)) => owner,
+        (There::File(owner), None) => *owner,
+        (_, None) => ROOTS_FILE,
+    };
+    if place.there == There::File(owner) && tree.holds(&place.path, bytes)? {
+        return Ok(Planned { mount: place.mount, steps: Vec::new() });
+    }
+    let mut steps = clear(tree, &place);
+    let (_, inside) = tree.inside(&place.path);
+    steps.push(Step::Write { path: inside, bytes: bytes.to_vec(), owner });
+    tree.put(&place.path, There::File(owner));
+    Ok(Planned { mount: place.mount, steps })
+}
+
+fn link(tree: &mut Tree<'_>, path: &FilePath, to: &[u8]) -> Result<Planned, EditError> {
+    if to.is_empty() || to.contains(&0) || to.len() > 4095 {
+        return Err(in_the_way(path, "a link cannot point there"));
+    }
+    let place = tree.find(path)?;
+    match &place.there {
+        There::Directory(_) => return Err(in_the_way(path, "a directory is there")),
+        There::Link(now) if now == to => return Ok(Planned { mount: place.mount, steps: Vec::new() }),
+        _ => {}
+    }
+    let mut steps = clear(tree, &place);
+    let (_, inside) = tree.inside(&place.path);
+    steps.push(Step::Link { path: inside, to: to.to_vec() });
+    tree.put(&place.path, There::Link(to.to_vec()));
+    Ok(Planned { mount: place.mount, steps })
+}
+
+/// Makes the way to a place, and takes away the file that is there.
+fn clear(tree: &mut Tree<'_>, place: &Place) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for missing in &place.missing {
+        steps.push(Step::MakeDirectory(tree.inside(missing).1));
+        tree.put(missing, There::Directory(ROOTS_DIRECTORY));
+    }
+    if place.there != There::Nothing {
+        steps.push(Step::Remove(tree.inside(&place.path).1));
+    }
+    steps
+}
+
+fn remove(tree: &mut Tree<'_>, path: &FilePath) -> Result<Planned, EditError> {
+    let place = tree.find(path)?;
+    let mut steps = Vec::new();
+    match &place.there {
+        There::Nothing => return Ok(Planned { mount: place.mount, steps }),
+        There::File(_) | There::Link(_) | There::Other => {
+            steps.push(Step::Remove(tree.inside(&place.path).1));
+        }
+        There::Directory(_) => {
+            if let Some(at) = tree.mounted_within(&place.path) {
+                return Err(in_the_way(path, &format!("a file system is mounted at {at}")));
+            }
+            for (below, there) in tree.below(&place.path, REMOVED_MAX)? {
+                let inside = tree.inside(&below).1;
+                steps.push(match there {
+                    There::Directory(_) => Step::RemoveDirectory(inside),
+                    _ => Step::Remove(inside),
+                });
+            }
+            steps.push(Step::RemoveDirectory(tree.inside(&place.path).1));
+        }
+    }
+    tree.put(&place.path, There::Nothing);
+    Ok(Planned { mount: place.mount, steps })
+}
+
+fn in_the_way(path: &FilePath, why: &str) -> EditError {
+    EditError::InTheWay { path: path.to_string(), why: why.to_owned() }
+}
