@@ -12,6 +12,7 @@ pub mod chardev;
 mod check;
 mod complete;
 pub mod controller;
+pub mod copy;
 pub mod cpu;
 pub mod devices;
 pub mod disk;

@@ -6,6 +6,7 @@
 //!   <lodge:accelerator fallback="refuse"/>
 //!   <lodge:seed/>
 //!   <lodge:readiness goal="cloud-init" deadline="600"/>
+//!   <lodge:origin kind="template" name="web" version="2"/>
 //! </lodge:guest>
 //! ```
 //!
@@ -30,6 +31,22 @@ words! {
     pub enum ReadinessGoal { CloudInit = "cloud-init", Agent = "agent", Address = "address", Running = "running" }
 }
 
+words! {
+    /// What a guest was made of.
+    pub enum OriginKind { Domain = "domain", Template = "template" }
+}
+
+/// Where a clone came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// What it was made of.
+    pub kind: OriginKind,
+    /// The name of that.
+    pub name: String,
+    /// A template's version.
+    pub version: Option<u32>,
+}
+
 /// When a guest counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadinessPolicy {
@@ -50,6 +67,8 @@ pub struct LodgeGuest {
     pub seed: bool,
     /// When it counts as ready.
     pub readiness: ReadinessPolicy,
+    /// What it was cloned from.
+    pub origin: Option<Origin>,
 }
 
 impl Domain {
@@ -102,6 +121,14 @@ fn read(root: roxmltree::Node<'_, '_>) -> Result<LodgeGuest, Faults> {
                     deadline_s: reader.attribute("deadline"),
                 };
             }
+            "origin" => {
+                guest.origin =
+                    reader.attribute("kind").zip(child.attribute("name")).map(|(kind, name)| Origin {
+                        kind,
+                        name: name.to_owned(),
+                        version: child.attribute("version").and_then(|text| text.parse().ok()),
+                    });
+            }
             _ => {}
         }
     }
@@ -143,6 +170,13 @@ fn write(guest: &LodgeGuest) -> String {
         }
         out.push_str("/>");
     }
+    if let Some(Origin { kind, name, version }) = &guest.origin {
+        let _ = write!(out, "<lodge:origin kind=\"{kind}\" name=\"{}\"", escaped(name));
+        if let Some(version) = version {
+            let _ = write!(out, " version=\"{version}\"");
+        }
+        out.push_str("/>");
+    }
     out.push_str("</lodge:guest>");
     out
 }
@@ -165,6 +199,7 @@ mod tests {
             accelerator_fallback: Some(AccelFallback::Refuse),
             seed: true,
             readiness: ReadinessPolicy { goal: Some(ReadinessGoal::CloudInit), deadline_s: Some(600) },
+            origin: Some(Origin { kind: OriginKind::Template, name: "web".to_owned(), version: Some(2) }),
         };
         domain.set_lodge(&guest);
         domain.set_lodge(&guest);
@@ -179,6 +214,7 @@ mod tests {
                   <lodge:accelerator fallback="refuse"/>
                   <lodge:seed/>
                   <lodge:readiness goal="cloud-init" deadline="600"/>
+                  <lodge:origin kind="template" name="web" version="2"/>
                 </lodge:guest>
               </metadata>
               <memory unit='KiB'>0</memory>
