@@ -15,12 +15,14 @@
 pub mod disks;
 mod error;
 pub mod events;
+pub mod identities;
 pub mod images;
 pub mod jobs;
 pub mod kv;
 mod pool;
 pub mod sagas;
 mod schema;
+pub mod templates;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -58,6 +58,22 @@ const MIGRATIONS: &[&str] = &[
         guest TEXT NOT NULL, target TEXT NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL,
         inode INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (guest, target)
      ) STRICT, WITHOUT ROWID;",
+    // 4: master copies of guests, what became of identities, and what was read of them.
+    "CREATE TABLE guest_templates (
+        name TEXT NOT NULL, version INTEGER NOT NULL, source TEXT NOT NULL, document TEXT NOT NULL,
+        disks TEXT NOT NULL, nvram TEXT, details TEXT NOT NULL, created_ms INTEGER NOT NULL,
+        PRIMARY KEY (name, version)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE identity_acts (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time_ms INTEGER NOT NULL, act TEXT NOT NULL,
+        guest TEXT NOT NULL, name TEXT NOT NULL, source TEXT NOT NULL, caller TEXT NOT NULL, items TEXT NOT NULL,
+        warnings TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX identity_acts_guest ON identity_acts (guest);
+     CREATE INDEX identity_acts_name ON identity_acts (name);
+     CREATE TABLE identities (
+        subject TEXT PRIMARY KEY, print TEXT NOT NULL, identity TEXT NOT NULL, time_ms INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The schema this program writes.

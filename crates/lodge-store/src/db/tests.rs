@@ -189,3 +189,66 @@ fn the_file_is_its_owners_only() {
     drop(Db::open(&path).unwrap());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn the_newest_version_of_a_template_is_the_one_that_is_meant() {
+    use super::templates::TemplateRow;
+    let (_dir, db) = db();
+    let row = |version| TemplateRow {
+        name: "web".to_owned(),
+        version,
+        source: "web1".to_owned(),
+        document: "<domain/>".to_owned(),
+        disks: json!([{ "target": "vda" }]),
+        nvram: None,
+        details: json!({}),
+        created_ms: 1,
+    };
+    for version in [2, 1, 3] {
+        db.put_guest_template(row(version)).await.unwrap();
+    }
+    assert_eq!(db.guest_template("web", None).await.unwrap(), Some(row(3)));
+    assert_eq!(db.guest_template("web", Some(1)).await.unwrap(), Some(row(1)));
+    assert_eq!(db.guest_template("web", Some(9)).await.unwrap(), None);
+    assert!(db.remove_guest_template("web", 3).await.unwrap());
+    assert!(!db.remove_guest_template("web", 3).await.unwrap());
+    let left: Vec<_> = db.guest_templates().await.unwrap().into_iter().map(|row| row.version).collect();
+    assert_eq!(left, [2, 1]);
+}
+
+#[tokio::test]
+async fn an_act_on_an_identity_is_noted_once_and_found_by_name_and_by_uuid() {
+    use super::identities::IdentityActRow;
+    let (_dir, db) = db();
+    let row = |id: &str, name: &str| IdentityActRow {
+        id: id.to_owned(),
+        time_ms: 1,
+        act: "clone".to_owned(),
+        guest: format!("uuid of {name}"),
+        name: name.to_owned(),
+        source: "web".to_owned(),
+        caller: "uid 0".to_owned(),
+        items: json!([]),
+        warnings: json!([]),
+    };
+    for (id, name) in [("1", "a"), ("2", "b"), ("2", "b"), ("3", "a")] {
+        db.put_identity_act(row(id, name)).await.unwrap();
+    }
+    let ids = |rows: Vec<IdentityActRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(db.identity_acts(Some("a")).await.unwrap()), ["3", "1"]);
+    assert_eq!(ids(db.identity_acts(Some("uuid of b")).await.unwrap()), ["2"]);
+    db.remove_identity_act("3").await.unwrap();
+    assert_eq!(ids(db.identity_acts(None).await.unwrap()), ["2", "1"]);
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_disk_is_kept_with_its_print() {
+    let (_dir, db) = db();
+    db.put_identity("web1", "1:2:3", json!({ "machine-id": "a" })).await.unwrap();
+    db.put_identity("web1", "1:2:4", json!({ "machine-id": "b" })).await.unwrap();
+    let kept = ("1:2:4".to_owned(), json!({ "machine-id": "b" }));
+    assert_eq!(db.identity("web1").await.unwrap(), Some(kept));
+    assert_eq!(db.identities().await.unwrap().len(), 1);
+    db.forget_identities(vec!["web1".to_owned(), "other".to_owned()]).await.unwrap();
+    assert_eq!(db.identity("web1").await.unwrap(), None);
+}
