@@ -4,9 +4,10 @@
 //! images, or if the document names it too. Otherwise an image from elsewhere could make the host
 //! open any file for its guest.
 //!
-//! Acts on chains of disks that are off are below, a file each: [`commit`], [`rebase`], [`template`].
+//! Acts on chains of disks that are off are below, a file each: [`commit`], [`copy`], [`rebase`], [`template`].
 
 pub(crate) mod commit;
+pub(crate) mod copy;
 pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod rebase;

@@ -75,6 +75,12 @@ pub enum ChainError {
         /// The file.
         path: PathBuf,
     },
+    /// A copy elsewhere would look for what it stands on beside itself.
+    #[error("`{}` names what it stands on by a relative path", path.display())]
+    RelativeBacking {
+        /// The file.
+        path: PathBuf,
+    },
     /// Acts that make a new file and rename it do not work on devices.
     #[error("`{}` is a block device; this act needs a file", path.display())]
     Device {
@@ -112,7 +118,7 @@ impl ChainError {
             }
             Self::SnapshotsInside { .. } | Self::Needed { .. } | Self::Differs { .. } => Kind::Conflict,
             Self::Smaller { .. } => Kind::InvalidState,
-            Self::Device { .. } => Kind::Unsupported,
+            Self::Device { .. } | Self::RelativeBacking { .. } => Kind::Unsupported,
             Self::File { source, .. } => kind_of(source),
         }
     }
@@ -134,6 +140,7 @@ impl ChainError {
             }
             Self::Needed { need, .. } => need.next_step(),
             Self::Differs { .. } => "without --unsafe what differs is copied".to_owned(),
+            Self::RelativeBacking { .. } => "make a copy that stands alone: --full".to_owned(),
             Self::Device { .. } => "copy it into a file first: lodge vol-clone".to_owned(),
             Self::File { source, .. } if kind_of(source) == Kind::Exhausted => {
                 "free some space and try again".to_owned()

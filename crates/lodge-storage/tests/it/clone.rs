@@ -100,3 +100,29 @@ async fn empty_volumes_of_both_formats() {
     let volumes = world.storage.volumes().await.unwrap();
     assert_eq!(volumes.iter().map(|v| v.format).collect::<Vec<_>>(), [Format::Qcow2, Format::Raw]);
 }
+
+#[tokio::test]
+async fn a_copy_stands_on_what_its_source_stands_on_and_leaves_the_source_alone() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let base = world.base().await;
+    let source = world.storage.clone_linked("base", "web1", None).await.unwrap().path;
+    let before = (std::fs::read(&source).unwrap(), world.pool_names());
+    let copy = world.pool("web2.qcow2");
+    let token = tokio_util::sync::CancellationToken::new();
+    let from = (source.as_path(), Format::Qcow2);
+    let made = world.storage.copy_layer(from, &copy, &token, |_| ()).await.unwrap();
+    assert_eq!(made.backing.as_deref(), Some(base.path.as_path()));
+    assert_eq!(std::fs::read(&source).unwrap(), before.0);
+    assert_eq!(std::fs::read(&copy).unwrap(), before.0);
+    let again = world.storage.copy_layer(from, &copy, &token, |_| ()).await.unwrap_err();
+    assert_eq!(again.kind(), lodge_model::Kind::Exists);
+    world.storage.discard_copy(&copy).await.unwrap();
+    world.storage.discard_copy(&copy).await.unwrap();
+    assert_eq!(world.pool_names(), before.1);
+    // What others stand on is not taken back.
+    let refused = world.storage.discard_copy(&base.path).await.unwrap_err();
+    assert_eq!(refused.kind(), lodge_model::Kind::Conflict);
+}
