@@ -11,12 +11,14 @@
 pub mod adoption;
 pub mod block;
 pub mod change;
+pub mod clone;
 pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod event;
 pub mod figure;
 pub mod host;
+pub mod identity;
 pub mod image;
 pub mod image_file;
 pub mod instance;
@@ -36,6 +38,9 @@ pub use block::{
     BlockSizes, BlockThreshold,
 };
 pub use change::{ChangeScope, DomainChange, GuestTime, KeyCodes, ScreenQuery};
+pub use clone::{
+    CloneMode, CloneReport, CloneSpec, ClonedGuest, IdentityChange, InsideState, TemplateSpec, TemplateView,
+};
 pub use disk::{
     ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
     ChainTemplate, DiskUsageView, DoctorQuery, FileQuery, FindingView, GrowthView, GuestFileView, NeedView,
@@ -52,6 +57,11 @@ pub use figure::{
     VcpusView,
 };
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
+pub use identity::{
+    AuditReport, DuplicateHolder, DuplicateView, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery,
+    IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityView, Learnt, SubjectKind,
+    SysprepOperation,
+};
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use image_file::{
     ImageChain, ImageCheck, ImageCheckReport, ImageCompact, ImageCompacted, ImageConvert, ImageConverted,

@@ -67,6 +67,10 @@
 //! | POST [`IMAGE_FILE`] · [`IMAGE_FILE_MAP`] | `ImageFileQuery` → `ImageChain` · `ImageSubject` → `ImageMap` |
 //! | POST [`IMAGE_FILE_CHECK`] · [`IMAGE_FILE_CONVERT`] | `ImageCheck`, `ImageConvert` → 202 `Job` of an `ImageCheckReport`, `ImageConverted` |
 //! | POST [`IMAGE_FILE_COMPACT`] · [`IMAGE_FILE_RESIZE`] | `ImageCompact`, `ImageResize` → 202 `Job` of an `ImageCompacted`, `ImageResized` |
+//! | POST [`CLONES`] | `CloneSpec` → 202 `Job` of a `CloneReport` |
+//! | GET, POST [`TEMPLATES`] | → `[TemplateView]` · `TemplateSpec` → 202 `Job` of a `TemplateView` |
+//! | GET, DELETE [`TEMPLATE`] | → `TemplateView` · → nothing |
+//! | GET [`IDENTITY_LOG`] | `IdentityLogQuery` → `[IdentityAct]` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
 //! | GET [`ADOPTION`] | → `Adoption` |
@@ -266,6 +270,14 @@ pub const IMAGE_FILE_CONVERT: &str = "/v1/image-files/convert";
 pub const IMAGE_FILE_COMPACT: &str = "/v1/image-files/compact";
 /// Gives it another size.
 pub const IMAGE_FILE_RESIZE: &str = "/v1/image-files/resize";
+/// Makes other machines of one.
+pub const CLONES: &str = "/v1/clones";
+/// All templates.
+pub const TEMPLATES: &str = "/v1/templates";
+/// One template, by its name with or without a version.
+pub const TEMPLATE: &str = "/v1/templates/{template}";
+/// What became of identities.
+pub const IDENTITY_LOG: &str = "/v1/identity/log";
 /// Runs an instance.
 pub const INSTANCES: &str = "/v1/instances";
 /// One instance.

@@ -11,6 +11,7 @@
 mod amend;
 mod blocks;
 mod calls;
+mod clones;
 mod console;
 mod disks;
 mod endpoint;

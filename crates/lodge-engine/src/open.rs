@@ -61,6 +61,8 @@ pub struct State {
     pub(crate) host: Arc<lodge_host::Host>,
     pub(crate) secrets: Arc<crate::secret::Secrets>,
     pub(crate) filters: Arc<crate::nwfilter::Filters>,
+    pub(crate) reservations: crate::clone::reserve::Reservations,
+    pub(crate) inside: crate::identity::inside::Inside,
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
@@ -137,6 +139,8 @@ impl Engine {
             host,
             secrets,
             filters,
+            reservations: crate::clone::reserve::Reservations::default(),
+            inside: crate::identity::inside::Inside {},
             accelerator,
             capabilities,
             started: SystemTime::now(),
@@ -144,6 +148,7 @@ impl Engine {
             closing: CancellationToken::new(),
         };
         let engine = Self { state: Arc::new(state) };
+        engine.undo_cut_clones().await;
         engine.undo_cut_instances(&cut).await;
         engine.follow_domains().await;
         engine.tell_of_networks();

@@ -41,17 +41,9 @@ impl Engine {
     }
 
     pub(crate) async fn keep_seed(&self, id: DomainId, name: &str, asked: SeedSpec) -> Result<SeedView> {
-        let SeedSpec { user_data, ssh_keys, hostname } = asked;
-        let instance_id = format!("{}-{}", id.0, &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let kept = Kept { instance_id, hostname, user_data, ssh_keys };
-        // Made once now, so that what is wrong with it is told to whoever gave it and not at the start.
-        let spec = spec(&kept, name, Network::Unsaid)?;
-        seed::nocloud(&spec).map_err(|error| EngineError::of(error.kind(), error.hint(), error))?;
-        let (path, bytes) =
-            (kept_path(self.store.root(), id), serde_json::to_vec_pretty(&kept).unwrap_or_default());
-        write(path, bytes).await?;
+        let kept = keep(self.store.root(), id, name, asked).await?;
         self.feed.publish("seed.set", name, serde_json::Value::Null);
-        Ok(view(kept, spec.hostname, self.store.root(), id))
+        Ok(kept)
     }
 
     /// A domain's seed.
@@ -73,6 +65,25 @@ impl Engine {
         self.feed.publish("seed.removed", handle.name().to_string(), serde_json::Value::Null);
         Ok(())
     }
+}
+
+/// Keeps what was asked for, as a new instance.
+pub(crate) async fn keep(root: &Root, id: DomainId, name: &str, asked: SeedSpec) -> Result<SeedView> {
+    let SeedSpec { user_data, ssh_keys, hostname } = asked;
+    let instance_id = format!("{}-{}", id.0, &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let kept = Kept { instance_id, hostname, user_data, ssh_keys };
+    // Made once now, so that what is wrong with it is told to whoever gave it and not at the start.
+    let spec = spec(&kept, name, Network::Unsaid)?;
+    seed::nocloud(&spec).map_err(|error| EngineError::of(error.kind(), error.hint(), error))?;
+    write(kept_path(root, id), serde_json::to_vec_pretty(&kept).unwrap_or_default()).await?;
+    Ok(view(kept, spec.hostname, root, id))
+}
+
+/// What was asked for a domain, if anything was.
+pub(crate) fn asked_of(root: &Root, id: DomainId) -> Result<Option<SeedSpec>> {
+    let kept = read(root, id)?;
+    let asked = |Kept { hostname, user_data, ssh_keys, .. }| SeedSpec { user_data, ssh_keys, hostname };
+    Ok(kept.map(asked))
 }
 
 fn no_seed(dom: &str) -> EngineError {
@@ -147,7 +158,7 @@ async fn write(path: PathBuf, bytes: Vec<u8>) -> Result<()> {
     written.map_err(|error| file_error("write", &path, &error))
 }
 
-fn forget(root: &Root, id: DomainId) -> Result<()> {
+pub(crate) fn forget(root: &Root, id: DomainId) -> Result<()> {
     for path in [kept_path(root, id), iso_path(root, id)] {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -15,12 +15,14 @@
 mod adoption;
 mod amend;
 mod blocks;
+mod clones;
 mod console;
 mod disks;
 mod domains;
 mod events;
 mod guests;
 mod host;
+mod identities;
 mod image_files;
 mod images;
 mod instances;

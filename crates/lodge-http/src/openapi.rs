@@ -31,6 +31,8 @@ use crate::request::House;
         (name = "secrets", description = "Secrets: what disks and logins are locked with"),
         (name = "images", description = "The disks instances are cloned from"),
         (name = "image files", description = "Looked at, mapped, checked, converted, compacted, resized"),
+        (name = "clones", description = "Other machines made of one: clones and templates"),
+        (name = "identities", description = "What makes a machine this machine, and what becomes of it"),
         (name = "instances", description = "An image, a seed and a domain in one act"),
         (name = "jobs", description = "Acts that last"),
         (name = "events", description = "Every change, numbered")
@@ -56,6 +58,8 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::disks::routes())
         .merge(crate::images::routes())
         .merge(crate::image_files::routes())
+        .merge(crate::clones::routes())
+        .merge(crate::identities::routes())
         .merge(crate::instances::routes())
         .merge(crate::jobs::routes())
         .merge(crate::events::routes())

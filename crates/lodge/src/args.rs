@@ -11,8 +11,8 @@ use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{
-    adopt, daemon, disk, domain, help, host, instance, manual, network, sasl_user, secret, shell, snapshot,
-    storage, virsh,
+    adopt, daemon, disk, domain, help, host, instance, machine, manual, network, sasl_user, secret, shell,
+    snapshot, storage, virsh,
 };
 
 /// The whole command line.
@@ -70,6 +70,8 @@ pub enum Verb {
     #[command(flatten)]
     Instance(instance::Verb),
     #[command(flatten)]
+    Machine(machine::Verb),
+    #[command(flatten)]
     Host(host::Verb),
     #[command(flatten)]
     Adopt(adopt::Verb),
@@ -98,7 +100,9 @@ pub fn grammar() -> clap::Command {
 /// Reads what was typed; a refusal is a message and an exit code, help and version among them.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let grammar = grammar();
-    let words = virsh::settle(&grammar, words.into_iter().collect());
+    let words: Vec<OsString> = words.into_iter().collect();
+    let at = virsh::verb(&words);
+    let words = virsh::settle(&grammar, machine::settle(words, at));
     let verb = virsh::verb(&words).map(|at| words[at].to_string_lossy().into_owned());
     let matches =
         grammar.try_get_matches_from(words).map_err(|error| Refusal::of(&error, verb.as_deref()))?;
@@ -157,6 +161,7 @@ impl Verb {
             Self::Adopt(_)
             | Self::Disk(_)
             | Self::Instance(_)
+            | Self::Machine(_)
             | Self::Manual(_)
             | Self::Service(_)
             | Self::Doors(_) => false,
@@ -173,6 +178,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Secret(verb) => secret::run(verb, session).await,
         Verb::Disk(verb) => disk::run(verb, session).await,
         Verb::Instance(verb) => instance::run(verb, session).await,
+        Verb::Machine(verb) => machine::run(verb, session).await,
         Verb::Host(verb) => host::run(verb, session).await,
         Verb::Adopt(verb) => adopt::run(verb, session).await,
         Verb::Shell(verb) => shell::run_verb(verb, session),

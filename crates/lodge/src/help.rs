@@ -14,7 +14,7 @@ struct Group {
     verbs: &'static [&'static str],
 }
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     Group {
         title: "Instances",
         keyword: "instance",
@@ -22,6 +22,12 @@ const GROUPS: [Group; 12] = [
         verbs: &["run", "ssh", "ip", "wait", "readiness", "rm", "seed", "key"],
     },
     Group { title: "Images and Jobs", keyword: "image", of_virsh: false, verbs: &["image", "job", "event"] },
+    Group {
+        title: "Machines and their Identity",
+        keyword: "machine",
+        of_virsh: false,
+        verbs: &["clone", "template", "identity", "virt-clone"],
+    },
     Group {
         title: "Domain Management",
         keyword: "domain",

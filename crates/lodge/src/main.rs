@@ -22,6 +22,7 @@ mod failure;
 mod help;
 mod host;
 mod instance;
+mod machine;
 mod manual;
 mod network;
 mod output;

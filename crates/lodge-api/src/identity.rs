@@ -1,0 +1,241 @@
+//! Identities: what makes one machine this machine, and what became of it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{IdentityChange, InsideState, is_off};
+
+/// What a machine is known by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityView {
+    /// The domain, template or image.
+    #[schema(example = "web1")]
+    pub subject: String,
+    /// What that is.
+    pub kind: SubjectKind,
+    /// How what is inside was learnt.
+    pub learnt: Learnt,
+    /// What runs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Debian GNU/Linux 12 (bookworm)")]
+    pub system: Option<String>,
+    /// D-Bus's machine id: what `dbus-uuidgen --get` answers inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "17f2e0698e844e31b12ccd3f9aa4d94a")]
+    pub machine_id: Option<String>,
+    /// All that is known, item by item.
+    pub items: Vec<IdentityItem>,
+    /// What could not be looked at, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+}
+
+/// What an identity is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectKind {
+    /// A domain.
+    #[default]
+    Domain,
+    /// A version of a template.
+    Template,
+    /// An image.
+    Image,
+    /// A lease of a network.
+    Lease,
+    /// A machine that was seen on a bridge.
+    Neighbour,
+}
+
+/// How what is inside a machine was learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Learnt {
+    /// Its disks were read.
+    Disk,
+    /// Its disks were read before, and have not changed since.
+    Cache,
+    /// Its agent said so.
+    Agent,
+    /// Not at all: only what the host gives it is known.
+    #[default]
+    Host,
+}
+
+/// One value at one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityItem {
+    /// What it is.
+    #[schema(example = "machine-id")]
+    pub item: String,
+    /// Where: a path in the guest, a device, or `host`.
+    #[schema(example = "/etc/machine-id")]
+    pub place: String,
+    /// `present`, `empty`, `missing`, `unreadable`, `unknown`.
+    #[schema(example = "present")]
+    pub state: String,
+    /// The value, or the fingerprint of one that is secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// No two machines may have the same value.
+    pub is_unique: bool,
+}
+
+/// Two machines beside each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityDiff {
+    /// One.
+    pub one: String,
+    /// The other.
+    pub other: String,
+    /// What both have, and no two machines may have.
+    pub alike: Vec<IdentityPair>,
+    /// What differs.
+    pub different: Vec<IdentityPair>,
+    /// What could not be looked at, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+}
+
+/// One item of two machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityPair {
+    /// What it is.
+    pub item: String,
+    /// Where.
+    pub place: String,
+    /// The one's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one: Option<String>,
+    /// The other's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+}
+
+/// Which two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct IdentityDiffQuery {
+    /// A domain or template.
+    pub one: String,
+    /// Another.
+    pub other: String,
+}
+
+/// Which entries of the book.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct IdentityLogQuery {
+    /// Of this machine, by name or UUID; none given: of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+}
+
+/// An entry of the book: one act on a machine's identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityAct {
+    /// The act's id.
+    pub id: String,
+    /// When. Unix time in ms.
+    pub time_ms: u64,
+    /// `clone`, `template`, `reset`, `sysprep`.
+    #[schema(example = "clone")]
+    pub act: String,
+    /// The machine's UUID; of a template empty.
+    pub uuid: String,
+    /// Its name then.
+    pub name: String,
+    /// What it was made of; empty: of nothing, it was changed.
+    pub source: String,
+    /// Who asked.
+    #[schema(example = "uid 0")]
+    pub caller: String,
+    /// What became of the identity inside.
+    pub inside: InsideState,
+    /// Each item: old, new, how it was verified.
+    pub changes: Vec<IdentityChange>,
+    /// What was not done, and what stays shared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How to give a guest another identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityReset {
+    /// Although it runs: its machine id alone is changed, through its agent.
+    #[serde(skip_serializing_if = "is_off")]
+    pub force: bool,
+    /// Change nothing; say what would be changed.
+    #[serde(skip_serializing_if = "is_off")]
+    pub dry_run: bool,
+    /// The host name inside; none given: it stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// virt-sysprep's operations, to leave it a template rather than another machine; none given: another machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<String>>,
+}
+
+/// One of the things that can be taken out of a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SysprepOperation {
+    /// virt-sysprep's name.
+    #[schema(example = "ssh-hostkeys")]
+    pub name: String,
+    /// Whether it is done where none is named.
+    pub is_default: bool,
+    /// What it does.
+    pub about: String,
+}
+
+/// How to look at all machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityAudit {
+    /// Read every disk, also one that has not changed since it was read.
+    #[serde(skip_serializing_if = "is_off")]
+    pub fresh: bool,
+}
+
+/// What was found among all machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditReport {
+    /// Machines that were looked at.
+    pub machines: u32,
+    /// Of these, whose disks had not changed since they were read.
+    pub cached: u32,
+    /// Values that more than one machine has.
+    pub duplicates: Vec<DuplicateView>,
+    /// What could not be looked at, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}
+
+/// A value that more than one machine has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DuplicateView {
+    /// What it is.
+    #[schema(example = "machine-id")]
+    pub item: String,
+    /// The value.
+    pub value: String,
+    /// Who has it, and where.
+    pub holders: Vec<DuplicateHolder>,
+}
+
+/// Who has a value, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DuplicateHolder {
+    /// The machine.
+    pub subject: String,
+    /// Where in it.
+    pub place: String,
+}

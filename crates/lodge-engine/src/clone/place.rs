@@ -1,0 +1,245 @@
+//! Where a copy's disks lie, and how each is made.
+
+use std::path::{Path, PathBuf};
+
+use lodge_api::{CloneMode, CloneSpec};
+use lodge_model::{
+    Bytes, Kind,
+    domain::{Domain, disk::Disk},
+};
+use lodge_storage::{DiskUse, Format};
+use serde::{Deserialize, Serialize};
+
+use super::document::{Fate, fate};
+use crate::{
+    Engine,
+    error::{EngineError, Result},
+};
+
+/// How a copy's disk comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum How {
+    /// It stands on the source's, which nobody writes.
+    Linked,
+    /// The source's file is copied, and stands on what that stands on.
+    Layer,
+    /// All of it is copied, and it stands alone.
+    Alone,
+    /// It is there already.
+    Taken,
+}
+
+/// A disk to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlannedDisk {
+    /// Its target in the guest.
+    pub target: String,
+    /// The source's file.
+    pub from: PathBuf,
+    /// The source's format.
+    #[serde(with = "format_word")]
+    pub from_format: Format,
+    /// Its own file.
+    pub to: PathBuf,
+    /// Its own format.
+    #[serde(with = "format_word")]
+    pub format: Format,
+    /// How it comes to be.
+    pub how: How,
+    /// Its size, where it is to be another than the source's.
+    pub size: Option<Bytes>,
+    /// Nobody can look into it without a secret.
+    pub is_encrypted: bool,
+}
+
+/// A disk of the source's that the copy gets one of its own of.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceDisk {
+    pub target: String,
+    pub path: PathBuf,
+    pub format: Format,
+    pub is_encrypted: bool,
+    /// Where copies of it go.
+    pub directory: PathBuf,
+}
+
+impl Engine {
+    /// The disks that a copy gets of its own. What cannot be copied is refused, unless it is named in `share`.
+    pub(crate) async fn disks_to_copy(
+        &self,
+        name: &str,
+        document: &Domain,
+        share: &[String],
+    ) -> Result<Vec<SourceDisk>> {
+        if let Some(unknown) =
+            share.iter().find(|target| !document.devices.disks.iter().any(|disk| disk.target.dev == **target))
+        {
+            return Err(EngineError::new(Kind::NotFound, format!("`{name}` has no disk {unknown}")));
+        }
+        let uses = DiskUse::of(document, &|pool, volume| self.pools.path_of(pool, volume))?;
+        let mut disks = Vec::new();
+        for (disk, found) in document.devices.disks.iter().zip(uses) {
+            if share.contains(&disk.target.dev) {
+                continue;
+            }
+            match fate(disk) {
+                Fate::Shared => {}
+                Fate::Refused(why) => return Err(refused(name, disk, why)),
+                Fate::Own => {
+                    let Some(path) = found.path else {
+                        return Err(refused(name, disk, "has no file on this host"));
+                    };
+                    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                        return Err(refused(name, disk, "is not a plain file that is there"));
+                    }
+                    let directory = self.directory_of(&path).await?;
+                    let is_encrypted = disk.encryption_tree().is_some();
+                    let target = disk.target.dev.clone();
+                    disks.push(SourceDisk { target, path, format: found.format, is_encrypted, directory });
+                }
+            }
+        }
+        Ok(disks)
+    }
+
+    /// Refuses copies that would not share blocks, where that was asked for.
+    pub(super) fn refuse_unshared(&self, disks: &[PlannedDisk]) -> Result<()> {
+        for disk in disks {
+            let directory = disk.to.parent();
+            let pool = self.pools.list().into_iter().find(|pool| pool.path.as_deref() == directory);
+            let shares = disk.how == How::Layer
+                && disk.from.parent() == directory
+                && pool.is_some_and(|pool| pool.reflink == Some(true));
+            if !shares && disk.how != How::Linked {
+                let text = format!("a copy of `{}` cannot share its blocks there", disk.from.display());
+                return Err(EngineError::new(Kind::Unsupported, text)
+                    .with_hint("btrfs and XFS can, within one file system; leave --reflink out to copy"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The pool that a file lies in; of one that lies in none the default pool.
+    async fn directory_of(&self, path: &Path) -> Result<PathBuf> {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let same = |pool: &PathBuf| {
+            pool == parent
+                || std::fs::canonicalize(pool)
+                    .is_ok_and(|pool| std::fs::canonicalize(parent).is_ok_and(|parent| pool == parent))
+        };
+        if let Some(pool) = self.pools.list().into_iter().filter_map(|pool| pool.path).find(same) {
+            return Ok(pool);
+        }
+        let pool = self.pools.ensure_default().await?;
+        Ok(pool.path.unwrap_or_else(|| self.storage.pool_dir()))
+    }
+}
+
+/// Where a copy's disk goes and how it is made. `at`: its place among those copied.
+pub(super) fn placed(
+    disk: &SourceDisk,
+    (name, at): (&str, usize),
+    is_base: bool,
+    spec: &CloneSpec,
+) -> Result<PlannedDisk> {
+    let how = match spec.mode {
+        CloneMode::Full => How::Alone,
+        CloneMode::Linked | CloneMode::Auto if is_base => How::Linked,
+        CloneMode::Linked => {
+            let text = format!(
+                "disk {} of `{}` is written by its domain; nothing can stand on it",
+                disk.target, spec.source
+            );
+            return Err(EngineError::new(Kind::InvalidState, text).with_hint(format!(
+                "make a template first (lodge template create {0}) and clone that, or leave --linked out to get copies",
+                spec.source
+            )));
+        }
+        CloneMode::Auto => How::Layer,
+    };
+    if disk.is_encrypted && how != How::Layer {
+        let text =
+            format!("disk {} of `{}` is encrypted: it can only be copied as it is", disk.target, spec.source);
+        return Err(EngineError::new(Kind::Unsupported, text).with_hint("leave --linked and --full out"));
+    }
+    let format = if how == How::Linked { Format::Qcow2 } else { disk.format };
+    let asked = spec.files.get(at).map(PathBuf::from);
+    let how = if asked.is_some() && spec.preserve_data { How::Taken } else { how };
+    let to = match asked {
+        Some(path) if path.is_absolute() => path,
+        Some(path) => {
+            let text = format!("`{}` is not an absolute path", path.display());
+            return Err(EngineError::new(Kind::InvalidInput, text));
+        }
+        None => disk.directory.join(file_name(name, at, &disk.target, &disk.path, format)),
+    };
+    let is_there = to.symlink_metadata().is_ok();
+    if is_there != (how == How::Taken) {
+        let (kind, word) =
+            if is_there { (Kind::Exists, "is there already") } else { (Kind::NotFound, "is not there") };
+        let text = format!("the file `{}` {word}", to.display());
+        return Err(
+            EngineError::new(kind, text).with_hint("choose another name, or another file with --file")
+        );
+    }
+    Ok(PlannedDisk {
+        target: disk.target.clone(),
+        from: disk.path.clone(),
+        from_format: disk.format,
+        to,
+        format,
+        how,
+        size: None,
+        is_encrypted: disk.is_encrypted,
+    })
+}
+
+/// `web2.qcow2`, `web2-vdb.qcow2`: the first disk has the guest's name, as those of instances have.
+pub(crate) fn file_name(name: &str, at: usize, target: &str, from: &Path, format: Format) -> String {
+    let ending = match (format, from.extension().and_then(|ending| ending.to_str())) {
+        (Format::Qcow2, _) => "qcow2",
+        (Format::Raw, Some("raw")) => "raw",
+        (Format::Raw, _) => "img",
+    };
+    // A name of a guest may have what a file's cannot.
+    let name = name.replace('/', "_");
+    if at == 0 { format!("{name}.{ending}") } else { format!("{name}-{target}.{ending}") }
+}
+
+fn refused(name: &str, disk: &Disk, why: &str) -> EngineError {
+    let target = &disk.target.dev;
+    EngineError::new(Kind::Unsupported, format!("disk {target} of `{name}` {why}, and cannot be copied"))
+        .with_hint(format!(
+            "detach it, or let the clone have the same one (--skip-copy {target}); only one of the two may run then"
+        ))
+}
+
+/// A format as its word.
+mod format_word {
+    use lodge_storage::Format;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub fn serialize<S: Serializer>(format: &Format, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(format.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(|_| D::Error::custom(format!("`{word}` is no format")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_after_guest_and_disk() {
+        let name = |at, target, from: &str, format| file_name("a/b", at, target, Path::new(from), format);
+        assert_eq!(name(0, "vda", "/x.img", Format::Qcow2), "a_b.qcow2");
+        assert_eq!(name(1, "vdb", "/x.raw", Format::Raw), "a_b-vdb.raw");
+        assert_eq!(name(0, "vda", "/x", Format::Raw), "a_b.img");
+    }
+}

@@ -1,0 +1,87 @@
+//! Names and addresses of machines that are being made: two acts at once must not choose the same.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lodge_model::MacAddr;
+
+/// What is reserved. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reservations(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    names: HashSet<String>,
+    macs: HashSet<MacAddr>,
+}
+
+/// Names and addresses that are somebody's until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    all: Reservations,
+    names: Vec<String>,
+    macs: Vec<MacAddr>,
+}
+
+impl Reservations {
+    /// Reserves nothing yet.
+    pub fn open(&self) -> Reserved {
+        Reserved { all: self.clone(), names: Vec::new(), macs: Vec::new() }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        // Each change is one insertion or removal: a panic leaves the table before or after it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reserved {
+    /// Takes a name, unless another act has it.
+    pub fn name(&mut self, name: &str) -> bool {
+        let is_free = self.all.table().names.insert(name.to_owned());
+        if is_free {
+            self.names.push(name.to_owned());
+        }
+        is_free
+    }
+
+    /// Takes an address, unless another act has it.
+    pub fn mac(&mut self, mac: MacAddr) -> bool {
+        let is_free = self.all.table().macs.insert(mac);
+        if is_free {
+            self.macs.push(mac);
+        }
+        is_free
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut table = self.all.table();
+        for name in &self.names {
+            table.names.remove(name);
+        }
+        for mac in &self.macs {
+            table.macs.remove(mac);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_acts_until_it_ends() {
+        let all = Reservations::default();
+        let mut one = all.open();
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        assert!(one.name("web2") && one.mac(mac));
+        let mut other = all.open();
+        assert!(!other.name("web2") && !other.mac(mac) && other.name("web3"));
+        drop(one);
+        assert!(other.name("web2") && other.mac(mac));
+    }
+}

@@ -1,0 +1,108 @@
+//! What clones are made of: a guest that is off, or a version of a template.
+
+use std::path::PathBuf;
+
+use lodge_model::{
+    DomainId, Kind,
+    domain::{
+        Domain,
+        lodge::{Origin, OriginKind},
+    },
+};
+
+use crate::{
+    Engine,
+    error::{EngineError, Result},
+    template::Template,
+};
+
+/// A source, looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// What it is.
+    pub origin: Origin,
+    /// Its document.
+    pub document: Domain,
+    /// Its UEFI variables, where there is such a file.
+    pub nvram: Option<PathBuf>,
+    /// The guest, whose seed the clones get too.
+    pub guest: Option<DomainId>,
+    /// The template's own disks' targets: clones stand on them.
+    pub bases: Vec<String>,
+}
+
+impl Source {
+    /// `web1`, `web:2`.
+    pub fn said(&self) -> String {
+        match self.origin.version {
+            Some(version) => format!("{}:{version}", self.origin.name),
+            None => self.origin.name.clone(),
+        }
+    }
+
+    fn of_template(template: Template) -> Result<Self> {
+        Ok(Self {
+            origin: Origin {
+                kind: OriginKind::Template,
+                name: template.name.clone(),
+                version: Some(template.version),
+            },
+            document: Domain::parse(&template.document)?,
+            nvram: template.nvram,
+            guest: None,
+            bases: template.disks.into_iter().map(|disk| disk.target).collect(),
+        })
+    }
+}
+
+impl Engine {
+    /// Finds what somebody named: a domain before a template of the same name.
+    pub(crate) async fn clone_source(&self, wanted: &str) -> Result<Source> {
+        match self.domains.find(wanted) {
+            Ok(_) => self.guest_source(wanted).await,
+            Err(_) => match self.find_template(wanted).await? {
+                Some(template) => Source::of_template(template),
+                None => Err(EngineError::new(
+                    Kind::NotFound,
+                    format!("there is no domain and no template `{wanted}`"),
+                )
+                .with_hint("`lodge list --all` and `lodge template list` show what there is")),
+            },
+        }
+    }
+
+    /// A guest that is off and will stay so while its disks are copied.
+    pub(crate) async fn guest_source(&self, wanted: &str) -> Result<Source> {
+        let handle = self.find_domain(wanted)?;
+        handle.refresh().await?;
+        let (snapshot, name) = (handle.snapshot(), handle.name().to_string());
+        if snapshot.is_active() {
+            let text = format!("domain `{name}` runs; cloning it with its memory is not supported yet");
+            return Err(EngineError::new(Kind::Unsupported, text).with_hint(format!(
+                "shut it down first (lodge shutdown {name}), or clone a template that was made of it"
+            )));
+        }
+        if snapshot.managed_save {
+            let text =
+                format!("domain `{name}` has saved memory: its disks are as in the middle of its work");
+            return Err(EngineError::new(Kind::InvalidState, text).with_hint(format!(
+                "start it and shut it down, or give the memory up: lodge managedsave-remove {name}"
+            )));
+        }
+        let document = handle.definition()?.ok_or_else(|| {
+            EngineError::new(Kind::InvalidState, format!("domain `{name}` has no definition"))
+        })?;
+        let nvram = document.os.nvram.as_deref().and_then(|nvram| nvram.path.clone()).map(PathBuf::from);
+        // Where the document names none, the first start has put it there.
+        let usual = self.store.root().nvram().join(format!("{name}_VARS.fd"));
+        let is_uefi = crate::clone::document::has_variables(&document);
+        let nvram = nvram.or_else(|| is_uefi.then_some(usual)).filter(|path| path.exists());
+        Ok(Source {
+            origin: Origin { kind: OriginKind::Domain, name, version: None },
+            document,
+            nvram,
+            guest: Some(handle.id()),
+            bases: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The steps that make files: disks, UEFI variables, and what lies inside.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use lodge_model::Kind;
+use lodge_storage::{Conversion, Format, ImageFormat};
+use lodge_store::saga::{Failure, Step};
+
+use super::{Making, failed};
+use crate::clone::place::{How, PlannedDisk};
+use crate::identity::inside::GuestDisk;
+
+/// Largest file of UEFI variables; OVMF's is half a MiB, those of other machines 64 MiB.
+const VARIABLES_MAX_BYTES: u64 = 64 << 20;
+
+/// Makes each disk of its own.
+pub(super) struct MakeDisks;
+
+#[async_trait]
+impl Step<Making> for MakeDisks {
+    fn name(&self) -> &'static str {
+        "make-disks"
+    }
+
+    async fn run(&self, making: &mut Making) -> Result<(), Failure> {
+        for disk in &making.plan.disks {
+            // It was free when the saga was noted: it is of this step's first run.
+            if disk.how != How::Taken && disk.to.symlink_metadata().is_ok() {
+                continue;
+            }
+            make(making, disk).await?;
+            making.parts.pools.noticed(&disk.to).await;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
+        let mut first = None;
+        for disk in making.plan.disks.iter().filter(|disk| disk.how != How::Taken) {
+            if let Err(error) = making.parts.storage.discard_copy(&disk.to).await {
+                first.get_or_insert(failed(error));
+            }
+            making.parts.pools.noticed(&disk.to).await;
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
+    let (storage, from) = (&making.parts.storage, (disk.from.as_path(), disk.from_format));
+    match disk.how {
+        How::Taken => storage.volume(&disk.to, disk.format).await.map(drop).map_err(failed),
+        How::Linked => storage.link_clone(from, &disk.to, disk.size).await.map(drop).map_err(failed),
+        How::Layer => {
+            storage.copy_layer(from, &disk.to, &making.stop, |_| ()).await.map(drop).map_err(failed)
+        }
+        How::Alone => {
+            let conversion = Conversion {
+                from: disk.from.clone(),
+                from_format: image_format(disk.from_format),
+                to: disk.to.clone(),
+                to_format: image_format(disk.format),
+                compression: None,
+                cluster_size: None,
+            };
+            storage.convert_image(conversion, &making.stop, |_| ()).await.map(drop).map_err(failed)
+        }
+    }
+}
+
+fn image_format(format: Format) -> ImageFormat {
+    match format {
+        Format::Raw => ImageFormat::Raw,
+        Format::Qcow2 => ImageFormat::Qcow2,
+    }
+}
+
+/// Copies the UEFI variables.
+pub(super) struct CopyVariables;
+
+#[async_trait]
+impl Step<Making> for CopyVariables {
+    fn name(&self) -> &'static str {
+        "copy-variables"
+    }
+
+    async fn run(&self, making: &mut Making) -> Result<(), Failure> {
+        let Some((from, to)) = making.plan.nvram.clone() else { return Ok(()) };
+        let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
+        copied.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "copying the UEFI variables broke")))
+    }
+
+    async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
+        let Some((_, to)) = making.plan.nvram.clone() else { return Ok(()) };
+        let gone = tokio::task::spawn_blocking(move || {
+            lodge_sys::fs::remove_durable(&to).map(drop).map_err(|error| file_failure("remove", &to, &error))
+        });
+        gone.await.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "removing the UEFI variables broke")))
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let size = from.metadata().map_err(|error| file_failure("read", from, &error))?.len();
+    if size > VARIABLES_MAX_BYTES {
+        let text = format!("the UEFI variables `{}` are {size} bytes long", from.display());
+        return Err(Failure::new(Kind::Corrupt, text));
+    }
+    let bytes = std::fs::read(from).map_err(|error| file_failure("read", from, &error))?;
+    lodge_sys::fs::write_durable(to, &bytes, 0o600).map_err(|error| file_failure("write", to, &error))
+}
+
+fn file_failure(act: &str, path: &Path, error: &std::io::Error) -> Failure {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
+        _ => Kind::Internal,
+    };
+    Failure::new(kind, format!("cannot {act} the UEFI variables `{}`: {error}", path.display()))
+}
+
+/// Gives what lies inside another identity, or none.
+pub(super) struct ChangeInside;
+
+#[async_trait]
+impl Step<Making> for ChangeInside {
+    fn name(&self) -> &'static str {
+        "change-inside"
+    }
+
+    async fn run(&self, making: &mut Making) -> Result<(), Failure> {
+        let plan = &making.plan;
+        let disk = |disk: &PlannedDisk| GuestDisk {
+            target: disk.target.clone(),
+            path: disk.to.clone(),
+            format: disk.format,
+            is_encrypted: disk.is_encrypted,
+        };
+        let disks: Vec<GuestDisk> = plan.disks.iter().map(disk).collect();
+        let report = making.parts.inside.change(&plan.name, &disks, &plan.wish).await.map_err(|error| {
+            let failure = failed(error);
+            let way = "to copy it with its identity as it is: --keep-identity".to_owned();
+            Failure { hint: failure.hint.or(Some(way)), ..failure }
+        })?;
+        making.plan.done = Some(report);
+        Ok(())
+    }
+
+    /// The disks go whole.
+    async fn undo(&self, _: &mut Making) -> Result<(), Failure> {
+        Ok(())
+    }
+}
