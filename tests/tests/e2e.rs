@@ -2,6 +2,7 @@
 
 mod e2e {
     mod bad_input;
+    mod clones;
     mod crash;
     mod disks;
     mod encrypted;

@@ -15,6 +15,9 @@ pub(crate) mod reserve;
 mod seed;
 pub(crate) mod source;
 pub(crate) mod steps;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends there, and should")]
+mod trials;
 
 use std::time::Instant;
 

@@ -51,6 +51,9 @@ impl Engine {
         spec: InstanceSpec,
     ) -> Result<DomainView> {
         if self.image(caller, &spec.image).await.is_err() {
+            if let Some(template) = self.find_template(&spec.image).await? {
+                return self.run_template(caller, job, name, &spec, template).await;
+            }
             let build = ImageBuild { name: spec.image.clone(), force: false };
             self.build_here(job, &build).await?;
         }
@@ -192,6 +195,8 @@ impl Engine {
 
     /// `debian-12-1`, `debian-12-2` …: the first that no domain has.
     fn free_name(&self, image: &str) -> String {
+        // Of a template's `NAME:VERSION` a name of its own.
+        let image = image.replace(':', "-");
         let free = (1_u32..).map(|number| format!("{image}-{number}"));
         let mut free = free.filter(|name| self.domains.find(name).is_err());
         free.next().unwrap_or_else(|| DomainId::random().to_string())

@@ -4,6 +4,7 @@
 //! nobody; the graph of files says who stands on them.
 
 mod remove;
+mod run;
 
 use std::path::{Path, PathBuf};
 
@@ -125,7 +126,7 @@ impl Engine {
         self.template_view(template, true).await
     }
 
-    async fn plan_template(
+    pub(crate) async fn plan_template(
         &self,
         caller: &Caller,
         source: &Source,

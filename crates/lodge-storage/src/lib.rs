@@ -42,6 +42,7 @@ mod import;
 mod job;
 mod limits;
 mod lock;
+mod look_into;
 mod pool;
 mod ports;
 mod qcow2;
@@ -82,6 +83,7 @@ pub use img::{
     resize::Resized,
 };
 pub use job::CopyTarget;
+pub use look_into::OpenDisks;
 pub use pool::{
     PoolEvent, PoolHandle, PoolHappening, PoolView, Pools,
     capabilities::pool_capabilities,

@@ -254,7 +254,7 @@ impl Engine {
 }
 
 /// The addresses in a document, without reading all of it: with thousands of guests that would take its time.
-fn macs_in(text: &str) -> impl Iterator<Item = MacAddr> + '_ {
+pub(crate) fn macs_in(text: &str) -> impl Iterator<Item = MacAddr> + '_ {
     text.match_indices("<mac address=").filter_map(|(at, found)| {
         let rest = text.get(at + found.len() + 1..)?;
         rest.split(['\'', '"']).next()?.parse().ok()

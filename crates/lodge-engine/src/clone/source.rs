@@ -40,7 +40,7 @@ impl Source {
         }
     }
 
-    fn of_template(template: Template) -> Result<Self> {
+    pub fn of_template(template: Template) -> Result<Self> {
         Ok(Self {
             origin: Origin {
                 kind: OriginKind::Template,

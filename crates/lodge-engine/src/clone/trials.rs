@@ -1,0 +1,202 @@
+//! A clone and a template, failed, repeated, cancelled, panicked and crashed at every step and every note.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use lodge_api::CloneSpec;
+use lodge_store::saga::{
+    Step,
+    testing::{Scenario, try_everything},
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    plan::Plan,
+    steps::{Making, steps},
+};
+use crate::{Caller, Config, Engine};
+
+const NVRAM: &[u8] = b"variables";
+
+/// A root with the guest `web1`: a disk, UEFI variables, a seed.
+struct Host {
+    root: tempfile::TempDir,
+    engine: Engine,
+    plan: Plan,
+    before: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+struct Trial {
+    is_template: bool,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Scenario for Trial {
+    type Context = Making;
+    type World = Host;
+
+    fn world(&self) -> Host {
+        let is_template = self.is_template;
+        self.within(async move {
+            let root = tempfile::tempdir().unwrap();
+            prepare(root.path());
+            let engine = open_new(root.path()).await;
+            let caller = Caller::daemon();
+            let source = engine.clone_source("web1").await.unwrap();
+            let plan = if is_template {
+                let mut reserved = engine.reservations.open();
+                engine.plan_template(&caller, &source, "web", &mut reserved).await.unwrap()
+            } else {
+                let spec = CloneSpec { source: "web1".into(), name: "web2".into(), ..CloneSpec::default() };
+                engine.plan_clones(&caller, &source, &spec).await.unwrap().0.remove(0)
+            };
+            let before = files(root.path());
+            Host { root, engine, plan, before }
+        })
+    }
+
+    fn steps(&self) -> Vec<Box<dyn Step<Making>>> {
+        steps(self.is_template)
+    }
+
+    fn context(&self, host: &Host, saved: Option<&Value>) -> Making {
+        let fresh = || host.plan.clone();
+        let plan = saved.map_or_else(fresh, |saved| serde_json::from_value(saved.clone()).unwrap());
+        Making { parts: host.engine.clone_parts(), plan, stop: CancellationToken::new() }
+    }
+
+    fn is_done(&self, host: &Host) -> Result<(), String> {
+        let after = files(host.root.path());
+        let lost: Vec<_> =
+            host.before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).collect();
+        if !lost.is_empty() {
+            return Err(format!(
+                "the source has changed: {:?}",
+                lost.iter().map(|(path, _)| path).collect::<Vec<_>>()
+            ));
+        }
+        let made = host.plan.disks.iter().all(|disk| disk.to.exists());
+        let variables = host.plan.nvram.as_ref().is_some_and(|(_, to)| std::fs::read(to).unwrap() == NVRAM);
+        let known = self.known(host);
+        if made && variables && known {
+            Ok(())
+        } else {
+            Err(format!("{made} {variables} {known}: {:?}", after.keys()))
+        }
+    }
+
+    fn is_undone(&self, host: &Host) -> Result<(), String> {
+        let after = files(host.root.path());
+        if after != host.before {
+            return Err(format!("before {:?} after {:?}", host.before.keys(), after.keys()));
+        }
+        if self.known(host) { Err("it is known".to_owned()) } else { Ok(()) }
+    }
+}
+
+impl Trial {
+    fn within<T: Send>(&self, act: impl Future<Output = T> + Send) -> T {
+        tokio::task::block_in_place(|| self.runtime.block_on(act))
+    }
+
+    /// The guest or the template is known, and the book has its one entry.
+    fn known(&self, host: &Host) -> bool {
+        self.within(async {
+            let acts = host.engine.store.db().identity_acts(None).await.unwrap().len();
+            let (guest, template) = (
+                host.engine.domains.by_name("web2").is_ok(),
+                host.engine.find_template("web").await.unwrap().is_some(),
+            );
+            let is_known = if self.is_template { template && !guest } else { guest && !template };
+            assert_eq!(acts, usize::from(is_known), "entries of the book");
+            is_known
+        })
+    }
+}
+
+/// Opens a new root. What an engine finds out about the host at its first opening is found out once for all trials.
+async fn open_new(root: &Path) -> Engine {
+    static FIRST: tokio::sync::OnceCell<tempfile::TempDir> = tokio::sync::OnceCell::const_new();
+    let first = FIRST.get_or_init(|| async {
+        let first = tempfile::tempdir().unwrap();
+        open(first.path()).await.close().await;
+        first
+    });
+    let first = first.await.path().to_owned();
+    for below in ["var/cache/lodge", "var/lib/lodge"] {
+        let (from, to) = (first.join(below), root.join(below));
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().flatten() {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    open(root).await
+}
+
+async fn open(root: &Path) -> Engine {
+    Engine::open(Config { root: Some(root.to_owned()), ..Config::default() }).await.unwrap()
+}
+
+fn prepare(root: &Path) {
+    let (pool, nvram) = (root.join("var/lib/libvirt/images"), root.join("var/lib/libvirt/qemu/nvram"));
+    let (domains, seeds) = (root.join("etc/libvirt/qemu"), root.join("var/lib/lodge/seeds"));
+    for directory in [&pool, &nvram, &domains, &seeds] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    let disk = pool.join("web1.img");
+    std::fs::write(&disk, vec![7; 64 << 10]).unwrap();
+    std::fs::write(nvram.join("web1_VARS.fd"), NVRAM).unwrap();
+    let id = "11111111-1111-4111-8111-111111111111";
+    std::fs::write(
+        seeds.join(format!("{id}.json")),
+        r#"{"instance_id":"i","hostname":"web1","user_data":null,"ssh_keys":[]}"#,
+    )
+    .unwrap();
+    let document = format!(
+        "<domain type='qemu'><name>web1</name><uuid>{id}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+          <os><type arch='x86_64'>hvm</type><loader readonly='yes' type='pflash'>/ovmf</loader>
+            <nvram>{}</nvram></os>
+          <devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>
+            <target dev='vda' bus='virtio'/></disk>
+          <interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices></domain>",
+        nvram.join("web1_VARS.fd").display(),
+        disk.display(),
+    );
+    std::fs::write(domains.join("web1.xml"), document).unwrap();
+}
+
+/// Every file but the database and what the daemon writes of its own run.
+fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut rest: Vec<PathBuf> = ["etc", "var/lib/libvirt", "var/lib/lodge/seeds", "var/lib/lodge/images"]
+        .iter()
+        .map(|below| root.join(below))
+        .collect();
+    while let Some(directory) = rest.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                rest.push(entry.path());
+            } else {
+                found.insert(entry.path(), std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_is_whole_or_gone_and_its_source_untouched() {
+    let runtime = tokio::runtime::Handle::current();
+    try_everything(&Trial { is_template: false, runtime }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_whole_or_gone_and_its_source_untouched() {
+    let runtime = tokio::runtime::Handle::current();
+    try_everything(&Trial { is_template: true, runtime }).await.unwrap();
+}

@@ -1,0 +1,52 @@
+//! Opening the disks of a guest that is off, for whoever reads or edits what lies on them.
+//!
+//! To read, nothing is taken: a look must not keep a guest from starting, and whoever looks finds out afterwards whether
+//! somebody wrote meanwhile. To edit, the files are an act's until the answer is dropped: no guest starts on them.
+
+use lodge_model::DomainId;
+
+use crate::{
+    Storage,
+    claim::{ClaimedDisk, claimed, wanted},
+    disk_use::DiskUse,
+    error::StorageError,
+};
+
+/// Disks that are open.
+#[derive(Debug)]
+pub struct OpenDisks {
+    /// Each with its chain, the top file first.
+    pub disks: Vec<ClaimedDisk>,
+    held: Option<(Storage, DomainId)>,
+}
+
+impl Drop for OpenDisks {
+    fn drop(&mut self) {
+        if let Some((storage, id)) = self.held.take() {
+            storage.release(id);
+        }
+    }
+}
+
+impl Storage {
+    /// Opens disks to be read.
+    pub async fn open_to_read(&self, disks: &[DiskUse]) -> Result<OpenDisks, StorageError> {
+        let read: Vec<DiskUse> =
+            disks.iter().map(|disk| DiskUse { read_only: true, ..disk.clone() }).collect();
+        let examined = self.examine(&read).await?;
+        Ok(OpenDisks { disks: examined.into_iter().map(claimed).collect(), held: None })
+    }
+
+    /// Opens disks to be edited by an act, `what`. Refused while anybody else has one, and of images and templates.
+    pub async fn open_to_edit(&self, what: &str, disks: &[DiskUse]) -> Result<OpenDisks, StorageError> {
+        let examined = self.examine(disks).await?;
+        self.refuse_writing_images(&examined).await?;
+        let id = DomainId::random();
+        self.claims().work(id, what, &wanted(&examined))?;
+        // From here on dropping it gives the files back.
+        let mut open = OpenDisks { disks: Vec::new(), held: Some((self.clone(), id)) };
+        let examined = self.look_for_locks(examined).await?;
+        open.disks = examined.into_iter().map(claimed).collect();
+        Ok(open)
+    }
+}
