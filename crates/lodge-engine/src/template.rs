@@ -135,7 +135,8 @@ impl Engine {
     ) -> Result<Plan> {
         let newest = self.store.db().guest_template(name, None).await?.map_or(0, |row| row.version);
         // Beside another act that makes one of this name.
-        let version = (newest + 1..).find(|version| reserved.name(&format!("template {name}:{version}")));
+        let mut free = newest + 1..=u32::MAX;
+        let version = free.find(|version| reserved.name(&format!("template {name}:{version}")));
         let version = version.unwrap_or(newest + 1);
         let copied = self.disks_to_copy(&source.said(), &source.document, &[]).await?;
         let stem = format!("{name}-v{version}");

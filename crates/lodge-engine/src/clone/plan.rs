@@ -8,6 +8,7 @@ use lodge_model::{
     domain::{
         Domain,
         copy::{Difference, NewDisk, NewMachine},
+        interface::Interface,
     },
     xml::WriteOptions,
 };
@@ -345,7 +346,7 @@ fn wish(source: &Source, spec: &CloneSpec, name: &str, document: &Domain) -> Wis
         return Wish::Keep;
     }
     let cards = |document: &Domain| -> Vec<Option<MacAddr>> {
-        document.devices.interfaces.iter().map(|card| card.mac()).collect()
+        document.devices.interfaces.iter().map(Interface::mac).collect()
     };
     let pairs = cards(&source.document).into_iter().zip(cards(document));
     Wish::Another {

@@ -86,7 +86,7 @@ pub(crate) async fn make(parts: &Parts, plan: Plan, stop: &CancellationToken) ->
     let mut making = Making { parts: parts.clone(), plan, stop: stop.clone() };
     let subject = making.plan.id.to_string();
     let mut log = saga::begin(parts.store.db(), kind, &subject, None, &making).await?;
-    saga::drive(&steps(is_template), &mut making, &mut log, stop).await.map_err(told)?;
+    saga::drive(&steps(is_template), &mut making, &mut log, stop).await.map_err(|error| told(&error))?;
     let plan = making.plan;
     for warning in plan.done.iter().flat_map(|done| &done.warnings) {
         tracing::warn!(name = %plan.name, warning, "not all of the identity inside was changed");
@@ -98,7 +98,7 @@ pub(crate) async fn make(parts: &Parts, plan: Plan, stop: &CancellationToken) ->
     Ok(Made { source: plan.source.clone(), view: ClonedGuest { document: None, ..view } })
 }
 
-fn told(error: SagaError) -> EngineError {
+fn told(error: &SagaError) -> EngineError {
     for left in error.left() {
         tracing::error!(step = left.step, error = left.message, "not taken back");
     }

@@ -86,7 +86,7 @@ impl Domain {
 }
 
 impl Copied {
-    fn differs(&mut self, item: impl Into<String>, old: impl ToString, new: impl ToString) {
+    fn differs(&mut self, item: impl Into<String>, old: &dyn ToString, new: &dyn ToString) {
         let (item, old, new) = (item.into(), old.to_string(), new.to_string());
         if old != new {
             self.differences.push(Difference { item, old, new });
@@ -99,17 +99,17 @@ impl Copied {
         self.differs("name", &source.name, &new.name);
         self.document.uuid = Some(new.id);
         let old = source.uuid.map(|id| id.to_string()).unwrap_or_default();
-        self.differs("uuid", &old, new.id);
+        self.differs("uuid", &old, &new.id);
         if let Some(genid) = &mut self.document.genid {
             let before = genid.uuid.replace(new.generation.to_string()).unwrap_or_default();
-            self.differs("vm-generation-id", before, new.generation);
+            self.differs("vm-generation-id", &before, &new.generation);
         }
         let mut found = Vec::new();
         for sysinfo in &mut self.document.sysinfo {
             number_tables(sysinfo, new, &mut found);
         }
         for (item, before) in found {
-            self.differs(item, before, new.id);
+            self.differs(item, &before, &new.id);
         }
     }
 
@@ -141,7 +141,7 @@ impl Copied {
             driver.format = Some(own.format.clone());
         }
         for (item, old, new) in found {
-            self.differs(item, old, new);
+            self.differs(item, &old, &new);
         }
         let wwns: Vec<_> = self.document.devices.disks.iter().filter(|disk| disk.wwn.is_some()).collect();
         let wwns: Vec<String> = wwns
@@ -158,7 +158,7 @@ impl Copied {
         }
         nvram.path.clone_from(&new.nvram);
         let old = source.os.nvram.as_deref().and_then(|nvram| nvram.path.clone()).unwrap_or_default();
-        self.differs("nvram", old, new.nvram.as_deref().unwrap_or("made at the first start"));
+        self.differs("nvram", &old, &new.nvram.as_deref().unwrap_or("made at the first start"));
     }
 
     fn cards(&mut self, source: &Domain, new: &NewMachine) {
@@ -169,7 +169,7 @@ impl Copied {
             found.push((before, mac.to_string()));
         }
         for (at, (old, mac)) in found.into_iter().enumerate() {
-            self.differs(format!("mac-address {at}"), old, mac);
+            self.differs(format!("mac-address {at}"), &old, &mac);
         }
         let is_other = new.name != source.name;
         let mut warnings = Vec::new();

@@ -79,7 +79,7 @@ fn what_changed_and_what_stays_shared_is_told() {
     let copied = Domain::parse(SOURCE).unwrap().copied(&machine());
     let lines: Vec<String> =
         copied.differences.iter().map(|one| format!("{}: {} -> {}", one.item, one.old, one.new)).collect();
-    expect![[r#"
+    expect![[r"
         name: web1 -> web2
         uuid: 11111111-1111-4111-8111-111111111111 -> 22222222-2222-4222-8222-222222222222
         vm-generation-id: 99999999-1111-4111-8111-111111111111 -> 99999999-2222-4222-8222-222222222222
@@ -88,13 +88,13 @@ fn what_changed_and_what_stays_shared_is_told() {
         disk vda: /pool/web1.qcow2 -> /pool/web2.qcow2
         nvram: /nvram/web1_VARS.fd -> /nvram/web2_VARS.fd
         mac-address 0: 52:54:00:00:00:01 -> 52:54:00:00:01:01
-        mac-address 1: 52:54:00:00:00:02 -> 52:54:00:00:01:02"#]]
+        mac-address 1: 52:54:00:00:00:02 -> 52:54:00:00:01:02"]]
     .assert_eq(&lines.join("\n"));
-    expect![[r#"
+    expect![[r"
         disk vda: the world wide name stays the source's
         interface web1-0: the host's end gets a name at the start
         vnc: the port 5901 is the source's; one is chosen at the start
-        host devices are the same: only one of the two can run with them"#]]
+        host devices are the same: only one of the two can run with them"]]
     .assert_eq(&copied.warnings.join("\n"));
 }
 
