@@ -119,10 +119,10 @@ impl<'a> Draft<'a> {
         self.write(path, text.into_bytes(), None);
     }
 
-    /// Other bytes at exactly this path.
-    pub(crate) fn write(&mut self, path: FilePath, bytes: Vec<u8>, owner: Option<Owner>) {
+    /// Other bytes at exactly this path. False where something stands there that is no file.
+    pub(crate) fn write(&mut self, path: FilePath, bytes: Vec<u8>, owner: Option<Owner>) -> bool {
         if self.is_obstructed(&path) {
-            return;
+            return false;
         }
         // A plain file keeps its owner, whatever is said of new ones.
         let owner = match self.files.nodes.get(&path) {
@@ -130,6 +130,7 @@ impl<'a> Draft<'a> {
             _ => owner,
         };
         self.fates.insert(path, Fate::Bytes(bytes, owner));
+        true
     }
 
     pub(crate) fn link(&mut self, path: FilePath, to: &str) {

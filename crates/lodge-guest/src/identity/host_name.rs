@@ -150,7 +150,9 @@ impl Names {
 
     /// The new name in the form that the old one had: with a domain where it had one, if any is known.
     fn like_old(&self) -> String {
-        match self.new_domain.as_ref().or(self.old_domain.as_ref()) {
+        // What stood there may have been no domain at all.
+        let old_domain = self.old_domain.as_ref().filter(|domain| check(domain).is_ok());
+        match self.new_domain.as_ref().or(old_domain) {
             Some(domain) => format!("{}.{domain}", self.new_short),
             None => self.new_short.clone(),
         }

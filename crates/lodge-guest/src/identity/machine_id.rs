@@ -124,7 +124,11 @@ fn write(seen: &Seen<'_>, before: &Identity, new: Option<&str>, draft: &mut Draf
         && matches!(seen.files.nodes.get(&etc), Some(FileNode::File { .. }));
     if new.is_some() || !is_clean {
         let text = new.map(|id| format!("{id}\n")).unwrap_or_default();
-        draft.write(etc, text.into_bytes(), Some(Owner { uid: 0, gid: 0, mode: 0o444 }));
+        if !draft.write(etc, text.into_bytes(), Some(Owner { uid: 0, gid: 0, mode: 0o444 })) {
+            // Nothing may be made a link to it.
+            draft.flag(&kind, ETC, "it was not changed: it is neither a file nor a link");
+            return;
+        }
         let reason = match new {
             Some(_) => "no two machines may have one id",
             None => "each machine made of the template gets its own",

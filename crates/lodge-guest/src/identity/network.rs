@@ -108,7 +108,7 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
         if wish.does("net-hwaddr") {
             if wish.purpose == Purpose::Generalise {
                 forget_macs(path, *format, draft);
-            } else {
+            } else if !wish.nics.is_empty() {
                 new_macs(path, *format, wish, draft);
             }
         }

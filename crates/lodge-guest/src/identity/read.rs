@@ -26,9 +26,19 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// The files that [`Catalogue::read`] must see, each pattern once. To look at a guest that is all;
+    /// The files that [`Catalogue::read`] must see to tell everything, each pattern once: what a proof needs.
     /// [`Catalogue::plan`] must also see [`Catalogue::wanted_to_plan`].
     pub fn wanted(&self) -> Vec<Wanted> {
+        self.wanted_by(|_| true)
+    }
+
+    /// Less than [`Catalogue::wanted`]: what has a value. Enough to show, to compare and to find duplicates, and
+    /// without the traces of use (logs, histories, temporary files) that may be thousands.
+    pub fn wanted_to_look(&self) -> Vec<Wanted> {
+        self.wanted_by(|rule| rule.kind != rules::RuleKind::Trace)
+    }
+
+    fn wanted_by(&self, is_asked: impl Fn(&rules::Rule) -> bool) -> Vec<Wanted> {
         let texts = [
             system::WANTED,
             machine_id::WANTED,
@@ -43,7 +53,7 @@ impl Catalogue {
         let names = [system::SIGNS, machine_id::NAMES, devices::NAMES];
         all.extend(names.concat().into_iter().map(|text| (text, 0)));
         let code = all.into_iter().filter_map(|(text, most)| Some((Pattern::new(text).ok()?, most)));
-        let ruled = self.rules.iter().flat_map(rules::Rule::wanted);
+        let ruled = self.rules.iter().filter(|rule| is_asked(rule)).flat_map(rules::Rule::wanted);
         merged(code.chain(ruled))
     }
 

@@ -152,7 +152,9 @@ pub(crate) fn plan(
     for (algorithm, default) in MADE {
         let path = named.iter().find(|path| kind_by_name(path) == Some(algorithm)).cloned();
         let path = if named.is_empty() { FilePath::new(*default).ok() } else { path };
-        if let (Some(path), Some(key)) = (path, new.remove(*algorithm)) {
+        if let Some(path) = path
+            && let Some(key) = new.remove(*algorithm)
+        {
             placed += 1;
             write(&path, None, &key, "the distribution may make none", draft);
         }

@@ -19,15 +19,21 @@ pub(super) fn plan(
     draft: &mut Draft<'_>,
 ) {
     let mut act = if wish.purpose == Purpose::Generalise { &rule.generalise } else { &rule.reset };
-    if rule.is_private && item.state == State::Present {
+    if rule.is_private {
+        let is_there = item.state == State::Present;
         match wish.private_keys {
             PrivateKeys::Keep => {
+                if !is_there {
+                    return;
+                }
                 draft.flag(&item.kind, item.place.clone(), format!("{}: it goes to the copy", rule.what));
                 act = &Act::Keep;
             }
             PrivateKeys::Remove => act = &Act::Remove,
             PrivateKeys::Refuse => {
-                draft.refused.push(item.place.clone());
+                if is_there {
+                    draft.refused.push(item.place.clone());
+                }
                 return;
             }
         }
@@ -53,20 +59,27 @@ pub(super) fn plan(
         }
         return;
     }
+    // A program's own name for the machine may be another than the host's, on purpose.
+    let has_own_name = is_line && *act == Act::HostName && !is_host_name(item, before);
+    if has_own_name && item.state == State::Present {
+        draft.keep(item, format!("{}: it is not the machine's host name", rule.what));
+        return;
+    }
     // Another rule took it away already.
     if draft.is_gone(path) {
         return;
     }
     if rule.kind == RuleKind::Trace {
         // A truncated file is no trace any more, and a removed one is none.
-        match act {
-            Act::Truncate => draft.write(path.clone(), Vec::new(), None),
-            _ => draft.remove(path.clone()),
+        if *act == Act::Truncate {
+            draft.write(path.clone(), Vec::new(), None);
+        } else {
+            draft.remove(path.clone());
         }
         draft.change(&item.kind, item.place.clone(), None, None, &rule.what);
         return;
     }
-    let new = new_value(rule, path, act, item, before, wish);
+    let new = new_value(rule, path, act, item, wish);
     let done = match &rule.kind {
         RuleKind::Line { key, separator } => set_line(path, key, *separator, act, new.as_deref(), draft),
         RuleKind::Id | RuleKind::Secret | RuleKind::Trace => {
@@ -82,19 +95,21 @@ pub(super) fn plan(
     }
 }
 
+fn is_host_name(item: &Item, before: &Identity) -> bool {
+    let value = item.value.as_deref().unwrap_or_default();
+    let names = before.items.iter().filter(|item| item.kind == Kind::HOST_NAME);
+    names.filter_map(|item| item.value.as_deref()).any(|name| {
+        let short = name.split('.').next().unwrap_or(name);
+        value.eq_ignore_ascii_case(name) || value.eq_ignore_ascii_case(short)
+    })
+}
+
 fn makes_value(act: &Act) -> bool {
     !matches!(act, Act::Keep | Act::Remove | Act::Truncate)
 }
 
 /// The new value as it will be read. None: there will be none.
-fn new_value(
-    rule: &Rule,
-    path: &FilePath,
-    act: &Act,
-    item: &Item,
-    before: &Identity,
-    wish: &Wish,
-) -> Option<String> {
+fn new_value(rule: &Rule, path: &FilePath, act: &Act, item: &Item, wish: &Wish) -> Option<String> {
     let old = item.value.as_deref().unwrap_or_default();
     // One value per rule would do for one file; a rule of many files needs one for each.
     let purpose = match &rule.share {
@@ -117,14 +132,7 @@ fn new_value(
             let new = wish.fresh.hex(&purpose, digits);
             Some(if head.is_empty() { new } else { format!("{head}:{new}") })
         }
-        Act::HostName => {
-            let old_name = before.of(&Kind::HOST_NAME).find_map(|item| item.value.as_deref());
-            let is_ours = old_name.is_some_and(|name| old.eq_ignore_ascii_case(name));
-            match (&wish.host_name, is_ours) {
-                (Some(name), _) => Some(name.clone()),
-                (None, _) => None,
-            }
-        }
+        Act::HostName => wish.host_name.clone(),
         Act::Write(text) => Some(text.clone()),
     }
 }

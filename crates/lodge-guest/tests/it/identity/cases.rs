@@ -4,7 +4,7 @@ use lodge_guest::identity::{
     Address, Catalogue, DeviceUuids, Fresh, HostFacts, Kind, NicWish, Operations, PlanError, PrivateKeys,
     Purpose, State, StaticAddress, Wish, machine_id,
 };
-use lodge_model::guest_disk::{Edit, FileEdit, FileNode, Gap};
+use lodge_model::guest_disk::{DeviceKind, Edit, FileEdit, FileNode, Gap, Layout, PartitionTable};
 
 use super::house::{self, Guest, ID, MAC, ROOT, SWAP, VFAT};
 
@@ -174,6 +174,125 @@ fn a_fedora_clone_keeps_what_its_initramfs_knows() {
 }
 
 #[test]
+fn a_suse_clone_on_a_dos_disk_gets_a_new_signature_everywhere() {
+    let mut wish = wish(Purpose::Clone, 1);
+    wish.nics[0].address = Address::Dhcp;
+    let (plan, after) = house::suse().become_of(&wish);
+    let part = after.layout.device("sda1").unwrap().partition.clone().unwrap().uuid;
+    assert!(
+        after.text("/etc/fstab").contains(&format!("/dev/disk/by-partuuid/{part} swap")),
+        "{}",
+        after.text("/etc/fstab")
+    );
+    assert_eq!(after.text("/etc/hostname"), "db7.example.com\n");
+    assert_eq!(after.files.node("/etc/HOSTNAME"), Some(&FileNode::Link(b"hostname".to_vec())));
+    assert_eq!(
+        after.text("/etc/sysconfig/network/ifcfg-eth0"),
+        "STARTMODE='auto'\nLLADDR='52:54:00:00:00:07'\nBOOTPROTO=dhcp\n"
+    );
+    for gone in [
+        "/var/lib/wicked/duid.xml",
+        "/etc/zypp/credentials.d/SCCcredentials",
+        "/var/lib/zypp/AnonymousUniqueId",
+    ] {
+        assert!(after.files.node(gone).is_none(), "{gone}");
+    }
+    assert!(
+        plan.changes
+            .iter()
+            .any(|change| change.place == "/var/lib/dbus/machine-id" && change.reason.contains("deleted"))
+    );
+    for old in [ID, ROOT, SWAP, MAC, "1a2b3c4d", "192.0.2.9"] {
+        assert_eq!(after.places_of(old), Vec::<String>::new(), "{old}");
+    }
+}
+
+#[test]
+fn an_arch_clone_forgets_the_id_on_its_command_line() {
+    let (_, after) = house::arch().become_of(&wish(Purpose::Clone, 1));
+    let new = machine_id(&after.read()).unwrap().to_owned();
+    let entry = after.text("/boot/efi/loader/entries/arch.conf");
+    assert!(entry.contains(&format!("systemd.machine_id={new}")), "{entry}");
+    assert_eq!(after.places_of(ID), Vec::<String>::new());
+    assert!(after.text("/etc/systemd/network/20-wired.network").contains("MACAddress=52:54:00:00:00:07"));
+    assert!(after.text("/etc/systemd/network/10-lan.link").contains("PermanentMACAddress=52:54:00:00:00:07"));
+    let (_, template) = house::arch().become_of(&wish(Purpose::Generalise, 1));
+    assert!(!template.text("/boot/efi/loader/entries/arch.conf").contains("machine_id"));
+    assert!(template.text("/etc/systemd/network/20-wired.network").contains("[Match]\nType=ether\n"));
+    assert!(template.files.node("/etc/systemd/network/10-lan.link").is_none());
+
+    // Kernels in a directory of the id's name stay where they are, and the name is written down.
+    let held = house::arch().dir(&format!("/boot/efi/{ID}/6.9"));
+    let (plan, after) = held.become_of(&wish(Purpose::Clone, 1));
+    assert_eq!(after.text("/etc/kernel/entry-token"), format!("{ID}\n"));
+    assert!(plan.flagged.iter().any(|flagged| flagged.place == "/etc/kernel/entry-token"));
+}
+
+#[test]
+fn an_alpine_clone_has_its_host_key_where_its_configuration_says() {
+    let guest = house::alpine();
+    assert!(guest.read().at(&Kind::SSH_HOST_KEY, "/etc/ssh/keys/host_ed25519").is_some());
+    let (_, after) = guest.become_of(&wish(Purpose::Clone, 1));
+    assert!(after.text("/etc/ssh/keys/host_ed25519").contains("OPENSSH PRIVATE KEY"));
+    assert_ne!(guest.text("/etc/ssh/keys/host_ed25519.pub"), after.text("/etc/ssh/keys/host_ed25519.pub"));
+    assert_eq!(after.text("/etc/hosts"), "127.0.0.1\tdb7 localhost\n");
+    assert!(after.text("/etc/network/interfaces").contains("\thostname db7\n"));
+    assert_eq!(after.text("/etc/machine-id").len(), 33);
+    assert_eq!(after.places_of(ROOT), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_whose_configuration_names_only_an_rsa_key_still_answers() {
+    let guest = bare()
+        .file("/usr/sbin/sshd", "")
+        .file("/etc/ssh/sshd_config.d/x.conf", "hostkey = \"/etc/ssh/ssh_host_rsa_key\"\n")
+        .file("/etc/ssh/ssh_host_rsa_key", "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n");
+    let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
+    assert!(after.text("/etc/ssh/ssh_host_rsa_key").contains("OPENSSH PRIVATE KEY"), "{:#?}", plan.changes);
+}
+
+/// A disk with `/boot` and LVM.
+fn lvm() -> Guest {
+    let mut disk = house::device("vda", DeviceKind::Disk, None, None);
+    disk.table = Some(PartitionTable::Dos(7));
+    let pv = "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg";
+    let mut holder = house::device("vda1", DeviceKind::Partition, Some(("LVM2_member", pv)), None);
+    holder.content.as_mut().expect("a PV").group =
+        Some(("vg".into(), "hhhhhh-bbbb-cccc-dddd-eeee-ffff-gggggg".into()));
+    holder.children.push(house::device("vg-root", DeviceKind::Lvm, Some(("ext4", ROOT)), Some("/")));
+    disk.children.push(holder);
+    Guest { layout: Layout { disks: vec![disk] }, ..bare() }
+        .file("/etc/fstab", "/dev/mapper/vg-root / ext4 defaults 0 1\n")
+        .file(
+            "/etc/lvm/devices/system.devices",
+            "VERSION=1.1.1\nIDTYPE=devname IDNAME=/dev/vda1 PVID=aaaaaabbbbccccddddeeeeffffgggggg\n",
+        )
+}
+
+#[test]
+fn volumes_get_new_uuids_where_no_boot_loader_knows_them() {
+    let guest = lvm();
+    let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
+    assert!(
+        plan.kept.iter().any(|kept| kept.kind == Kind::GROUP_UUID && kept.reason.contains("GRUB")),
+        "{:?}",
+        plan.kept
+    );
+    let pv = after.layout.device("vda1").unwrap().content.clone().unwrap().uuid.unwrap();
+    let devices = after.text("/etc/lvm/devices/system.devices");
+    assert!(devices.contains(&format!("PVID={}", pv.replace('-', ""))), "{devices} {pv}");
+    let mut guest = guest;
+    guest.layout.disks[0].children.push(house::device(
+        "vda2",
+        DeviceKind::Partition,
+        Some(("ext4", SWAP)),
+        Some("/boot"),
+    ));
+    let (plan, _) = guest.become_of(&wish(Purpose::Clone, 1));
+    assert!(plan.changes.iter().any(|change| change.kind == Kind::GROUP_UUID), "{:?}", plan.kept);
+}
+
+#[test]
 fn a_boot_loader_with_the_uuid_built_in_keeps_it() {
     let guest = house::debian().file("/boot/grub/i386-pc/load.cfg", format!("search.fs_uuid {ROOT} root\n"));
     let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
@@ -278,4 +397,27 @@ fn a_rule_of_the_owners_is_obeyed() {
     );
     let plan = catalogue.plan(&before, &guest.layout, &guest.files, &wish(Purpose::Clone, 1)).unwrap();
     assert_ne!(guest.after(&plan).text("/opt/x/licence"), "L-1\n");
+}
+
+#[test]
+fn to_look_at_a_guest_nobody_reads_its_logs() {
+    let shown = |wanted: Vec<lodge_model::guest_disk::Wanted>| -> Vec<String> {
+        wanted.into_iter().map(|wanted| wanted.pattern.to_string()).collect()
+    };
+    let (all, look) = (shown(Catalogue::builtin().wanted()), shown(Catalogue::builtin().wanted_to_look()));
+    assert!(look.iter().all(|pattern| all.contains(pattern)) && look.len() < all.len());
+    assert!(look.contains(&"/etc/machine-id".to_owned()) && !look.contains(&"/var/log/*".to_owned()));
+}
+
+#[test]
+fn an_agents_name_follows_the_host_name_and_no_other() {
+    let guest = bare()
+        .file("/etc/zabbix/zabbix_agentd.conf", "Hostname=a\n")
+        .file("/etc/zabbix/zabbix_agent2.conf", "Hostname=Zabbix server\n")
+        .file("/etc/salt/minion_id", "old-name");
+    let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
+    assert_eq!(after.text("/etc/zabbix/zabbix_agentd.conf"), "Hostname=db7\n");
+    assert_eq!(after.text("/etc/zabbix/zabbix_agent2.conf"), "Hostname=Zabbix server\n");
+    assert_eq!(after.text("/etc/salt/minion_id"), "db7\n");
+    assert!(plan.kept.iter().any(|kept| kept.place == "/etc/zabbix/zabbix_agent2.conf: Hostname"));
 }

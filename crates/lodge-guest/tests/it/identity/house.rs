@@ -250,3 +250,86 @@ pub fn fedora() -> Guest {
         .file("/etc/nvme/hostnqn", "nqn.2014-08.org.nvmexpress:uuid:dddd0001-1111-4222-8333-444455556666\n")
         .file("/etc/pki/consumer/cert.pem", "-----BEGIN CERTIFICATE-----\n")
 }
+
+/// openSUSE with wicked and grub2 on a DOS disk.
+pub fn suse() -> Guest {
+    let mut disk = device("sda", DeviceKind::Disk, None, None);
+    disk.table = Some(PartitionTable::Dos(0x1a2b_3c4d));
+    for (number, kind, uuid, mount) in [(1, "swap", SWAP, None), (2, "btrfs", ROOT, Some("/"))] {
+        let mut child = device(&format!("sda{number}"), DeviceKind::Partition, Some((kind, uuid)), mount);
+        child.partition = Some(Partition {
+            number,
+            kind: "83".to_owned(),
+            uuid: format!("1a2b3c4d-{number:02x}"),
+            label: String::new(),
+        });
+        disk.children.push(child);
+    }
+    lived_in(Guest { layout: Layout { disks: vec![disk] }, ..Guest::default() })
+        .file("/etc/os-release", "NAME=\"openSUSE Leap\"\nID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n")
+        .file("/var/lib/dbus/machine-id", format!("{ID}\n"))
+        .file("/etc/hostname", "leap.example.com\n")
+        .link("/etc/HOSTNAME", "hostname")
+        .file(
+            "/etc/sysconfig/network/ifcfg-eth0",
+            "BOOTPROTO='static'\nSTARTMODE='auto'\nIPADDR='192.0.2.9/24'\nLLADDR='52:54:00:50:a7:18'\n",
+        )
+        .file("/var/lib/wicked/duid.xml", "<client><duid>00:01</duid></client>\n")
+        .file("/var/lib/wicked/lease-eth0-dhcp-ipv4.xml", "<lease/>\n")
+        .file("/etc/zypp/credentials.d/SCCcredentials", "username=SCC_x\npassword=y\n")
+        .file("/var/lib/zypp/AnonymousUniqueId", "eeee0001-1111-4222-8333-444455556666")
+        .file(
+            "/etc/fstab",
+            format!(
+                "UUID={ROOT} / btrfs defaults 0 0\n/dev/disk/by-partuuid/1a2b3c4d-01 swap swap defaults 0 0\n"
+            ),
+        )
+        .file(
+            "/boot/grub2/grub.cfg",
+            format!("linux /boot/vmlinuz root=UUID={ROOT} resume=/dev/disk/by-uuid/{SWAP}\n"),
+        )
+}
+
+/// Arch with systemd-boot, systemd-networkd, and kernels in a directory named after the machine id.
+pub fn arch() -> Guest {
+    lived_in(Guest { layout: gpt("ext4"), ..Guest::default() })
+        .file("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n")
+        .file("/usr/bin/mkinitcpio", "")
+        .file("/etc/hostname", "archie\n")
+        .file("/etc/fstab", format!("PARTUUID={ROOT_PART} / ext4 rw 0 1\nUUID={VFAT} /boot/efi vfat rw 0 2\n"))
+        .file(
+            "/boot/efi/loader/entries/arch.conf",
+            format!("title Arch\nlinux /vmlinuz-linux\noptions root=PARTUUID={ROOT_PART} rw systemd.machine_id={ID}\n"),
+        )
+        .file("/boot/efi/loader/random-seed", [6; 32])
+        .file("/boot/efi/EFI/BOOT/BOOTX64.EFI", "")
+        .file(
+            "/etc/systemd/network/20-wired.network",
+            "[Match]\nMACAddress=52:54:00:50:a7:18\n\n[Network]\nAddress=192.0.2.9/24\nGateway=192.0.2.1\n\n[DHCPv4]\nDUIDRawData=00:11:22\n",
+        )
+        .file(
+            "/etc/systemd/network/10-lan.link",
+            "[Match]\nPermanentMACAddress=52:54:00:50:a7:18\n\n[Link]\nName=lan0\n",
+        )
+}
+
+/// Alpine with OpenRC, extlinux, and no D-Bus.
+pub fn alpine() -> Guest {
+    Guest { layout: gpt("ext4"), ..Guest::default() }
+        .file("/etc/os-release", "NAME=\"Alpine Linux\"\nID=alpine\n")
+        .file("/sbin/openrc-run", "")
+        .file("/etc/passwd", "root:x:0:0:root:/root:/bin/ash\n")
+        .file("/usr/sbin/sshd", "")
+        .file("/etc/ssh/sshd_config", "HostKey /etc/ssh/keys/host_ed25519\n")
+        .file("/etc/hostname", "alp\n")
+        .file("/etc/hosts", "127.0.0.1\talp localhost\n")
+        .file(
+            "/etc/network/interfaces",
+            "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n\thostname alp\n",
+        )
+        .file("/var/lib/misc/random-seed", [5; 512])
+        .file("/etc/fstab", format!("UUID={ROOT}\t/\text4\trw\t0 1\n"))
+        .file("/etc/update-extlinux.conf", format!("root=UUID={ROOT}\n"))
+        .file("/boot/extlinux.conf", format!("LABEL lts\n  APPEND root=UUID={ROOT} modules=ext4 quiet\n"))
+        .with_new_keys(98)
+}

@@ -9,7 +9,13 @@ use proptest::prelude::*;
 use super::house::{self, Guest, MAC};
 
 fn guests() -> Vec<(&'static str, Guest)> {
-    vec![("debian", house::debian()), ("fedora", house::fedora())]
+    vec![
+        ("debian", house::debian()),
+        ("fedora", house::fedora()),
+        ("suse", house::suse()),
+        ("arch", house::arch()),
+        ("alpine", house::alpine()),
+    ]
 }
 
 fn clone_wish(seed: u8) -> Wish {
@@ -101,7 +107,7 @@ fn hostile() -> impl Strategy<Value = Files> {
         8 => text.prop_map(|bytes| FileNode::File { size: bytes.len() as u64, bytes, owner: owner() }),
         2 => proptest::collection::vec(any::<u8>(), 0..80)
             .prop_map(|bytes| FileNode::File { size: bytes.len() as u64 + 1, bytes, owner: owner() }),
-        1 => proptest::sample::select(&["/etc/machine-id", "../../nowhere", "x", "/", "", "\u{1}", "/etc/hostname"][..])
+        1 => proptest::sample::select(&["/etc/machine-id", "../../nowhere", "x", "/", "", "\u{1}"][..])
             .prop_map(|to| FileNode::Link(to.as_bytes().to_vec())),
         1 => Just(FileNode::Directory(owner())),
     ];
@@ -116,6 +122,8 @@ fn owner() -> lodge_model::guest_disk::Owner {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
     #[test]
     fn whatever_a_guest_wrote_its_plan_is_done_and_proven(mut files in hostile()) {
         files.nodes.insert(house::path("/etc/passwd"), FileNode::File { bytes: Vec::new(), size: 0, owner: owner() });
