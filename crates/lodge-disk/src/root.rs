@@ -21,8 +21,8 @@ use crate::{
 
 /// A guest's fstab is a page, not a book.
 const FSTAB_BYTES: usize = 256 << 10;
-/// The names that distributions give the subvolume of their root.
-const SUBVOLUMES: [&str; 4] = ["@", "root", "@rootfs", "@/.snapshots/1/snapshot"];
+/// The options that choose the subvolume which distributions make their root.
+const SUBVOLUMES: [&str; 4] = ["subvol=@", "subvol=root", "subvol=@rootfs", "subvol=@/.snapshots/1/snapshot"];
 /// What tells a root, and how much it says.
 const MARKS: [(&str, u32); 6] = [
     ("/etc/os-release", 8),
