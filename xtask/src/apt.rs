@@ -54,6 +54,7 @@ pub const TEST: &[Package] = &[
     package("xfsprogs", "/sbin/mkfs.xfs"),
     package("btrfs-progs", "/sbin/mkfs.btrfs"),
     package("cryptsetup-bin", "/sbin/cryptsetup"),
+    package("kmod", "/sbin/depmod"),
     // Only clients: the doors are tried with those that people have.
     package("libvirt-clients", "/usr/bin/virsh"),
     package("libsasl2-modules", "/usr/share/doc/libsasl2-modules/copyright"),

@@ -5,6 +5,7 @@
 //! - [`layout`]: partitions, arrays, volumes and what lies in each.
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
+//! - [`workshop`]: a virtual machine that edits XFS and btrfs.
 //! - [`root`]: the guest's whole tree, over its mounts.
 //! - [`edit`]: changes of files and identities, by tools in jails, all of them or none.
 //!
@@ -23,3 +24,4 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod view;
+pub mod workshop;

@@ -19,3 +19,4 @@ pub mod spawn;
 pub mod tap;
 pub mod tool;
 pub mod uevent;
+pub mod workshop;

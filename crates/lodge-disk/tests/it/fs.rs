@@ -2,7 +2,7 @@
 
 mod btrfs;
 mod compare;
-mod image;
+pub mod image;
 mod mutate;
 mod tree;
 mod xfs;

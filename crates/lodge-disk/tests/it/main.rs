@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "a test ends there, and should")]
 
 mod fs;
+mod workshop;

@@ -1,0 +1,180 @@
+//! The workshop with Debian's kernel for clouds, which it takes from the disk that it edits.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use lodge_disk::{
+    fs::{FileSystem, FsError, btrfs::Btrfs, xfs::Xfs},
+    workshop::{Place, Target, Workshop, WorkshopError},
+};
+use lodge_model::guest_disk::{FileEdit, FilePath, Owner};
+use rustix::fs::XattrFlags;
+use tempfile::TempDir;
+
+use crate::fs::image::{Image, Mount, empty, run, text, write};
+
+const LABEL: &str = "security.selinux";
+
+/// A tree with Debian's kernel and modules, fetched once. None, and why, where it cannot be had.
+fn kernel() -> Option<&'static Path> {
+    static TREE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    TREE.get_or_init(fetch).as_deref()
+}
+
+fn fetch() -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop-kernel");
+    let (tree, ready) = (place.join("tree"), place.join("ready"));
+    if ready.exists() {
+        return Some(tree);
+    }
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir_all(&tree).unwrap();
+    let script = "cd \"$1\" && name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -1) &&
+        apt-get -q download \"$name\" && dpkg-deb -x \"$name\"_*.deb tree && rm -- \"$name\"_*.deb &&
+        mkdir -p tree/usr && mv tree/lib tree/usr/lib && ln -s usr/lib tree/lib && depmod -b tree \"${name#linux-image-}\" &&
+        touch ready";
+    let done = Command::new("sh").args(["-c", script, "sh", text(&place)]).output().unwrap();
+    if done.status.success() {
+        return Some(tree);
+    }
+    eprintln!("skipped: no kernel to be had: {}", String::from_utf8_lossy(&done.stderr));
+    None
+}
+
+/// What the guests have beside a kernel.
+fn fill(at: &Path, kernel: &Path) {
+    run(
+        "cp",
+        &[
+            "-a",
+            "--",
+            text(&kernel.join("boot")),
+            text(&kernel.join("usr")),
+            text(&kernel.join("lib")),
+            text(at),
+        ],
+    );
+    write(at, "etc/hostname", b"old\n");
+    let label = b"system_u:object_r:hostname_etc_t:s0\0";
+    rustix::fs::setxattr(at.join("etc/hostname"), LABEL, label, XattrFlags::empty()).unwrap();
+    std::os::unix::fs::chown(at.join("etc/hostname"), Some(12), Some(34)).unwrap();
+    symlink("/run/elsewhere", at.join("etc/machine-id")).unwrap();
+    // A link that leads out of the tree leads to its top.
+    symlink("../../../../etc", at.join("etc/way")).unwrap();
+    for number in 0..300 {
+        write(at, &format!("etc/ssh/keys/{}/{number}", number % 7), b"key");
+    }
+}
+
+fn path(text: &str) -> FilePath {
+    FilePath::new(text).unwrap()
+}
+
+fn edits() -> Vec<FileEdit> {
+    let owner = |mode| Some(Owner { uid: 1, gid: 2, mode });
+    vec![
+        FileEdit::Write { path: path("/etc/hostname"), bytes: b"new\n".to_vec(), owner: None },
+        FileEdit::Write { path: path("/etc/machine-id"), bytes: b"0123\n".to_vec(), owner: owner(0o444) },
+        FileEdit::Write {
+            path: path("/etc/way/new/far/file"),
+            bytes: vec![b'x'; 3 << 20],
+            owner: owner(0o600),
+        },
+        FileEdit::Write { path: path("/etc/empty"), bytes: Vec::new(), owner: None },
+        FileEdit::Link { path: path("/etc/link"), to: b"../run/link".to_vec() },
+        FileEdit::Remove(path("/etc/ssh/keys")),
+        FileEdit::Remove(path("/nothing/here")),
+    ]
+}
+
+fn check(fs: &dyn FileSystem) {
+    let read = |name: &str| fs.read(&path(name), 0, 4 << 20).unwrap();
+    let owner = |name: &str| {
+        let owner = fs.node(&path(name)).unwrap().owner;
+        (owner.uid, owner.gid, owner.mode)
+    };
+    assert_eq!((read("/etc/hostname"), owner("/etc/hostname")), (b"new\n".to_vec(), (12, 34, 0o644)));
+    assert_eq!((read("/etc/machine-id"), owner("/etc/machine-id")), (b"0123\n".to_vec(), (1, 2, 0o444)));
+    assert_eq!((read("/etc/new/far/file"), owner("/etc/new/far")), (vec![b'x'; 3 << 20], (0, 0, 0o755)));
+    assert_eq!((read("/etc/empty"), owner("/etc/empty")), (Vec::new(), (0, 0, 0o644)));
+    assert_eq!(fs.link(&path("/etc/link")).unwrap(), b"../run/link");
+    assert!(matches!(fs.node(&path("/etc/ssh/keys")), Err(FsError::NotFound)));
+    assert!(fs.list(&path("/etc/ssh"), 10).unwrap().is_empty());
+    let names = fs.list(&path("/etc"), 20).unwrap();
+    assert!(names.iter().all(|entry| !entry.name.starts_with(b".lodge")), "{names:?}");
+    assert!(fs.warnings().is_empty(), "{:?}", fs.warnings());
+}
+
+fn open(kind: &str, image: &Path) -> Box<dyn FileSystem> {
+    match kind {
+        "xfs" => Box::new(Xfs::open(Image::open(image)).unwrap()),
+        _ => Box::new(Btrfs::open(Image::open(image)).unwrap()),
+    }
+}
+
+/// A jail's user must be able to reach the file.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    run("chmod", &["755", text(folder.path())]);
+    folder
+}
+
+async fn edited(kind: &str, make: &[&str], check_tool: &[&str]) {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let image = empty(&folder, kind, 500);
+    run(make[0], &[&make[1..], &[text(&image)]].concat());
+    let Some(mount) = Mount::new(&image, "rw") else { return };
+    fill(mount.path(), kernel);
+    mount.end();
+    let place = Place { device: &image, scratch: folder.path() };
+    let target = Target { kind, options: "", partition: None };
+
+    let refused =
+        [edits(), vec![FileEdit::Write { path: path("/etc"), bytes: vec![1], owner: None }]].concat();
+    let copy = folder.path().join("copy");
+    run("cp", &["--sparse=always", text(&image), text(&copy)]);
+    let workshop = |edits: &[FileEdit]| Workshop::new(&&*open(kind, &image), &target, edits).unwrap();
+    let failed = workshop(&refused).run(Place { device: &copy, ..place }).await;
+    let error = failed.unwrap_err();
+    assert!(matches!(&error, WorkshopError::Edit { path, .. } if path == "/etc"), "{error}");
+    assert!(error.to_string().contains("Is a directory"), "{error}");
+
+    workshop(&edits()).run(place).await.unwrap();
+    check(&*open(kind, &image));
+    run(check_tool[0], &[&check_tool[1..], &[text(&image)]].concat());
+    let Some(mount) = Mount::new(&image, "ro") else { return };
+    let mut label = [0; 64];
+    let length = rustix::fs::getxattr(mount.path().join("etc/hostname"), LABEL, &mut label[..]).unwrap();
+    assert_eq!(&label[..length], b"system_u:object_r:hostname_etc_t:s0\0");
+    mount.end();
+    // Twice is once.
+    workshop(&edits()).run(place).await.unwrap();
+    check(&*open(kind, &image));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing but the images is left");
+}
+
+#[tokio::test]
+async fn an_xfs_is_edited_by_its_own_kernel() {
+    edited("xfs", &["mkfs.xfs", "-q", "-f"], &["xfs_repair", "-n"]).await;
+}
+
+#[tokio::test]
+async fn a_btrfs_is_edited_by_its_own_kernel() {
+    edited("btrfs", &["mkfs.btrfs", "-q", "-f"], &["btrfs", "check", "--readonly"]).await;
+}
+
+#[test]
+fn a_tree_without_a_kernel_says_so() {
+    let folder = folder();
+    let image = empty(&folder, "xfs", 300);
+    run("mkfs.xfs", &["-q", "-f", text(&image)]);
+    let target = Target { kind: "xfs", options: "", partition: None };
+    let failed = Workshop::new(&&*open("xfs", &image), &target, &edits());
+    assert!(matches!(failed, Err(WorkshopError::NoKernel { .. })), "{failed:?}");
+}
