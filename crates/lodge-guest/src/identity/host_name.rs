@@ -195,8 +195,8 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
     }
     let olds: Vec<&Item> = before.of(&Kind::HOST_NAME).filter(|item| item.value.is_some()).collect();
     match (wish.purpose, wish.host_name.as_deref()) {
-        (Purpose::Generalise, _) => forget(seen, &olds, draft),
         (_, Some(new)) => rename(seen, &olds, new, draft),
+        (Purpose::Generalise, None) => forget(seen, &olds, draft),
         (Purpose::Clone, None) => {
             for item in olds {
                 draft.keep(item, "no new name was given");

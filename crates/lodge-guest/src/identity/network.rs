@@ -116,7 +116,7 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
             forget_client_ids(path, *format, draft);
         }
     }
-    if wish.does("net-hwaddr") {
+    if wish.does("net-hwaddr") || wish.does("net-address") {
         let statics = before.of(&Kind::STATIC_ADDRESS).count();
         for (path, format) in &files {
             new_addresses(path, *format, wish, statics, draft);
@@ -275,7 +275,12 @@ fn new_addresses(path: &FilePath, format: Format, wish: &Wish, statics: usize, d
             [nic] if statics == 1 && !section.addresses.is_empty() => Some(nic),
             _ => None,
         });
-        let wanted = nic.map_or(&Address::Leave, |nic| &nic.address);
+        let wanted = match nic.map_or(&Address::Leave, |nic| &nic.address) {
+            Address::Leave if wish.purpose == Purpose::Generalise && wish.does("net-address") => {
+                if section.addresses.is_empty() { &Address::Leave } else { &Address::Dhcp }
+            }
+            wanted => wanted,
+        };
         match wanted {
             Address::Leave => {
                 for (key, value) in &section.addresses {
@@ -314,7 +319,10 @@ fn note_addresses(
     text: &str,
     draft: &mut Draft<'_>,
 ) {
-    let reason = "the card's new address";
+    let reason = match wanted {
+        Address::Dhcp => "the machine asks DHCP for its own address",
+        Address::Leave | Address::Static(_) => "the card's new address",
+    };
     let new = match wanted {
         Address::Static(new) => Some(new),
         Address::Leave | Address::Dhcp => None,

@@ -95,6 +95,7 @@ pub const OPERATIONS: &[Operation] = &[
     off("lvm-uuids", "Give LVM's volumes and groups new UUIDs (clones: always)"),
     on("machine-id", "Empty or renew the machine id of systemd and D-Bus"),
     on("mail-spool", "Remove mailboxes and queued mail"),
+    off("net-address", "Have cards with a static address ask DHCP for one (Lodge's own templates: always)"),
     on("net-hostname", "Remove or renew the host name"),
     on("net-hwaddr", "Remove or renew NICs' addresses in configurations"),
     on("net-nmconn", "Remove what NetworkManager learned, and renew its connections' UUIDs"),

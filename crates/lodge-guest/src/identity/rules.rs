@@ -16,7 +16,7 @@
 //! - `reset` and `generalise`: `keep`, `remove` (the file; of a line the line), `truncate`, `new-uuid` (the UUID in
 //!   the value, or else all of it), `new-hex32`, `new-bytes` (as many), `new-suffix` (hexadecimal digits after the
 //!   last `:`), `host-name`, `{ write = "TEXT" }`.
-//! - `except` names files that stay; `on` the families a rule is for; `share` makes rules draw the same new value;
+//! - `except` names files that stay; `directories = false` passes directories over; `on` the families a rule is for; `share` makes rules draw the same new value;
 //!   `unique = false` says that several machines may have one value; `private = true` puts it under the policy for
 //!   private keys; `operation` is virt-sysprep's name for it (else the rule's own name).
 //!
@@ -59,6 +59,7 @@ pub(crate) struct Rule {
     pub(crate) share: Option<String>,
     pub(crate) is_unique: bool,
     pub(crate) is_private: bool,
+    pub(crate) takes_directories: bool,
     pub(crate) what: String,
 }
 
@@ -148,7 +149,7 @@ fn item(rule: &Rule, seen: &Seen<'_>, path: &FilePath, node: &FileNode) -> Optio
         let is_trace = match node {
             FileNode::File { size, .. } => *size > 0 || rule.generalise == Act::Remove,
             FileNode::Link(_) | FileNode::Other => true,
-            FileNode::Directory(_) => !is_walked(rule),
+            FileNode::Directory(_) => rule.takes_directories && !is_walked(rule),
         };
         return is_trace.then(|| Item::absent(kind, place, State::Present));
     }

@@ -11,7 +11,7 @@ use super::{Fresh, operations};
 pub struct Wish {
     /// What for.
     pub purpose: Purpose,
-    /// The new host name, short or with its domain. None: as it was (a reset), or none at all (a template).
+    /// The new host name, short or with its domain. None: as it was, or none at all (a template).
     pub host_name: Option<String>,
     /// The NICs, in the definition's order.
     pub nics: Vec<NicWish>,
@@ -59,7 +59,8 @@ pub struct NicWish {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Address {
-    /// As it is. A static one is flagged, since its source has it too.
+    /// As it is. A clone's static one is flagged, since its source has it too; a template's becomes DHCP's, unless
+    /// the operations say otherwise.
     #[default]
     Leave,
     /// Asked of DHCP.
@@ -141,6 +142,8 @@ impl Wish {
             // A clone's devices are new; a template's need not be, since its clones' will.
             Operations::Default => match operation {
                 "fs-uuids" | "lvm-uuids" | "disk-ids" => self.purpose != Purpose::Generalise,
+                // virt-sysprep leaves static addresses; a template of Lodge's is nobody's.
+                "net-address" => self.purpose == Purpose::Generalise,
                 name => operations::of(name).is_none_or(|operation| operation.is_default),
             },
         }

@@ -62,6 +62,7 @@ struct Written {
     unique: Option<bool>,
     #[serde(default)]
     private: bool,
+    directories: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,7 @@ fn judge(written: Written) -> Result<Rule, String> {
         except: patterns(&written.except)?,
         is_unique: written.unique.unwrap_or(kind != RuleKind::Trace),
         is_private: written.private,
+        takes_directories: written.directories.unwrap_or(true),
         on: written.on,
         share: written.share,
         name: written.name,

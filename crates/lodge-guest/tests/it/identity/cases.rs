@@ -421,3 +421,26 @@ fn an_agents_name_follows_the_host_name_and_no_other() {
     assert_eq!(after.text("/etc/salt/minion_id"), "db7\n");
     assert!(plan.kept.iter().any(|kept| kept.place == "/etc/zabbix/zabbix_agent2.conf: Hostname"));
 }
+
+#[test]
+fn a_template_asks_dhcp_and_a_sealed_machine_keeps_its_address() {
+    let guest = house::debian();
+    let (plan, template) = guest.become_of(&wish(Purpose::Generalise, 1));
+    assert!(template.text("/etc/network/interfaces").contains("iface ens3 inet dhcp\n"));
+    assert!(plan.changes.iter().any(|change| change.kind == Kind::STATIC_ADDRESS && change.new.is_none()));
+    let mut sealed = wish(Purpose::Generalise, 1);
+    sealed.operations = Operations::parse("defaults").unwrap();
+    sealed.host_name = Some("sealed".to_owned());
+    let (plan, after) = guest.become_of(&sealed);
+    assert!(after.text("/etc/network/interfaces").contains("address 192.0.2.9/24"));
+    assert!(plan.flagged.iter().any(|flagged| flagged.kind == Kind::STATIC_ADDRESS));
+    assert_eq!(after.text("/etc/hostname"), "sealed\n");
+    assert_eq!(after.text("/etc/machine-id"), "");
+}
+
+#[test]
+fn a_directory_with_a_backups_name_stays() {
+    let guest = bare().dir("/root/work.bak").file("/root/notes~", "x");
+    let (_, after) = guest.become_of(&wish(Purpose::Generalise, 1));
+    assert!(after.files.node("/root/work.bak").is_some() && after.files.node("/root/notes~").is_none());
+}

@@ -56,9 +56,7 @@ fn a_plan_is_the_seeds() {
 #[test]
 fn a_template_is_nobody_and_stays_so() {
     for (name, guest) in guests() {
-        let mut wish = Wish::new(Purpose::Generalise, Fresh::new([1; 32]));
-        // The static address of its source is the only thing that somebody must decide.
-        wish.nics = clone_wish(1).nics;
+        let wish = Wish::new(Purpose::Generalise, Fresh::new([1; 32]));
         let (_, template) = guest.become_of(&wish);
         let left: Vec<_> = Catalogue::builtin()
             .clean(&template.read())
