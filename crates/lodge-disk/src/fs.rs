@@ -6,6 +6,7 @@
 use std::{fmt, io, sync::Arc};
 
 use lodge_model::guest_disk::{Content, FilePath, Owner};
+use serde::{Deserialize, Serialize};
 
 pub mod btrfs;
 pub mod ext;
@@ -60,7 +61,7 @@ pub trait FileSystem: fmt::Debug {
 }
 
 /// What is known of a file without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// What it is.
     pub kind: NodeKind,
@@ -73,7 +74,8 @@ pub struct Node {
 }
 
 /// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NodeKind {
     /// A plain file.
     File,

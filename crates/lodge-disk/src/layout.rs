@@ -28,7 +28,7 @@ use crate::{blocks::Blocks, source::Part};
 const DEVICES_MAX: usize = 2048;
 
 /// The devices on some disks, open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Devices {
     layout: Layout,
     open: BTreeMap<String, Arc<dyn Blocks>>,

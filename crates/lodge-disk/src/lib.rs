@@ -7,6 +7,7 @@
 //! - [`fs`]: file systems, read only, one file each.
 //! - [`workshop`]: a virtual machine that edits XFS and btrfs.
 //! - [`root`]: the guest's whole tree, over its mounts.
+//! - [`worker`]: all that reads, in a confined process.
 //! - [`edit`]: changes of files and identities, by tools in jails, all of them or none.
 //!
 //! Place: ground. Everything it reads was written by a guest and is hostile: lengths are checked before they are
@@ -24,4 +25,5 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod view;
+pub mod worker;
 pub mod workshop;

@@ -89,13 +89,20 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Confines the calling process for good. Call it as root, before a second thread exists.
+/// Confines the calling process for good. Call it before a second thread exists.
+///
+/// Root gets another user and an empty root. An ordinary user can give up neither; what is left to him is a profile
+/// that opens nothing ([`Profile::Disk`]), and any other is refused.
 pub fn enter(sandbox: &Sandbox) -> Result<(), SandboxError> {
     if sandbox.id == 0 {
         let source = io::Error::from(io::ErrorKind::InvalidInput);
         return Err(SandboxError::Step { step: "run as root inside the sandbox", source });
     }
     limits(sandbox)?;
+    if sandbox.profile == Profile::Disk && !rustix::process::geteuid().is_root() {
+        step("forbid new privileges", rustix::thread::set_no_new_privs(true))?;
+        return load_filter(sandbox.profile);
+    }
     empty_root(&sandbox.root)?;
     drop_privileges(sandbox.id)?;
     load_filter(sandbox.profile)

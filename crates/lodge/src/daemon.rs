@@ -1,4 +1,4 @@
-//! `lodge daemon`, and the other processes this program can be: netd, the KVM probe, the editor of disks.
+//! `lodge daemon`, and the other processes this program can be: netd, the KVM probe, the reader and the editor of disks.
 //!
 //! The daemon's life, in order: open the engine (which recovers what a crash left and adopts what runs), listen,
 //! say so, start what is marked for autostart, serve, and on SIGTERM or SIGINT stop serving. Guests and networks
@@ -105,6 +105,14 @@ pub fn disk_edit(words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let words: Vec<String> = words.skip(1).map_while(|word| word.into_string().ok()).collect();
     let (word, args) = words.split_first()?;
     (word == lodge_disk::edit::WORKER_ARGUMENT).then(|| lodge_disk::edit::worker_main(args))
+}
+
+/// Reads a guest's disks: what the daemon starts this program as. Not in the grammar either, and before any thread
+/// exists, for it gives up its privileges.
+pub fn disk_worker(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let asked = words.nth(1).is_some_and(|word| word == lodge_disk::worker::ARGUMENT);
+    let socket = words.next().and_then(|word| word.to_str()?.parse().ok());
+    asked.then(|| lodge_disk::worker::main(socket))
 }
 
 impl Daemon {

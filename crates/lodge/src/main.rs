@@ -44,6 +44,9 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = daemon::disk_edit(std::env::args_os()) {
         return code;
     }
+    if let Some(code) = daemon::disk_worker(std::env::args_os()) {
+        return code;
+    }
     let words = match called::settle(std::env::args_os().collect()) {
         called::Called::Plain(words) => words,
         called::Called::Done(code) => return code,

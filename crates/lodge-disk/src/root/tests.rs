@@ -218,3 +218,19 @@ fn wrong_bytes_in_a_file_system_are_gaps_and_never_more() {
     }
     assert!(read > 300, "{read}");
 }
+
+#[test]
+fn a_root_of_xfs_or_btrfs_is_found_among_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    write(&tree, "etc/os-release", "ID=x\n");
+    write(&tree, "etc/fstab", "/dev/vdb /data xfs rw\n");
+    let root = sparse(dir.path(), "root", 128 * MIB);
+    run(dir.path(), "mkfs.btrfs", &["-q", "-r", tree.to_str().unwrap(), root.to_str().unwrap()]);
+    let data = sparse(dir.path(), "data", 320 * MIB);
+    run(dir.path(), "mkfs.xfs", &["-q", data.to_str().unwrap()]);
+    let root = Root::open(Devices::read(vec![raw(&root, "vda"), raw(&data, "vdb")]));
+    assert_eq!(root.gaps(), []);
+    assert_eq!(root.read(&path("/etc/os-release"), 0, 9).unwrap(), b"ID=x\n");
+    assert_eq!(root.list(&path("/data"), 9).unwrap(), []);
+}
