@@ -20,6 +20,12 @@ const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
     ("wire", "lodge-tests", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
+    (
+        "clone",
+        "lodge-tests",
+        "clone_bench",
+        "clones with identities of their own, with --peers beside libguestfs",
+    ),
 ];
 
 /// The one that needs houses, and so is a part of the comparison.

@@ -1,0 +1,117 @@
+//! Clones with identities of their own, many clones, and an audit of many guests, with `--peers` beside virt-clone and
+//! virt-sysprep of libguestfs.
+//!
+//! `cargo xtask bench clone [--peers]`. Prints what was measured; judges nothing. The source is a guest that is off with an
+//! ext4 disk of some files where an identity is kept, made without a mount by `mke2fs -d`.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, document::tiny_with};
+
+const CLONES: usize = 100;
+const PATIENCE: Duration = Duration::from_mins(10);
+const DISK_MIB: u64 = 256;
+
+fn main() -> Result<()> {
+    let peers = std::env::args().any(|arg| arg == "--peers");
+    let host = Host::start()?;
+    let disk = source(&host)?;
+    host.lodge(&["template", "create", "web1", "--name", "web"])?.ok()?;
+
+    let mut singles = Vec::new();
+    for number in 0..10 {
+        singles.push(timed(|| host.lodge(&["clone", "web", &format!("single{number}")])?.ok().map(drop))?);
+    }
+    singles.sort_by(f64::total_cmp);
+    let single = singles[singles.len() / 2];
+    println!("{:44} {single:>9.1} ms", "linked clone, identity and all (median of 10)");
+    let many = timed(|| {
+        let count = CLONES.to_string();
+        host.lodge_for(PATIENCE, &["clone", "web", "node", "--count", &count])?.ok().map(drop)
+    })?;
+    println!("{:44} {many:>9.1} ms", format!("{CLONES} linked clones"));
+    let audit = |name: &str, args: &[&str]| -> Result<f64> {
+        let took = timed(|| {
+            let done = host.lodge_for(PATIENCE, args)?;
+            ensure!(done.status.code() == Some(0), "{name}: {}{}", done.stdout, done.stderr);
+            Ok(())
+        })?;
+        println!("{name:44} {took:>9.1} ms");
+        Ok(took)
+    };
+    audit("audit of all of them, disks read", &["identity", "audit", "--fresh"])?;
+    audit("the same again", &["identity", "audit"])?;
+    if peers {
+        let theirs = peer(&host, &disk)?;
+        println!("{:44} {theirs:>9.1} ms {:>8.1}×", "virt-clone and virt-sysprep of one", theirs / single);
+    }
+    Ok(())
+}
+
+fn timed(act: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begun = Instant::now();
+    act()?;
+    Ok(begun.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// A guest that is off, with a small Linux's files on its disk.
+fn source(host: &Host) -> Result<String> {
+    let tree = tempfile::tempdir()?;
+    let file = |path: &str, text: &str| -> Result<()> {
+        let path = tree.path().join(path);
+        fs::create_dir_all(path.parent().context("a parent")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    file("etc/os-release", "ID=debian\nVERSION_ID=12\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")?;
+    file("etc/debian_version", "12.5\n")?;
+    file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")?;
+    file("etc/machine-id", "17f2e0698e844e31b12ccd3f9aa4d94a\n")?;
+    file("var/lib/dbus/machine-id", "17f2e0698e844e31b12ccd3f9aa4d94a\n")?;
+    file("etc/hostname", "web1\n")?;
+    file("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 web1\n")?;
+    file("etc/fstab", "/dev/vda / ext4 defaults 0 1\n")?;
+    file("usr/lib/systemd/systemd", "")?;
+    fs::create_dir_all(tree.path().join("bin"))?;
+    let pool = host.root().join("var/lib/libvirt/images");
+    fs::create_dir_all(&pool)?;
+    let (raw, disk) = (pool.join("web1.raw"), pool.join("web1.qcow2"));
+    run("mke2fs", &["-q", "-t", "ext4", "-d", text(tree.path())?, text(&raw)?, &format!("{DISK_MIB}M")])?;
+    run("qemu-img", &["convert", "-O", "qcow2", text(&raw)?, text(&disk)?])?;
+    fs::remove_file(&raw)?;
+    let disk = text(&disk)?.to_owned();
+    let devices = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>\
+         <target dev='vda' bus='virtio'/></disk><interface type='user'><model type='virtio'/></interface>"
+    );
+    let document = host.file("web1.xml", &tiny_with("web1", &devices))?;
+    host.lodge(&["define", &document])?.ok()?;
+    Ok(disk)
+}
+
+/// virt-clone makes a full copy and virt-sysprep opens it in an appliance; both need no daemon of their own for a file.
+fn peer(host: &Host, disk: &str) -> Result<f64> {
+    let copy = host.root().join("peer.qcow2");
+    let copy = text(&copy)?;
+    timed(|| {
+        // What virt-clone does to the disk; its document's part takes no time to speak of.
+        run("qemu-img", &["convert", "-O", "qcow2", disk, copy])?;
+        run("virt-sysprep", &["-q", "-a", copy, "--hostname", "peer"])
+    })
+}
+
+fn run(program: &str, args: &[&str]) -> Result<()> {
+    let done = Command::new(program).args(args).env("LIBGUESTFS_BACKEND", "direct").output();
+    let done = done.with_context(|| format!("{program} does not run"))?;
+    ensure!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is text")
+}
