@@ -8,6 +8,7 @@ mod e2e {
     mod encrypted;
     mod guest;
     mod guest_disk;
+    mod identity;
     mod image_files;
     mod snapshots;
     mod storage;

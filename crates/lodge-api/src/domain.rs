@@ -62,6 +62,9 @@ pub struct DomainView {
     /// The image it was made of, if Lodge made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The machine id inside, as it was read last; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
     /// IP addresses known of it, the best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,

@@ -32,6 +32,9 @@ pub struct DomainFilter {
     #[serde(with = "state_list", skip_serializing_if = "Vec::is_empty")]
     #[param(value_type = Option<String>, example = "running,shut off")]
     pub state: Vec<DomainState>,
+    /// With the machine ids that were read from disks before.
+    #[serde(skip_serializing_if = "is_off")]
+    pub identity: bool,
 }
 
 /// States with commas between, as one query parameter.

@@ -70,7 +70,11 @@
 //! | POST [`CLONES`] | `CloneSpec` → 202 `Job` of a `CloneReport` |
 //! | GET, POST [`TEMPLATES`] | → `[TemplateView]` · `TemplateSpec` → 202 `Job` of a `TemplateView` |
 //! | GET, DELETE [`TEMPLATE`] | → `TemplateView` · → nothing |
-//! | GET [`IDENTITY_LOG`] | `IdentityLogQuery` → `[IdentityAct]` |
+//! | GET [`DOMAIN_IDENTITY`] | → `IdentityView` |
+//! | POST [`IDENTITY_RESET`] | `IdentityReset` → 202 `Job` of an `IdentityAct` |
+//! | GET [`IDENTITY_DIFF`] · [`IDENTITY_LOG`] | `IdentityDiffQuery` → `IdentityDiff` · `IdentityLogQuery` → `[IdentityAct]` |
+//! | POST [`IDENTITY_AUDIT`] | `IdentityAudit` → 202 `Job` of an `AuditReport` |
+//! | GET [`SYSPREP_OPERATIONS`] | → `[SysprepOperation]` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
 //! | GET [`ADOPTION`] | → `Adoption` |
@@ -276,6 +280,16 @@ pub const CLONES: &str = "/v1/clones";
 pub const TEMPLATES: &str = "/v1/templates";
 /// One template, by its name with or without a version.
 pub const TEMPLATE: &str = "/v1/templates/{template}";
+/// What a machine is known by.
+pub const DOMAIN_IDENTITY: &str = "/v1/domains/{dom}/identity";
+/// Gives a guest another identity.
+pub const IDENTITY_RESET: &str = "/v1/domains/{dom}/identity/reset";
+/// Two machines beside each other.
+pub const IDENTITY_DIFF: &str = "/v1/identity/diff";
+/// Looks for what more than one machine has.
+pub const IDENTITY_AUDIT: &str = "/v1/identity/audit";
+/// What can be taken out of a guest.
+pub const SYSPREP_OPERATIONS: &str = "/v1/sysprep-operations";
 /// What became of identities.
 pub const IDENTITY_LOG: &str = "/v1/identity/log";
 /// Runs an instance.

@@ -1,6 +1,9 @@
 //! Clones, templates and identities.
 
-use lodge_api::{CloneSpec, IdentityAct, IdentityLogQuery, Job, TemplateSpec, TemplateView, route};
+use lodge_api::{
+    CloneSpec, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
+    IdentityView, Job, SysprepOperation, TemplateSpec, TemplateView, route,
+};
 
 use crate::Client;
 use crate::calls::Answer;
@@ -32,8 +35,33 @@ impl Client {
         self.nothing(Call::delete(route::of(route::TEMPLATE, template))).await
     }
 
+    /// What a machine is known by.
+    pub async fn identity(&self, dom: &str) -> Answer<IdentityView> {
+        self.json(Call::get(route::of(route::DOMAIN_IDENTITY, dom))).await
+    }
+
+    /// Gives a guest another identity; the job's result is an `IdentityAct`.
+    pub async fn reset_identity(&self, dom: &str, wish: &IdentityReset) -> Answer<Job> {
+        self.json(Call::post(route::of(route::IDENTITY_RESET, dom)).json(wish)).await
+    }
+
+    /// Two machines beside each other.
+    pub async fn identity_diff(&self, query: &IdentityDiffQuery) -> Answer<IdentityDiff> {
+        self.json(Call::get(route::IDENTITY_DIFF).query(query)).await
+    }
+
     /// What became of identities.
     pub async fn identity_log(&self, query: &IdentityLogQuery) -> Answer<Vec<IdentityAct>> {
         self.json(Call::get(route::IDENTITY_LOG).query(query)).await
+    }
+
+    /// Looks for what more than one machine has; the job's result is an `AuditReport`.
+    pub async fn audit_identities(&self, audit: &IdentityAudit) -> Answer<Job> {
+        self.json(Call::post(route::IDENTITY_AUDIT).json(audit)).await
+    }
+
+    /// What can be taken out of a guest.
+    pub async fn sysprep_operations(&self) -> Answer<Vec<SysprepOperation>> {
+        self.json(Call::get(route::SYSPREP_OPERATIONS)).await
     }
 }

@@ -32,7 +32,11 @@ impl Engine {
     #[crate::boxed]
     pub async fn domains(&self, _caller: &Caller, filter: DomainFilter) -> Result<Vec<DomainView>> {
         let views = self.domains.list().into_iter().map(|snapshot| self.joined(view::domain(&snapshot)));
-        Ok(views.filter(|view| passes(view, &filter)).collect())
+        let mut views: Vec<DomainView> = views.filter(|view| passes(view, &filter)).collect();
+        if filter.identity {
+            self.add_machine_ids(&mut views).await?;
+        }
+        Ok(views)
     }
 
     /// One domain, by name, UUID or number.

@@ -95,6 +95,12 @@ impl fmt::Display for Message {
 
 impl Error for Message {}
 
+/// An error with all that lies below it, on one line.
+pub(crate) fn chain_of(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The API's word for a kind. No wildcard: a new kind must choose.
 pub fn error_kind(kind: Kind) -> lodge_api::ErrorKind {
     use lodge_api::ErrorKind as To;
@@ -147,6 +153,12 @@ from_resources!(
     lodge_store::RootError,
     lodge_store::StoreError,
 );
+
+impl From<lodge_disk::worker::WorkerError> for EngineError {
+    fn from(error: lodge_disk::worker::WorkerError) -> Self {
+        Self::of(error.kind(), None, error)
+    }
+}
 
 impl From<lodge_model::Faults> for EngineError {
     fn from(faults: lodge_model::Faults) -> Self {

@@ -83,7 +83,7 @@ pub use lodge_network::{
 pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
 pub use lodge_storage as storage;
 pub use nwfilter::{Filter, FilterError, Filters};
-pub use open::{Config, Engine};
+pub use open::{Config, DuplicatePolicy, Engine};
 pub use secret::{SecretError, SecretEvent, SecretHappening, Secrets};
 pub use storage_view::{build_options, pool_view_of};
 

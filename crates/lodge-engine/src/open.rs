@@ -25,6 +25,9 @@ use crate::{
 /// Debian's and Fedora's place of QEMU for this machine.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
+/// Nobody: a user id that owns no file of the host's.
+const SHUT_IN_USER: u32 = 65_533;
+
 /// How long jobs at work on guests may take to end when the daemon stops; the next one takes up what is left.
 const LAST_JOBS: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,20 @@ pub struct Config {
     pub accelerator_fallback: bool,
     /// The program started as `PROGRAM netd …`; none: the one that runs now.
     pub program: Option<PathBuf>,
+    /// What becomes of a start that would make two machines of one identity.
+    pub duplicates: DuplicatePolicy,
+}
+
+/// What becomes of a start that would make two machines of one identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicatePolicy {
+    /// It is told in the log.
+    #[default]
+    Warn,
+    /// It is refused.
+    Refuse,
+    /// Nobody looks.
+    Ignore,
 }
 
 /// All use cases. Cheap to clone; every clone is the same engine.
@@ -106,7 +123,8 @@ impl Engine {
         }
         let known = guest_files::Known::new(store.root(), &pools);
         storage.set_guests(Arc::new(known.clone()));
-        let ports = ports::wire(&store, (&storage, &pools), &networks);
+        let watch = crate::identity::starts::Watch::new(config.duplicates, store.db().clone());
+        let ports = ports::wire(&store, (&storage, &pools), &networks, watch.clone());
         let domains = Domains::open_known(
             DomainsConfig {
                 store: store.clone(),
@@ -116,7 +134,10 @@ impl Engine {
                 own_users: true,
             },
             ports,
-            |domains| known.set(domains.clone()),
+            |domains| {
+                known.set(domains.clone());
+                watch.set(domains.clone());
+            },
         )
         .await?;
         storage.collect_images().await?;
@@ -124,6 +145,7 @@ impl Engine {
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let filters = store.root().domains().with_file_name("nwfilter");
         let filters = Arc::new(crate::nwfilter::Filters::open(filters));
+        let inside = inside(&config, &root, &storage);
         let state = State {
             store,
             domains,
@@ -140,7 +162,7 @@ impl Engine {
             secrets,
             filters,
             reservations: crate::clone::reserve::Reservations::default(),
-            inside: crate::identity::inside::Inside {},
+            inside,
             accelerator,
             capabilities,
             started: SystemTime::now(),
@@ -148,6 +170,7 @@ impl Engine {
             closing: CancellationToken::new(),
         };
         let engine = Self { state: Arc::new(state) };
+        engine.end_cut_changes().await;
         engine.undo_cut_clones().await;
         engine.undo_cut_instances(&cut).await;
         engine.follow_domains().await;
@@ -253,7 +276,31 @@ async fn capabilities(root: &Root) -> Capabilities {
     }
 }
 
-fn netd_program(config: &Config) -> NetdProgram {
+/// Who reads and edits guests' disks: this program again, shut in.
+fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::inside::Inside {
+    let program = program(config);
+    let empty = root.run().join("empty");
+    let reader = lodge_disk::worker::WorkerProgram {
+        program: program.clone(),
+        root: empty.clone(),
+        id: SHUT_IN_USER,
+        patience: lodge_disk::worker::ANSWER,
+    };
+    let editor = lodge_disk::edit::Editor {
+        program,
+        args: vec![lodge_disk::edit::WORKER_ARGUMENT.to_owned()],
+        empty_root: empty,
+        user: SHUT_IN_USER,
+    };
+    let catalogue = lodge_guest::identity::Catalogue::builtin();
+    crate::identity::inside::Inside::new(storage, (reader, editor), catalogue, root.state().join("redo"))
+}
+
+fn program(config: &Config) -> PathBuf {
     let running = || std::env::current_exe().unwrap_or_else(|_| "/usr/bin/lodge".into());
-    NetdProgram { program: config.program.clone().unwrap_or_else(running), args: vec!["netd".into()] }
+    config.program.clone().unwrap_or_else(running)
+}
+
+fn netd_program(config: &Config) -> NetdProgram {
+    NetdProgram { program: program(config), args: vec!["netd".into()] }
 }

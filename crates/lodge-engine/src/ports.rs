@@ -23,14 +23,19 @@ use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
-use crate::{error::EngineError, seed};
+use crate::{error::EngineError, identity::starts::Watch, seed};
 
 /// Everything a guest's life needs.
-pub(crate) fn wire(store: &Store, (storage, pools): (&Storage, &Pools), networks: &Networks) -> Ports {
+pub(crate) fn wire(
+    store: &Store,
+    (storage, pools): (&Storage, &Pools),
+    networks: &Networks,
+    watch: Watch,
+) -> Ports {
     let disks = Disks { storage: storage.clone(), pools: pools.clone() };
     Ports {
         volumes: Arc::new(disks),
-        nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone() }),
+        nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone(), watch }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
     }
 }
@@ -48,6 +53,7 @@ pub(crate) fn port_error(error: EngineError) -> PortError {
 struct Cards {
     networks: Networks,
     root: Root,
+    watch: Watch,
 }
 
 impl Cards {
@@ -124,6 +130,7 @@ fn missing(what: &str) -> PortError {
 #[async_trait::async_trait]
 impl Nics for Cards {
     async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError> {
+        self.watch.admit(domain, document).await?;
         let mut attached = Vec::new();
         for card in &document.devices.interfaces {
             match self.plug(domain, document, card).await {

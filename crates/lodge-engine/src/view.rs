@@ -31,6 +31,7 @@ pub(crate) fn domain(snapshot: &Snapshot) -> DomainView {
             why: vmm.accelerator_reason.to_string(),
         }),
         image: snapshot.summary.image.as_deref().map(str::to_owned),
+        machine_id: None,
         addresses: Vec::new(),
         readiness: None,
         silent_ms: snapshot.silent_for().map(millis),

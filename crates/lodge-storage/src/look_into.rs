@@ -8,6 +8,7 @@ use lodge_model::DomainId;
 use crate::{
     Storage,
     claim::{ClaimedDisk, claimed, wanted},
+    claims::Use,
     disk_use::DiskUse,
     error::StorageError,
 };
@@ -42,7 +43,10 @@ impl Storage {
         let examined = self.examine(disks).await?;
         self.refuse_writing_images(&examined).await?;
         let id = DomainId::random();
-        self.claims().work(id, what, &wanted(&examined))?;
+        // What lies below is only read, and the disks above it keep others from writing to it.
+        let mut tops = wanted(&examined);
+        tops.retain(|wanted| wanted.usage != Use::Backing);
+        self.claims().work(id, what, &tops)?;
         // From here on dropping it gives the files back.
         let mut open = OpenDisks { disks: Vec::new(), held: Some((self.clone(), id)) };
         let examined = self.look_for_locks(examined).await?;

@@ -166,7 +166,12 @@ impl Daemon {
         let stop = Stop::listen().map_err(Trouble::Signals)?;
 
         let fallback = told.fallback == Fallback::Allow;
-        let config = Config { root: self.root, accelerator_fallback: fallback, program: None };
+        let config = Config {
+            root: self.root,
+            accelerator_fallback: fallback,
+            program: None,
+            duplicates: told.duplicates,
+        };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
         let libvirt = lodge_libvirt::Server::new(engine.clone());
         let timeout = self.timeout.filter(|seconds| *seconds > 0);

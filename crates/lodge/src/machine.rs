@@ -1,4 +1,4 @@
-//! Verbs on what a machine is: `clone template identity virt-clone`.
+//! Verbs on what a machine is: `clone template identity sysprep virt-clone`.
 //!
 //! `virt-clone` takes the options of the program of that name; what of them has no meaning here is refused by name.
 
@@ -9,6 +9,7 @@ use crate::session::Session;
 
 mod clone;
 mod identity;
+mod sysprep;
 mod template;
 mod virt_clone;
 
@@ -24,6 +25,8 @@ pub enum Verb {
     /// What makes a machine this machine, and what became of it
     #[command(subcommand)]
     Identity(identity::Verb),
+    /// Take the identity and the traces of users out of domains, with the options of the program virt-sysprep
+    Sysprep(sysprep::Sysprep),
     /// As `clone`, with the options of the program virt-clone
     VirtClone(virt_clone::VirtClone),
 }
@@ -34,6 +37,7 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Clone(verb) => verb.run(session).await,
         Verb::Template(verb) => verb.run(session).await,
         Verb::Identity(verb) => verb.run(session).await,
+        Verb::Sysprep(verb) => verb.run(session).await,
         Verb::VirtClone(verb) => verb.run(session).await,
     }
 }

@@ -17,7 +17,7 @@ use super::{
     plan::Plan,
     steps::{Making, steps},
 };
-use crate::{Caller, Config, Engine};
+use crate::{Caller, Config, Engine, identity::inside::Wish};
 
 const NVRAM: &[u8] = b"variables";
 
@@ -46,13 +46,15 @@ impl Scenario for Trial {
             let engine = open_new(root.path()).await;
             let caller = Caller::daemon();
             let source = engine.clone_source("web1").await.unwrap();
-            let plan = if is_template {
+            let mut plan = if is_template {
                 let mut reserved = engine.reservations.open();
                 engine.plan_template(&caller, &source, "web", &mut reserved).await.unwrap()
             } else {
                 let spec = CloneSpec { source: "web1".into(), name: "web2".into(), ..CloneSpec::default() };
                 engine.plan_clones(&caller, &source, &spec).await.unwrap().0.remove(0)
             };
+            // Reading disks needs the program itself; what lies inside is tried with it, from outside.
+            plan.wish = Wish::Keep;
             let before = files(root.path());
             Host { root, engine, plan, before }
         })

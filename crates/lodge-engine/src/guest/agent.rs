@@ -206,6 +206,11 @@ fn target_of(document: &lodge_model::domain::Domain, wanted: &DiskAddress) -> Op
 }
 
 impl GuestAgent {
+    /// The channel's other end, for calls with deadlines of their own.
+    pub(crate) fn inner(&self) -> &Agent {
+        &self.agent
+    }
+
     pub(crate) async fn call<A: DeserializeOwned>(&self, command: &'static str, arguments: Value) -> Look<A> {
         self.agent.call(command, arguments, self.patience).await.map_err(Refusal::from)
     }

@@ -1,16 +1,39 @@
-//! What lies inside a guest's disks, changed while the guest is off: the seam to those who read and edit disks.
+//! What lies inside a guest's disks, read and changed while the guest is off.
 //!
-//! Nothing here pretends. What was not changed, or could not be verified, is told as such.
+//! ```text
+//! open (storage) ─▶ read (a confined process) ─▶ judge and plan (pure) ─▶ edit (another) ─▶ read again ─▶ verify
+//! ```
+//!
+//! Nothing here pretends. What was not changed, or is not as it was planned when it is read again, is told as such.
 
-use std::path::PathBuf;
+mod recover;
+mod report;
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use lodge_api::{IdentityChange, InsideState};
-use lodge_model::MacAddr;
-use lodge_storage::Format;
+use lodge_disk::{
+    edit::Editor,
+    source::{DiskImage, Layer, LayerFormat},
+    worker::{Worker, WorkerProgram},
+};
+use lodge_guest::identity::{
+    self as catalogue, Catalogue, Fresh, HostFacts, Identity, NicWish, Operations, Purpose,
+};
+use lodge_model::{
+    Kind, MacAddr,
+    guest_disk::{Files, Layout, Wanted},
+};
+use lodge_storage::{ClaimedDisk, DiskUse, Format, OpenDisks, Storage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 
 /// What is to become of what lies inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +50,13 @@ pub(crate) enum Wish {
     },
     /// It is no machine at all: others are made of it.
     Template,
+    /// These operations of virt-sysprep's and no others.
+    Sysprep {
+        /// Which.
+        operations: Operations,
+        /// Its host name; none: as it was.
+        hostname: Option<String>,
+    },
 }
 
 /// A disk of a guest that is off.
@@ -56,21 +86,218 @@ impl InsideReport {
     }
 }
 
-/// Who changes it.
+/// What was read of disks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    pub identity: Identity,
+    pub layout: Layout,
+    pub files: Files,
+    pub gaps: Vec<String>,
+}
+
+/// Who reads and changes it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Inside {}
+pub(crate) struct Inside {
+    storage: Storage,
+    reader: WorkerProgram,
+    editor: Editor,
+    catalogue: Arc<Catalogue>,
+    /// Where changes of disks that are somebody's are noted before they happen.
+    logs: PathBuf,
+}
 
 impl Inside {
-    /// Makes what lies on the disks what was wished, and says what became of it.
-    pub async fn change(&self, _name: &str, disks: &[GuestDisk], wish: &Wish) -> Result<InsideReport> {
+    pub fn new(
+        storage: &Storage,
+        (reader, editor): (WorkerProgram, Editor),
+        catalogue: Catalogue,
+        logs: PathBuf,
+    ) -> Self {
+        Self { storage: storage.clone(), reader, editor, catalogue: Arc::new(catalogue), logs }
+    }
+
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Where the change of a guest's disks is noted.
+    pub fn log_of(&self, guest: &str) -> PathBuf {
+        self.logs.join(format!("{guest}.redo"))
+    }
+
+    /// Reads what makes it this machine.
+    pub async fn read(&self, disks: &[GuestDisk]) -> Result<Reading> {
+        let open = self.storage.open_to_read(&uses(disks)?).await?;
+        self.read_open(open.disks.iter(), &self.catalogue.wanted_to_look()).await
+    }
+
+    async fn read_open<'a>(
+        &self,
+        disks: impl Iterator<Item = &'a ClaimedDisk>,
+        wanted: &[Wanted],
+    ) -> Result<Reading> {
+        let images = disks.map(|disk| image(disk, false)).collect::<Result<Vec<_>>>()?;
+        let mut worker = Worker::start(&self.reader, images).await?;
+        let lodge_disk::worker::Disks { layout, .. } = worker.layout().await?;
+        let files = worker.files(wanted).await?;
+        let identity = self.catalogue.read(&layout, &files, &HostFacts::default());
+        let gaps = files.gaps.iter().map(|gap| format!("{}: {}", gap.place, gap.why)).collect();
+        Ok(Reading { identity, layout, files, gaps })
+    }
+
+    /// Makes what lies on the disks what was wished, and says what became of it. The disks are nobody's yet: after a
+    /// failure they are to be thrown away.
+    pub async fn change(&self, name: &str, disks: &[GuestDisk], wish: &Wish) -> Result<InsideReport> {
+        self.change_logged(name, disks, wish, None).await
+    }
+
+    /// The same to disks that are somebody's: with `log` a crash leaves all of it or nothing.
+    pub async fn change_logged(
+        &self,
+        name: &str,
+        disks: &[GuestDisk],
+        wish: &Wish,
+        log: Option<PathBuf>,
+    ) -> Result<InsideReport> {
         if *wish == Wish::Keep {
             return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
         }
-        let mut report = InsideReport::default();
-        if disks.is_empty() {
-            return Ok(InsideReport { state: InsideState::Reset, ..report });
+        if let Some(report) = report::of_unreadable(disks) {
+            return Ok(report);
         }
-        report.warnings.push("the identity inside the disks was not changed".to_owned());
-        Ok(report)
+        let open = self.storage.open_to_edit("a change of its identity", &uses(disks)?).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan()).await?;
+        let plan = self.plan(&before, wish)?;
+        if !plan.edits.is_empty() {
+            self.edit(&open, plan.edits.clone(), log.as_deref()).await?;
+        }
+        let after = self.read_open(open.disks.iter(), &self.catalogue.wanted()).await?;
+        let verdicts = catalogue::verify(&before.identity, &after.identity, &plan);
+        report::refuse_bad(name, &verdicts)?;
+        if *wish == Wish::Template {
+            report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after.identity)?;
+        }
+        Ok(report::of(&before, &after, &plan, wish))
     }
+
+    /// What a change would be.
+    pub async fn foretell(&self, disks: &[GuestDisk], wish: &Wish) -> Result<InsideReport> {
+        if let Some(report) = report::of_unreadable(disks) {
+            return Ok(report);
+        }
+        let open = self.storage.open_to_read(&uses(disks)?).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan()).await?;
+        let plan = self.plan(&before, wish)?;
+        Ok(report::foretold(&before, &plan, wish))
+    }
+
+    fn wanted_to_plan(&self) -> Vec<Wanted> {
+        let mut wanted = self.catalogue.wanted();
+        wanted.extend(self.catalogue.wanted_to_plan());
+        wanted
+    }
+
+    fn plan(&self, before: &Reading, wish: &Wish) -> Result<catalogue::Plan> {
+        let fresh = Fresh::new(random()?);
+        let (purpose, hostname) = match wish {
+            Wish::Keep => (Purpose::Keep, None),
+            Wish::Another { hostname, macs } if macs.is_empty() => (Purpose::Reset, hostname.clone()),
+            Wish::Another { hostname, .. } => (Purpose::Clone, hostname.clone()),
+            Wish::Template => (Purpose::Generalise, None),
+            Wish::Sysprep { hostname, .. } => (Purpose::Generalise, hostname.clone()),
+        };
+        let mut asked = catalogue::Wish::new(purpose, fresh);
+        asked.host_name = hostname;
+        if let Wish::Another { macs, .. } = wish {
+            let nic = |(old, new): &(MacAddr, MacAddr)| NicWish {
+                old_mac: Some(old.to_string()),
+                new_mac: Some(new.to_string()),
+                ..NicWish::default()
+            };
+            asked.nics = macs.iter().map(nic).collect();
+        }
+        if let Wish::Sysprep { operations, .. } = wish {
+            asked.operations = operations.clone();
+        }
+        self.catalogue
+            .plan(&before.identity, &before.layout, &before.files, &asked)
+            .map_err(|error| EngineError::of(Kind::Conflict, error.hint(), error))
+    }
+
+    async fn edit(
+        &self,
+        open: &OpenDisks,
+        edits: Vec<lodge_model::guest_disk::Edit>,
+        log: Option<&Path>,
+    ) -> Result<()> {
+        let images = open.disks.iter().map(|disk| image(disk, true)).collect::<Result<Vec<_>>>()?;
+        let file = log.map(new_log).transpose()?;
+        let edited = self.editor.edit(images, edits, file).await;
+        if let Some(log) = log {
+            // Not needed any more: all of it is on the disks, or nothing.
+            let gone = lodge_sys::fs::remove_durable(log);
+            gone.map_err(|error| log_error("remove", log, &error))?;
+        }
+        edited.map(drop).map_err(|error| EngineError::of(report::kind_of(&error), None, error))
+    }
+}
+
+/// 32 bytes of the kernel's randomness.
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| EngineError::new(Kind::Internal, format!("cannot read /dev/urandom: {error}")))?;
+    Ok(bytes)
+}
+
+/// A log for its owner only: it holds private keys.
+fn new_log(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|error| log_error("make", path, &error))?;
+    }
+    let made = File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+    let file = made.map_err(|error| log_error("make", path, &error))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    lodge_sys::fs::sync_dir(directory).map_err(|error| log_error("make", path, &error))?;
+    Ok(file)
+}
+
+fn log_error(act: &str, path: &Path, error: &std::io::Error) -> EngineError {
+    EngineError::new(Kind::Internal, format!("cannot {act} the log `{}`: {error}", path.display()))
+}
+
+fn uses(disks: &[GuestDisk]) -> Result<Vec<DiskUse>> {
+    let used = |disk: &GuestDisk| DiskUse {
+        target: disk.target.clone(),
+        path: Some(disk.path.clone()),
+        format: disk.format,
+        read_only: false,
+        shareable: false,
+        optional: false,
+        backing: Vec::new(),
+    };
+    match disks.iter().find(|disk| disk.is_encrypted) {
+        Some(disk) => {
+            let text = format!("disk {} is encrypted, and what lies in it cannot be read", disk.target);
+            Err(EngineError::new(Kind::Unsupported, text))
+        }
+        None => Ok(disks.iter().map(used).collect()),
+    }
+}
+
+/// A disk as those who read and edit know it. Their descriptors are their own.
+fn image(disk: &ClaimedDisk, writable: bool) -> Result<DiskImage> {
+    let layer = |file: &lodge_storage::ClaimedFile| {
+        let own = file.fd.try_clone().map_err(|error| {
+            EngineError::new(Kind::Exhausted, format!("cannot hand `{}` on: {error}", file.path.display()))
+        })?;
+        let format = match file.format {
+            Format::Raw => LayerFormat::Raw,
+            Format::Qcow2 => LayerFormat::Qcow2,
+        };
+        Ok(Layer { file: File::from(own), format })
+    };
+    let layers = disk.chain.iter().map(layer).collect::<Result<Vec<_>>>()?;
+    Ok(DiskImage { name: disk.target.clone(), layers, writable })
 }

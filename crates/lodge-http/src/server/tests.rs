@@ -132,7 +132,7 @@ async fn what_bad_bodies_and_queries_get() {
         /xml <domain>�</domain>
             400 InvalidInput: the body is not UTF-8: byte 9 cannot be read
         /query?state=running,shut+off&active=true 
-            200 DomainFilter { active: Some(true), persistent: None, autostart: None, managed_save: None, snapshots: None, state: [Running, ShutOff] }
+            200 DomainFilter { active: Some(true), persistent: None, autostart: None, managed_save: None, snapshots: None, state: [Running, ShutOff], identity: false }
         /query?state=runing 
             400 InvalidInput: cannot read the query: `runing` is no state; the states are: no state, running, idle, paused, in shutdown, shut off, crashed, pmsuspended
         /query?stat=running 

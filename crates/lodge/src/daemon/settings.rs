@@ -1,11 +1,13 @@
 //! `etc/lodge/lodge.toml` under the root (a user's: `lodge/lodge.toml` in the configuration directory): what the daemon is told beside its options. An option wins.
 //!
-//! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`; `tcp_sasl_without_encryption = true`. An
+//! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`; `tcp_sasl_without_encryption = true`; below
+//! `[identity]` `duplicates = "warn"`, `"refuse"` or `"ignore"`. An
 //! unknown word is an error: a setting that is silently ignored is worse than none. Who may come in is said in
 //! libvirt's own `libvirtd.conf`.
 
 use std::path::{Path, PathBuf};
 
+use lodge_engine::DuplicatePolicy;
 use lodge_store::Root;
 use serde::Deserialize;
 
@@ -18,6 +20,24 @@ struct Settings {
     accelerator_fallback: Option<Choice>,
     /// Let SASL log in over plain TCP, where all that follows can be read on the way. libvirtd never does.
     tcp_sasl_without_encryption: bool,
+    identity: Identity,
+}
+
+/// What is said of identities.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Identity {
+    /// What becomes of a start that would make two machines of one identity.
+    duplicates: Duplicates,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Duplicates {
+    #[default]
+    Warn,
+    Refuse,
+    Ignore,
 }
 
 /// What the daemon is told beside libvirt's files.
@@ -27,6 +47,8 @@ pub struct Told {
     pub fallback: Fallback,
     /// SASL over plain TCP.
     pub tcp_sasl_without_encryption: bool,
+    /// A start that would make two machines of one identity.
+    pub duplicates: DuplicatePolicy,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -51,8 +73,9 @@ impl SettingsError {
         match self {
             Self::Read { .. } => "let the daemon's user read the file, or remove it",
             Self::Parse { .. } => {
-                "the file knows two lines: accelerator_fallback = \"allow\" or \"refuse\", and \
-                 tcp_sasl_without_encryption = true or false"
+                "the file knows three lines: accelerator_fallback = \"allow\" or \"refuse\", \
+                 tcp_sasl_without_encryption = true or false, and below [identity] duplicates = \"warn\", \"refuse\" \
+                 or \"ignore\""
             }
         }
     }
@@ -86,6 +109,11 @@ pub fn told(option: Option<Fallback>, root: &Root) -> Result<Told, SettingsError
     Ok(Told {
         fallback: option.or(of_file).unwrap_or(Fallback::Allow),
         tcp_sasl_without_encryption: settings.tcp_sasl_without_encryption,
+        duplicates: match settings.identity.duplicates {
+            Duplicates::Warn => DuplicatePolicy::Warn,
+            Duplicates::Refuse => DuplicatePolicy::Refuse,
+            Duplicates::Ignore => DuplicatePolicy::Ignore,
+        },
     })
 }
 
@@ -118,6 +146,8 @@ mod tests {
         std::fs::write(&file, "accelerator_fallback = \"refuse\"\n").unwrap();
         assert_eq!(of(None).unwrap(), Fallback::Refuse);
         assert_eq!(of(Some(Fallback::Allow)).unwrap(), Fallback::Allow);
+        std::fs::write(&file, "[identity]\nduplicates = \"refuse\"\n").unwrap();
+        assert_eq!(told(None, &places).unwrap().duplicates, DuplicatePolicy::Refuse);
         std::fs::write(&file, "acelerator_fallback = \"refuse\"\n").unwrap();
         assert!(of(None).unwrap_err().source_text().contains("unknown field"));
     }

@@ -69,6 +69,9 @@ pub struct List {
     /// show domain title
     #[arg(long)]
     title: bool,
+    /// show the machine id inside, as it was read last (`lodge identity audit` reads all)
+    #[arg(long)]
+    identity: bool,
 }
 
 impl List {
@@ -113,6 +116,7 @@ impl List {
             autostart: either(self.autostart, self.no_autostart),
             managed_save: either(self.with_managed_save, self.without_managed_save),
             snapshots: either(self.with_snapshot, self.without_snapshot),
+            identity: self.identity,
             state: states
                 .iter()
                 .filter(|(asked, _)| *asked)
@@ -125,7 +129,7 @@ impl List {
         if (self.uuid || self.name || self.id) && !self.table {
             return self.words(domains);
         }
-        let extra = [(self.title, "Title"), (self.uuid, "UUID")];
+        let extra = [(self.title, "Title"), (self.uuid, "UUID"), (self.identity, "Machine id")];
         let heading: Vec<&str> = ["Id", "Name", "State"]
             .into_iter()
             .chain(extra.iter().filter(|(asked, _)| *asked).map(|(_, name)| *name))
@@ -136,6 +140,7 @@ impl List {
             let mut row = vec![or_dash(domain.id), domain.name.clone(), state];
             row.extend(self.title.then(|| domain.title.clone().unwrap_or_default()));
             row.extend(self.uuid.then(|| domain.uuid.to_string()));
+            row.extend(self.identity.then(|| or_dash(domain.machine_id.as_ref())));
             row
         };
         crate::output::table(&heading, &domains.iter().map(row).collect::<Vec<_>>(), quiet)

@@ -1,16 +1,82 @@
-//! `identity log`.
+//! `identity show check diff reset audit log`.
+
+mod audit;
+mod book;
+mod shown;
 
 use clap::{Args, Subcommand};
-use lodge_client::api::{IdentityAct, IdentityLogQuery, InsideState};
+use lodge_client::api::{
+    DomainFilter, ErrorKind, IdentityAct, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
+    IdentityView,
+};
 
 use crate::failure::{Failure, What};
-use crate::output::local_time;
+use crate::instance::progress;
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// What domains and templates are known by: machine ids, keys, addresses, UUIDs
+    Show(Show),
+    /// Whether each domain has a machine id, and one of its own
+    Check(Check),
+    /// Two machines beside each other: what is alike, what differs
+    Diff(Diff),
+    /// Give domains that are shut off another identity
+    Reset(Reset),
+    /// Look at all machines for what more than one has; ends with 1 where there is such a thing
+    Audit(audit::Audit),
     /// What became of identities: each clone, template and reset, item by item
     Log(Log),
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Domains or templates
+    #[arg(value_name = "DOMAIN", required = true)]
+    subjects: Vec<String>,
+    /// The machine id alone: what `dbus-uuidgen --get` answers inside
+    #[arg(long)]
+    get: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The domains [default: all]
+    #[arg(value_name = "DOMAIN")]
+    domains: Vec<String>,
+    /// As `dbus-uuidgen --ensure`: only whether there is a machine id; silent if so. Nothing is made
+    #[arg(long)]
+    ensure: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A domain or template
+    #[arg(value_name = "ONE")]
+    one: String,
+    /// Another
+    #[arg(value_name = "OTHER")]
+    other: String,
+    /// Only what both have and must not
+    #[arg(long)]
+    alike: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// The domains
+    #[arg(value_name = "DOMAIN", required = true)]
+    domains: Vec<String>,
+    /// The machine id of one that runs, through its agent; programs in it may become unstable
+    #[arg(long)]
+    force: bool,
+    /// The host name inside [default: as it is]
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Change nothing; say what would be changed
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -23,35 +89,134 @@ pub struct Log {
 impl Verb {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self {
+            Self::Show(verb) => verb.run(session).await,
+            Self::Check(verb) => verb.run(session).await,
+            Self::Diff(verb) => verb.run(session).await,
+            Self::Reset(verb) => verb.run(session).await,
+            Self::Audit(verb) => verb.run(session).await,
             Self::Log(Log { domain }) => {
                 let query = IdentityLogQuery { machine: domain };
                 let acts = session.client().await?.identity_log(&query).await;
                 let acts = acts.what(|| "Failed to read what became of identities".to_owned())?;
-                session.show(&acts, |acts| acts.iter().map(entry).collect::<Vec<_>>().join("\n"));
+                session.show(&acts, |acts| acts.iter().map(book::entry).collect::<Vec<_>>().join("\n"));
                 Ok(())
             }
         }
     }
 }
 
-/// One act, a line per item.
-fn entry(act: &IdentityAct) -> String {
-    let of = if act.source.is_empty() { String::new() } else { format!(" of '{}'", act.source) };
-    let inside = match act.inside {
-        InsideState::Reset => "",
-        InsideState::Kept => " (inside left as it was)",
-        InsideState::NotReset => " (inside NOT changed)",
-    };
-    let time = local_time(act.time_ms);
-    let mut text = format!("{time}  {} '{}'{of} by {}{inside}\n", act.act, act.name, act.caller);
-    for change in &act.changes {
-        let place = if change.place.is_empty() { String::new() } else { format!(" {}", change.place) };
-        let new = if change.new.is_empty() { "(none)" } else { &change.new };
-        let old = if change.old.is_empty() { "(none)" } else { &change.old };
-        text += &format!("    {}{place}: {old} -> {new}  [{}]\n", change.item, change.verified);
+async fn look(subject: &str, session: &mut Session) -> Result<IdentityView, Failure> {
+    session.client().await?.identity(subject).await.on_domain(subject, "")
+}
+
+impl Show {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let mut views = Vec::new();
+        for subject in &self.subjects {
+            let view = look(subject, session).await?;
+            if self.get && view.machine_id.is_none() {
+                let why = view.gaps.first().cloned().unwrap_or_else(|| "it has none".to_owned());
+                return Err(
+                    Failure::new(ErrorKind::NotFound, format!("no machine id of '{subject}'")).because(why)
+                );
+            }
+            views.push(view);
+        }
+        let (get, is_one) = (self.get, views.len() == 1);
+        session.show(&views, |views| match (get, is_one) {
+            (true, true) => {
+                views.iter().filter_map(|view| view.machine_id.clone()).map(|id| id + "\n").collect()
+            }
+            (true, false) => {
+                let line = |view: &IdentityView| {
+                    format!("{}  {}\n", view.machine_id.as_deref().unwrap_or("-"), view.subject)
+                };
+                views.iter().map(line).collect()
+            }
+            (false, _) => views.iter().map(shown::text).collect::<Vec<_>>().join("\n"),
+        });
+        Ok(())
     }
-    for warning in &act.warnings {
-        text += &format!("    warning: {warning}\n");
+}
+
+impl Check {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let client = session.client().await?;
+        let names = if self.domains.is_empty() {
+            let all = client.domains(&DomainFilter::default()).await;
+            all.what(|| "Failed to list domains".to_owned())?.into_iter().map(|domain| domain.name).collect()
+        } else {
+            self.domains.clone()
+        };
+        let mut views = Vec::new();
+        for name in &names {
+            views.push(look(name, session).await?);
+        }
+        let faults = shown::faults(&views, self.ensure);
+        if faults.is_empty() {
+            if !self.ensure {
+                session.done(&views, |views| match views.len() {
+                    1 => "It has a machine id of its own\n".to_owned(),
+                    count => format!("All {count} have machine ids of their own\n"),
+                });
+            }
+            return Ok(());
+        }
+        let failure = Failure::new(ErrorKind::Conflict, faults.join("\n       "));
+        Err(failure.hint("`lodge identity reset DOMAIN` gives one that is shut off an identity of its own"))
     }
-    text.chars().map(|letter| if letter.is_control() && letter != '\n' { '?' } else { letter }).collect()
+}
+
+impl Diff {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let query = IdentityDiffQuery { one: self.one, other: self.other };
+        let diff = session.client().await?.identity_diff(&query).await;
+        let diff: IdentityDiff =
+            diff.what(|| format!("Failed to compare '{}' and '{}'", query.one, query.other))?;
+        session.warn(&diff.gaps);
+        session.show(&diff, |diff| shown::diff(diff, self.alike));
+        Ok(())
+    }
+}
+
+impl Reset {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let wish = IdentityReset {
+            force: self.force,
+            dry_run: self.dry_run,
+            hostname: self.hostname,
+            operations: None,
+        };
+        for domain in &self.domains {
+            let act = reset(domain, &wish, session).await?;
+            tell(&act, self.dry_run, session);
+        }
+        Ok(())
+    }
+}
+
+/// Gives one guest another identity and waits for it.
+pub async fn reset(
+    domain: &str,
+    wish: &IdentityReset,
+    session: &mut Session,
+) -> Result<IdentityAct, Failure> {
+    let client = session.client().await?;
+    let job = client.reset_identity(domain, wish).await.on_domain(domain, "reset the identity of")?;
+    let job = progress::follow(&client, job.id, session).await?;
+    serde_json::from_value(job.result.unwrap_or_default()).map_err(|error| {
+        Failure::new(ErrorKind::Corrupt, "the job's result is no entry of the book").because(error)
+    })
+}
+
+/// Says what was changed.
+pub fn tell(act: &IdentityAct, dry: bool, session: &Session) {
+    session.warn(&act.warnings);
+    session.done(act, |act| {
+        let mut text = book::entry(&IdentityAct { warnings: Vec::new(), ..act.clone() });
+        if dry {
+            text.push_str("Nothing was changed (--dry-run)\n");
+        }
+        text
+    });
 }

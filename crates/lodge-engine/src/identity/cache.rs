@@ -1,0 +1,87 @@
+//! What was read of disks, kept for as long as they do not change: a reading is known by each file's device, inode, size
+//! and times, down the whole chain.
+
+use std::{fmt::Write as _, os::unix::fs::MetadataExt as _};
+
+use lodge_guest::identity::Identity;
+use lodge_storage::Storage;
+use lodge_store::Db;
+use serde::{Deserialize, Serialize};
+
+use super::inside::GuestDisk;
+
+/// Grows when the catalogue reads more than it did: older readings are made anew.
+const EDITION: u32 = 1;
+
+/// A reading.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub identity: Identity,
+    pub gaps: Vec<String>,
+}
+
+/// What disks are now, in short; none where they cannot be looked at.
+pub(super) async fn print(storage: &Storage, disks: &[GuestDisk]) -> Option<String> {
+    let mut print = format!("{EDITION}");
+    for disk in disks {
+        let links = storage.chain(&disk.path, disk.format).await.ok()?;
+        let _ = write!(print, ";{}", disk.target);
+        for link in links {
+            let file = std::fs::metadata(&link.path).ok()?;
+            let _ = write!(
+                print,
+                ",{}:{}:{}:{}.{}:{}.{}",
+                file.dev(),
+                file.ino(),
+                file.len(),
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec()
+            );
+        }
+    }
+    Some(print)
+}
+
+/// What was read of a subject, if its disks are what they were.
+pub(super) async fn known(db: &Db, subject: &str, print: &str) -> Option<Known> {
+    let (kept, known) = match db.identity(subject).await {
+        Ok(found) => found?,
+        Err(error) => {
+            tracing::warn!(subject, %error, "readings not looked up");
+            return None;
+        }
+    };
+    if kept != print {
+        return None;
+    }
+    serde_json::from_value(known).ok()
+}
+
+/// Keeps it. A reading that cannot be kept is made again.
+pub(super) async fn keep(db: &Db, subject: &str, print: &str, known: &Known) {
+    let value = serde_json::to_value(known).unwrap_or_default();
+    if let Err(error) = db.put_identity(subject, print, value).await {
+        tracing::warn!(subject, %error, "reading not kept");
+    }
+}
+
+impl crate::Engine {
+    /// Adds the machine ids that were read before. No disk is read for a list.
+    pub(crate) async fn add_machine_ids(
+        &self,
+        views: &mut [lodge_api::DomainView],
+    ) -> crate::error::Result<()> {
+        let kept = self.store.db().identities().await?;
+        let known: std::collections::HashMap<String, serde_json::Value> =
+            kept.into_iter().map(|(subject, _, known)| (subject, known)).collect();
+        for view in views {
+            let Some(known) = known.get(&format!("domain:{}", view.uuid)) else { continue };
+            if let Ok(Known { identity, .. }) = serde_json::from_value(known.clone()) {
+                view.machine_id = lodge_guest::identity::machine_id(&identity).map(str::to_owned);
+            }
+        }
+        Ok(())
+    }
+}

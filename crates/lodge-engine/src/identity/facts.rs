@@ -1,0 +1,133 @@
+//! The host's side of an identity: what a guest is given, and cannot change.
+
+use std::{net::IpAddr, path::Path};
+
+use lodge_domain::Handle;
+use lodge_guest::identity::HostFacts;
+use lodge_model::{MacAddr, domain::Domain};
+
+use crate::Engine;
+
+/// The host's neighbours, as the kernel lists them.
+const NEIGHBOURS: &str = "/proc/net/arp";
+/// More than any host has.
+const NEIGHBOURS_MAX: usize = 100_000;
+
+/// A machine that the host has talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    pub address: IpAddr,
+    pub mac: MacAddr,
+    /// The host's interface that it is behind.
+    pub device: String,
+}
+
+/// What a document gives its guest.
+pub(crate) fn given(document: &Domain) -> HostFacts {
+    let smbios = document.sysinfo.iter().filter_map(|sysinfo| sysinfo.system.as_ref());
+    let entries: Vec<_> = smbios.flat_map(|system| &system.entries).collect();
+    let entry = |name: &str| {
+        entries.iter().find(|entry| entry.name.as_deref() == Some(name)).and_then(|entry| entry.value.clone())
+    };
+    let told = entry("uuid").and_then(|text| text.parse().ok());
+    HostFacts {
+        name: document.name.clone(),
+        smbios_uuid: told.or_else(|| document.uuid.map(|id| id.0)),
+        generation_id: document
+            .genid
+            .as_ref()
+            .and_then(|genid| genid.uuid.as_deref())
+            .and_then(|text| text.parse().ok()),
+        macs: document
+            .devices
+            .interfaces
+            .iter()
+            .filter_map(|card| card.mac().map(|mac| mac.to_string()))
+            .collect(),
+        serials: entry("serial").into_iter().collect(),
+        addresses: Vec::new(),
+    }
+}
+
+impl Engine {
+    /// What the host knows of a domain: its document, and the addresses that its cards have leased.
+    pub(super) async fn facts_of(&self, handle: &Handle) -> HostFacts {
+        let document = match handle.document() {
+            Ok(document) => document,
+            Err(error) => {
+                tracing::warn!(domain = %handle.name(), %error, "document not read for its identity");
+                return HostFacts { name: handle.name().to_string(), ..HostFacts::default() };
+            }
+        };
+        let mut facts = given(&document);
+        for card in &document.devices.interfaces {
+            let Some(mac) = card.mac() else { continue };
+            let leases = self.networks.addresses(mac).await;
+            facts.addresses.extend(leases.into_iter().map(|lease| lease.ip.to_string()));
+        }
+        facts
+    }
+}
+
+/// Who was seen on the host's bridges and cards. A table that cannot be read is an empty one, and told.
+pub(super) fn neighbours(gaps: &mut Vec<String>) -> Vec<Neighbour> {
+    match std::fs::read_to_string(NEIGHBOURS) {
+        Ok(text) => parse(&text, |device| Path::new("/sys/class/net").join(device).join("bridge").exists()),
+        Err(error) => {
+            gaps.push(format!("neighbours: {NEIGHBOURS} cannot be read: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// `IP address, HW type, Flags, HW address, Mask, Device`; flag 2: the address is known.
+fn parse(text: &str, is_bridge: impl Fn(&str) -> bool) -> Vec<Neighbour> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        let flags = words.nth(1)?.strip_prefix("0x")?;
+        let is_known = u32::from_str_radix(flags, 16).ok()? & 2 != 0;
+        let mac: MacAddr = words.next()?.parse().ok()?;
+        let device = words.nth(1)?.to_owned();
+        (is_known && is_bridge(&device)).then_some(Neighbour { address, mac, device })
+    };
+    text.lines().skip(1).take(NEIGHBOURS_MAX).filter_map(line).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends there, and should")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_gives_its_guest_an_identity() {
+        let text = "<domain type='kvm'><name>a</name><uuid>11111111-1111-4111-8111-111111111111</uuid>
+          <genid>22222222-1111-4111-8111-111111111111</genid><memory>1</memory>
+          <sysinfo type='smbios'><system><entry name='serial'>S-1</entry></system></sysinfo>
+          <os><type>hvm</type></os>
+          <devices><interface type='user'><mac address='52:54:00:AA:00:01'/></interface></devices></domain>";
+        let facts = given(&Domain::parse(text).unwrap());
+        assert_eq!(facts.smbios_uuid.unwrap().to_string(), "11111111-1111-4111-8111-111111111111");
+        assert_eq!(facts.generation_id.unwrap().to_string(), "22222222-1111-4111-8111-111111111111");
+        assert_eq!(
+            (facts.macs, facts.serials),
+            (vec!["52:54:00:aa:00:01".to_owned()], vec!["S-1".to_owned()])
+        );
+    }
+
+    #[test]
+    fn neighbours_are_those_on_bridges_whose_address_is_known() {
+        let text = "IP address       HW type     Flags       HW address            Mask     Device
+192.168.122.7    0x1         0x2         52:54:00:00:00:07     *        virbr0
+192.168.122.8    0x1         0x0         00:00:00:00:00:00     *        virbr0
+10.0.0.1         0x1         0x2         aa:bb:cc:00:00:01     *        eth0
+nonsense
+";
+        let found = parse(text, |device| device == "virbr0");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].address.to_string().as_str(), found[0].device.as_str()),
+            ("192.168.122.7", "virbr0")
+        );
+    }
+}

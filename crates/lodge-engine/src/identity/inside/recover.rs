@@ -1,0 +1,62 @@
+//! Changes of disks that a crash cut off in their last moment: the log has all of it, or nothing was changed.
+
+use lodge_disk::edit::Recovered;
+use lodge_model::DomainId;
+
+use super::{Inside, image, log_error, uses};
+use crate::{Engine, error::Result};
+
+impl Engine {
+    /// Ends what an earlier daemon had begun to write. Before any guest starts.
+    pub(crate) async fn end_cut_changes(&self) {
+        for guest in self.inside.cut() {
+            match self.end_cut_change(&guest).await {
+                Ok(Recovered::Applied) => {
+                    tracing::info!(guest, "change of its identity that was cut off ended");
+                }
+                Ok(Recovered::Dropped) => {
+                    tracing::info!(guest, "change of its identity that was cut off dropped");
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        guest,
+                        error,
+                        "change of its identity that was cut off not ended; its log is kept"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn end_cut_change(&self, guest: &str) -> Result<Recovered> {
+        let path = self.inside.log_of(guest);
+        let log = std::fs::File::options().read(true).write(true).open(&path);
+        let log = log.map_err(|error| log_error("open", &path, &error))?;
+        let id: DomainId = guest.parse().map_err(|_| {
+            crate::EngineError::new(
+                lodge_model::Kind::Corrupt,
+                format!("`{}` is no guest's log", path.display()),
+            )
+        })?;
+        let handle = self.domains.get(id)?;
+        let mut gaps = Vec::new();
+        let disks = self.disks_inside(&handle.document()?, &mut gaps);
+        let open = self.inside.storage.open_to_edit("the end of a change", &uses(&disks)?).await?;
+        let images = open.disks.iter().map(|disk| image(disk, true)).collect::<Result<Vec<_>>>()?;
+        let recovered = self.inside.editor.recover(images, log).await;
+        let recovered =
+            recovered.map_err(|error| crate::EngineError::of(super::report::kind_of(&error), None, error))?;
+        lodge_sys::fs::remove_durable(&path).map_err(|error| log_error("remove", &path, &error))?;
+        Ok(recovered)
+    }
+}
+
+impl Inside {
+    /// The guests whose change was cut off.
+    fn cut(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.logs).into_iter().flatten().flatten();
+        let name = |entry: std::fs::DirEntry| entry.file_name().into_string().ok();
+        entries.filter_map(name).filter_map(|name| name.strip_suffix(".redo").map(str::to_owned)).collect()
+    }
+}

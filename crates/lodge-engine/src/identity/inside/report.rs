@@ -1,0 +1,133 @@
+//! What became of what lies inside, in the words of the book. Pure.
+
+use lodge_api::{IdentityChange, InsideState};
+use lodge_guest::identity::{Change, Identity, Kind as Item, Left, Plan, State, Verdict};
+use lodge_model::Kind;
+
+use super::{GuestDisk, InsideReport, Reading, Wish};
+use crate::error::{EngineError, Result};
+
+/// Faults that one message names.
+const NAMED: usize = 5;
+
+/// Of disks that nobody can look into.
+pub(super) fn of_unreadable(disks: &[GuestDisk]) -> Option<InsideReport> {
+    let warning = match disks.iter().find(|disk| disk.is_encrypted) {
+        Some(disk) => format!(
+            "disk {} is encrypted: the identity in it was not changed, and is its source's",
+            disk.target
+        ),
+        None if disks.is_empty() => "it has no disk of its own that an identity could lie on".to_owned(),
+        None => return None,
+    };
+    Some(InsideReport { warnings: vec![warning], ..InsideReport::default() })
+}
+
+/// Of what was done and read again.
+pub(super) fn of(before: &Reading, after: &Reading, plan: &Plan, wish: &Wish) -> InsideReport {
+    let mut report = foretold(before, plan, wish);
+    for change in &mut report.changes {
+        "read back from the disk".clone_into(&mut change.verified);
+    }
+    if *wish == Wish::Template {
+        let to_fill = after.identity.to_fill().filter(|item| item.kind == Item::TEMPLATE_VALUE);
+        report.warnings.extend(to_fill.map(|item| format!("{} is empty and must be filled", item.place)));
+    }
+    report
+}
+
+/// Of what would be done.
+pub(super) fn foretold(before: &Reading, plan: &Plan, wish: &Wish) -> InsideReport {
+    let mut warnings: Vec<String> = Vec::new();
+    let is_linux = before.identity.system.family.is_some();
+    if !is_linux {
+        let why = match before.gaps.first() {
+            Some(gap) => format!(" ({gap})"),
+            None => String::new(),
+        };
+        warnings.push(format!("no Linux was found on its disks{why}: its identity inside is its source's"));
+    }
+    let unknown: Vec<&str> = matters_unknown(&before.identity);
+    if is_linux && !unknown.is_empty() {
+        warnings.push(format!("could not be read, and so not changed: {}", unknown.join(", ")));
+    }
+    warnings.extend(plan.flagged.iter().map(|flag| format!("{}: {}", flag.place, flag.why)));
+    // What a new machine should have another of, and has not.
+    if matches!(wish, Wish::Another { .. }) {
+        let kept =
+            plan.kept.iter().map(|kept| format!("{} {} stays: {}", kept.kind, kept.place, kept.reason));
+        warnings.extend(kept);
+    }
+    let is_done = is_linux && unknown.is_empty();
+    InsideReport {
+        state: if is_done { InsideState::Reset } else { InsideState::NotReset },
+        changes: plan.changes.iter().map(change).collect(),
+        warnings,
+    }
+}
+
+fn matters_unknown(identity: &Identity) -> Vec<&str> {
+    let matters = |kind: &Item| *kind == Item::MACHINE_ID || *kind == Item::SSH_HOST_KEY;
+    let items = identity.items.iter();
+    let unknown = items.filter(|item| matters(&item.kind) && item.state == State::Unknown);
+    unknown.map(|item| item.place.as_str()).collect()
+}
+
+fn change(change: &Change) -> IdentityChange {
+    IdentityChange {
+        item: change.kind.to_string(),
+        place: change.place.clone(),
+        old: change.old.clone().unwrap_or_default(),
+        new: change.new.clone().unwrap_or_default(),
+        verified: "planned".to_owned(),
+    }
+}
+
+/// A change that is not as it was planned is no change: what was made is thrown away.
+pub(super) fn refuse_bad(name: &str, verdicts: &[Verdict]) -> Result<()> {
+    let bad: Vec<String> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.is_good)
+        .take(NAMED)
+        .map(|verdict| format!("{} {}: {}", verdict.kind, verdict.place, verdict.found))
+        .collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let text = format!("the identity of `{name}` is not what it was changed to: {}", bad.join("; "));
+    Err(EngineError::new(Kind::Internal, text)
+        .with_hint("nothing was kept of it; see the daemon's log, and report it"))
+}
+
+/// A template is proven to be nobody. What is private may be meant, and is flagged.
+pub(super) fn refuse_unclean(name: &str, left: &[Left], identity: &Identity) -> Result<()> {
+    if identity.system.family.is_none() {
+        return Ok(());
+    }
+    let left: Vec<String> = left
+        .iter()
+        .filter(|left| !left.is_private)
+        .take(NAMED)
+        .map(|left| format!("{} {} ({})", left.kind, left.place, left.why))
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let text = format!("template `{name}` still has an identity: {}", left.join("; "));
+    Err(EngineError::new(Kind::Conflict, text)
+        .with_hint("remove that in the guest itself, and make the template then"))
+}
+
+/// The sort of a failed edit.
+pub(super) fn kind_of(error: &lodge_disk::edit::EditError) -> Kind {
+    use lodge_disk::edit::EditError;
+    match error {
+        EditError::Unsupported { .. } | EditError::Missing { .. } | EditError::NoFuse { .. } => {
+            Kind::Unsupported
+        }
+        EditError::Damaged { .. } | EditError::Unreachable { .. } => Kind::Corrupt,
+        EditError::Unfit { .. } => Kind::InvalidState,
+        EditError::BadIdentity { .. } => Kind::InvalidInput,
+        _ => Kind::Internal,
+    }
+}

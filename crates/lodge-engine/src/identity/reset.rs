@@ -1,0 +1,167 @@
+//! Another identity for a guest that is there: on its disks while it is off; while it runs only if forced, and then only
+//! what can be changed beneath running programs.
+
+use std::time::Duration;
+
+use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job};
+use lodge_domain::Handle;
+use lodge_guest::identity::Operations;
+use lodge_model::Kind;
+use lodge_store::db::{identities::IdentityActRow, now_ms};
+
+use super::{
+    inside::{InsideReport, Wish},
+    log::act,
+};
+use crate::{
+    Caller, Engine,
+    error::{EngineError, Result},
+    job::JobHandle,
+};
+
+/// How long the guest's own tools may take, on bare hardware.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The machine id anew, by whatever the guest has; what is printed last is the new one. seed: dbus-uuidgen(1),
+/// systemd-machine-id-setup(1).
+const ANEW: &str = "set -e; old=$(cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id 2>/dev/null || true); \
+    rm -f /etc/machine-id /var/lib/dbus/machine-id; \
+    if command -v dbus-uuidgen >/dev/null; then dbus-uuidgen --ensure=/etc/machine-id; \
+    else systemd-machine-id-setup >/dev/null; fi; \
+    mkdir -p /var/lib/dbus; ln -sf /etc/machine-id /var/lib/dbus/machine-id; \
+    echo \"$old\"; cat /etc/machine-id";
+
+impl Engine {
+    /// Gives a guest another identity; the job's result is an `IdentityAct`.
+    #[crate::boxed]
+    pub async fn reset_identity(&self, caller: &Caller, dom: &str, wish: IdentityReset) -> Result<Job> {
+        caller.may_change()?;
+        let handle = self.find_domain(dom)?;
+        let name = handle.name().to_string();
+        if handle.snapshot().is_active() {
+            refuse_running(&name, &wish)?;
+        }
+        let operations = wish.operations.as_ref().map(|names| parse(names)).transpose()?;
+        let (engine, owner, subject) = (self.clone(), caller.clone(), name.clone());
+        let work = |job: JobHandle| async move {
+            let entry = engine.reset_here(&owner, &job, &handle, (&wish, operations)).await?;
+            Ok(serde_json::to_value(entry).unwrap_or_default())
+        };
+        self.jobs.begin(caller, "identity.reset", &subject, work).await
+    }
+
+    async fn reset_here(
+        &self,
+        caller: &Caller,
+        job: &JobHandle,
+        handle: &Handle,
+        (wish, operations): (&IdentityReset, Option<Operations>),
+    ) -> Result<IdentityAct> {
+        let name = handle.name().to_string();
+        let verb = if operations.is_some() { "sysprep" } else { "reset" };
+        let report = if handle.snapshot().is_active() {
+            job.tell("asking the guest", None, &name);
+            self.reset_running(handle).await?
+        } else {
+            job.tell("changing its disks", None, &name);
+            let wish_inside = match operations {
+                Some(operations) => Wish::Sysprep { operations, hostname: wish.hostname.clone() },
+                None => Wish::Another { hostname: wish.hostname.clone(), macs: Vec::new() },
+            };
+            self.reset_disks(handle, &wish_inside, wish.dry_run).await?
+        };
+        let row = IdentityActRow {
+            id: uuid::Uuid::new_v4().to_string(),
+            time_ms: now_ms(),
+            act: verb.to_owned(),
+            guest: handle.id().to_string(),
+            name,
+            source: String::new(),
+            caller: format!("uid {}", caller.uid),
+            items: report.items(),
+            warnings: serde_json::to_value(&report.warnings).unwrap_or_default(),
+        };
+        if !wish.dry_run {
+            self.store.db().put_identity_act(row.clone()).await?;
+            self.feed.publish("identity.reset", row.name.clone(), serde_json::json!({ "act": verb }));
+        }
+        Ok(act(row))
+    }
+
+    async fn reset_disks(&self, handle: &Handle, wish: &Wish, dry_run: bool) -> Result<InsideReport> {
+        let document = handle.definition()?.ok_or_else(|| {
+            let text = format!("domain `{}` has no definition", handle.name());
+            EngineError::new(Kind::InvalidState, text)
+        })?;
+        if handle.snapshot().managed_save {
+            let text = format!(
+                "domain `{}` has saved memory, which would go on with its old identity",
+                handle.name()
+            );
+            return Err(EngineError::new(Kind::InvalidState, text)
+                .with_hint(format!("give it up first: lodge managedsave-remove {}", handle.name())));
+        }
+        let mut gaps = Vec::new();
+        let disks = self.disks_inside(&document, &mut gaps);
+        let mut report = if dry_run {
+            self.inside.foretell(&disks, wish).await?
+        } else {
+            let log = self.inside.log_of(&handle.id().to_string());
+            self.inside.change_logged(&handle.name(), &disks, wish, Some(log)).await?
+        };
+        report.warnings.extend(gaps);
+        Ok(report)
+    }
+
+    /// Only the machine id: keys and addresses are in use by programs that would not notice.
+    async fn reset_running(&self, handle: &Handle) -> Result<InsideReport> {
+        let agent = self.look_at(handle.clone()).agent()?;
+        let patience = self.accelerator.speed.scale(PATIENCE);
+        let ran = agent.inner().run("/bin/sh", &["-c", ANEW], patience).await?;
+        let output = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let is_id = |line: &&str| line.len() == 32 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let lines: Vec<&str> = output.lines().collect();
+        let new = lines.last().copied().filter(is_id);
+        let (Some(new), Some(0)) = (new, ran.exit_code) else {
+            let said: String = String::from_utf8_lossy(&ran.stderr).escape_debug().take(200).collect();
+            let text = format!("the guest `{}` made no new machine id: {said}", handle.name());
+            return Err(EngineError::new(Kind::Internal, text)
+                .with_hint("shut it down and reset it then: that changes its disks"));
+        };
+        let old = lines.first().copied().filter(is_id).unwrap_or_default();
+        let change = IdentityChange {
+            item: "machine-id".to_owned(),
+            place: "/etc/machine-id".to_owned(),
+            old: old.to_owned(),
+            new: new.to_owned(),
+            verified: "told by the guest's agent".to_owned(),
+        };
+        let warnings = vec![
+            "only the machine id was changed; all else needs the guest to be off".to_owned(),
+            "programs that run still have the old machine id: restart the guest soon".to_owned(),
+        ];
+        Ok(InsideReport { state: InsideState::Reset, changes: vec![change], warnings })
+    }
+}
+
+fn refuse_running(name: &str, wish: &IdentityReset) -> Result<()> {
+    if !wish.force {
+        let text = format!(
+            "domain `{name}` runs: programs in it keep the machine id they began with, and a change beneath them \
+             makes them unstable or ends them"
+        );
+        return Err(EngineError::new(Kind::InvalidState, text).with_hint(format!(
+            "shut it down first (lodge shutdown {name}); --force changes the machine id all the same, and nothing else"
+        )));
+    }
+    if wish.operations.is_some() || wish.hostname.is_some() || wish.dry_run {
+        let text = format!("domain `{name}` runs: nothing but its machine id can be changed");
+        return Err(EngineError::new(Kind::InvalidState, text).with_hint(format!("lodge shutdown {name}")));
+    }
+    Ok(())
+}
+
+fn parse(names: &[String]) -> Result<Operations> {
+    Operations::parse(&names.join(","))
+        .map_err(|error| EngineError::of(Kind::InvalidInput, error.hint(), error))
+}

@@ -1,0 +1,21 @@
+//! What can be taken out of a guest, by virt-sysprep's names.
+
+use lodge_api::SysprepOperation;
+use lodge_guest::identity::OPERATIONS;
+
+use crate::{Caller, Engine};
+
+impl Engine {
+    /// All operations; one that cannot be done here says why.
+    pub fn sysprep_operations(&self, _caller: &Caller) -> Vec<SysprepOperation> {
+        let view = |operation: &lodge_guest::identity::Operation| SysprepOperation {
+            name: operation.name.to_owned(),
+            is_default: operation.is_default,
+            about: match operation.unsupported {
+                None => operation.description.to_owned(),
+                Some(why) => format!("{} (not supported: {why})", operation.description),
+            },
+        };
+        OPERATIONS.iter().map(view).collect()
+    }
+}

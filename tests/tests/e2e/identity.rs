@@ -1,0 +1,129 @@
+//! Identities by the command line: what a guest that is off is known by, clones that are other machines inside, and what
+//! an audit finds.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, document::tiny_with, skip, turn};
+
+const MACHINE_ID: &str = "17f2e0698e844e31b12ccd3f9aa4d94a";
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A guest that is off, with an ext4 disk of a small Debian's files where an identity is kept; no file system is mounted.
+fn source(host: &Host, name: &str) -> Result<()> {
+    let tree = tempfile::tempdir()?;
+    let file = |path: &str, text: &str| -> Result<()> {
+        let path = tree.path().join(path);
+        fs::create_dir_all(path.parent().context("a parent")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    file("etc/os-release", "ID=debian\nVERSION_ID=12\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")?;
+    file("etc/debian_version", "12.5\n")?;
+    file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")?;
+    file("etc/machine-id", &format!("{MACHINE_ID}\n"))?;
+    file("var/lib/dbus/machine-id", &format!("{MACHINE_ID}\n"))?;
+    file("etc/hostname", "web1\n")?;
+    file("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 web1\n")?;
+    file("etc/fstab", "/dev/vda / ext4 defaults 0 1\n")?;
+    file("usr/lib/systemd/systemd", "")?;
+    fs::create_dir_all(tree.path().join("bin"))?;
+    let pool = host.root().join("var/lib/libvirt/images");
+    fs::create_dir_all(&pool)?;
+    let (raw, disk) = (pool.join(format!("{name}.raw")), pool.join(format!("{name}.qcow2")));
+    run("mke2fs", &["-q", "-t", "ext4", "-d", text(tree.path())?, text(&raw)?, "64M"])?;
+    run("qemu-img", &["convert", "-O", "qcow2", text(&raw)?, text(&disk)?])?;
+    fs::remove_file(&raw)?;
+    let devices = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk><interface type='user'><model type='virtio'/></interface>",
+        disk.display()
+    );
+    let document = host.file(&format!("{name}.xml"), &tiny_with(name, &devices))?;
+    host.lodge(&["define", &document])?.ok().map(drop)
+}
+
+fn run(program: &str, args: &[&str]) -> Result<()> {
+    let done =
+        Command::new(program).args(args).output().with_context(|| format!("{program} does not run"))?;
+    ensure!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is text")
+}
+
+fn machine_id(host: &Host, name: &str) -> Result<String> {
+    Ok(host.lodge_for(PATIENCE, &["identity", "show", name, "--get"])?.ok()?.stdout.trim().to_owned())
+}
+
+#[test]
+fn a_clone_is_another_machine_inside_and_an_audit_finds_those_that_are_not() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    if Command::new("mke2fs").arg("-V").output().is_err() {
+        skip("there is no mke2fs");
+        return Ok(());
+    }
+    let host = Host::start()?;
+    source(&host, "web1")?;
+    ensure!(machine_id(&host, "web1")? == MACHINE_ID, "its machine id is not read");
+
+    let made = host.lodge_for(PATIENCE, &["clone", "web1", "web2"])?.ok()?;
+    ensure!(made.stdout.contains("with an identity of its own"), "{}{}", made.stdout, made.stderr);
+    let other = machine_id(&host, "web2")?;
+    ensure!(other.len() == 32 && other != MACHINE_ID, "web2 has {other}");
+    ensure!(machine_id(&host, "web1")? == MACHINE_ID, "the source was changed");
+    let shown = host.json(&["identity", "log", "web2"])?;
+    let is_noted = shown[0]["changes"].as_array().context("changes")?.iter().any(|change| {
+        change["item"] == "machine-id" && change["old"] == MACHINE_ID && change["new"] == other.as_str()
+    });
+    ensure!(is_noted, "{shown}");
+    host.lodge_for(PATIENCE, &["identity", "check"])?.ok()?;
+    host.lodge_for(PATIENCE, &["identity", "audit"])?.ok()?;
+
+    // One that keeps it is found, with all that is alike.
+    host.lodge_for(PATIENCE, &["clone", "web1", "twin", "--keep-identity"])?.ok()?;
+    let audit = host.lodge_for(PATIENCE, &["identity", "audit"])?;
+    ensure!(audit.status.code() == Some(1), "{:?}", audit.status);
+    ensure!(audit.stdout.contains("machine-id") && audit.stdout.contains("twin"), "{}", audit.stdout);
+    let check = host.lodge_for(PATIENCE, &["identity", "check", "web1", "twin"])?;
+    ensure!(check.status.code() == Some(7) && check.stderr.contains(MACHINE_ID), "{}", check.stderr);
+    let diff = host.lodge_for(PATIENCE, &["identity", "diff", "web1", "twin"])?.ok()?;
+    ensure!(diff.stdout.contains("ALIKE"), "{}", diff.stdout);
+
+    // And made another.
+    host.lodge_for(PATIENCE, &["identity", "reset", "twin"])?.ok()?;
+    let again = machine_id(&host, "twin")?;
+    ensure!(again.len() == 32 && again != MACHINE_ID && again != other, "twin has {again}");
+    let listed = host.lodge(&["list", "--all", "--identity"])?.ok()?.stdout;
+    ensure!(listed.contains(&other) && listed.contains("Machine id"), "{listed}");
+
+    // A template has none.
+    host.lodge_for(PATIENCE, &["template", "create", "web1", "--name", "web"])?.ok()?;
+    let view = host.json(&["template", "info", "web"])?;
+    ensure!(view["inside"] == "reset", "{view}");
+    let shown = host.lodge_for(PATIENCE, &["identity", "show", "web:1", "--get"])?;
+    ensure!(!shown.status.success(), "a template has the machine id {}", shown.stdout);
+    host.lodge_for(PATIENCE, &["clone", "web", "node", "--count", "3"])?.ok()?;
+    let mut ids: Vec<String> =
+        ["node-1", "node-2", "node-3"].iter().map(|name| machine_id(&host, name)).collect::<Result<_>>()?;
+    ids.sort();
+    ids.dedup();
+    ensure!(ids.len() == 3, "{ids:?}");
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_runs_is_not_reset_and_says_why() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let document = host.file("runs.xml", &tiny_with("runs", ""))?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", "runs"])?.ok()?;
+    let refused = host.lodge(&["identity", "reset", "runs"])?;
+    ensure!(refused.status.code() == Some(5), "{:?}", refused.status);
+    ensure!(refused.stderr.contains("unstable") && refused.stderr.contains("--force"), "{}", refused.stderr);
+    let operations = host.lodge(&["sysprep", "--list-operations"])?.ok()?.stdout;
+    ensure!(operations.contains("machine-id"), "{operations}");
+    Ok(())
+}
