@@ -8,7 +8,8 @@ use lodge_model::guest_disk::FilePath;
 
 use crate::{
     blocks::Blocks,
-    fs::{FileSystem, FsError, NodeKind, btrfs::Btrfs, xfs::Xfs},
+    fs::{FileSystem, FsError, NodeKind, btrfs::Btrfs, ext::Ext, fat::Fat, xfs::Xfs},
+    layout::Devices,
 };
 
 /// Files, directories and links that are looked at.
@@ -24,6 +25,40 @@ pub fn xfs(bytes: &[u8]) {
 /// Any bytes as a btrfs.
 pub fn btrfs(bytes: &[u8]) {
     btrfs_on(Arc::new(Device(bytes.to_vec())));
+}
+
+/// Any bytes as a disk: tables, arrays, volumes. Each device that was found can be read at its ends.
+pub fn layout(bytes: &[u8]) {
+    let disk: Arc<dyn Blocks> = Arc::new(Device(bytes.to_vec()));
+    let devices = Devices::read(vec![("vda".to_owned(), disk)]);
+    for device in devices.layout().devices() {
+        if let Some(blocks) = devices.device(&device.name) {
+            let mut byte = [0];
+            let ends = [Some(0), blocks.bytes().checked_sub(1)];
+            let read = ends.into_iter().flatten().filter(|at| *at < blocks.bytes());
+            read.for_each(|at| assert!(blocks.read_at(at, &mut byte).is_ok()));
+        }
+    }
+}
+
+/// Any bytes as an ext file system, and as a FAT.
+pub fn tree(bytes: &[u8]) {
+    let blocks: Arc<dyn Blocks> = Arc::new(Device(bytes.to_vec()));
+    if let Ok(fs) = Ext::open(&blocks) {
+        look(&fs);
+    }
+    if let Ok(fs) = Fat::open(blocks) {
+        look(&fs);
+    }
+}
+
+/// Lists and reads what is there without asking more than a look can answer: a reader of others' makes no promises.
+fn look(fs: &dyn FileSystem) {
+    let Ok(root) = FilePath::new("/") else { return };
+    for entry in fs.list(&root, NAMES).unwrap_or_default().into_iter().take(LOOKS) {
+        let Ok(path) = FilePath::new([b"/", &entry.name[..]].concat()) else { continue };
+        let _ = (fs.node(&path), fs.link(&path), fs.list(&path, NAMES), fs.read(&path, 0, READ_BYTES));
+    }
 }
 
 /// Any device as an XFS. The answer is how many files were looked at.

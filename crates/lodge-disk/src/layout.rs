@@ -64,6 +64,11 @@ impl Devices {
         self.open.get(name).cloned()
     }
 
+    /// Adds what could not be read before anybody looked.
+    pub fn add_gaps(&mut self, gaps: Vec<Gap>) {
+        self.gaps.splice(0..0, gaps);
+    }
+
     /// What could not be read, by device.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps

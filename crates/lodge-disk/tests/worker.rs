@@ -155,6 +155,11 @@ async fn a_worker_that_dies_or_hangs_is_an_error() {
     assert!(matches!(nonsense, WorkerError::Nonsense { .. } | WorkerError::Died { .. }), "{nonsense}");
     let broken = dir.path().join("broken");
     std::fs::write(&broken, b"QFI\xfb").unwrap();
+    let mut both = image(&files);
+    both.push(DiskImage { name: "vdb".into(), ..image(std::slice::from_ref(&broken)).remove(0) });
+    let mut worker = Worker::start(&program(dir.path()), both).await.unwrap();
+    let gaps = worker.layout().await.unwrap().gaps;
+    assert_eq!(gaps[0].why, "disk 'vdb', layer 0: the file ends inside the header");
     let refused = Worker::start(&program(dir.path()), image(&[broken])).await.unwrap_err();
     assert_eq!(refused.to_string(), "disk 'vda', layer 0: the file ends inside the header");
     assert_eq!(refused.kind(), Kind::Unsupported);

@@ -12,7 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use lodge_model::{Kind, guest_disk::FilePath};
+use lodge_model::{
+    Kind,
+    guest_disk::{FilePath, Gap},
+};
 use lodge_sys::sandbox::{self, Profile, Sandbox};
 
 use super::protocol::{Answer, Limits, Listed, Request, Setup, pack};
@@ -91,13 +94,27 @@ fn serve(socket: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// All disks that can be opened; what cannot is a gap, unless it is all there is.
 fn open(images: Vec<DiskImage>) -> Result<Devices, SourceError> {
-    let mut disks = Vec::new();
+    let (mut disks, mut gaps, mut first) = (Vec::new(), Vec::new(), None);
     for image in images {
-        let disk = image.open()?;
-        disks.push((disk.name().to_owned(), Arc::new(disk) as Arc<dyn Blocks>));
+        let name = image.name.clone();
+        match image.open() {
+            Ok(disk) => disks.push((name, Arc::new(disk) as Arc<dyn Blocks>)),
+            Err(error) => {
+                gaps.push(Gap { place: name, why: said(&error) });
+                first.get_or_insert(error);
+            }
+        }
     }
-    Ok(Devices::read(disks))
+    match first {
+        Some(error) if disks.is_empty() => Err(error),
+        Some(_) | None => {
+            let mut devices = Devices::read(disks);
+            devices.add_gaps(gaps);
+            Ok(devices)
+        }
+    }
 }
 
 /// A message, or the end.
