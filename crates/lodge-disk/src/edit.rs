@@ -26,6 +26,7 @@ mod ext;
 mod fat;
 mod guest;
 mod jail;
+mod kernel;
 mod log;
 mod lvm;
 mod plan;

@@ -47,6 +47,11 @@ pub trait FileSystem: fmt::Debug {
         &[]
     }
 
+    /// The mount option that chooses this part of what lies there: `subvolid=257`.
+    fn mount_option(&self) -> Option<String> {
+        None
+    }
+
     /// What is at `path`. All but its last part are directories, or the answer is [`FsError::NotADirectory`].
     fn node(&self, path: &FilePath) -> Result<Node, FsError>;
 

@@ -12,6 +12,7 @@ use super::{
     error::EditError,
     ext::Ext,
     fat::edit as edit_fat,
+    kernel,
     plan::{Step, plan},
     tool::Tools,
     tree::Tree,
@@ -61,28 +62,49 @@ fn edit_files(
         return Ok(Vec::new());
     }
     ground.make_ready(tools)?;
-    let mounts = ground.mounts()?;
-    let mut tree = Tree::new(&mounts);
+    let mut mounts = ground.mounts()?;
+    let (mut outcomes, mut by_mount) = plan_all(&mounts, edits)?;
+    // What was not unmounted cleanly may be other than it looks; only what is edited is put in order.
+    let unsettled = by_mount.keys().map(|mount| &mounts[*mount]).filter(|mount| kernel::is_unsettled(mount));
+    let unsettled: Vec<&Mount> = unsettled.collect();
+    if !unsettled.is_empty() {
+        for mount in unsettled {
+            kernel::carry_out(ground, &mounts, mount, &[], tools)?;
+        }
+        mounts = ground.mounts()?;
+        (outcomes, by_mount) = plan_all(&mounts, edits)?;
+    }
+    for (mount, steps) in by_mount.into_iter().filter(|(_, steps)| !steps.is_empty()) {
+        edit_file_system(ground, &mounts, mount, &steps, tools)?;
+    }
+    Ok(outcomes)
+}
+
+/// The steps on each mount, by its number.
+type ByMount = BTreeMap<usize, Vec<Step>>;
+
+/// What each edit comes to, and the steps on each mount that is looked at.
+fn plan_all(mounts: &[Mount], edits: &[&FileEdit]) -> Result<(Vec<Outcome>, ByMount), EditError> {
+    let mut tree = Tree::new(mounts);
     let mut outcomes = Vec::with_capacity(edits.len());
-    let mut by_mount: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+    let mut by_mount = ByMount::new();
     for edit in edits {
         let planned = plan(&mut tree, edit)?;
         outcomes.push(if planned.steps.is_empty() { Outcome::Already } else { Outcome::Changed });
         by_mount.entry(planned.mount).or_default().extend(planned.steps);
     }
-    for (mount, steps) in by_mount.into_iter().filter(|(_, steps)| !steps.is_empty()) {
-        edit_file_system(ground, &mounts[mount], &steps, tools)?;
-    }
-    Ok(outcomes)
+    Ok((outcomes, by_mount))
 }
 
 /// The one place that knows how each kind of file system is edited.
 fn edit_file_system(
     ground: &dyn Ground,
-    mount: &Mount,
+    mounts: &[Mount],
+    mount: usize,
     steps: &[Step],
     tools: &mut dyn Tools,
 ) -> Result<(), EditError> {
+    let mount = &mounts[mount];
     let device = &mount.device;
     let kind = mount.fs.as_ref().map_or("", |fs| fs.content().kind.as_str());
     match kind {
@@ -96,7 +118,7 @@ fn edit_file_system(
             verify(&*read_back, steps)
                 .map_err(|(path, why)| EditError::Damaged { place: format!("{path} on {device}"), why })
         }
-        // Here `workshop` comes in: a kernel of its own, in a small guest, that mounts what no tool edits.
+        kind if kernel::is_ours(kind) => kernel::carry_out(ground, mounts, mount, steps, tools),
         kind => Err(EditError::Unsupported {
             place: format!("{} on {device}", mount.at),
             why: format!("files of {kind} are not edited yet (start the guest and change them there)"),

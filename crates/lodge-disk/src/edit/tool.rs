@@ -11,6 +11,7 @@ use super::error::EditError;
 use crate::{
     blocks::Blocks,
     view::{File, View},
+    workshop,
 };
 
 /// The file of the view that is the device.
@@ -33,6 +34,8 @@ pub(crate) enum Act {
     ExtUuid(Uuid),
     /// Give an XFS another UUID.
     XfsUuid(Uuid),
+    /// Carry out the workshop's job, with the kernel and the initramfs that are the view's inputs.
+    Workshop,
 }
 
 /// How a program ended.
@@ -58,6 +61,7 @@ impl Act {
             Self::ExtReplay | Self::ExtCheck => "e2fsck",
             Self::ExtUuid(_) => "tune2fs",
             Self::XfsUuid(_) => "xfs_db",
+            Self::Workshop => workshop::program(),
         }
     }
 
@@ -66,6 +70,7 @@ impl Act {
         match self {
             Self::ExtScript | Self::ExtReplay | Self::ExtCheck | Self::ExtUuid(_) => "e2fsprogs",
             Self::XfsUuid(_) => "xfsprogs",
+            Self::Workshop => "qemu-system",
         }
     }
 
@@ -79,6 +84,7 @@ impl Act {
             Self::ExtCheck => words(&["-fp", &disk]),
             Self::ExtUuid(uuid) => words(&["-U", &uuid.to_string(), &disk]),
             Self::XfsUuid(uuid) => words(&["-x", "-c", &format!("uuid {uuid}"), &disk]),
+            Self::Workshop => workshop::arguments(&format!("{PLACE}/0"), &format!("{PLACE}/1"), &disk),
         }
     }
 

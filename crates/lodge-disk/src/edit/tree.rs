@@ -11,6 +11,7 @@ use super::error::EditError;
 use crate::{
     fs::{FileSystem, FsError, NodeKind},
     root::Mount,
+    workshop,
 };
 
 /// As Linux: more links on one way are a cycle.
@@ -231,6 +232,19 @@ impl<'a> Tree<'a> {
     pub fn put(&mut self, path: &FilePath, there: There) {
         self.now.retain(|known, _| !known.is_within(path));
         self.now.insert(path.clone(), there);
+    }
+}
+
+impl workshop::Tree for Tree<'_> {
+    fn read(&self, path: &FilePath, most: usize) -> Option<Vec<u8>> {
+        let place = self.find(path).ok().filter(|place| matches!(place.there, There::File(_)))?;
+        let (mount, inside) = self.inside(&place.path);
+        self.fs(mount).ok()?.read(&inside, 0, most).ok()
+    }
+
+    fn names(&self, path: &FilePath) -> Vec<Vec<u8>> {
+        let place = self.find(path).ok();
+        place.and_then(|place| Tree::names(self, &place.path).ok()).unwrap_or_default()
     }
 }
 

@@ -140,6 +140,10 @@ impl FileSystem for Btrfs {
         &self.warnings
     }
 
+    fn mount_option(&self) -> Option<String> {
+        Some(format!("subvolid={}", self.tree.id))
+    }
+
     fn node(&self, path: &FilePath) -> Result<Node, FsError> {
         match self.find(path)? {
             Place::File(tree, number) => inode::read(&self.volume, &tree, number),

@@ -16,7 +16,7 @@ pub fn arguments(kernel: &str, initramfs: &str, device: &str) -> Vec<String> {
     let (machine, console) =
         if cfg!(target_arch = "aarch64") { ("virt", "ttyAMA0") } else { ("q35", "ttyS0") };
     let append = format!("console={console} panic=-1 loglevel=3");
-    let drive = format!("if=none,id=device,format=raw,discard=unmap,file={device}");
+    let drive = format!("if=none,id=device,format=raw,file={device}");
     let memory = MEMORY_MIB.to_string();
     let words = [
         "-nodefaults",

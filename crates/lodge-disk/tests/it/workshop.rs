@@ -9,10 +9,16 @@ use std::{
 };
 
 use lodge_disk::{
-    fs::{FileSystem, FsError, btrfs::Btrfs, xfs::Xfs},
+    edit::{EditError, Editor, Outcome, worker_main},
+    fs::{
+        FileSystem, FsError,
+        btrfs::{Btrfs, Subvolume},
+        xfs::Xfs,
+    },
+    source::{DiskImage, Layer, LayerFormat},
     workshop::{Place, Target, Workshop, WorkshopError},
 };
-use lodge_model::guest_disk::{FileEdit, FilePath, Owner};
+use lodge_model::guest_disk::{Edit, FileEdit, FilePath, Owner};
 use rustix::fs::XattrFlags;
 use tempfile::TempDir;
 
@@ -59,6 +65,7 @@ fn fill(at: &Path, kernel: &Path) {
             text(at),
         ],
     );
+    write(at, "etc/os-release", b"ID=debian\n");
     write(at, "etc/hostname", b"old\n");
     let label = b"system_u:object_r:hostname_etc_t:s0\0";
     rustix::fs::setxattr(at.join("etc/hostname"), LABEL, label, XattrFlags::empty()).unwrap();
@@ -177,4 +184,75 @@ fn a_tree_without_a_kernel_says_so() {
     let target = Target { kind: "xfs", options: "", partition: None };
     let failed = Workshop::new(&&*open("xfs", &image), &target, &edits());
     assert!(matches!(failed, Err(WorkshopError::NoKernel { .. })), "{failed:?}");
+}
+
+/// Not a test: what the tests start as the confined process. Its last argument is the socket.
+#[test]
+fn become_the_worker() {
+    if std::env::var_os("LODGE_TEST_WORKER").is_some() {
+        let code = worker_main(std::env::args().next_back());
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
+}
+
+/// Edits a disk's overlay through the confined process, and unpacks what came of it.
+async fn through_the_editor(
+    folder: &TempDir,
+    image: &Path,
+    edits: Vec<FileEdit>,
+) -> Result<(Vec<Outcome>, PathBuf), EditError> {
+    let (empty, top) = (folder.path().join("empty"), folder.path().join("top"));
+    fs::create_dir_all(&empty).unwrap();
+    if !top.exists() {
+        run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", text(image), text(&top)]);
+    }
+    let own = std::env::current_exe().unwrap();
+    let args = ["LODGE_TEST_WORKER=1", text(&own), "workshop::become_the_worker", "--exact"];
+    let args = args.map(str::to_owned).into();
+    let editor = Editor { program: "/usr/bin/env".into(), args, empty_root: empty, user: 65534 };
+    let file = |path: &Path, write| fs::File::options().read(true).write(write).open(path).unwrap();
+    let layers = vec![
+        Layer { file: file(&top, true), format: LayerFormat::Qcow2 },
+        Layer { file: file(image, false), format: LayerFormat::Raw },
+    ];
+    let disk = DiskImage { name: "vda".to_owned(), layers, writable: true };
+    let outcomes = editor.edit(vec![disk], edits.into_iter().map(Edit::File).collect(), None).await?;
+    let flat = folder.path().join("flat");
+    run("qemu-img", &["convert", "-O", "raw", text(&top), text(&flat)]);
+    Ok((outcomes, flat))
+}
+
+const CHANGED: [Outcome; 7] = [
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Already,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_on_a_subvolume_of_a_btrfs_is_edited_in_its_overlay() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let image = empty(&folder, "btrfs", 500);
+    run("mkfs.btrfs", &["-q", "-f", text(&image)]);
+    let Some(mount) = Mount::new(&image, "rw") else { return };
+    run("btrfs", &["subvolume", "create", text(&mount.path().join("@"))]);
+    fill(&mount.path().join("@"), kernel);
+    write(mount.path(), "@/etc/fstab", b"/dev/vda / btrfs subvol=@ 0 0\n");
+    mount.end();
+
+    let (outcomes, flat) = through_the_editor(&folder, &image, edits()).await.unwrap();
+    assert_eq!(outcomes, CHANGED);
+    check(
+        &Btrfs::open(Image::open(&flat))
+            .unwrap()
+            .subvolume(&Subvolume::from_option("subvol=@").unwrap())
+            .unwrap(),
+    );
+    run("btrfs", &["check", "--readonly", text(&flat)]);
+    let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
+    assert_eq!(again, [Outcome::Already; 7]);
 }
