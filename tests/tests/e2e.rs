@@ -4,6 +4,7 @@ mod e2e {
     mod bad_input;
     mod clones;
     mod crash;
+    mod disk_contents;
     mod disks;
     mod encrypted;
     mod guest;

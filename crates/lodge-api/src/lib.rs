@@ -17,6 +17,7 @@ pub mod domain;
 pub mod error;
 pub mod event;
 pub mod figure;
+pub mod guest_disk;
 pub mod host;
 pub mod identity;
 pub mod image;
@@ -56,6 +57,7 @@ pub use figure::{
     DomainFigures, Figure, FigureGroup, FigureQuery, FigureTopic, FigureValue, FiguresQuery, VcpuView,
     VcpusView,
 };
+pub use guest_disk::{GuestDevice, GuestDevices, GuestDiskQuery, GuestFile, GuestGap};
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
 pub use identity::{
     AuditReport, DuplicateHolder, DuplicateView, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery,

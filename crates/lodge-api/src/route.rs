@@ -57,6 +57,7 @@
 //! | POST [`CHAIN_TEMPLATE`] · [`CHAIN_CLONE`] | `ChainTemplate`, `ChainClone` → `[ChainLinkView]` |
 //! | GET [`DOCTOR`] · POST [`DOCTOR_FINDING`] | `DoctorQuery` → `[FindingView]` · `RepairOptions` → `FindingView` |
 //! | GET [`DOMAIN_FILES`] · POST [`DOMAIN_RELOCATE`] | → `[GuestFileView]` · `Relocation` → `[Relocated]` |
+//! | GET [`GUEST_DEVICES`] · [`GUEST_TREE`] · [`GUEST_CONTENT`] | `GuestDiskQuery` → `GuestDevices` · `[GuestFile]` · bytes |
 //! | POST [`NETWORK_UPDATE`] | `ChangeScope`, `NetworkUpdate` → `NetworkView` |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
@@ -252,6 +253,12 @@ pub const DOCTOR: &str = "/v1/storage/doctor";
 pub const DOCTOR_FINDING: &str = "/v1/storage/doctor/{finding}";
 /// The files a domain is made of.
 pub const DOMAIN_FILES: &str = "/v1/domains/{dom}/files";
+/// The devices on a guest's disks.
+pub const GUEST_DEVICES: &str = "/v1/guest-disks/devices";
+/// Files on a guest's disks.
+pub const GUEST_TREE: &str = "/v1/guest-disks/files";
+/// The bytes of one of them.
+pub const GUEST_CONTENT: &str = "/v1/guest-disks/content";
 /// Takes over the places its disks were moved to.
 pub const DOMAIN_RELOCATE: &str = "/v1/domains/{dom}/relocate";
 /// All images.

@@ -17,6 +17,7 @@ mod disks;
 mod endpoint;
 mod error;
 mod events;
+mod guest_disks;
 mod image_files;
 mod jobs;
 mod secrets;

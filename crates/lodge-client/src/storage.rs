@@ -154,7 +154,7 @@ impl Client {
     }
 }
 
-/// A volume's bytes on their way.
+/// A volume's or a file's bytes on their way.
 #[derive(Debug)]
 pub struct Download {
     name: String,
@@ -162,6 +162,11 @@ pub struct Download {
 }
 
 impl Download {
+    /// Those that an answer's body brings.
+    pub(crate) fn new(name: String, body: Incoming) -> Self {
+        Self { name, body }
+    }
+
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Answer<Option<Bytes>> {
         loop {

@@ -30,6 +30,7 @@ mod event;
 mod files;
 mod follow;
 mod guest;
+mod guest_disk;
 mod guest_files;
 mod host;
 mod identity;
@@ -69,6 +70,7 @@ pub use guest::{
     BlockFigures, BlockSize, CpuTimes, Figure, Groups, Guest, GuestAgent, GuestVcpu, InfoTypes, IothreadView,
     Look, MemoryFigure, NicFigures, Peek, Picture, Record, Source, Terminal, Value, VcpuView,
 };
+pub use guest_disk::FileContent;
 /// What a front that knows all verbs needs of them.
 pub use lodge_domain::{
     self as verb, DomainError,

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lodge_disk::worker::WorkerProgram;
 use lodge_domain::{Domains, DomainsConfig};
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
 use lodge_qemu::Capabilities;
@@ -83,6 +84,7 @@ pub struct State {
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
+    pub(crate) disk_readers: crate::guest_disk::Readers,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -166,6 +168,7 @@ impl Engine {
             accelerator,
             capabilities,
             started: SystemTime::now(),
+            disk_readers: crate::guest_disk::Readers::new(disk_reader(&config, &root)),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -278,22 +281,21 @@ async fn capabilities(root: &Root) -> Capabilities {
 
 /// Who reads and edits guests' disks: this program again, shut in.
 fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::inside::Inside {
-    let program = program(config);
-    let empty = root.run().join("empty");
-    let reader = lodge_disk::worker::WorkerProgram {
-        program: program.clone(),
-        root: empty.clone(),
-        id: SHUT_IN_USER,
-        patience: lodge_disk::worker::ANSWER,
-    };
+    let reader = disk_reader(config, root);
     let editor = lodge_disk::edit::Editor {
-        program,
+        program: reader.program.clone(),
         args: vec![lodge_disk::edit::WORKER_ARGUMENT.to_owned()],
-        empty_root: empty,
+        empty_root: reader.root.clone(),
         user: SHUT_IN_USER,
     };
     let catalogue = lodge_guest::identity::Catalogue::builtin();
     crate::identity::inside::Inside::new(storage, (reader, editor), catalogue, root.state().join("redo"))
+}
+
+/// Who reads guests' disks.
+fn disk_reader(config: &Config, root: &Root) -> WorkerProgram {
+    let root = root.run().join("empty");
+    WorkerProgram { program: program(config), root, id: SHUT_IN_USER, patience: lodge_disk::worker::ANSWER }
 }
 
 fn program(config: &Config) -> PathBuf {

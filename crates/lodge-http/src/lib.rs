@@ -20,6 +20,7 @@ mod console;
 mod disks;
 mod domains;
 mod events;
+mod guest_disks;
 mod guests;
 mod host;
 mod identities;

@@ -56,6 +56,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::volumes::routes())
         .merge(crate::secrets::routes())
         .merge(crate::disks::routes())
+        .merge(crate::guest_disks::routes())
         .merge(crate::images::routes())
         .merge(crate::image_files::routes())
         .merge(crate::clones::routes())

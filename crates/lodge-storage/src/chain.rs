@@ -93,6 +93,22 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// The same files, open for reading, for whoever reads what a guest wrote.
+    pub async fn open_layers(
+        &self,
+        path: &Path,
+        format: Format,
+    ) -> Result<Vec<(Format, fs::File)>, StorageError> {
+        let (path, gate) = (path.to_owned(), self.gate());
+        self.blocking(&path.clone(), limits::LOOK, move || {
+            let links = open_chain(&path, format, Access::Read, &gate)?;
+            Ok(links.into_iter().map(|link| (link.format, link.disk.file)).collect())
+        })
+        .await
+    }
+}
+
 /// Opens a chain: the top file as `access` says, all others for reading.
 pub(crate) fn open_chain(
     top: &Path,

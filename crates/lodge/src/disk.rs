@@ -1,4 +1,5 @@
-//! Who needs which file: `storage doctor usage needs`, `chain show commit flatten rebase template clone`, `files`.
+//! Who needs which file: `storage doctor usage needs`, `chain show commit flatten rebase template clone`, `files`;
+//! and what lies on guests' disks: `disk ls cat tree lsblk`.
 
 use clap::Subcommand;
 
@@ -7,6 +8,7 @@ use crate::session::Session;
 
 mod chain;
 mod files;
+mod guest;
 mod storage;
 
 /// Verbs on files of disks.
@@ -19,6 +21,9 @@ pub enum Verb {
     /// What a disk stands on, and acts on such chains of guests that are off
     #[command(subcommand)]
     Chain(chain::Noun),
+    /// What lies on the disks of a guest that is off: files, partitions, volumes
+    #[command(subcommand)]
+    Disk(guest::Noun),
     /// Every file that makes up a domain
     Files(files::Files),
 }
@@ -28,6 +33,7 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
     match verb {
         Verb::Storage(verb) => verb.run(session).await,
         Verb::Chain(verb) => verb.run(session).await,
+        Verb::Disk(verb) => verb.run(session).await,
         Verb::Files(verb) => verb.run(session).await,
     }
 }

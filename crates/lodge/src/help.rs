@@ -229,6 +229,7 @@ const GROUPS: [Group; 13] = [
             "volume",
             "storage",
             "chain",
+            "disk",
             "files",
             "snapshot",
             "shell",

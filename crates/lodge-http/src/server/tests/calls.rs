@@ -6,8 +6,8 @@ use lodge_api::{
     AddressSource, AdoptOptions, BlockCommit, BlockCopy, BlockJobEnd, BlockJobSpeed, BlockPull, BlockResize,
     BlockThreshold, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope,
     DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic,
-    FiguresQuery, FileQuery, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
-    ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
+    FiguresQuery, FileQuery, GuestDiskQuery, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert,
+    ImageFileQuery, ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
     ManagedSaveOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions,
     Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate,
     SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, UndefineOptions, UpdateAct,
@@ -134,6 +134,9 @@ async fn call_all(client: &Client) {
     drop(client.doctor(&DoctorQuery::default()).await);
     drop(client.repair(d, &RepairOptions::default()).await);
     drop(client.domain_files(d).await);
+    drop(client.guest_devices(&GuestDiskQuery::default()).await);
+    drop(client.guest_tree(&GuestDiskQuery::default()).await);
+    drop(client.guest_content(&GuestDiskQuery::default()).await);
     drop(client.relocate_domain(d, &Relocation::default()).await);
     drop(client.volume_xml(d, d).await);
     drop(client.delete_volume(d, d, &VolumeRemoval::default()).await);
