@@ -256,3 +256,53 @@ async fn a_guest_on_a_subvolume_of_a_btrfs_is_edited_in_its_overlay() {
     let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
     assert_eq!(again, [Outcome::Already; 7]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_on_xfs_is_edited_in_its_overlay() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let image = empty(&folder, "xfs", 500);
+    run("mkfs.xfs", &["-q", "-f", text(&image)]);
+    let Some(mount) = Mount::new(&image, "rw") else { return };
+    fill(mount.path(), kernel);
+    write(mount.path(), "etc/fstab", b"/dev/vda / xfs defaults 0 0\n");
+    mount.end();
+
+    let (outcomes, flat) = through_the_editor(&folder, &image, edits()).await.unwrap();
+    assert_eq!(outcomes, CHANGED);
+    check(&Xfs::open(Image::open(&flat)).unwrap());
+    run("xfs_repair", &["-n", text(&flat)]);
+    let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
+    assert_eq!(again, [Outcome::Already; 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_on_xfs_that_was_not_unmounted_is_edited_in_its_overlay() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let (image, copy) = (empty(&folder, "xfs", 500), folder.path().join("copy"));
+    run("mkfs.xfs", &["-q", "-f", text(&image)]);
+    let Some(mount) = Mount::new(&image, "rw") else { return };
+    fill(mount.path(), kernel);
+    // A freeze brings all to its place; a sync leaves it in the log.
+    for act in ["-f", "-u"] {
+        run("fsfreeze", &[act, text(mount.path())]);
+    }
+    // Only in the log: whoever does not replay it does not see the file.
+    write(mount.path(), "etc/late", b"late");
+    fs::File::open(mount.path().join("etc/late")).unwrap().sync_all().unwrap();
+    run("cp", &["--sparse=always", text(&image), text(&copy)]);
+    mount.end();
+    assert!(!Xfs::open(Image::open(&copy)).unwrap().warnings().is_empty());
+    let before = fs::metadata(&copy).unwrap().modified().unwrap();
+
+    let (outcomes, flat) = through_the_editor(&folder, &copy, edits()).await.unwrap();
+    assert_eq!(outcomes, CHANGED);
+    let after = Xfs::open(Image::open(&flat)).unwrap();
+    check(&after);
+    assert_eq!(after.read(&path("/etc/late"), 0, 10).unwrap(), b"late");
+    run("xfs_repair", &["-n", text(&flat)]);
+    assert_eq!(fs::metadata(&copy).unwrap().modified().unwrap(), before);
+    let (again, _) = through_the_editor(&folder, &copy, edits()).await.unwrap();
+    assert_eq!(again, [Outcome::Already; 7]);
+}
