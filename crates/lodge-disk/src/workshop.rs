@@ -1,7 +1,7 @@
 //! Editing file systems for which no program outside a kernel exists: XFS, btrfs.
 //!
 //! ```text
-//!  the guest's tree ── kernel, modules ──┐            QEMU: no network, no default device, TCG, 256 MiB
+//!  the guest's tree ── kernel, modules ──┐            QEMU: no network, no default device, TCG, 512 MiB
 //!  edits ── job ── initramfs (cpio) ─────┴─▶ /init: load ▸ mount nosuid,nodev,noexec ▸ edit ▸ sync ▸ unmount
 //!  our own first process ────────────────┘        └─▶ console: `lodge-workshop: done`
 //! ```
