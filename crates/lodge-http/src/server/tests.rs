@@ -136,7 +136,7 @@ async fn what_bad_bodies_and_queries_get() {
         /query?state=runing 
             400 InvalidInput: cannot read the query: `runing` is no state; the states are: no state, running, idle, paused, in shutdown, shut off, crashed, pmsuspended
         /query?stat=running 
-            400 InvalidInput: cannot read the query: unknown field `stat`, expected one of `active`, `persistent`, `autostart`, `managed_save`, `snapshots`, `state`
+            400 InvalidInput: cannot read the query: unknown field `stat`, expected one of `active`, `persistent`, `autostart`, `managed_save`, `snapshots`, `state`, `identity`
         /query?active=yes 
             400 InvalidInput: cannot read the query: provided string was not `true` or `false`
         /query?state=%ff 

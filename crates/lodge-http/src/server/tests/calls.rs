@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use lodge_api::{
     AddressSource, AdoptOptions, BlockCommit, BlockCopy, BlockJobEnd, BlockJobSpeed, BlockPull, BlockResize,
     BlockThreshold, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope,
-    DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery, FigureTopic,
-    FiguresQuery, FileQuery, GuestDiskQuery, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert,
-    ImageFileQuery, ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
+    CloneSpec, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery,
+    FigureTopic, FiguresQuery, FileQuery, GuestDiskQuery, IdentityAudit, IdentityDiffQuery, IdentityLogQuery,
+    IdentityReset, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
+    ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
     ManagedSaveOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions,
     Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate,
-    SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, UndefineOptions, UpdateAct,
-    VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, TemplateSpec, UndefineOptions,
+    UpdateAct, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery,
+    XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -137,6 +139,17 @@ async fn call_all(client: &Client) {
     drop(client.guest_devices(&GuestDiskQuery::default()).await);
     drop(client.guest_tree(&GuestDiskQuery::default()).await);
     drop(client.guest_content(&GuestDiskQuery::default()).await);
+    drop(client.clone_guest(&CloneSpec::default()).await);
+    drop(client.templates().await);
+    drop(client.template(d).await);
+    drop(client.create_template(&TemplateSpec::default()).await);
+    drop(client.remove_template(d).await);
+    drop(client.identity(d).await);
+    drop(client.reset_identity(d, &IdentityReset::default()).await);
+    drop(client.identity_diff(&IdentityDiffQuery::default()).await);
+    drop(client.identity_log(&IdentityLogQuery::default()).await);
+    drop(client.audit_identities(&IdentityAudit::default()).await);
+    drop(client.sysprep_operations().await);
     drop(client.relocate_domain(d, &Relocation::default()).await);
     drop(client.volume_xml(d, d).await);
     drop(client.delete_volume(d, d, &VolumeRemoval::default()).await);
