@@ -18,7 +18,7 @@ use std::{
 
 use lodge_api::{IdentityChange, InsideState};
 use lodge_disk::{
-    edit::Editor,
+    edit::{EditError, Editor, Recovered},
     source::{DiskImage, Layer, LayerFormat},
     worker::{Worker, WorkerProgram},
 };
@@ -230,16 +230,45 @@ impl Inside {
         edits: Vec<lodge_model::guest_disk::Edit>,
         log: Option<&Path>,
     ) -> Result<()> {
-        let images = open.disks.iter().map(|disk| image(disk, true)).collect::<Result<Vec<_>>>()?;
-        let file = log.map(new_log).transpose()?;
-        let edited = self.editor.edit(images, edits, file).await;
-        if let Some(log) = log {
-            // Not needed any more: all of it is on the disks, or nothing.
-            let gone = lodge_sys::fs::remove_durable(log);
-            gone.map_err(|error| log_error("remove", log, &error))?;
+        let Some(log) = log else {
+            let edited = self.editor.edit(writable(open)?, edits, None).await;
+            return edited.map(drop).map_err(told);
+        };
+        let images = writable(open)?;
+        let mut edited = self.editor.edit(images, edits, Some(new_log(log)?)).await.map(drop);
+        if let Err(error) = edited {
+            // It may have failed while the disks were written: then the log alone knows what belongs there. If it
+            // cannot be followed now, it stays for the next daemon.
+            edited = match self.follow(open, log).await? {
+                Recovered::Applied => Ok(()),
+                Recovered::Dropped => Err(error),
+            };
         }
-        edited.map(drop).map_err(|error| EngineError::of(report::kind_of(&error), None, error))
+        // Not needed any more: all of it is on the disks, or nothing.
+        lodge_sys::fs::remove_durable(log).map_err(|error| log_error("remove", log, &error))?;
+        edited.map_err(told)
     }
+
+    /// Brings disks to where a log says that they belong, if it is whole.
+    async fn follow(&self, open: &OpenDisks, log: &Path) -> Result<Recovered> {
+        let file = File::options().read(true).write(true).open(log);
+        let file = file.map_err(|error| log_error("open", log, &error))?;
+        self.editor.recover(writable(open)?, file).await.map_err(|error| {
+            let next = format!(
+                "the disks may be half changed: do not start the guest; restarting the daemon tries `{}` again",
+                log.display()
+            );
+            EngineError::of(report::kind_of(&error), Some(next), error)
+        })
+    }
+}
+
+fn told(error: EditError) -> EngineError {
+    EngineError::of(report::kind_of(&error), None, error)
+}
+
+fn writable(open: &OpenDisks) -> Result<Vec<DiskImage>> {
+    open.disks.iter().map(|disk| image(disk, true)).collect()
 }
 
 /// 32 bytes of the kernel's randomness.

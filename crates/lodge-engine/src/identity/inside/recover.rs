@@ -3,7 +3,7 @@
 use lodge_disk::edit::Recovered;
 use lodge_model::DomainId;
 
-use super::{Inside, image, log_error, uses};
+use super::{Inside, log_error, uses};
 use crate::{Engine, error::Result};
 
 impl Engine {
@@ -31,8 +31,6 @@ impl Engine {
 
     async fn end_cut_change(&self, guest: &str) -> Result<Recovered> {
         let path = self.inside.log_of(guest);
-        let log = std::fs::File::options().read(true).write(true).open(&path);
-        let log = log.map_err(|error| log_error("open", &path, &error))?;
         let id: DomainId = guest.parse().map_err(|_| {
             crate::EngineError::new(
                 lodge_model::Kind::Corrupt,
@@ -43,10 +41,7 @@ impl Engine {
         let mut gaps = Vec::new();
         let disks = self.disks_inside(&handle.document()?, &mut gaps);
         let open = self.inside.storage.open_to_edit("the end of a change", &uses(&disks)?).await?;
-        let images = open.disks.iter().map(|disk| image(disk, true)).collect::<Result<Vec<_>>>()?;
-        let recovered = self.inside.editor.recover(images, log).await;
-        let recovered =
-            recovered.map_err(|error| crate::EngineError::of(super::report::kind_of(&error), None, error))?;
+        let recovered = self.inside.follow(&open, &path).await?;
         lodge_sys::fs::remove_durable(&path).map_err(|error| log_error("remove", &path, &error))?;
         Ok(recovered)
     }
