@@ -182,6 +182,7 @@ impl Engine {
             changes: Vec::new(),
             warnings,
             done: None,
+            foreign: Vec::new(),
         })
     }
 

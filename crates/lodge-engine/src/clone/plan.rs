@@ -66,6 +66,9 @@ pub(crate) struct Plan {
     /// What became of what lies inside, once that is done.
     #[serde(default)]
     pub done: Option<InsideReport>,
+    /// Files that another made where this act's were to be. They stay.
+    #[serde(default)]
+    pub foreign: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -166,6 +169,7 @@ impl Engine {
             changes: copied.differences.into_iter().map(of_the_host).collect(),
             warnings,
             done: None,
+            foreign: Vec::new(),
         })
     }
 

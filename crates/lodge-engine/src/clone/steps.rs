@@ -5,14 +5,21 @@
 //! template: disks ▸ variables ▸ inside ▸ protect ▸ book ▸ register
 //! ```
 //!
-//! The last step makes it known, so nobody meets a half-made one. Every file's path was free when the saga was noted: what
-//! lies there afterwards is the saga's own, and goes when it goes back.
+//! The last step makes it known, so nobody meets a half-made one. Every file's path was free when the saga was planned: what
+//! lies there after a crash is the saga's own, and goes when it goes back. What another has put there meanwhile is met by the
+//! step, which fails and notes it as foreign: it stays.
 
 mod files;
 mod known;
 
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
 use lodge_api::{ClonedGuest, InsideState};
 use lodge_domain::Domains;
+use lodge_model::Kind;
 use lodge_storage::{Pools, Storage};
 use lodge_store::{
     Store,
@@ -48,6 +55,38 @@ pub(crate) struct Making {
     pub parts: Parts,
     pub plan: Plan,
     pub stop: CancellationToken,
+    /// Files that it has made.
+    pub made: HashSet<PathBuf>,
+    /// An earlier daemon began it, so `made` does not know all.
+    pub is_taken_up: bool,
+}
+
+impl Making {
+    pub fn new(parts: &Parts, plan: Plan, stop: &CancellationToken) -> Self {
+        Self { parts: parts.clone(), plan, stop: stop.clone(), made: HashSet::new(), is_taken_up: false }
+    }
+
+    pub fn taken_up(parts: &Parts, plan: Plan, stop: &CancellationToken) -> Self {
+        Self { is_taken_up: true, ..Self::new(parts, plan, stop) }
+    }
+
+    /// Whether a file is still to be made; refused where another has made one there since it was planned.
+    pub fn is_to_make(&mut self, path: &Path) -> std::result::Result<bool, Failure> {
+        if path.symlink_metadata().is_err() {
+            return Ok(true);
+        }
+        if self.is_taken_up || self.made.contains(path) {
+            return Ok(false);
+        }
+        self.plan.foreign.push(path.to_owned());
+        let text = format!("the file `{}` was made by another meanwhile", path.display());
+        Err(Failure::new(Kind::Exists, text).with_hint("choose another name".to_owned()))
+    }
+
+    /// Whether a file goes when the saga goes back.
+    pub fn is_own(&self, path: &Path) -> bool {
+        !self.plan.foreign.iter().any(|foreign| foreign == path)
+    }
 }
 
 impl Context for Making {
@@ -83,7 +122,7 @@ pub(crate) fn steps(is_template: bool) -> Vec<Box<dyn Step<Making>>> {
 pub(crate) async fn make(parts: &Parts, plan: Plan, stop: &CancellationToken) -> Result<Made> {
     let is_template = plan.version.is_some();
     let kind = if is_template { TEMPLATE } else { CLONE };
-    let mut making = Making { parts: parts.clone(), plan, stop: stop.clone() };
+    let mut making = Making::new(parts, plan, stop);
     let subject = making.plan.id.to_string();
     let mut log = saga::begin(parts.store.db(), kind, &subject, None, &making).await?;
     saga::drive(&steps(is_template), &mut making, &mut log, stop).await.map_err(|error| told(&error))?;
@@ -135,7 +174,7 @@ pub(crate) async fn undo_cut(parts: &Parts, saga: OpenSaga) {
     };
     let name = plan.name.clone();
     let stop = CancellationToken::new();
-    let mut making = Making { parts: parts.clone(), plan, stop: stop.clone() };
+    let mut making = Making::taken_up(parts, plan, &stop);
     let steps = steps(kind == TEMPLATE);
     match saga::resume(&steps, &mut making, &mut log, position, Direction::Back, &stop).await {
         Err(error) if error.left().is_empty() => tracing::info!(kind, name, "cut off, and taken back"),

@@ -65,9 +65,11 @@ impl Scenario for Trial {
     }
 
     fn context(&self, host: &Host, saved: Option<&Value>) -> Making {
-        let fresh = || host.plan.clone();
-        let plan = saved.map_or_else(fresh, |saved| serde_json::from_value(saved.clone()).unwrap());
-        Making { parts: host.engine.clone_parts(), plan, stop: CancellationToken::new() }
+        let (parts, stop) = (host.engine.clone_parts(), CancellationToken::new());
+        match saved {
+            None => Making::new(&parts, host.plan.clone(), &stop),
+            Some(saved) => Making::taken_up(&parts, serde_json::from_value(saved.clone()).unwrap(), &stop),
+        }
     }
 
     fn is_done(&self, host: &Host) -> Result<(), String> {
@@ -201,4 +203,21 @@ async fn a_clone_is_whole_or_gone_and_its_source_untouched() {
 async fn a_template_is_whole_or_gone_and_its_source_untouched() {
     let runtime = tokio::runtime::Handle::current();
     try_everything(&Trial { is_template: true, runtime }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_another_made_meanwhile_stay() {
+    let trial = Trial { is_template: false, runtime: tokio::runtime::Handle::current() };
+    for at in 0..2 {
+        let host = trial.world();
+        let (disk, variables) = (&host.plan.disks[0].to, &host.plan.nvram.as_ref().unwrap().1);
+        let (foreign, own) = if at == 0 { (disk, variables) } else { (variables, disk) };
+        std::fs::write(foreign, b"another's").unwrap();
+        let (parts, stop) = (host.engine.clone_parts(), CancellationToken::new());
+        let error = super::steps::make(&parts, host.plan.clone(), &stop).await.unwrap_err();
+        assert_eq!(error.kind(), lodge_model::Kind::Exists, "{error}");
+        assert!(error.to_string().contains(&foreign.display().to_string()), "{error}");
+        assert_eq!(std::fs::read(foreign).unwrap(), b"another's");
+        assert!(!own.exists() && !trial.known(&host));
+    }
 }

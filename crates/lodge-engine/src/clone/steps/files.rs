@@ -24,20 +24,27 @@ impl Step<Making> for MakeDisks {
     }
 
     async fn run(&self, making: &mut Making) -> Result<(), Failure> {
-        for disk in &making.plan.disks {
-            // It was free when the saga was noted: it is of this step's first run.
-            if disk.how != How::Taken && disk.to.symlink_metadata().is_ok() {
+        for disk in making.plan.disks.clone() {
+            if disk.how != How::Taken && !making.is_to_make(&disk.to)? {
                 continue;
             }
-            make(making, disk).await?;
+            if let Err(failure) = make(making, &disk).await {
+                // Between the look and the act.
+                if failure.kind == Kind::Exists {
+                    making.plan.foreign.push(disk.to);
+                }
+                return Err(failure);
+            }
             making.parts.pools.noticed(&disk.to).await;
+            making.made.insert(disk.to);
         }
         Ok(())
     }
 
     async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
         let mut first = None;
-        for disk in making.plan.disks.iter().filter(|disk| disk.how != How::Taken) {
+        let is_own = |disk: &&PlannedDisk| disk.how != How::Taken && making.is_own(&disk.to);
+        for disk in making.plan.disks.iter().filter(is_own) {
             if let Err(error) = making.parts.storage.discard_copy(&disk.to).await {
                 first.get_or_insert(failed(error));
             }
@@ -87,12 +94,19 @@ impl Step<Making> for CopyVariables {
 
     async fn run(&self, making: &mut Making) -> Result<(), Failure> {
         let Some((from, to)) = making.plan.nvram.clone() else { return Ok(()) };
-        let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
-        copied.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "copying the UEFI variables broke")))
+        if !making.is_to_make(&to)? {
+            return Ok(());
+        }
+        let (source, own) = (from, to.clone());
+        let copied = tokio::task::spawn_blocking(move || copy(&source, &own)).await;
+        copied.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "copying the UEFI variables broke")))?;
+        making.made.insert(to);
+        Ok(())
     }
 
     async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
-        let Some((_, to)) = making.plan.nvram.clone() else { return Ok(()) };
+        let own = making.plan.nvram.clone().filter(|(_, to)| making.is_own(to));
+        let Some((_, to)) = own else { return Ok(()) };
         let gone = tokio::task::spawn_blocking(move || {
             lodge_sys::fs::remove_durable(&to).map(drop).map_err(|error| file_failure("remove", &to, &error))
         });
