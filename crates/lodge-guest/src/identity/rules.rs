@@ -29,6 +29,7 @@ mod document;
 use std::sync::OnceLock;
 
 use lodge_model::guest_disk::{FileNode, FilePath, Pattern};
+use serde::Deserialize;
 
 pub use document::RuleError;
 
@@ -73,7 +74,8 @@ pub(crate) enum RuleKind {
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Act {
     Keep,
     Remove,

@@ -53,8 +53,8 @@ struct Written {
     kind: WrittenKind,
     key: Option<String>,
     separator: Option<String>,
-    reset: WrittenAct,
-    generalise: Option<WrittenAct>,
+    reset: Act,
+    generalise: Option<Act>,
     operation: Option<String>,
     #[serde(default)]
     on: Vec<Family>,
@@ -72,20 +72,6 @@ enum WrittenKind {
     Line,
     Secret,
     Trace,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum WrittenAct {
-    Keep,
-    Remove,
-    Truncate,
-    NewUuid,
-    NewHex32,
-    NewBytes,
-    NewSuffix,
-    HostName,
-    Write(String),
 }
 
 pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Rule>, RuleError> {
@@ -157,18 +143,8 @@ fn kind_of(written: &Written) -> Result<RuleKind, String> {
     })
 }
 
-fn act_of(written: WrittenAct, kind: &RuleKind) -> Result<Act, String> {
-    let act = match written {
-        WrittenAct::Keep => Act::Keep,
-        WrittenAct::Remove => Act::Remove,
-        WrittenAct::Truncate => Act::Truncate,
-        WrittenAct::NewUuid => Act::NewUuid,
-        WrittenAct::NewHex32 => Act::NewHex32,
-        WrittenAct::NewBytes => Act::NewBytes,
-        WrittenAct::NewSuffix => Act::NewSuffix,
-        WrittenAct::HostName => Act::HostName,
-        WrittenAct::Write(text) => Act::Write(text),
-    };
+/// An act that the kind allows.
+fn act_of(act: Act, kind: &RuleKind) -> Result<Act, String> {
     let is_good = match kind {
         RuleKind::Trace => matches!(act, Act::Keep | Act::Remove | Act::Truncate),
         RuleKind::Line { .. } => act != Act::NewBytes,
