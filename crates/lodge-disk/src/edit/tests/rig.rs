@@ -204,7 +204,8 @@ impl Ground for Single {
             .map_err(|error| EditError::Damaged { place: device.into(), why: error.to_string() })
     }
 
-    fn edit_device(&self, _: &DeviceEdit, _: &mut dyn Tools) -> Result<Outcome, EditError> {
-        unimplemented!("these tests edit files")
+    fn edit_device(&self, edit: &DeviceEdit, _: &mut dyn Tools) -> Result<Outcome, EditError> {
+        let why = "a bare file system is no device".to_owned();
+        Err(EditError::Unsupported { place: format!("{edit:?}"), why })
     }
 }
