@@ -1,18 +1,19 @@
 //! A start that would make two machines of one identity: warned of, or refused.
 //!
 //! Asked in the midst of every start, so nothing is read that takes long: documents are in memory, and what lies inside is
-//! what was read before and has not changed since. A guest nobody has looked into yet starts unhindered.
+//! what was read before and has not changed since. Of each guest that runs that is found out once per document, for there
+//! may be thousands. A guest nobody has looked into yet starts unhindered.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, OnceLock},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use lodge_domain::{Domains, PortError};
+use lodge_domain::{Domains, Handle, PortError};
 use lodge_model::{DomainId, Kind, domain::Domain};
 use lodge_store::Db;
 
-use super::{cache::Known, facts::given};
+use super::{cache, facts::given};
 use crate::DuplicatePolicy;
 
 /// Whoever knows all guests.
@@ -21,14 +22,18 @@ pub(crate) struct Watch {
     policy: DuplicatePolicy,
     db: Db,
     domains: Arc<OnceLock<Domains>>,
+    /// What each running guest is known by, with the document that it was read off.
+    known: Arc<Mutex<Known>>,
 }
+
+type Known = HashMap<DomainId, (Arc<str>, Arc<Values>)>;
 
 /// What no two running guests may share.
 type Values = Vec<(&'static str, String)>;
 
 impl Watch {
     pub fn new(policy: DuplicatePolicy, db: Db) -> Self {
-        Self { policy, db, domains: Arc::default() }
+        Self { policy, db, domains: Arc::default(), known: Arc::default() }
     }
 
     pub fn set(&self, domains: Domains) {
@@ -61,22 +66,42 @@ impl Watch {
         let mut own = of_document(document);
         own.extend(self.inside(id).await);
         let own: HashSet<(&str, String)> = own.into_iter().collect();
-        for snapshot in domains.list().into_iter().filter(|other| other.is_active() && other.id != id) {
+        let mut running = domains.list();
+        running.retain(|other| other.is_active() && other.id != id);
+        let ids: HashSet<DomainId> = running.iter().map(|other| other.id).collect();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id));
+        for snapshot in running {
             let Ok(handle) = domains.get(snapshot.id) else { continue };
-            let mut others = handle.document().map(|document| of_document(&document)).unwrap_or_default();
-            others.extend(self.inside(snapshot.id).await);
-            if let Some((item, value)) = others.into_iter().find(|value| own.contains(value)) {
+            let others = self.values(&handle).await;
+            if let Some((item, value)) = others.iter().find(|value| own.contains(*value)) {
                 return Some(format!("{item} {value} is that of `{}`, which runs", snapshot.name));
             }
         }
         None
     }
 
+    /// What a running guest is known by.
+    async fn values(&self, handle: &Handle) -> Arc<Values> {
+        let [inactive, live] = handle.texts();
+        let Some(text) = live.or(inactive) else { return Arc::default() };
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, values)) = known().get(&handle.id())
+            && Arc::ptr_eq(of, &text)
+        {
+            return Arc::clone(values);
+        }
+        let mut values = handle.document().map(|document| of_document(&document)).unwrap_or_default();
+        values.extend(self.inside(handle.id()).await);
+        let values = Arc::new(values);
+        known().insert(handle.id(), (text, Arc::clone(&values)));
+        values
+    }
+
     /// What was read of it before. A guest that runs has its last reading from before its start; that it has written since
     /// does not make it another machine.
     async fn inside(&self, id: DomainId) -> Values {
         let Ok(Some((_, known))) = self.db.identity(&format!("domain:{id}")).await else { return Vec::new() };
-        let Ok(Known { identity, .. }) = serde_json::from_value(known) else { return Vec::new() };
+        let Ok(cache::Known { identity, .. }) = serde_json::from_value(known) else { return Vec::new() };
         lodge_guest::identity::machine_id(&identity)
             .map(|id| ("machine-id", id.to_owned()))
             .into_iter()
