@@ -49,14 +49,17 @@ pub(crate) struct Looked {
 impl Engine {
     /// What a domain or template is known by.
     #[crate::boxed]
-    pub async fn identity(&self, _caller: &Caller, subject: &str) -> Result<IdentityView> {
+    pub async fn identity(&self, caller: &Caller, subject: &str) -> Result<IdentityView> {
+        // What lies on guests' disks is not for those who may only look at the host.
+        caller.may_change()?;
         let subject = self.identity_subject(subject).await?;
         Ok(self.look_into(&subject, false).await.view())
     }
 
     /// Two machines beside each other.
     #[crate::boxed]
-    pub async fn identity_diff(&self, _caller: &Caller, query: &IdentityDiffQuery) -> Result<IdentityDiff> {
+    pub async fn identity_diff(&self, caller: &Caller, query: &IdentityDiffQuery) -> Result<IdentityDiff> {
+        caller.may_change()?;
         let (one, other) =
             (self.identity_subject(&query.one).await?, self.identity_subject(&query.other).await?);
         let (one, other) = (self.look_into(&one, false).await, self.look_into(&other, false).await);
