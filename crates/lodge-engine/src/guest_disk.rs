@@ -40,13 +40,25 @@ impl Readers {
     pub fn new(program: WorkerProgram) -> Self {
         Self { program, seats: Arc::new(Semaphore::new(READERS_MAX)) }
     }
+
+    /// Starts one, once there is a seat for it.
+    pub async fn start(&self, images: Vec<DiskImage>) -> Result<Seated> {
+        let seat = Arc::clone(&self.seats).acquire_owned().await;
+        let seat = seat.map_err(|_| EngineError::new(Kind::Unavailable, "the daemon ends"))?;
+        Ok(Seated { worker: Worker::start(&self.program, images).await?, _seat: seat })
+    }
+}
+
+/// A reader on its seat.
+pub(crate) struct Seated {
+    pub worker: Worker,
+    _seat: OwnedSemaphorePermit,
 }
 
 /// A reader at work, and what it could not be given.
-pub(crate) struct Reader {
-    pub worker: Worker,
-    pub gaps: Vec<Gap>,
-    _seat: OwnedSemaphorePermit,
+struct Reader {
+    seated: Seated,
+    gaps: Vec<Gap>,
 }
 
 /// A file's bytes as they are read.
@@ -60,7 +72,7 @@ pub struct FileContent {
 impl FileContent {
     /// The next of them; none at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let bytes = self.reader.worker.read(self.device.as_deref(), &self.path, self.offset).await?;
+        let bytes = self.reader.seated.worker.read(self.device.as_deref(), &self.path, self.offset).await?;
         self.offset += bytes.len() as u64;
         Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
@@ -71,7 +83,7 @@ impl Engine {
     #[crate::boxed]
     pub async fn guest_devices(&self, caller: &Caller, query: &GuestDiskQuery) -> Result<GuestDevices> {
         let mut reader = self.start_reader(caller, query).await?;
-        let disks = reader.worker.layout().await?;
+        let disks = reader.seated.worker.layout().await?;
         let gaps = reader.gaps.into_iter().chain(disks.gaps);
         Ok(GuestDevices {
             disks: disks.layout.disks.into_iter().map(device_view).collect(),
@@ -85,12 +97,12 @@ impl Engine {
         let path = guest_path(query)?;
         let mut reader = self.start_reader(caller, query).await?;
         let device = query.device.as_deref();
-        let found = reader.worker.find(device, &path, true).await?;
+        let found = reader.seated.worker.find(device, &path, true).await?;
         let listed = if found.node.kind == NodeKind::Directory {
             let depth = usize::try_from(query.depth.unwrap_or(1)).unwrap_or(usize::MAX);
-            reader.worker.list(device, &path, depth.max(1)).await?
+            reader.seated.worker.list(device, &path, depth.max(1)).await?
         } else {
-            vec![reader.worker.find(device, &path, false).await?]
+            vec![reader.seated.worker.find(device, &path, false).await?]
         };
         Ok(listed.into_iter().map(file_view).collect())
     }
@@ -101,7 +113,7 @@ impl Engine {
         let path = guest_path(query)?;
         let mut reader = self.start_reader(caller, query).await?;
         let device = query.device.clone();
-        let found = reader.worker.find(device.as_deref(), &path, true).await?;
+        let found = reader.seated.worker.find(device.as_deref(), &path, true).await?;
         match found.node.kind {
             NodeKind::File => Ok(FileContent { reader, device, path: found.path, offset: 0 }),
             NodeKind::Directory => {
@@ -115,18 +127,14 @@ impl Engine {
     }
 
     /// Starts a reader of what `query` names.
-    pub(crate) async fn start_reader(&self, caller: &Caller, query: &GuestDiskQuery) -> Result<Reader> {
+    async fn start_reader(&self, caller: &Caller, query: &GuestDiskQuery) -> Result<Reader> {
         caller.may_change()?;
         let (images, gaps) = if query.of.starts_with('/') {
             (vec![self.image_of(query).await?], Vec::new())
         } else {
             self.images_of_guest(query).await?
         };
-        let readers = &self.disk_readers;
-        let seat = readers.seats.clone().acquire_owned().await;
-        let seat = seat.map_err(|_| EngineError::new(Kind::Unavailable, "the daemon ends"))?;
-        let worker = Worker::start(&readers.program, images).await?;
-        Ok(Reader { worker, gaps, _seat: seat })
+        Ok(Reader { seated: self.inside.readers().start(images).await?, gaps })
     }
 
     async fn image_of(&self, query: &GuestDiskQuery) -> Result<DiskImage> {

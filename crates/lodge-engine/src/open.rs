@@ -84,7 +84,6 @@ pub struct State {
     pub(crate) accelerator: accelerator::Choice,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) started: SystemTime,
-    pub(crate) disk_readers: crate::guest_disk::Readers,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -168,7 +167,6 @@ impl Engine {
             accelerator,
             capabilities,
             started: SystemTime::now(),
-            disk_readers: crate::guest_disk::Readers::new(disk_reader(&config, &root)),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -281,21 +279,22 @@ async fn capabilities(root: &Root) -> Capabilities {
 
 /// Who reads and edits guests' disks: this program again, shut in.
 fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::inside::Inside {
-    let reader = disk_reader(config, root);
+    let (program, empty) = (program(config), root.run().join("empty"));
+    let reader = WorkerProgram {
+        program: program.clone(),
+        root: empty.clone(),
+        id: SHUT_IN_USER,
+        patience: lodge_disk::worker::ANSWER,
+    };
     let editor = lodge_disk::edit::Editor {
-        program: reader.program.clone(),
+        program,
         args: vec![lodge_disk::edit::WORKER_ARGUMENT.to_owned()],
-        empty_root: reader.root.clone(),
+        empty_root: empty,
         user: SHUT_IN_USER,
     };
+    let readers = crate::guest_disk::Readers::new(reader);
     let catalogue = lodge_guest::identity::Catalogue::builtin();
-    crate::identity::inside::Inside::new(storage, (reader, editor), catalogue, root.state().join("redo"))
-}
-
-/// Who reads guests' disks.
-fn disk_reader(config: &Config, root: &Root) -> WorkerProgram {
-    let root = root.run().join("empty");
-    WorkerProgram { program: program(config), root, id: SHUT_IN_USER, patience: lodge_disk::worker::ANSWER }
+    crate::identity::inside::Inside::new(storage, (readers, editor), catalogue, root.state().join("redo"))
 }
 
 fn program(config: &Config) -> PathBuf {

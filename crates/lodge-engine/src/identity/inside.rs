@@ -20,7 +20,6 @@ use lodge_api::{IdentityChange, InsideState};
 use lodge_disk::{
     edit::{EditError, Editor, Recovered},
     source::{DiskImage, Layer, LayerFormat},
-    worker::{Worker, WorkerProgram},
 };
 use lodge_guest::identity::{
     self as catalogue, Catalogue, Fresh, HostFacts, Identity, NicWish, Operations, Purpose,
@@ -33,7 +32,10 @@ use lodge_storage::{ClaimedDisk, DiskUse, Format, OpenDisks, Storage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{EngineError, Result};
+use crate::{
+    error::{EngineError, Result},
+    guest_disk::Readers,
+};
 
 /// What is to become of what lies inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +101,7 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone)]
 pub(crate) struct Inside {
     storage: Storage,
-    reader: WorkerProgram,
+    readers: Readers,
     editor: Editor,
     catalogue: Arc<Catalogue>,
     /// Where changes of disks that are somebody's are noted before they happen.
@@ -109,11 +111,16 @@ pub(crate) struct Inside {
 impl Inside {
     pub fn new(
         storage: &Storage,
-        (reader, editor): (WorkerProgram, Editor),
+        (readers, editor): (Readers, Editor),
         catalogue: Catalogue,
         logs: PathBuf,
     ) -> Self {
-        Self { storage: storage.clone(), reader, editor, catalogue: Arc::new(catalogue), logs }
+        Self { storage: storage.clone(), readers, editor, catalogue: Arc::new(catalogue), logs }
+    }
+
+    /// Who reads guests' disks, for whatever reason.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -137,9 +144,9 @@ impl Inside {
         wanted: &[Wanted],
     ) -> Result<Reading> {
         let images = disks.map(|disk| image(disk, false)).collect::<Result<Vec<_>>>()?;
-        let mut worker = Worker::start(&self.reader, images).await?;
-        let lodge_disk::worker::Disks { layout, .. } = worker.layout().await?;
-        let files = worker.files(wanted).await?;
+        let mut reader = self.readers.start(images).await?;
+        let lodge_disk::worker::Disks { layout, .. } = reader.worker.layout().await?;
+        let files = reader.worker.files(wanted).await?;
         let identity = self.catalogue.read(&layout, &files, &HostFacts::default());
         let gaps = files.gaps.iter().map(|gap| format!("{}: {}", gap.place, gap.why)).collect();
         Ok(Reading { identity, layout, files, gaps })
