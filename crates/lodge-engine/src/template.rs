@@ -68,7 +68,7 @@ impl TemplateDisk {
 }
 
 impl Template {
-    fn of(row: TemplateRow) -> Result<Self> {
+    pub fn of(row: TemplateRow) -> Result<Self> {
         let disks = serde_json::from_value(row.disks).map_err(|error| {
             let text =
                 format!("what is kept of template `{}:{}` cannot be read: {error}", row.name, row.version);
@@ -162,7 +162,7 @@ impl Engine {
             let text = format!("`{}` has no disk of its own", source.said());
             return Err(EngineError::new(Kind::InvalidInput, text));
         }
-        let to = self.store.root().nvram().join(format!("template-{stem}_VARS.fd"));
+        let to = self.store.root().nvram_of(&format!("template-{stem}"));
         let nvram = source.nvram.clone().map(|from| (from, to));
         let (document, warnings) = master(source, name, &disks, nvram.as_ref().map(|(_, to)| to.as_path()));
         Ok(Plan {
@@ -257,19 +257,12 @@ fn taken(path: &Path) -> u64 {
 
 /// The document that guests made of it begin with: without what is one guest's alone.
 fn master(source: &Source, name: &str, disks: &[PlannedDisk], nvram: Option<&Path>) -> (String, Vec<String>) {
-    let own = |disk: &PlannedDisk| {
-        let own = lodge_model::domain::copy::NewDisk {
-            path: disk.to.display().to_string(),
-            format: disk.format.as_str().to_owned(),
-        };
-        (disk.target.clone(), own)
-    };
     let new = NewMachine {
         name: name.to_owned(),
         id: DomainId::random(),
         macs: Vec::new(),
         generation: DomainId::random(),
-        disks: disks.iter().map(own).collect(),
+        disks: disks.iter().map(PlannedDisk::of_document).collect(),
         nvram: nvram.map(|path| path.display().to_string()),
         origin: None,
         keeps_serials: false,

@@ -181,6 +181,11 @@ impl Root {
         self.lib_libvirt.join("qemu/nvram")
     }
 
+    /// The UEFI variables of a guest whose document names no file for them.
+    pub fn nvram_of(&self, name: &str) -> PathBuf {
+        self.nvram().join(format!("{name}_VARS.fd"))
+    }
+
     /// `var/lib/libvirt/qemu/save`: managed saves, `NAME.save`.
     pub fn managed_saves(&self) -> PathBuf {
         self.lib_libvirt.join("qemu/save")

@@ -44,7 +44,7 @@ pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descrip
 
 /// Picks the firmware of `<os firmware='efi'>` and the place of the variables. Says which file a start will make.
 pub(super) fn choose(launch: &mut Launch) -> Result<Vec<PathBuf>, Failure> {
-    let default = launch.shared.config.store.root().nvram().join(format!("{}_VARS.fd", launch.plan.name));
+    let default = launch.shared.config.store.root().nvram_of(&launch.plan.name);
     let os = &mut launch.document.os;
     if os.firmware == Some(Firmware::Efi) && os.loader.as_ref().is_none_or(|loader| loader.path.is_none()) {
         let Some((code, template)) = OVMF.into_iter().find(|(code, _)| Path::new(code).exists()) else {

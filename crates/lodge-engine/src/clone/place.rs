@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lodge_api::{CloneMode, CloneSpec};
 use lodge_model::{
     Bytes, Kind,
-    domain::{Domain, disk::Disk},
+    domain::{Domain, copy::NewDisk, disk::Disk},
 };
 use lodge_storage::{DiskUse, Format};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,14 @@ pub(crate) struct PlannedDisk {
     pub size: Option<Bytes>,
     /// Nobody can look into it without a secret.
     pub is_encrypted: bool,
+}
+
+impl PlannedDisk {
+    /// What the copy's document says of it, by its target.
+    pub fn of_document(&self) -> (String, NewDisk) {
+        let own = NewDisk { path: self.to.display().to_string(), format: self.format.as_str().to_owned() };
+        (self.target.clone(), own)
+    }
 }
 
 /// A disk of the source's that the copy gets one of its own of.

@@ -7,7 +7,7 @@ use lodge_model::{
     DomainId, Kind, MacAddr,
     domain::{
         Domain,
-        copy::{Difference, NewDisk, NewMachine},
+        copy::{Difference, NewMachine},
         interface::Interface,
     },
     xml::WriteOptions,
@@ -142,7 +142,7 @@ impl Engine {
             id,
             macs,
             generation: DomainId::random(),
-            disks: planned.iter().map(new_disk).collect(),
+            disks: planned.iter().map(PlannedDisk::of_document).collect(),
             nvram: nvram.as_ref().map(|(_, to)| to.display().to_string()),
             origin: Some(source.origin.clone()),
             keeps_serials: spec.keep_identity,
@@ -175,6 +175,8 @@ impl Engine {
 
     /// Names that no domain has and no other act is about to make.
     fn new_names(&self, spec: &CloneSpec, reserved: &mut Reserved) -> Result<Vec<String>> {
+        lodge_model::check_name(&spec.name)
+            .map_err(|error| EngineError::new(Kind::InvalidInput, error.to_string()))?;
         let is_free = |name: &str| self.domains.by_name(name).is_err();
         let Some(count) = spec.count else {
             if is_free(&spec.name) && reserved.name(&spec.name) {
@@ -228,7 +230,7 @@ impl Engine {
                 )),
             };
         }
-        let usual = self.store.root().nvram().join(format!("{}_VARS.fd", name.replace('/', "_")));
+        let usual = self.store.root().nvram_of(name);
         let to = spec.nvram.as_ref().map_or(usual, PathBuf::from);
         let Some(from) = source.nvram.clone() else { return Ok(None) };
         if to.symlink_metadata().is_ok() {
@@ -332,11 +334,6 @@ fn given_mac(text: &str, taken: &Taken, reserved: &mut Reserved) -> Result<MacAd
             .with_hint("`lodge identity audit` says whose; leave it out to get a free one"));
     }
     Ok(mac)
-}
-
-fn new_disk(disk: &PlannedDisk) -> (String, NewDisk) {
-    let own = NewDisk { path: disk.to.display().to_string(), format: disk.format.as_str().to_owned() };
-    (disk.target.clone(), own)
 }
 
 fn of_the_host(one: Difference) -> IdentityChange {

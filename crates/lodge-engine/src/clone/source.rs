@@ -94,7 +94,7 @@ impl Engine {
         })?;
         let nvram = document.os.nvram.as_deref().and_then(|nvram| nvram.path.clone()).map(PathBuf::from);
         // Where the document names none, the first start has put it there.
-        let usual = self.store.root().nvram().join(format!("{name}_VARS.fd"));
+        let usual = self.store.root().nvram_of(&name);
         let is_uefi = crate::clone::document::has_variables(&document);
         let nvram = nvram.or_else(|| is_uefi.then_some(usual)).filter(|path| path.exists());
         Ok(Source {
