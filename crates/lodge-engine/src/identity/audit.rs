@@ -1,6 +1,11 @@
 //! Every machine beside every other: guests, templates, images, leases, neighbours; what more than one has.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    pin::Pin,
+    sync::Arc,
+    time::Instant,
+};
 
 use futures_util::StreamExt as _;
 use lodge_api::{AuditReport, DuplicateHolder, DuplicateView, IdentityAudit, Job, Learnt, SubjectKind};
@@ -11,7 +16,7 @@ use super::{
     facts::neighbours,
     look::{Looked, Subject, guest_subject},
 };
-use crate::{Caller, Engine, error::Result, job::JobHandle};
+use crate::{Caller, Engine, error::Result, job::JobHandle, template::Template};
 
 /// A look under way.
 type Look<'a> = Pin<Box<dyn Future<Output = Looked> + Send + 'a>>;
@@ -78,8 +83,7 @@ impl Engine {
             subjects.extend(self.domains.get(snapshot.id).ok().map(Subject::Guest));
         }
         for row in self.store.db().guest_templates().await? {
-            let template = self.known_template(&format!("{}:{}", row.name, row.version)).await?;
-            subjects.push(Subject::Template(Box::new(template)));
+            subjects.push(Subject::Template(Box::new(Template::of(row)?)));
         }
         for image in self.storage.images().await? {
             subjects.push(Subject::Image { name: image.name, path: image.path, format: image.format });
@@ -89,7 +93,7 @@ impl Engine {
 
     /// Readings of what is no more.
     async fn forget_readings(&self, subjects: &[Subject]) {
-        let there: Vec<String> = subjects.iter().map(subject_key).collect();
+        let there: HashSet<String> = subjects.iter().map(subject_key).collect();
         let db = self.store.db();
         let kept = db.identities().await.unwrap_or_default();
         let gone: Vec<String> = kept
@@ -106,7 +110,7 @@ impl Engine {
 
     /// Leases and neighbours that are no guest's of ours by their address: whoever has a guest's address beside it.
     async fn others(&self, gaps: &mut Vec<String>) -> Vec<(String, Identity)> {
-        let running = self.running_macs();
+        let (running, known) = (self.running_macs(), self.known_macs_of_guests());
         let mut found = Vec::new();
         for network in self.networks.list().iter().filter(|network| network.active) {
             let leases = match self.networks.leases(network.id).await {
@@ -116,7 +120,6 @@ impl Engine {
                     continue;
                 }
             };
-            let known = self.known_macs_of_guests();
             for lease in leases.into_iter().filter(|lease| !known.contains_key(&lease.mac)) {
                 let name = format!("lease {} of network {}", lease.ip, network.name);
                 found.push((name, self.stranger(lease.mac, &lease.ip.to_string())));

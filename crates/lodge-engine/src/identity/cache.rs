@@ -74,11 +74,11 @@ impl crate::Engine {
         views: &mut [lodge_api::DomainView],
     ) -> crate::error::Result<()> {
         let kept = self.store.db().identities().await?;
-        let known: std::collections::HashMap<String, serde_json::Value> =
+        let mut known: std::collections::HashMap<String, serde_json::Value> =
             kept.into_iter().map(|(subject, _, known)| (subject, known)).collect();
         for view in views {
-            let Some(known) = known.get(&format!("domain:{}", view.uuid)) else { continue };
-            if let Ok(Known { identity, .. }) = serde_json::from_value(known.clone()) {
+            let Some(known) = known.remove(&format!("domain:{}", view.uuid)) else { continue };
+            if let Ok(Known { identity, .. }) = serde_json::from_value(known) {
                 view.machine_id = lodge_guest::identity::machine_id(&identity).map(str::to_owned);
             }
         }
