@@ -11,6 +11,7 @@
 
 mod child;
 mod jail;
+mod tied;
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use self::child::Plan;
 pub use self::jail::Jail;
+pub use self::tied::{Tied, last_words};
 use crate::cgroup::Cgroup;
 use crate::process::{Identity, Process};
 

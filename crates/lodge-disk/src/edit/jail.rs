@@ -11,12 +11,12 @@ use std::{
 };
 
 use lodge_sys::{
-    process::{Ending, Process},
-    spawn::{Command, Jail},
+    process::Ending,
+    spawn::{Command, Jail, last_words},
     tool,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, runtime::Handle, sync::oneshot};
+use tokio::net::unix::pipe::Receiver;
 
 use super::{
     error::EditError,
@@ -26,10 +26,8 @@ use super::{
 /// A check of a large file system keeps maps of its blocks and inodes.
 const MEMORY_BYTES: u64 = 4 << 30;
 const DESCRIPTORS: u64 = 64;
-/// The last bytes kept of what it said.
+/// The last bytes kept of what it said: a script echoes its lines, and one that talks for ever is ended by the deadline.
 const WORDS_BYTES: usize = 2000;
-/// A script echoes its lines; a tool that talks for ever is ended by the deadline.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// Runs one to its end; dropping the future kills it.
 pub(crate) async fn run(act: &Act, mount: OwnedFd, limit: Duration) -> Result<Said, EditError> {
@@ -53,22 +51,11 @@ pub(crate) async fn run(act: &Act, mount: OwnedFd, limit: Duration) -> Result<Sa
     // They look whether the file is mounted; nothing is, in a jail. And they do not wait for a person.
     command.env("EXT2FS_NO_MTAB_OK", "1").env("PAGER", "cat");
     command.output(write).jail(jail);
-    let (begun, process) = oneshot::channel();
-    let runtime = Handle::current();
-    // The thread that starts it stays until it ends: the kernel ends it with that thread.
-    let ending = tokio::task::spawn_blocking(move || {
-        let process = match command.spawn() {
-            Ok(process) => process,
-            Err(error) => return drop(begun.send(Err(error))),
-        };
-        let ended = process.clone();
-        drop(begun.send(Ok(Killer(process))));
-        drop(runtime.block_on(ended.ended()));
-    });
-    let process = process.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let process = command.spawn_tied().await.map_err(|error| failed(&error))?;
     let work = async {
-        let words = last_words(said).await?;
-        Ok::<_, io::Error>((words, process.0.ended().await?))
+        let words = last_words(said, WORDS_BYTES).await?;
+        let words = String::from_utf8_lossy(&words).trim_end().to_owned();
+        Ok::<_, io::Error>((words, process.ended().await?))
     };
     let Ok(worked) = tokio::time::timeout(limit, work).await else {
         let late =
@@ -76,32 +63,9 @@ pub(crate) async fn run(act: &Act, mount: OwnedFd, limit: Duration) -> Result<Sa
         return Err(failed(&late));
     };
     let (words, ended) = worked.map_err(|error| failed(&error))?;
-    drop(ending.await);
     let code = match ended {
         Ending::Status(status) if status.signal().is_none() => status.code(),
         Ending::Status(_) | Ending::Unknown => None,
     };
     Ok(Said { code, words })
-}
-
-/// Ends a tool that nobody waits for any more.
-struct Killer(Process);
-
-impl Drop for Killer {
-    fn drop(&mut self) {
-        // It has ended, or ends with the view that it works on.
-        let _ = self.0.kill();
-    }
-}
-
-async fn last_words(mut from: Receiver) -> io::Result<String> {
-    let (mut last, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
-    loop {
-        let count = from.read(&mut piece).await?;
-        if count == 0 {
-            return Ok(String::from_utf8_lossy(&last).trim_end().to_owned());
-        }
-        last.extend_from_slice(&piece[..count]);
-        last.drain(..last.len().saturating_sub(WORDS_BYTES));
-    }
 }

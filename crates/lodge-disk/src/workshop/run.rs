@@ -8,12 +8,11 @@ use std::{
 };
 
 use lodge_sys::{
-    process::Process,
-    spawn::{Command, Jail},
+    spawn::{Command, Jail, last_words},
     tool,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, sync::oneshot};
+use tokio::net::unix::pipe::Receiver;
 
 use super::{Workshop, WorkshopError, arguments, program};
 
@@ -22,7 +21,6 @@ const MEMORY_BYTES: u64 = 4 << 30;
 const DESCRIPTORS: u64 = 64;
 /// The console's end that is kept.
 const CONSOLE_BYTES: usize = 16 << 10;
-const PIECE_BYTES: usize = 16 << 10;
 /// Without KVM a kernel is there in some seconds, on a busy host in many.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -78,10 +76,10 @@ async fn run(kernel: &Path, initramfs: &Path, device: &Path) -> Result<Vec<u8>, 
     let mut command = Command::new(qemu);
     command.args(arguments(kernel_name, initramfs_name, device_name)).env("LC_ALL", "C");
     command.output(write).jail(jail);
-    let process = start(command).await?;
+    let process = command.spawn_tied().await.map_err(|error| machine(&io::Error::other(error)))?;
     let work = async {
-        let console = end_of(console).await?;
-        process.0.ended().await?;
+        let console = last_words(console, CONSOLE_BYTES).await?;
+        process.ended().await?;
         Ok::<_, io::Error>(console)
     };
     match tokio::time::timeout(LIMIT, work).await {
@@ -90,44 +88,6 @@ async fn run(kernel: &Path, initramfs: &Path, device: &Path) -> Result<Vec<u8>, 
             io::ErrorKind::TimedOut,
             format!("not done in {} s", LIMIT.as_secs()),
         ))),
-    }
-}
-
-/// The kernel ends a jailed program with the thread that started it, so one waits for the end.
-async fn start(command: Command) -> Result<Killer, WorkshopError> {
-    let (begun, process) = oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || match command.spawn() {
-        Ok(process) => {
-            let ended = process.clone();
-            drop(begun.send(Ok(Killer(process))));
-            drop(runtime.block_on(ended.ended()));
-        }
-        Err(error) => drop(begun.send(Err(error))),
-    });
-    let process = process.await.map_err(|error| machine(&io::Error::other(error)))?;
-    process.map_err(|error| machine(&io::Error::other(error)))
-}
-
-/// Ends a machine that nobody waits for any more.
-struct Killer(Process);
-
-impl Drop for Killer {
-    fn drop(&mut self) {
-        // It has ended, as a rule.
-        let _ = self.0.kill();
-    }
-}
-
-async fn end_of(mut console: Receiver) -> io::Result<Vec<u8>> {
-    let (mut last, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
-    loop {
-        let count = console.read(&mut piece).await?;
-        if count == 0 {
-            return Ok(last);
-        }
-        last.extend_from_slice(&piece[..count]);
-        last.drain(..last.len().saturating_sub(CONSOLE_BYTES));
     }
 }
 

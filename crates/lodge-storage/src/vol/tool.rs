@@ -13,15 +13,13 @@ use std::{
 };
 
 use lodge_sys::{
-    process::{Ending, Process},
-    spawn::{Command, Jail},
+    process::Ending,
+    spawn::{Command, Jail, last_words},
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     net::unix::pipe::Receiver,
-    runtime::Handle,
-    sync::oneshot,
 };
 
 use crate::{pool::error::PoolError, ports::SecretValue};
@@ -144,24 +142,11 @@ impl Run {
         let (out, words) = (Pipe::new().map_err(failed)?, Pipe::new().map_err(failed)?);
         let command = self.shut_in(&program, out.write, words.write);
         let (out, words) = (out.read, words.read);
-        let (begun, process) = oneshot::channel();
-        let runtime = Handle::current();
-        // The thread that starts it stays until it ends: the kernel ends it with that thread.
-        let ending = tokio::task::spawn_blocking(move || {
-            let process = match command.spawn() {
-                Ok(process) => process,
-                Err(error) => return drop(begun.send(Err(error))),
-            };
-            let ended = process.clone();
-            // If nobody listens any more it comes back, and is killed; it is waited for all the same.
-            drop(begun.send(Ok(Killer(process))));
-            drop(runtime.block_on(ended.ended()));
-        });
-        let process = process.await.map_err(|error| failed(io::Error::other(error)))?;
-        let process = process.map_err(|error| failed(io::Error::other(error)))?;
+        let process = command.spawn_tied().await.map_err(|error| failed(io::Error::other(error)))?;
         let work = async {
-            let (out, words) = tokio::try_join!(read_out(out, tell), last_words(words))?;
-            Ok::<_, io::Error>((out, words, process.0.ended().await?))
+            let (out, words) = tokio::try_join!(read_out(out, tell), last_words(words, WORDS_BYTES))?;
+            let words = String::from_utf8_lossy(&words).trim_end().to_owned();
+            Ok::<_, io::Error>((out, words, process.ended().await?))
         };
         let silent = || {
             let late = io::Error::from(io::ErrorKind::TimedOut);
@@ -172,7 +157,6 @@ impl Run {
             None => work.await,
         }
         .map_err(failed)?;
-        drop(ending.await);
         let status = match ended {
             Ending::Status(status) => Some(status),
             Ending::Unknown => None,
@@ -249,17 +233,6 @@ impl Drop for Fed {
     }
 }
 
-/// Ends a tool that nobody waits for any more.
-struct Killer(Process);
-
-impl Drop for Killer {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill() {
-            tracing::warn!(%error, "tool not ended");
-        }
-    }
-}
-
 /// Where a tool's words come out.
 struct Pipe {
     read: Receiver,
@@ -309,18 +282,6 @@ fn last_percent(text: &[u8]) -> Option<f32> {
     let (before, _) = text.rsplit_once("/100%)")?;
     let (_, number) = before.rsplit_once('(')?;
     number.parse::<f32>().ok().map(|percent| percent / 100.0)
-}
-
-async fn last_words(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
-    let (mut last, mut piece) = (Vec::new(), vec![0; 4 << 10]);
-    loop {
-        let count = from.read(&mut piece).await?;
-        if count == 0 {
-            return Ok(String::from_utf8_lossy(&last).trim_end().to_owned());
-        }
-        last.extend_from_slice(&piece[..count]);
-        last.drain(..last.len().saturating_sub(WORDS_BYTES));
-    }
 }
 
 /// Where a program is.
