@@ -135,7 +135,7 @@ impl Worker {
     /// Starts one for these disks and opens them there.
     pub async fn start(program: &WorkerProgram, disks: Vec<DiskImage>) -> Result<Self, WorkerError> {
         let prepare = WorkerError::Prepare;
-        std::fs::create_dir_all(&program.root).map_err(prepare)?;
+        tokio::fs::create_dir_all(&program.root).await.map_err(prepare)?;
         let (ours, theirs) = Pair::pair().map_err(prepare)?;
         ours.set_nonblocking(true).map_err(prepare)?;
         let mut command = Command::new(&program.program);
@@ -151,7 +151,10 @@ impl Worker {
                 .disks
                 .push(DiskSetup { name: disk.name, layers: disk.layers.into_iter().map(take).collect() });
         }
-        let process = command.spawn().map_err(WorkerError::Start)?;
+        // It waits until the program itself runs.
+        let process = tokio::task::spawn_blocking(move || command.spawn()).await;
+        let process =
+            process.map_err(|error| prepare(io::Error::other(error)))?.map_err(WorkerError::Start)?;
         let stream = UnixStream::from_std(ours).map_err(prepare)?;
         let mut worker = Self { stream, process, patience: program.patience, is_waiting: false };
         let setup = serde_json::to_vec(&setup).map_err(|error| prepare(error.into()))?;
