@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     document::has_variables,
-    place::{PlannedDisk, SourceDisk, placed},
+    place::{How, PlannedDisk, SourceDisk, placed},
     reserve::Reserved,
     source::Source,
 };
@@ -149,6 +149,15 @@ impl Engine {
         };
         let copied = source.document.copied(&new);
         warnings.extend(copied.warnings);
+        let wish = if planned.iter().any(|disk| disk.how == How::Taken) {
+            // Such a disk was somebody's before: a change that fails could not be thrown away with it.
+            warnings.push(format!(
+                "disks are taken as they are, so what lies inside keeps its identity: lodge identity reset {name}"
+            ));
+            Wish::Keep
+        } else {
+            wish(source, spec, &name, &copied.document)
+        };
         let shared = source.document.devices.disks.iter().filter(|disk| disk.source.is_some());
         let shared = shared.map(|disk| disk.target.dev.clone());
         let shared: Vec<String> = shared.filter(|target| !new.disks.contains_key(target)).collect();
@@ -158,7 +167,7 @@ impl Engine {
             version: None,
             source: source.said(),
             caller: format!("uid {}", caller.uid),
-            wish: wish(source, spec, &name, &copied.document),
+            wish,
             document: copied.document.to_xml(&WriteOptions::STORED),
             name,
             disks: planned,

@@ -221,3 +221,24 @@ async fn files_that_another_made_meanwhile_stay() {
         assert!(!own.exists() && !trial.known(&host));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_taken_is_not_changed() {
+    let trial = Trial { is_template: false, runtime: tokio::runtime::Handle::current() };
+    let Host { root, engine, .. } = trial.world();
+    let taken = root.path().join("taken.img");
+    std::fs::write(&taken, vec![9; 64 << 10]).unwrap();
+    let spec = CloneSpec {
+        source: "web1".into(),
+        name: "web3".into(),
+        files: vec![taken.display().to_string()],
+        preserve_data: true,
+        ..CloneSpec::default()
+    };
+    let source = engine.clone_source("web1").await.unwrap();
+    let plan = engine.plan_clones(&Caller::daemon(), &source, &spec).await.unwrap().0.remove(0);
+    let made = super::steps::make(&engine.clone_parts(), plan, &CancellationToken::new()).await.unwrap();
+    assert_eq!(made.view.inside, lodge_api::InsideState::Kept);
+    assert!(made.view.warnings.iter().any(|warning| warning.contains("lodge identity reset web3")));
+    assert!(std::fs::read(&taken).unwrap() == vec![9; 64 << 10]);
+}
