@@ -11,21 +11,16 @@ use crate::{
     command::{cargo, run as run_command, target, words},
 };
 
-/// Name, package, example, and what it compares. A name may have several.
-const BENCHES: &[(&str, &str, &str, &str)] = &[
-    ("define", "lodge-store", "define_bench", "durable defines beside bare write+fsync+rename"),
-    ("start", "lodge-domain", "start_bench", "start and destroy beside bare QEMU"),
-    ("images", "lodge-storage", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
-    ("images", "lodge-tests", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
-    ("dhcp", "lodge-network", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
-    ("wire", "lodge-tests", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
-    ("daemon", "lodge-tests", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
-    (
-        "clone",
-        "lodge-tests",
-        "clone_bench",
-        "clones with identities of their own, with --peers beside libguestfs",
-    ),
+/// Name, example, and what it compares. A name may have several.
+const BENCHES: &[(&str, &str, &str)] = &[
+    ("define", "define_bench", "durable defines beside bare write+fsync+rename"),
+    ("start", "start_bench", "start and destroy beside bare QEMU"),
+    ("images", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
+    ("images", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
+    ("dhcp", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
+    ("wire", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
+    ("daemon", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
+    ("clone", "clone_bench", "clones with identities of their own, with --peers beside libguestfs"),
 ];
 
 /// The one that needs houses, and so is a part of the comparison.
@@ -45,23 +40,30 @@ pub fn run(args: &[String]) -> Result<()> {
     if peers {
         apt::install(&[apt::PEERS])?;
     }
-    run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge"]))?;
     // It needs the peer: only when named, or with --peers.
-    if wanted.contains(&LIBVIRT) || (peers && wanted.is_empty()) {
-        println!("── {LIBVIRT}: libvirt's protocol, one Python client, beside libvirtd");
+    let beside_libvirt = wanted.contains(&LIBVIRT) || (peers && wanted.is_empty());
+    if beside_libvirt {
         apt::install(&[apt::PEERS])?;
-        run_command(cargo().args(["build", "--quiet", "--release", "-p", "lodge-compat"]))?;
-        let programs = target().join("release");
+    }
+    let chosen: Vec<_> =
+        BENCHES.iter().filter(|(name, ..)| wanted.is_empty() || wanted.contains(name)).collect();
+    // One cargo run for all: another choice of packages would have other features and build everything again.
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release", "--workspace", "--bin", "lodge"]);
+    build.args(beside_libvirt.then_some(["--bin", "lodge-compat"]).into_iter().flatten());
+    for (.., example, _) in &chosen {
+        build.args(["--example", example]);
+    }
+    run_command(&mut build)?;
+    let programs = target().join("release");
+    if beside_libvirt {
+        println!("── {LIBVIRT}: libvirt's protocol, one Python client, beside libvirtd");
         let mut compat = Command::new(programs.join("lodge-compat"));
         run_command(compat.arg("--lodge").arg(programs.join("lodge")).arg("--bench"))?;
     }
-    for (name, package, example, what) in BENCHES {
-        if !wanted.is_empty() && !wanted.contains(name) {
-            continue;
-        }
+    for (name, example, what) in chosen {
         println!("── {name}: {what}");
-        let mut bench = cargo();
-        bench.args(["run", "--quiet", "--release", "-p", package, "--example", example, "--"]);
+        let mut bench = Command::new(programs.join("examples").join(example));
         run_command(bench.args(peers.then_some("--peers")))?;
     }
     Ok(())
