@@ -30,10 +30,20 @@ impl Host {
 
     /// Starts a daemon with more flags.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
+        Self::start_told("", flags)
+    }
+
+    /// Starts a daemon with these settings in its `lodge.toml`, and more flags.
+    pub fn start_told(settings: &str, flags: &[&str]) -> Result<Self> {
         // Short, because UNIX socket paths are; open to others, because guests run as users of their own.
         let directory = tempfile::Builder::new().prefix("lodge-").tempdir_in("/var/tmp")?;
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(directory.path(), permissions)?;
+        if !settings.is_empty() {
+            let place = directory.path().join("etc/lodge");
+            fs::create_dir_all(&place)?;
+            fs::write(place.join("lodge.toml"), settings)?;
+        }
         Self::start_at(directory.path().to_owned(), Some(directory), flags)
     }
 

@@ -42,6 +42,13 @@ fn source(host: &Host, name: &str) -> Result<()> {
     host.lodge(&["define", &document])?.ok().map(drop)
 }
 
+/// Two guests with one machine id inside; what lies in both has been looked at.
+fn two_alike(host: &Host) -> Result<()> {
+    source(host, "web1")?;
+    source(host, "web2")?;
+    host.lodge_for(PATIENCE, &["identity", "check", "web1", "web2"])?.fails_saying(&[MACHINE_ID]).map(drop)
+}
+
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let done =
         Command::new(program).args(args).output().with_context(|| format!("{program} does not run"))?;
@@ -125,5 +132,48 @@ fn a_guest_that_runs_is_not_reset_and_says_why() -> Result<()> {
     ensure!(refused.stderr.contains("unstable") && refused.stderr.contains("--force"), "{}", refused.stderr);
     let operations = host.lodge(&["sysprep", "--list-operations"])?.ok()?.stdout;
     ensure!(operations.contains("machine-id"), "{operations}");
+    Ok(())
+}
+
+#[test]
+fn a_second_machine_of_one_identity_does_not_start_where_that_is_refused() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start_told("[identity]\nduplicates = \"refuse\"\n", &[])?;
+    two_alike(&host)?;
+    host.lodge(&["start", "web1"])?.ok()?;
+    let refused = host.lodge(&["start", "web2"])?;
+    refused.fails_saying(&["would be a second one", MACHINE_ID, "`web1`", "lodge identity reset web2"])?;
+    ensure!(host.lodge(&["domstate", "web2"])?.ok()?.stdout.trim() == "shut off");
+    // What the hint says is enough, also when nobody looks into it again.
+    host.lodge_for(PATIENCE, &["identity", "reset", "web2"])?.ok()?;
+    host.lodge(&["start", "web2"])?.ok()?;
+
+    // The address that a document gives is told with what helps against that.
+    let address = |name: &str, address: &str| -> Result<()> {
+        let card =
+            format!("<interface type='user'><mac address='{address}'/><model type='virtio'/></interface>");
+        let document = host.file(&format!("{name}.xml"), &tiny_with(name, &card))?;
+        host.lodge(&["define", &document])?.ok().map(drop)
+    };
+    address("one", "52:54:00:00:00:01")?;
+    address("other", "52:54:00:00:00:01")?;
+    host.lodge(&["start", "one"])?.ok()?;
+    host.lodge(&["start", "other"])?.fails_saying(&["52:54:00:00:00:01", "`one`", "lodge edit other"])?;
+    // The one that had it is off: it may.
+    host.lodge(&["destroy", "one"])?.ok()?;
+    host.lodge(&["start", "other"])?.ok().map(drop)
+}
+
+#[test]
+fn a_second_machine_of_one_identity_is_told_of_where_nothing_else_was_said() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    two_alike(&host)?;
+    host.lodge(&["start", "web1"])?.ok()?;
+    ensure!(!host.log().contains("known by the same"), "{}", host.log());
+    host.lodge(&["start", "web2"])?.ok()?;
+    let told = host.log();
+    let is_told = told.lines().any(|line| line.contains("known by the same") && line.contains(MACHINE_ID));
+    ensure!(is_told, "{told}");
     Ok(())
 }

@@ -22,12 +22,12 @@ use crate::{
 /// How long the guest's own tools may take, on bare hardware.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The machine id anew, by whatever the guest has; what is printed last is the new one. seed: dbus-uuidgen(1),
-/// systemd-machine-id-setup(1).
+/// The machine id anew; what is printed last is the new one. dbus-uuidgen(1) where there is one, else a random UUID:
+/// systemd-machine-id-setup(1) would take the UUID that the host gave to the machine, which may be the old id.
 const ANEW: &str = "set -e; old=$(cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id 2>/dev/null || true); \
     rm -f /etc/machine-id /var/lib/dbus/machine-id; \
     if command -v dbus-uuidgen >/dev/null; then dbus-uuidgen --ensure=/etc/machine-id; \
-    else systemd-machine-id-setup >/dev/null; fi; \
+    else tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id; chmod 444 /etc/machine-id; fi; \
     mkdir -p /var/lib/dbus; ln -sf /etc/machine-id /var/lib/dbus/machine-id; \
     echo \"$old\"; cat /etc/machine-id";
 
@@ -82,6 +82,8 @@ impl Engine {
             warnings: serde_json::to_value(&report.warnings).unwrap_or_default(),
         };
         if !wish.dry_run {
+            // No start is judged by what it was, and a list does not show it.
+            self.watch.forget(handle.id()).await;
             self.store.db().put_identity_act(row.clone()).await?;
             self.feed.publish("identity.reset", row.name.clone(), serde_json::json!({ "act": verb }));
         }

@@ -26,6 +26,9 @@ pub(crate) struct Watch {
     known: Arc<Mutex<Known>>,
 }
 
+/// The one value that is read inside.
+const MACHINE_ID: &str = "machine-id";
+
 type Known = HashMap<DomainId, (Arc<str>, Arc<Values>)>;
 
 /// What no two running guests may share.
@@ -45,23 +48,34 @@ impl Watch {
         if self.policy == DuplicatePolicy::Ignore {
             return Ok(());
         }
-        let Some(found) = self.find(id, document).await else { return Ok(()) };
+        let Some((item, found)) = self.find(id, document).await else { return Ok(()) };
+        let name = &document.name;
         if self.policy == DuplicatePolicy::Warn {
-            tracing::warn!(domain = %document.name, found, "two guests that run are known by the same");
+            tracing::warn!(domain = %name, found, "two guests that run are known by the same");
             return Ok(());
         }
-        Err(PortError::new(
-            Kind::Conflict,
-            format!("domain `{}` would be a second one: {found}", document.name),
-        )
-        .with_hint(format!(
-            "give it an identity of its own: lodge identity reset {}; or allow it: duplicates = \"warn\" \
-                 below [identity] in lodge.toml",
-            document.name
-        )))
+        // What lies inside is reset; what the document gives stands there.
+        let cure = match item {
+            MACHINE_ID => format!("lodge identity reset {name}"),
+            _ => format!("change its {item} with lodge edit {name}"),
+        };
+        Err(PortError::new(Kind::Conflict, format!("domain `{name}` would be a second one: {found}"))
+            .with_hint(format!(
+                "give it an identity of its own: {cure}; or allow it: duplicates = \"warn\" below [identity] in \
+                 lodge.toml"
+            )))
     }
 
-    async fn find(&self, id: DomainId, document: &Domain) -> Option<String> {
+    /// Forgets what was read inside a guest: it is another machine now.
+    pub async fn forget(&self, id: DomainId) {
+        let forgotten = self.db.forget_identities(vec![format!("domain:{id}")]).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(domain = %id, %error, "an old reading not forgotten");
+        }
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    async fn find(&self, id: DomainId, document: &Domain) -> Option<(&'static str, String)> {
         let domains = self.domains.get()?;
         let mut own = of_document(document);
         own.extend(self.inside(id).await);
@@ -74,7 +88,8 @@ impl Watch {
             let Ok(handle) = domains.get(snapshot.id) else { continue };
             let others = self.values(&handle).await;
             if let Some((item, value)) = others.iter().find(|value| own.contains(*value)) {
-                return Some(format!("{item} {value} is that of `{}`, which runs", snapshot.name));
+                let found = format!("{item} {value} is that of `{}`, which runs", snapshot.name);
+                return Some((*item, found));
             }
         }
         None
@@ -103,7 +118,7 @@ impl Watch {
         let Ok(Some((_, known))) = self.db.identity(&format!("domain:{id}")).await else { return Vec::new() };
         let Ok(cache::Known { identity, .. }) = serde_json::from_value(known) else { return Vec::new() };
         lodge_guest::identity::machine_id(&identity)
-            .map(|id| ("machine-id", id.to_owned()))
+            .map(|id| (MACHINE_ID, id.to_owned()))
             .into_iter()
             .collect()
     }
