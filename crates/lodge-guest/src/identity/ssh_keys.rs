@@ -4,6 +4,9 @@
 //! when the package is configured and never again), so a clone answers its first connection with a key of its own
 //! that the host knows beforehand. Ed25519 and ECDSA cost nothing; RSA is the caller's to make ([`Wish::host_keys`])
 //! and is left out where none is given: no client of the last ten years needs it.
+//!
+//! cloud-init takes a clone for a new instance, and would delete the host keys that it finds and make its own. It is
+//! told to leave them; a template is told nothing.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +39,13 @@ pub(crate) const WANTED: &[&str] = &[
     "/var/lib/ssh/*",
     "/var/lib/ssh-keys/*",
     "/etc/dropbear/*",
+    LEFT_ALONE,
 ];
+
+/// cloud-init's configuration of this machine's host keys; what its user-data says goes before it. In cloud-init's
+/// reference: module "SSH".
+const LEFT_ALONE: &str = "/etc/cloud/cloud.cfg.d/95-host-keys.cfg";
+const LEAVE_ALONE: &str = "# This machine's host keys were made before its first boot, and are known to its host.\nssh_deletekeys: false\n";
 
 /// The types that are made here, with the names of their files.
 const MADE: &[(&str, &str)] = &[
@@ -159,6 +168,7 @@ pub(crate) fn plan(
             write(&path, None, &key, "the distribution may make none", draft);
         }
     }
+    tell_cloud_init(seen, wish, draft);
     if wish.purpose == Purpose::Generalise {
         tell_who_makes_keys(seen, draft);
     } else if placed == 0
@@ -180,6 +190,17 @@ fn remove_certificates(before: &Identity, draft: &mut Draft<'_>) {
             draft.change(&item.kind, item.place.clone(), item.value.as_deref(), None, reason);
             draft.flag(&item.kind, item.place.clone(), "have the new host key certified");
         }
+    }
+}
+
+fn tell_cloud_init(seen: &Seen<'_>, wish: &Wish, draft: &mut Draft<'_>) {
+    let Ok(path) = FilePath::new(LEFT_ALONE) else { return };
+    if wish.purpose == Purpose::Generalise {
+        if draft.has(&path) {
+            draft.remove(path);
+        }
+    } else if seen.system.has_cloud_init {
+        draft.write(path, LEAVE_ALONE.as_bytes().to_vec(), Some(PUBLIC));
     }
 }
 
