@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lodge_guest::identity::{Catalogue, Fresh, HostFacts, Purpose, Wish, verify};
+use lodge_identity::{Catalogue, Fresh, HostFacts, Purpose, Wish, verify};
 use lodge_model::guest_disk::{Edit, FileNode, FilePath, Files, Layout, Owner};
 
 fn files(data: &[u8]) -> Files {

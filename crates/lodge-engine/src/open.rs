@@ -295,7 +295,7 @@ fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::i
         user: SHUT_IN_USER,
     };
     let readers = crate::guest_disk::Readers::new(reader);
-    let catalogue = lodge_guest::identity::Catalogue::builtin();
+    let catalogue = lodge_identity::Catalogue::builtin();
     crate::identity::inside::Inside::new(storage, (readers, editor), catalogue, root.state().join("redo"))
 }
 

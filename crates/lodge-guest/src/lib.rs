@@ -3,14 +3,13 @@
 //! - [`seed`]: cloud-init's NoCloud seed, made and judged beforehand.
 //! - [`readiness`]: the truth about a guest's way from power-on to ready, from leases, the agent and
 //!   cloud-init's own records, not from a time-out.
-//! - [`identity`]: who a guest is: the catalogue of what makes it one machine and no other. Pure.
 //! - [`keys`]: SSH keys.
 //!
 //! Place: a resource; it knows the agent (`lodge_qemu`) and nothing of domains or networks. Whatever a guest says
 //! is a claim: bounded, parsed without panics, escaped before it is shown.
-//! Deliberately absent: other seeds (kickstart, preseed, autounattend), which come with the installers.
+//! Deliberately absent: other seeds (kickstart, preseed, autounattend), which come with the installers; who a guest is
+//! (`lodge-identity`).
 
-pub mod identity;
 pub mod keys;
 pub mod readiness;
 pub mod seed;

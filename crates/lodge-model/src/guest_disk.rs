@@ -2,7 +2,7 @@
 //!
 //! Three plain documents that rooms hand each other: [`Layout`] (devices, as `lsblk` shows them), [`Files`] (the
 //! part of the guest's tree that was asked for, read from the disk or told by the agent), [`Edit`] (a wish to
-//! change one thing). `lodge-disk` reads and edits; `lodge-guest` judges what was read and plans the edits.
+//! change one thing). `lodge-disk` reads and edits; `lodge-identity` judges what was read and plans the edits.
 //!
 //! Deliberately absent: how disks are read, and what any file means.
 

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use lodge_api::{AuditReport, DuplicateHolder, DuplicateView, IdentityAudit, Job, Learnt, SubjectKind};
-use lodge_guest::identity::{self as catalogue, HostFacts, Identity, Kind as Item};
+use lodge_identity::{self as catalogue, HostFacts, Identity, Kind as Item};
 use lodge_model::MacAddr;
 
 use super::{

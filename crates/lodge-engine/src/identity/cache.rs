@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, os::unix::fs::MetadataExt as _};
 
-use lodge_guest::identity::Identity;
+use lodge_identity::Identity;
 use lodge_storage::Storage;
 use lodge_store::Db;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ impl crate::Engine {
         for view in views {
             let Some(known) = known.remove(&format!("domain:{}", view.uuid)) else { continue };
             if let Ok(Known { identity, .. }) = serde_json::from_value(known) {
-                view.machine_id = lodge_guest::identity::machine_id(&identity).map(str::to_owned);
+                view.machine_id = lodge_identity::machine_id(&identity).map(str::to_owned);
             }
         }
         Ok(())

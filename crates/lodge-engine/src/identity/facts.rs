@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::Path};
 
 use lodge_domain::Handle;
-use lodge_guest::identity::HostFacts;
+use lodge_identity::HostFacts;
 use lodge_model::{MacAddr, domain::Domain};
 
 use crate::Engine;

@@ -21,7 +21,7 @@ use lodge_disk::{
     edit::{EditError, Editor, Recovered},
     source::{DiskImage, Layer, LayerFormat},
 };
-use lodge_guest::identity::{
+use lodge_identity::{
     self as catalogue, Catalogue, Fresh, HostFacts, Identity, NicWish, Operations, Purpose,
 };
 use lodge_model::{

@@ -6,7 +6,7 @@ use lodge_api::{
     IdentityDiff, IdentityDiffQuery, IdentityItem, IdentityPair, IdentityView, Learnt, SubjectKind,
 };
 use lodge_domain::Handle;
-use lodge_guest::identity::{self as catalogue, HostFacts, Identity, Item, State};
+use lodge_identity::{self as catalogue, HostFacts, Identity, Item, State};
 use lodge_model::{
     domain::Domain,
     guest_disk::{Files, Layout},

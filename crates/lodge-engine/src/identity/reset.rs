@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job};
 use lodge_domain::Handle;
-use lodge_guest::identity::Operations;
+use lodge_identity::Operations;
 use lodge_model::Kind;
 use lodge_store::db::{identities::IdentityActRow, now_ms};
 

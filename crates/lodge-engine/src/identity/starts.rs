@@ -117,10 +117,7 @@ impl Watch {
     async fn inside(&self, id: DomainId) -> Values {
         let Ok(Some((_, known))) = self.db.identity(&format!("domain:{id}")).await else { return Vec::new() };
         let Ok(cache::Known { identity, .. }) = serde_json::from_value(known) else { return Vec::new() };
-        lodge_guest::identity::machine_id(&identity)
-            .map(|id| (MACHINE_ID, id.to_owned()))
-            .into_iter()
-            .collect()
+        lodge_identity::machine_id(&identity).map(|id| (MACHINE_ID, id.to_owned())).into_iter().collect()
     }
 }
 

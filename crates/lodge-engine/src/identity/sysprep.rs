@@ -1,14 +1,14 @@
 //! What can be taken out of a guest, by virt-sysprep's names.
 
 use lodge_api::SysprepOperation;
-use lodge_guest::identity::OPERATIONS;
+use lodge_identity::OPERATIONS;
 
 use crate::{Caller, Engine};
 
 impl Engine {
     /// All operations; one that cannot be done here says why.
     pub fn sysprep_operations(&self, _caller: &Caller) -> Vec<SysprepOperation> {
-        let view = |operation: &lodge_guest::identity::Operation| SysprepOperation {
+        let view = |operation: &lodge_identity::Operation| SysprepOperation {
             name: operation.name.to_owned(),
             is_default: operation.is_default,
             about: match operation.unsupported {

@@ -1,7 +1,7 @@
 //! What became of what lies inside, in the words of the book. Pure.
 
 use lodge_api::{IdentityChange, InsideState};
-use lodge_guest::identity::{Change, Identity, Kind as Item, Left, Plan, State, Verdict};
+use lodge_identity::{Change, Identity, Kind as Item, Left, Plan, State, Verdict};
 use lodge_model::Kind;
 
 use super::{GuestDisk, InsideReport, Reading, Wish};

@@ -4,7 +4,7 @@ use lodge_model::guest_disk::Pattern;
 use serde::Deserialize;
 
 use super::{Act, Rule, RuleKind};
-use crate::identity::{Family, text::Separator};
+use crate::{Family, text::Separator};
 
 /// Why a text holds no rules.
 #[derive(Debug, thiserror::Error)]

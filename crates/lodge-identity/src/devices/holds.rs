@@ -3,7 +3,7 @@
 use lodge_model::guest_disk::{Device, FileNode, FilePath, Pattern};
 
 use super::references::{self, NAMES, PROGRAMS};
-use crate::identity::{
+use crate::{
     Kind,
     draft::Draft,
     seen::Seen,

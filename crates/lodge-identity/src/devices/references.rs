@@ -5,7 +5,7 @@
 
 use lodge_model::guest_disk::{FileNode, FilePath, Pattern};
 
-use crate::identity::{
+use crate::{
     draft::{Draft, NoText},
     seen::Seen,
     text,

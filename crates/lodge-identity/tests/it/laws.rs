@@ -1,8 +1,6 @@
 //! What holds of every guest: clones share nothing, templates are nobody, plans are the seed's.
 
-use lodge_guest::identity::{
-    Catalogue, DeviceUuids, Fresh, Identity, NicWish, Purpose, Wish, diff, duplicates,
-};
+use lodge_identity::{Catalogue, DeviceUuids, Fresh, Identity, NicWish, Purpose, Wish, diff, duplicates};
 use lodge_model::guest_disk::{FileNode, Files, Layout};
 use proptest::prelude::*;
 
@@ -26,7 +24,7 @@ fn clone_wish(seed: u8) -> Wish {
     wish.nics = vec![NicWish {
         old_mac: Some(MAC.to_owned()),
         new_mac,
-        address: lodge_guest::identity::Address::Dhcp,
+        address: lodge_identity::Address::Dhcp,
         interface: None,
     }];
     wish

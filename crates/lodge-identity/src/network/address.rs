@@ -1,7 +1,7 @@
 //! One card's addresses, written anew: what was said of them goes, what is wanted comes.
 
 use super::{Format, facts::Section};
-use crate::identity::{Address, StaticAddress, text};
+use crate::{Address, StaticAddress, text};
 
 /// The text with one section's addresses as wanted.
 pub(super) fn set(format: Format, whole: &str, section: &Section, wanted: &Address) -> String {
@@ -227,7 +227,7 @@ mod tests {
     use lodge_model::guest_disk::FilePath;
 
     use super::*;
-    use crate::identity::network::facts::sections;
+    use crate::network::facts::sections;
 
     fn fixed() -> Address {
         Address::Static(StaticAddress {

@@ -8,7 +8,7 @@ use std::{net::IpAddr, ops::Range};
 use lodge_model::guest_disk::FilePath;
 
 use super::Format;
-use crate::identity::{Kind, text};
+use crate::{Kind, text};
 
 /// One value on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]

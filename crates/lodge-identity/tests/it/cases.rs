@@ -1,6 +1,6 @@
 //! Single cases: what becomes of one thing in one distribution.
 
-use lodge_guest::identity::{
+use lodge_identity::{
     Address, Catalogue, DeviceUuids, Fresh, HostFacts, Kind, NicWish, Operations, PlanError, PrivateKeys,
     Purpose, State, StaticAddress, Wish, machine_id,
 };

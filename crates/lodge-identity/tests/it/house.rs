@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lodge_guest::identity::{Catalogue, Fresh, HostFacts, Identity, Operations, Plan, Purpose, Wish, verify};
+use lodge_identity::{Catalogue, Fresh, HostFacts, Identity, Operations, Plan, Purpose, Wish, verify};
 use lodge_model::{
     Bytes,
     guest_disk::{

@@ -1,4 +1,4 @@
-//! Who a guest is: the catalogue of all that makes one machine this machine and no other.
+//! Who a machine is: the catalogue of all that makes one machine this machine and no other.
 //!
 //! ```text
 //! wanted ──▶ (somebody reads the files) ──▶ read ──▶ plan ──▶ (somebody carries the edits out) ──▶ read ──▶ verify
@@ -6,13 +6,14 @@
 //!                                            └──▶ diff, duplicates, machine_id                      └──▶ clean
 //! ```
 //!
+//! Place: ground, for those who make images (`lodge-build`), clones and audits (`lodge-engine`).
 //! Pure: no I/O, no clock, no `async`; randomness is given in ([`Fresh`]). It judges the documents of
 //! `lodge_model::guest_disk`, so a stopped guest (read from its disk) and a running one (told by its agent) are
 //! judged by the same code. Everything in them was written by a guest and is a claim: bounded, parsed without panics.
 //!
 //! - An *item* is one value at one place ([`Item`]). Its [`Kind`] is a short name that commands and audits use.
 //! - Items that need judgement are a file each ([`machine_id`], `host_name`, `ssh_keys`, `network`, `devices`); all
-//!   that is only "a file to read and to reset" is a rule in `identity/rules.toml`, and a host's owner may add more.
+//!   that is only "a file to read and to reset" is a rule in `rules.toml`, and a host's owner may add more.
 //! - The bytes of a private key or a secret are never in an [`Identity`]: fingerprints are.
 //! - What could not be read is [`State::Unknown`], never missing.
 //!

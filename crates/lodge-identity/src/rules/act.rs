@@ -3,7 +3,7 @@
 use lodge_model::guest_disk::FilePath;
 
 use super::{Act, Rule, RuleKind};
-use crate::identity::{
+use crate::{
     Identity, Item, Kind, PrivateKeys, Purpose, State, Wish,
     draft::Draft,
     seen,

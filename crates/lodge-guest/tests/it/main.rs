@@ -1,3 +1,0 @@
-//! The guest room through its public API.
-
-mod identity;
