@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use lodge_disk::worker::WorkerProgram;
+use lodge_identity::Catalogue;
 use lodge_model::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use crate::{
     identity,
     packages::{self, Package},
     progress::{Phase, Progress},
+    prove::prove,
     recipe::Recipe,
     tool::{self, Network, Run, Toolbox},
     tree::Tree,
@@ -42,12 +45,17 @@ pub struct Settings {
     pub size: Bytes,
     /// Where packages come from, also for the guest later on.
     pub mirror: Mirror,
+    /// What an identity is.
+    pub catalogue: Catalogue,
+    /// Who reads the finished image, for the proof that it has none.
+    pub reader: WorkerProgram,
 }
 
 impl Settings {
     /// 8 GiB, and the mirror of this host.
-    pub fn of_host() -> Result<Self, BuildError> {
-        Ok(Self { size: Bytes(8 << 30), mirror: Mirror::of_host(Path::new("/etc/apt"))? })
+    pub fn of_host(catalogue: Catalogue, reader: WorkerProgram) -> Result<Self, BuildError> {
+        let mirror = Mirror::of_host(Path::new("/etc/apt"))?;
+        Ok(Self { size: Bytes(8 << 30), mirror, catalogue, reader })
     }
 }
 
@@ -115,8 +123,8 @@ async fn run(
 
     tell(Phase::BootLoader, 0.0);
     let loader = boot::install(&toolbox, &root, &tree, &layout).await?;
-    identity::strip(&tree)?;
-    identity::verify(&tree)?;
+    identity::strip(&settings.catalogue, &tree)?;
+    identity::verify(&settings.catalogue, &tree)?;
 
     tell(Phase::Disk, 0.0);
     let raw = work.path().join("disk.raw");
@@ -130,6 +138,7 @@ async fn run(
     convert(&toolbox, &raw, &image).await?;
 
     tell(Phase::Finishing, 0.0);
+    prove(&settings.catalogue, &settings.reader, &image).await?;
     let (name, dir, size) = (recipe.name, dir.to_owned(), settings.size);
     let built = move || finish(name, &dir, &image, size, packages);
     let built = blocking(Phase::Finishing, built).await?;
@@ -281,7 +290,15 @@ mod tests {
                 cancel.cancel();
             }
         };
-        let built = build(recipe, &Settings::of_host().unwrap(), dir.path(), &cancel, &on).await;
+        // Nothing comes as far as to be read.
+        let reader = WorkerProgram {
+            program: "/nonexistent".into(),
+            root: dir.path().join("empty"),
+            id: 65_533,
+            patience: Duration::from_secs(1),
+        };
+        let settings = Settings::of_host(Catalogue::builtin(), reader).unwrap();
+        let built = build(recipe, &settings, dir.path(), &cancel, &on).await;
         assert!(matches!(built, Err(BuildError::Cancelled { .. })), "{built:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

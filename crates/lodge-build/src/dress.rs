@@ -89,7 +89,7 @@ pub(crate) fn dress(
     let sources = mirror.lines(recipe.suite).join("\n") + "\n";
     let files = [
         ("etc/fstab", fstab.as_str()),
-        ("etc/hostname", "debian\n"),
+        ("etc/hostname", "localhost\n"),
         ("etc/hosts", HOSTS),
         ("etc/apt/sources.list", &sources),
         ("etc/default/locale", "LANG=C.UTF-8\n"),

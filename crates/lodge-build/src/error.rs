@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use lodge_disk::worker::WorkerError;
 use lodge_model::Kind;
 
 use crate::{progress::Phase, tool::MissingTool};
@@ -106,12 +107,15 @@ pub enum BuildError {
         /// What differs.
         why: String,
     },
-    /// The tree still says whose it is.
-    #[error("the image would carry an identity: {}", found.join(", "))]
+    /// The tree or the finished image says whose it is.
+    #[error("the image would carry an identity: {}", found.join("; "))]
     Identity {
-        /// Paths in the guest, each with what is wrong.
+        /// Items and paths in the guest, each with what is wrong.
         found: Vec<String>,
     },
+    /// The finished image cannot be read, so nothing is proven of it.
+    #[error("the finished image cannot be read")]
+    Prove(#[from] WorkerError),
     /// The disk's file could not be laid out.
     #[error("cannot {act} of the disk `{}`", path.display())]
     Disk {
@@ -164,6 +168,7 @@ impl BuildError {
             | Self::NotInTree { .. }
             | Self::BootLoader { .. }
             | Self::Identity { .. } => Kind::Unsupported,
+            Self::Prove(source) => source.kind(),
             Self::Panicked { .. } => Kind::Internal,
         }
     }
@@ -200,6 +205,7 @@ impl BuildError {
             | Self::Tree { .. }
             | Self::Disk { .. }
             | Self::Cancelled { .. }
+            | Self::Prove(_)
             | Self::Panicked { .. } => None,
         }
     }

@@ -1,189 +1,241 @@
-//! What makes one machine this machine and no other, and the proof that an image has none of it.
+//! An image is nobody: what makes one machine this machine is taken out of the tree, and the proof that it is.
 //!
-//! One table. [`strip`] applies it, [`verify`] checks it; a build fails if anything is found, so
-//! no package's new habit slips through unseen.
+//! What an identity is stands in the catalogue (`lodge-identity`), the same that clones and templates are judged by:
+//! [`strip`] follows its plan, [`verify`] its proof over the tree, and [`crate::prove`] the same over the finished
+//! image. A build fails with the name of whatever is found, so no package's new habit slips through unseen. Private
+//! keys are never wanted in an image, whoever's they are.
 //!
-//! Deliberately absent: identity that is the same in every Debian (user ids, the kernel's id).
+//! Beside it stands what is no identity and may not stay either: the host's traces and what a build must leave empty.
+
+use lodge_identity::{Catalogue, Fresh, HostFacts, Identity, PrivateKeys, Purpose, Wish};
+use lodge_model::guest_disk::{Edit, Layout};
 
 use crate::{error::BuildError, tree::Tree};
 
-/// What must hold of a path.
+/// What must hold of a path beside the catalogue.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
-    /// Not there.
-    Absent(&'static str),
     /// In this directory nothing whose name starts and ends so.
     NoNames(&'static str, &'static str, &'static str),
     /// A directory with nothing in it.
     EmptyDir(&'static str),
-    /// No plain file with a byte in it, at any depth, except these names.
-    NoBytes(&'static str, &'static [&'static str]),
 }
 
-use Rule::{Absent, EmptyDir, NoBytes, NoNames};
+use Rule::{EmptyDir, NoNames};
 
-/// machine-id(5), systemd-random-seed(8), sshd(8), cloud-init's and the DHCP clients' directories.
 const RULES: &[Rule] = &[
-    // `/etc/machine-id` is a rule of its own: it must be there, and empty.
-    Absent("var/lib/dbus/machine-id"),
-    NoNames("etc/ssh", "ssh_host_", ""),
-    NoNames("etc/ssl/private", "", ".key"),
-    // Seeds and secrets of systemd.
-    Absent("var/lib/systemd/random-seed"),
-    Absent("var/lib/urandom/random-seed"),
-    Absent("var/lib/systemd/credential.secret"),
-    Absent("boot/efi/loader/random-seed"),
-    Absent("var/lib/private/systemd/resolve"),
-    // cloud-init's instance.
-    Absent("var/lib/cloud/instance"),
-    EmptyDir("var/lib/cloud/instances"),
-    EmptyDir("var/lib/cloud/data"),
-    EmptyDir("var/lib/cloud/sem"),
+    // A template may bring its own seed; an image's would be in the way of each guest's.
     EmptyDir("var/lib/cloud/seed"),
-    EmptyDir("run/cloud-init"),
-    // Leases, client ids and rendered networks.
-    EmptyDir("var/lib/dhcp"),
-    EmptyDir("var/lib/dhcpcd"),
-    EmptyDir("var/lib/systemd/network"),
-    EmptyDir("var/lib/NetworkManager"),
-    EmptyDir("run/systemd/netif"),
+    // Rendered networks, whoever wrote them.
     EmptyDir("etc/netplan"),
-    NoNames("etc/udev/rules.d", "70-persistent-", ".rules"),
-    // Storage initiators.
-    Absent("etc/iscsi/initiatorname.iscsi"),
-    Absent("etc/nvme/hostid"),
-    Absent("etc/nvme/hostnqn"),
-    // People and logs.
-    Absent("etc/mailname"),
-    Absent("etc/popularity-contest.conf"),
-    Absent("root/.ssh"),
-    Absent("root/.bash_history"),
+    // Nobody has a home in it: cloud-init makes the first user.
     EmptyDir("home"),
+    // What lies under these mounts nobody would ever see again.
+    EmptyDir("run"),
     EmptyDir("tmp"),
-    EmptyDir("var/tmp"),
-    NoBytes("var/log", &["README"]),
-    // What the host's apt and debconf left. Not identity, but nothing of the host's may stay.
+    // What the host's apt left.
     EmptyDir("var/lib/apt/lists"),
     EmptyDir("var/cache/apt/archives"),
     NoNames("etc/apt/apt.conf.d", "", "mmdebstrap"),
-    NoNames("var/cache/debconf", "", "-old"),
 ];
 
-/// Removes everything the table names.
-pub(crate) fn strip(tree: &Tree) -> Result<(), BuildError> {
-    tree.write("etc/machine-id", b"", 0o444)?;
+/// Takes everything out that is somebody's.
+pub(crate) fn strip(catalogue: &Catalogue, tree: &Tree) -> Result<(), BuildError> {
     for rule in RULES {
         for path in broken(tree, *rule)? {
             tree.remove(&path)?;
         }
     }
-    Ok(())
+    // No device of its own yet: the disk is made of the stripped tree.
+    let layout = Layout::default();
+    let mut wanted = catalogue.wanted();
+    wanted.extend(catalogue.wanted_to_plan());
+    let files = tree.survey(&wanted)?;
+    let before = catalogue.read(&layout, &files, &HostFacts::default());
+    // A template gets nothing new, so there is nothing to be random.
+    let mut wish = Wish::new(Purpose::Generalise, Fresh::new([0; 32]));
+    wish.private_keys = PrivateKeys::Remove;
+    let plan = catalogue.plan(&before, &layout, &files, &wish);
+    let plan = plan.map_err(|error| BuildError::Identity { found: vec![error.to_string()] })?;
+    plan.edits.iter().filter_map(Edit::as_file).try_for_each(|edit| tree.apply(edit))
 }
 
-/// Fails with every path that still breaks the table.
-pub(crate) fn verify(tree: &Tree) -> Result<(), BuildError> {
-    let mut found = Vec::new();
-    match tree.read("etc/machine-id") {
-        Ok(id) if id.is_empty() || id == b"uninitialized\n" => {}
-        _ => found.push("/etc/machine-id is not empty".to_owned()),
-    }
+/// Fails with everything by which the tree would still be somebody.
+pub(crate) fn verify(catalogue: &Catalogue, tree: &Tree) -> Result<(), BuildError> {
+    let files = tree.survey(&catalogue.wanted())?;
+    let identity = catalogue.read(&Layout::default(), &files, &HostFacts::default());
+    let mut found = left(catalogue, &identity);
     for rule in RULES {
         found.extend(broken(tree, *rule)?.into_iter().map(|path| format!("/{path} is left")));
     }
     if found.is_empty() { Ok(()) } else { Err(BuildError::Identity { found }) }
 }
 
+/// What the catalogue finds, each with its place and the reason.
+pub(crate) fn left(catalogue: &Catalogue, identity: &Identity) -> Vec<String> {
+    if identity.system.family.is_none() {
+        return vec!["no Linux was found in it, so nothing is proven".to_owned()];
+    }
+    let left = catalogue.clean(identity).into_iter();
+    left.map(|left| format!("{} {} ({})", left.kind, left.place, left.why)).collect()
+}
+
 /// The paths that break a rule.
 fn broken(tree: &Tree, rule: Rule) -> Result<Vec<String>, BuildError> {
-    match rule {
-        // A link (Debian's `/var/lib/dbus/machine-id` points to `/etc/machine-id`) holds no id.
-        Absent(path) => Ok(if holds_something(tree, path)? { vec![path.to_owned()] } else { Vec::new() }),
-        NoNames(dir, start, end) => {
-            let names = tree.names(dir)?;
-            let is_bad = |name: &&String| name.starts_with(start) && name.ends_with(end);
-            Ok(names.iter().filter(is_bad).map(|name| format!("{dir}/{name}")).collect())
-        }
-        EmptyDir(dir) => {
-            let names = tree.names(dir)?;
-            Ok(names.iter().map(|name| format!("{dir}/{name}")).collect())
-        }
-        NoBytes(dir, except) => files_with_bytes(tree, dir, except),
-    }
-}
-
-fn holds_something(tree: &Tree, path: &str) -> Result<bool, BuildError> {
-    let Some(stat) = tree.stat(path)? else { return Ok(false) };
-    let is_link = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink();
-    Ok(!(is_link && path.ends_with("machine-id")))
-}
-
-fn files_with_bytes(tree: &Tree, dir: &str, except: &[&str]) -> Result<Vec<String>, BuildError> {
-    let mut found = Vec::new();
-    for name in tree.names(dir)? {
-        let path = format!("{dir}/{name}");
-        let Some(stat) = tree.stat(&path)? else { continue };
-        match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-            rustix::fs::FileType::Directory => found.extend(files_with_bytes(tree, &path, except)?),
-            rustix::fs::FileType::RegularFile if stat.st_size > 0 && !except.contains(&name.as_str()) => {
-                found.push(path);
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
+    let (dir, start, end) = match rule {
+        NoNames(dir, start, end) => (dir, start, end),
+        EmptyDir(dir) => (dir, "", ""),
+    };
+    let names = tree.names(dir)?;
+    let is_bad = |name: &&String| name.starts_with(start) && name.ends_with(end);
+    Ok(names.iter().filter(is_bad).map(|name| format!("{dir}/{name}")).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
-    /// A tree with something for every rule.
-    fn lived_in() -> (tempfile::TempDir, Tree) {
+    /// A Debian that was used: for each item a file, with what it holds.
+    const LIVED_IN: &[(&str, &str, &str)] = &[
+        ("machine-id", "etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+        ("machine-id", "var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n"),
+        ("host-name", "etc/hostname", "builder\n"),
+        ("host-name", "etc/mailname", "builder.example.org\n"),
+        ("ssh-host-key", "etc/ssh/ssh_host_ed25519_key", "a key"),
+        ("random-seed", "var/lib/systemd/random-seed", "noise"),
+        ("random-seed", "boot/efi/loader/random-seed", "noise"),
+        ("credential-secret", "var/lib/systemd/credential.secret", "secret"),
+        ("resolved-state", "var/lib/private/systemd/resolve/netif/2", "x"),
+        ("cloud-init-instance", "var/lib/cloud/data/instance-id", "i-1\n"),
+        ("cloud-init-state", "var/lib/cloud/instances/i-1/x", "x"),
+        ("cloud-init-state", "var/lib/cloud/sem/x", "x"),
+        ("cloud-init-network", "etc/systemd/network/10-cloud-init-eth0.network", "[Match]\n"),
+        ("dhcp-lease", "var/lib/dhcp/dhclient.leases", "lease {}\n"),
+        ("dhcp-duid", "var/lib/dhcpcd/duid", "00:01"),
+        ("dhcp-lease", "var/lib/systemd/network/x", "x"),
+        ("network-manager-secret", "var/lib/NetworkManager/secret_key", "x"),
+        ("udev-persistent-net", "etc/udev/rules.d/70-persistent-net.rules", "x"),
+        (
+            "iscsi-initiator",
+            "etc/iscsi/initiatorname.iscsi",
+            "InitiatorName=iqn.1993-08.org.debian:01:abcdef\n",
+        ),
+        ("nvme-host-id", "etc/nvme/hostid", "2cd2c43b-a90a-45c1-a8cd-86b33ab273b5\n"),
+        (
+            "nvme-host-nqn",
+            "etc/nvme/hostnqn",
+            "nqn.2014-08.org.nvmexpress:uuid:2cd2c43b-a90a-45c1-a8cd-86b33ab273b5\n",
+        ),
+        (
+            "popularity-contest",
+            "etc/popularity-contest.conf",
+            "MY_HOSTID=\"0123456789abcdef0123456789abcdef\"\n",
+        ),
+        ("tls-key", "etc/ssl/private/ssl-cert-snakeoil.key", "-----BEGIN PRIVATE KEY-----\n"),
+        ("user-ssh-key", "root/.ssh/id_ed25519", "a key"),
+        ("shell-history", "root/.bash_history", "ls\n"),
+        ("logfiles", "var/log/apt/history.log", "x"),
+        ("journal", "var/log/journal/0123456789abcdef0123456789abcdef/system.journal", "x"),
+        ("utmp", "var/log/lastlog", "x"),
+        ("tmp-files", "var/tmp/x", "x"),
+        ("debconf-backup", "var/cache/debconf/config.dat-old", "x"),
+        ("passwd-backups", "etc/shadow-", "x"),
+    ];
+
+    fn debian() -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        tree.write("etc/machine-id", b"0123456789abcdef0123456789abcdef\n", 0o444).unwrap();
-        for rule in RULES {
-            match rule {
-                Absent(path) => tree.write(path, b"x", 0o644).unwrap(),
-                NoNames(dir, start, end) => {
-                    tree.write(&format!("{dir}/{start}x{end}"), b"x", 0o644).unwrap();
-                }
-                EmptyDir(dir) | NoBytes(dir, _) => tree.write(&format!("{dir}/sub/x"), b"x", 0o644).unwrap(),
-            }
-        }
+        tree.write("etc/os-release", b"ID=debian\n", 0o644).unwrap();
+        tree.write("etc/passwd", b"root:x:0:0::/root:/bin/bash\n", 0o644).unwrap();
+        tree.write("etc/machine-id", b"", 0o444).unwrap();
+        tree.write("etc/hostname", b"localhost\n", 0o644).unwrap();
+        tree.write("usr/sbin/sshd", b"", 0o755).unwrap();
         tree.write("var/log/README", b"why", 0o644).unwrap();
+        tree.make_dir("var/log/private", 0o700).unwrap();
         (dir, tree)
     }
 
-    #[test]
-    fn every_trace_is_found_and_then_gone() {
-        let (_dir, tree) = lived_in();
-        let Err(BuildError::Identity { found }) = verify(&tree) else { panic!("found nothing") };
-        assert_eq!(found.len(), RULES.len() + 1, "{found:#?}");
-        strip(&tree).unwrap();
-        verify(&tree).unwrap();
-        assert_eq!(tree.read("var/log/README").unwrap(), b"why");
+    fn found(tree: &Tree) -> Vec<String> {
+        match verify(&Catalogue::builtin(), tree) {
+            Err(BuildError::Identity { found }) => found,
+            other => panic!("found nothing: {other:?}"),
+        }
     }
 
     #[test]
-    fn the_link_of_dbus_may_stay() {
-        let (dir, tree) = lived_in();
-        strip(&tree).unwrap();
-        let link = dir.path().join("var/lib/dbus/machine-id");
-        fs::create_dir_all(link.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink("/etc/machine-id", &link).unwrap();
-        verify(&tree).unwrap();
-        strip(&tree).unwrap();
-        assert!(link.is_symlink());
+    fn a_tree_that_is_nobody_is_proven() {
+        let (_dir, tree) = debian();
+        verify(&Catalogue::builtin(), &tree).unwrap();
+        strip(&Catalogue::builtin(), &tree).unwrap();
+        verify(&Catalogue::builtin(), &tree).unwrap();
+    }
+
+    #[test]
+    fn each_item_alone_fails_the_build_by_its_name() {
+        for (item, path, text) in LIVED_IN {
+            let (_dir, tree) = debian();
+            tree.write(path, text.as_bytes(), 0o600).unwrap();
+            let found = found(&tree);
+            assert!(found.iter().any(|line| line.starts_with(&format!("{item} /"))), "{item}: {found:#?}");
+            strip(&Catalogue::builtin(), &tree).unwrap();
+            verify(&Catalogue::builtin(), &tree).unwrap_or_else(|error| panic!("{item}: {error}"));
+        }
+    }
+
+    #[test]
+    fn all_of_it_together_goes_and_the_rest_stays() {
+        let (dir, tree) = debian();
+        for (_, path, text) in LIVED_IN {
+            tree.write(path, text.as_bytes(), 0o600).unwrap();
+        }
+        for rule in RULES {
+            let (NoNames(dir, ..) | EmptyDir(dir)) = rule;
+            tree.write(&format!("{dir}/sub/mmdebstrap"), b"x", 0o644).unwrap();
+            tree.write(&format!("{dir}/99mmdebstrap"), b"x", 0o644).unwrap();
+        }
+        let before = found(&tree);
+        for rule in RULES {
+            let (NoNames(dir, ..) | EmptyDir(dir)) = rule;
+            assert!(before.iter().any(|line| line.starts_with(&format!("/{dir}/"))), "{dir}: {before:#?}");
+        }
+        strip(&Catalogue::builtin(), &tree).unwrap();
+        verify(&Catalogue::builtin(), &tree).unwrap();
+        assert_eq!(tree.read("var/log/README").unwrap(), b"why");
+        assert!(tree.has("var/log/private").unwrap() && tree.has("var/log/apt").unwrap());
+        assert_eq!(tree.read("etc/hostname").unwrap(), b"localhost\n");
+        // Empty and not missing: systemd would take the first boot for a factory reset, machine-id(5).
+        assert_eq!(tree.read("etc/machine-id").unwrap(), b"");
+        let dbus = std::fs::read_link(dir.path().join("var/lib/dbus/machine-id")).unwrap();
+        assert_eq!(dbus.to_str(), Some("/etc/machine-id"));
     }
 
     #[test]
     fn a_tree_without_a_machine_id_is_refused() {
+        let (_dir, tree) = debian();
+        tree.remove("etc/machine-id").unwrap();
+        assert_eq!(found(&tree), ["machine-id /etc/machine-id (it must be there and empty)"]);
+        strip(&Catalogue::builtin(), &tree).unwrap();
+        verify(&Catalogue::builtin(), &tree).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_proven_of_a_tree_without_a_system() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        // Absent would make systemd take the first boot for a factory reset.
-        assert!(matches!(verify(&tree), Err(BuildError::Identity { .. })));
+        assert_eq!(found(&tree), ["no Linux was found in it, so nothing is proven"]);
+    }
+
+    #[test]
+    fn a_rule_of_the_owners_holds_for_images_too() {
+        let (_dir, tree) = debian();
+        tree.write("opt/ours/licence.id", b"4711\n", 0o644).unwrap();
+        let rule = "[[rule]]\nname = 'licence'\nwhat = 'our licence'\npaths = ['/opt/ours/*']\nkind = 'id'\n\
+                    reset = 'new-uuid'\n";
+        let catalogue = Catalogue::builtin().with("ours.toml", rule).unwrap();
+        verify(&Catalogue::builtin(), &tree).unwrap();
+        let Err(BuildError::Identity { found }) = verify(&catalogue, &tree) else { panic!("found nothing") };
+        assert_eq!(found, ["licence /opt/ours/licence.id (our licence)"]);
+        strip(&catalogue, &tree).unwrap();
+        assert!(!tree.has("opt/ours/licence.id").unwrap());
     }
 }

@@ -1,8 +1,8 @@
 //! Builds guest images from a distribution's packages: `lodge image build debian-12`.
 //!
 //! ```text
-//!  packages ──▶ tree ──▶ dressed, stripped, verified ──▶ disk.raw ──▶ NAME-SHA.qcow2
-//!  mmdebstrap   a directory   [`dress`] [`identity`]     GPT, GRUB, FAT, ext4
+//!  packages ──▶ tree ──▶ dressed, stripped, verified ──▶ disk.raw ──▶ proven ──▶ NAME-SHA.qcow2
+//!  mmdebstrap   a directory   [`dress`] [`identity`]     GPT, FAT, ext4  [`prove`]
 //! ```
 //!
 //! Place: a resource crate; the engine runs [`build`] as a job and hands the [`Built`] file to the
@@ -25,7 +25,9 @@ mod esp;
 mod identity;
 mod packages;
 mod progress;
+mod prove;
 mod recipe;
+mod survey;
 mod tool;
 mod tree;
 mod work;

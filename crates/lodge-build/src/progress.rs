@@ -20,7 +20,7 @@ pub enum Phase {
     Disk,
     /// The disk becomes a sparse qcow2.
     Converting,
-    /// The result is summed and moved to its place.
+    /// The result is proven to be nobody, summed and moved to its place.
     Finishing,
 }
 

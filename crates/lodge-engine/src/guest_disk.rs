@@ -41,6 +41,11 @@ impl Readers {
         Self { program, seats: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
+    /// How one is started.
+    pub fn program(&self) -> &WorkerProgram {
+        &self.program
+    }
+
     /// Starts one, once there is a seat for it.
     pub async fn start(&self, images: Vec<DiskImage>) -> Result<Seated> {
         let seat = Arc::clone(&self.seats).acquire_owned().await;

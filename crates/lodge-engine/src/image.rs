@@ -60,7 +60,9 @@ impl Engine {
             teller.tell(&phase, Some(f64::from(progress.fraction)), "");
         };
         let directory = self.store.root().images();
-        let built = lodge_build::build(recipe, &Settings::of_host()?, &directory, &job.cancel, &tell).await?;
+        let settings =
+            Settings::of_host(self.inside.catalogue().clone(), self.inside.readers().program().clone())?;
+        let built = lodge_build::build(recipe, &settings, &directory, &job.cancel, &tell).await?;
         let packages = u32::try_from(built.packages.len()).unwrap_or(u32::MAX);
         let image = NewImage {
             name: build.name.clone(),
