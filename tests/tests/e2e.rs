@@ -11,6 +11,7 @@ mod e2e {
     mod guest_disk;
     mod identity;
     mod image_files;
+    mod policies;
     mod snapshots;
     mod storage;
     mod verbs;

@@ -54,9 +54,30 @@ pub struct CloneSpec {
     /// Where the UEFI variables go. Of one clone only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<String>,
+    /// Addresses inside, each `NIC=ADDRESS/PREFIX[,ROUTER]`, `NIC=FIRST-LAST/PREFIX[,ROUTER]` (of many clones, one each) or
+    /// `NIC=dhcp`. NIC: an interface's number from 0, its hardware address in the source, or its name in the guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["0=192.0.2.10/24,192.0.2.1"]))]
+    pub addresses: Vec<String>,
+    /// What becomes of private keys that are not the machine's own.
+    #[serde(default)]
+    pub private_keys: PrivateKeys,
     /// Make nothing; the result says what would be made.
     #[serde(default, skip_serializing_if = "is_off")]
     pub dry_run: bool,
+}
+
+/// What becomes of private keys that are not the machine's own: users' and services', PGP's too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PrivateKeys {
+    /// They stay and are warned of.
+    #[default]
+    Keep,
+    /// They are removed.
+    Remove,
+    /// Nothing is made while there are any.
+    Refuse,
 }
 
 /// What a clone's disks stand on.
@@ -97,6 +118,10 @@ pub struct ClonedGuest {
     /// What stays shared, and what was not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What stands empty inside and somebody must fill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["/etc/sysconfig/network-scripts/ifcfg-eth0: IPADDR is empty"]))]
+    pub to_fill: Vec<String>,
     /// libvirt's document, where nothing was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
@@ -146,6 +171,9 @@ pub struct TemplateSpec {
     /// The template's name; none given: the domain's. One that is there gets a new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What becomes of private keys that are not the machine's own.
+    #[serde(default)]
+    pub private_keys: PrivateKeys,
 }
 
 /// A version of a template.
@@ -172,9 +200,13 @@ pub struct TemplateView {
     /// What was taken out of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<IdentityChange>,
-    /// What was not done, and what must be filled.
+    /// What was not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What stands empty inside and must be filled in each machine made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["/etc/sysconfig/network-scripts/ifcfg-eth0: IPADDR is empty"]))]
+    pub to_fill: Vec<String>,
     /// Files that stand on it; while there are any it cannot be removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{IdentityChange, InsideState, is_off};
+use crate::{IdentityChange, InsideState, PrivateKeys, is_off};
 
 /// What a machine is known by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +25,10 @@ pub struct IdentityView {
     pub machine_id: Option<String>,
     /// All that is known, item by item.
     pub items: Vec<IdentityItem>,
+    /// What stands empty and somebody must fill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["/etc/sysconfig/network-scripts/ifcfg-eth0: IPADDR is empty"]))]
+    pub to_fill: Vec<String>,
     /// What could not be looked at, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<String>,
@@ -162,6 +166,9 @@ pub struct IdentityAct {
     /// What was not done, and what stays shared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What stands empty inside and somebody must fill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_fill: Vec<String>,
 }
 
 /// How to give a guest another identity.
@@ -180,6 +187,35 @@ pub struct IdentityReset {
     /// virt-sysprep's operations, to leave it a template rather than another machine; none given: another machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
+    /// What becomes of private keys that are not the machine's own.
+    pub private_keys: PrivateKeys,
+}
+
+/// A rule of the catalogue that is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityRule {
+    /// The items' name.
+    #[schema(example = "iscsi-initiator")]
+    pub name: String,
+    /// What it is about.
+    pub what: String,
+    /// The file that it stands in; none: it came with the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/etc/lodge/identity.d/ours.toml")]
+    pub file: Option<String>,
+    /// Which files in a guest it is about.
+    pub paths: Vec<String>,
+    /// What becomes of them in a clone.
+    #[schema(example = "new-uuid")]
+    pub reset: String,
+    /// What becomes of them in a template.
+    #[schema(example = "remove")]
+    pub generalise: String,
+    /// The operation that does it: virt-sysprep's name, or the rule's own.
+    pub operation: String,
+    /// It is under the policy for private keys.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub is_private: bool,
 }
 
 /// One of the things that can be taken out of a guest.

@@ -40,7 +40,8 @@ pub use block::{
 };
 pub use change::{ChangeScope, DomainChange, GuestTime, KeyCodes, ScreenQuery};
 pub use clone::{
-    CloneMode, CloneReport, CloneSpec, ClonedGuest, IdentityChange, InsideState, TemplateSpec, TemplateView,
+    CloneMode, CloneReport, CloneSpec, ClonedGuest, IdentityChange, InsideState, PrivateKeys, TemplateSpec,
+    TemplateView,
 };
 pub use disk::{
     ChainAfter, ChainClone, ChainCommit, ChainCommitted, ChainFlatten, ChainLinkView, ChainRebase,
@@ -61,8 +62,8 @@ pub use guest_disk::{GuestDevice, GuestDevices, GuestDiskQuery, GuestFile, Guest
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
 pub use identity::{
     AuditReport, DuplicateHolder, DuplicateView, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery,
-    IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityView, Learnt, SubjectKind,
-    SysprepOperation,
+    IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityRule, IdentityView, Learnt,
+    SubjectKind, SysprepOperation,
 };
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use image_file::{

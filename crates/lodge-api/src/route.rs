@@ -75,7 +75,7 @@
 //! | POST [`IDENTITY_RESET`] | `IdentityReset` → 202 `Job` of an `IdentityAct` |
 //! | GET [`IDENTITY_DIFF`] · [`IDENTITY_LOG`] | `IdentityDiffQuery` → `IdentityDiff` · `IdentityLogQuery` → `[IdentityAct]` |
 //! | POST [`IDENTITY_AUDIT`] | `IdentityAudit` → 202 `Job` of an `AuditReport` |
-//! | GET [`SYSPREP_OPERATIONS`] | → `[SysprepOperation]` |
+//! | GET [`SYSPREP_OPERATIONS`] · [`IDENTITY_RULES`] | → `[SysprepOperation]` · → `[IdentityRule]` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
 //! | GET [`ADOPTION`] | → `Adoption` |
@@ -297,6 +297,8 @@ pub const IDENTITY_DIFF: &str = "/v1/identity/diff";
 pub const IDENTITY_AUDIT: &str = "/v1/identity/audit";
 /// What can be taken out of a guest.
 pub const SYSPREP_OPERATIONS: &str = "/v1/sysprep-operations";
+/// The rules of the catalogue that are in force.
+pub const IDENTITY_RULES: &str = "/v1/identity/rules";
 /// What became of identities.
 pub const IDENTITY_LOG: &str = "/v1/identity/log";
 /// Runs an instance.

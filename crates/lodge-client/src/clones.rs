@@ -2,7 +2,7 @@
 
 use lodge_api::{
     CloneSpec, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityView, Job, SysprepOperation, TemplateSpec, TemplateView, route,
+    IdentityRule, IdentityView, Job, SysprepOperation, TemplateSpec, TemplateView, route,
 };
 
 use crate::Client;
@@ -58,6 +58,11 @@ impl Client {
     /// Looks for what more than one machine has; the job's result is an `AuditReport`.
     pub async fn audit_identities(&self, audit: &IdentityAudit) -> Answer<Job> {
         self.json(Call::post(route::IDENTITY_AUDIT).json(audit)).await
+    }
+
+    /// The rules of the catalogue that are in force.
+    pub async fn identity_rules(&self) -> Answer<Vec<IdentityRule>> {
+        self.json(Call::get(route::IDENTITY_RULES)).await
     }
 
     /// What can be taken out of a guest.

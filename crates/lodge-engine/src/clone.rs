@@ -8,6 +8,7 @@
 //! A clone is whole or gone: its saga is noted before anything is made, and a daemon that finds one open takes it back.
 //! The source is read and never written. Deliberately absent: cloning a guest that runs, with its memory.
 
+mod address;
 pub(crate) mod document;
 pub(crate) mod place;
 pub(crate) mod plan;

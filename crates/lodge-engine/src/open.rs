@@ -109,6 +109,8 @@ impl Engine {
                 .expect("opening a store does not panic")?
         };
         crate::adopt::take_drivers(&store);
+        // What is wrong with the owner's rules is told before anything is begun.
+        let catalogue = crate::identity::rules::catalogue(&root)?;
         let feed = Feed::new(store.db().clone());
         let (jobs, cut) = Jobs::open(store.db().clone(), feed.clone()).await?;
         sweep_builds(&root);
@@ -147,7 +149,7 @@ impl Engine {
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let filters = store.root().domains().with_file_name("nwfilter");
         let filters = Arc::new(crate::nwfilter::Filters::open(filters));
-        let inside = inside(&config, &root, &storage);
+        let inside = inside(&config, &root, &storage, catalogue);
         let state = State {
             store,
             domains,
@@ -280,7 +282,12 @@ async fn capabilities(root: &Root) -> Capabilities {
 }
 
 /// Who reads and edits guests' disks: this program again, shut in.
-fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::inside::Inside {
+fn inside(
+    config: &Config,
+    root: &Root,
+    storage: &Storage,
+    catalogue: lodge_identity::Catalogue,
+) -> crate::identity::inside::Inside {
     let (program, empty) = (program(config), root.run().join("empty"));
     let reader = WorkerProgram {
         program: program.clone(),
@@ -295,7 +302,6 @@ fn inside(config: &Config, root: &Root, storage: &Storage) -> crate::identity::i
         user: SHUT_IN_USER,
     };
     let readers = crate::guest_disk::Readers::new(reader);
-    let catalogue = lodge_identity::Catalogue::builtin();
     crate::identity::inside::Inside::new(storage, (readers, editor), catalogue, root.state().join("redo"))
 }
 

@@ -8,7 +8,7 @@ mod run;
 
 use std::path::{Path, PathBuf};
 
-use lodge_api::{Job, TemplateSpec, TemplateView};
+use lodge_api::{Job, PrivateKeys, TemplateSpec, TemplateView};
 use lodge_model::{
     DomainId, Kind,
     domain::{Domain, copy::NewMachine},
@@ -102,7 +102,8 @@ impl Engine {
         check_name(&name)?;
         let (engine, subject, owner) = (self.clone(), name.clone(), caller.clone());
         let act = |job: JobHandle| async move {
-            let view = engine.make_template_of(&owner, &job, &source, name).await?;
+            let keys = spec.private_keys;
+            let view = engine.make_template_of(&owner, &job, &source, (name, keys)).await?;
             Ok(serde_json::to_value(view).unwrap_or_default())
         };
         self.jobs.begin(caller, "template.create", &subject, act).await
@@ -113,10 +114,10 @@ impl Engine {
         caller: &Caller,
         job: &JobHandle,
         source: &Source,
-        name: String,
+        (name, private_keys): (String, PrivateKeys),
     ) -> Result<TemplateView> {
         let mut reserved = self.reservations.open();
-        let plan = self.plan_template(caller, source, &name, &mut reserved).await?;
+        let plan = self.plan_template(caller, source, (&name, private_keys), &mut reserved).await?;
         let version = plan.version;
         job.tell("copying", None, &source.said());
         steps::make(&self.clone_parts(), plan, &job.cancel).await?;
@@ -130,7 +131,7 @@ impl Engine {
         &self,
         caller: &Caller,
         source: &Source,
-        name: &str,
+        (name, private_keys): (&str, PrivateKeys),
         reserved: &mut Reserved,
     ) -> Result<Plan> {
         let newest = self.store.db().guest_template(name, None).await?.map_or(0, |row| row.version);
@@ -176,7 +177,7 @@ impl Engine {
             shared: Vec::new(),
             nvram,
             document,
-            wish: Wish::Template,
+            wish: Wish::Template { private_keys },
             seed_of: None,
             seed: None,
             changes: Vec::new(),
@@ -242,6 +243,7 @@ impl Engine {
             inside: report.state,
             changes: report.changes,
             warnings: report.warnings,
+            to_fill: report.to_fill,
             used_by: used_by.iter().map(|path| path.display().to_string()).collect(),
             created_ms: template.created_ms.cast_unsigned(),
             document: template.document,

@@ -4,7 +4,7 @@ use axum::Json;
 use http::StatusCode;
 use lodge_api::{
     IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityView, Job, SysprepOperation, route,
+    IdentityRule, IdentityView, Job, SysprepOperation, route,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
         .routes(routes!(identity_log))
         .routes(routes!(audit_identities))
         .routes(routes!(sysprep_operations))
+        .routes(routes!(identity_rules))
 }
 
 /// What a machine is known by.
@@ -69,6 +70,13 @@ async fn audit_identities(
 ) -> Result<(StatusCode, Json<Job>), Refusal> {
     let Front { engine, caller, .. } = front;
     to_the_end(async move { engine.audit_identities(&caller, audit).await }).await.map(begun)
+}
+
+/// The rules of the catalogue that are in force, the owner's among them.
+#[utoipa::path(get, path = route::IDENTITY_RULES, tag = "identities",
+    responses((status = 200, description = "In the order in which they are followed", body = [IdentityRule]), Refusal))]
+async fn identity_rules(front: Front) -> Answer<Vec<IdentityRule>> {
+    Ok(Json(front.engine.identity_rules(&front.caller).await?))
 }
 
 /// What can be taken out of a guest.

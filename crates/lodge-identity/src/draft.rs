@@ -240,6 +240,10 @@ impl<'a> Draft<'a> {
     pub(crate) fn finish(mut self) -> Plan {
         self.forget_gone_values();
         self.flag_obstructed();
+        // What one rule keeps and another takes away with its directory is not there to be looked at.
+        let flagged = std::mem::take(&mut self.flagged);
+        let is_gone = |flag: &Flagged| path_of(&flag.place).is_some_and(|path| self.is_gone(&path));
+        self.flagged = flagged.into_iter().filter(|flag| !is_gone(flag)).collect();
         let mut edits = Vec::new();
         for (path, fate) in &self.fates {
             if matches!(fate, Fate::Gone) && self.is_under_gone(path) {

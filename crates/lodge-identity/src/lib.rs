@@ -52,7 +52,7 @@ pub use host::HostFacts;
 pub use machine_id::machine_id;
 pub use operations::{OPERATIONS, Operation, UnknownOperation};
 pub use plan::{Change, Flagged, Kept, Plan, PlanError};
-pub use rules::RuleError;
+pub use rules::{RuleError, RuleInForce};
 pub use system::{Family, Init, System};
 pub use verify::{Verdict, verify};
 pub use wish::{Address, DeviceUuids, NicWish, Operations, PrivateKeys, Purpose, StaticAddress, Wish};
@@ -112,6 +112,8 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     rules: Vec<rules::Rule>,
+    /// Of all that decides what is read: another one reads other things in the same files.
+    print: String,
 }
 
 impl Kind {

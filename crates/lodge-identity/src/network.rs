@@ -375,5 +375,7 @@ fn is_of(nic: &NicWish, section: &Section) -> bool {
         has_mac(nic, mac) || nic.new_mac.as_deref().is_some_and(|new| new.eq_ignore_ascii_case(mac))
     });
     let is_by_name = nic.interface.is_some() && nic.interface == section.interface;
-    is_by_mac || (section.mac.is_none() && is_by_name)
+    // One that is known by its name alone has that name, whatever address the file matches.
+    let is_named = nic.old_mac.is_none() && nic.new_mac.is_none();
+    is_by_mac || (is_by_name && (section.mac.is_none() || is_named))
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Operations;
+use super::{Catalogue, Operations};
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,29 +134,50 @@ pub(crate) fn of(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.name == name)
 }
 
+fn known<'a>(is_meant: impl Fn(&Operation) -> bool) -> impl Iterator<Item = &'a str> {
+    OPERATIONS.iter().filter(move |operation| is_meant(operation)).map(|operation| operation.name)
+}
+
+impl Catalogue {
+    /// As [`Operations::parse`], also with the operations of the owner's rules.
+    pub fn operations(&self, list: &str) -> Result<Operations, UnknownOperation> {
+        let own = self.rules.iter().map(|rule| rule.operation.as_str()).filter(|name| of(name).is_none());
+        Operations::parse_with(list, &own.collect())
+    }
+}
+
 impl Operations {
     /// What `--operations` and `--enable` say: names, `defaults` and `all`, each with `-` before it to take it away
     /// again, from left to right.
     pub fn parse(list: &str) -> Result<Self, UnknownOperation> {
+        Self::parse_with(list, &BTreeSet::new())
+    }
+
+    /// The same, beside operations of the owner's rules, which are done by default.
+    fn parse_with(list: &str, own: &BTreeSet<&str>) -> Result<Self, UnknownOperation> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             let (is_less, word) = word.strip_prefix('-').map_or((false, word), |word| (true, word));
-            let these: Vec<&Operation> = match word {
-                "all" => OPERATIONS.iter().filter(|operation| operation.unsupported.is_none()).collect(),
-                "defaults" => OPERATIONS.iter().filter(|operation| operation.is_default).collect(),
-                name => {
-                    vec![of(name).ok_or_else(|| UnknownOperation::Unknown(name.escape_debug().to_string()))?]
+            let these: Vec<&str> = match word {
+                "all" => {
+                    known(|operation| operation.unsupported.is_none()).chain(own.iter().copied()).collect()
                 }
+                "defaults" => known(|operation| operation.is_default).chain(own.iter().copied()).collect(),
+                name => match (of(name), own.get(name)) {
+                    (Some(Operation { name, unsupported: Some(why), .. }), _) if !is_less => {
+                        return Err(UnknownOperation::Unsupported { name, why });
+                    }
+                    (Some(operation), _) => vec![operation.name],
+                    (None, Some(name)) => vec![*name],
+                    (None, None) => return Err(UnknownOperation::Unknown(name.escape_debug().to_string())),
+                },
             };
-            for operation in these {
+            for name in these {
                 if is_less {
-                    names.remove(operation.name);
-                    continue;
+                    names.remove(name);
+                } else {
+                    names.insert(name.to_owned());
                 }
-                if let Some(why) = operation.unsupported {
-                    return Err(UnknownOperation::Unsupported { name: operation.name, why });
-                }
-                names.insert(operation.name.to_owned());
             }
         }
         Ok(Self::Only(names))
@@ -178,6 +199,20 @@ mod tests {
         assert!(!defaults.contains("machine-id") && defaults.contains("firewall-rules"));
         assert!(defaults.contains("logfiles") && !defaults.contains("fs-uuids"));
         assert!(!names("all").contains("script"));
+    }
+
+    #[test]
+    fn the_owners_rules_are_operations_too() {
+        let rule =
+            "[[rule]]\nname = 'licence'\nwhat = 'x'\npaths = ['/a']\nkind = 'id'\nreset = 'new-uuid'\n";
+        let catalogue = Catalogue::builtin().with("x", rule).unwrap();
+        let names = |list: &str| match catalogue.operations(list) {
+            Ok(Operations::Only(names)) => names,
+            other => panic!("{other:?}"),
+        };
+        assert!(names("defaults").contains("licence") && names("licence").len() == 1);
+        assert!(!names("defaults,-licence").contains("licence"));
+        assert!(Operations::parse("licence").is_err());
     }
 
     #[test]

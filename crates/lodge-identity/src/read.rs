@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use lodge_model::guest_disk::{FilePath, Files, Layout, Pattern, Wanted};
 
 use super::{
-    Catalogue, HostFacts, Identity, Item, Kind, RuleError, State, devices, empty, host, host_name,
-    machine_id, network, rules, seen::Seen, ssh_keys, system,
+    Catalogue, HostFacts, Identity, Item, Kind, RuleError, RuleInForce, State, devices, empty, host,
+    host_name, machine_id, network, rules,
+    seen::{Seen, fingerprint},
+    ssh_keys, system,
 };
 
 /// The most of a text file that is looked at.
@@ -15,7 +17,18 @@ pub(crate) const TEXT_MAX_BYTES: u64 = 256 * 1024;
 impl Catalogue {
     /// The catalogue as it comes.
     pub fn builtin() -> Self {
-        Self { rules: rules::builtin() }
+        let print = fingerprint(format!("{}\n{}", env!("CARGO_PKG_VERSION"), rules::BUILTIN).as_bytes());
+        Self { rules: rules::builtin(), print }
+    }
+
+    /// A name of all that decides what is read: what was read with another one is not known of this one.
+    pub fn print(&self) -> &str {
+        &self.print
+    }
+
+    /// The rules, as they are in force.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInForce> {
+        self.rules.iter().map(rules::Rule::in_force)
     }
 
     /// With the rules of one more file; `name` is for messages. A rule of a name that is known replaces those.
@@ -23,6 +36,7 @@ impl Catalogue {
         let more = rules::parse(name, text)?;
         self.rules.retain(|rule| more.iter().all(|new| new.name != rule.name));
         self.rules.extend(more);
+        self.print = fingerprint(format!("{}\n{text}", self.print).as_bytes());
         Ok(self)
     }
 

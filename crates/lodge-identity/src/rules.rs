@@ -26,7 +26,7 @@
 mod act;
 mod document;
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 use lodge_model::guest_disk::{FileNode, FilePath, Pattern};
 use serde::Deserialize;
@@ -41,7 +41,9 @@ use super::{
 };
 
 /// The rules that come with the program.
-const BUILTIN: &str = include_str!("rules.toml");
+pub(crate) const BUILTIN: &str = include_str!("rules.toml");
+/// Where they come from.
+const ORIGIN: &str = "the built-in rules";
 
 /// Most of a file that a rule sees where it says nothing.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -62,6 +64,29 @@ pub(crate) struct Rule {
     pub(crate) is_private: bool,
     pub(crate) takes_directories: bool,
     pub(crate) what: String,
+    /// The file that it stands in.
+    pub(crate) origin: String,
+}
+
+/// A rule that is in force, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleInForce {
+    /// Its name: the items' kind.
+    pub name: String,
+    /// What it is about.
+    pub what: String,
+    /// The file that it stands in; none: it came with the program.
+    pub origin: Option<String>,
+    /// Which files.
+    pub paths: Vec<String>,
+    /// What becomes of them in a clone.
+    pub reset: String,
+    /// What becomes of them in a template.
+    pub generalise: String,
+    /// virt-sysprep's name of it.
+    pub operation: String,
+    /// It is under the policy for private keys.
+    pub is_private: bool,
 }
 
 /// How a rule reads.
@@ -91,7 +116,7 @@ pub(crate) enum Act {
 /// The rules that come with the program; a test holds them to be readable.
 pub(crate) fn builtin() -> Vec<Rule> {
     static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
-    RULES.get_or_init(|| document::parse("the built-in rules", BUILTIN).unwrap_or_default()).clone()
+    RULES.get_or_init(|| document::parse(ORIGIN, BUILTIN).unwrap_or_default()).clone()
 }
 
 /// The rules of one more file.
@@ -99,7 +124,37 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Rule>, RuleError> {
     document::parse(name, text)
 }
 
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Remove => "remove",
+            Self::Truncate => "truncate",
+            Self::NewUuid => "new-uuid",
+            Self::NewHex32 => "new-hex32",
+            Self::NewBytes => "new-bytes",
+            Self::NewSuffix => "new-suffix",
+            Self::HostName => "host-name",
+            Self::Write(text) => return write!(f, "write {text:?}"),
+        })
+    }
+}
+
 impl Rule {
+    /// It, for people.
+    pub(crate) fn in_force(&self) -> RuleInForce {
+        RuleInForce {
+            name: self.name.clone(),
+            what: self.what.clone(),
+            origin: (self.origin != ORIGIN).then(|| self.origin.clone()),
+            paths: self.paths.iter().map(ToString::to_string).collect(),
+            reset: self.reset.to_string(),
+            generalise: self.generalise.to_string(),
+            operation: self.operation.clone(),
+            is_private: self.is_private,
+        }
+    }
+
     /// What it must see.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = (Pattern, u64)> {
         let most = if self.kind == RuleKind::Trace { 0 } else { MOST_BYTES };

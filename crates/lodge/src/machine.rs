@@ -9,6 +9,7 @@ use crate::session::Session;
 
 mod clone;
 mod identity;
+mod keys;
 mod sysprep;
 mod template;
 mod virt_clone;

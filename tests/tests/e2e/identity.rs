@@ -11,6 +11,11 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A guest that is off, with an ext4 disk of a small Debian's files where an identity is kept; no file system is mounted.
 fn source(host: &Host, name: &str) -> Result<()> {
+    source_with(host, name, &[])
+}
+
+/// The same with more files.
+pub fn source_with(host: &Host, name: &str, more: &[(&str, &str)]) -> Result<()> {
     let tree = tempfile::tempdir()?;
     let file = |path: &str, text: &str| -> Result<()> {
         let path = tree.path().join(path);
@@ -26,6 +31,7 @@ fn source(host: &Host, name: &str) -> Result<()> {
     file("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 web1\n")?;
     file("etc/fstab", "/dev/vda / ext4 defaults 0 1\n")?;
     file("usr/lib/systemd/systemd", "")?;
+    more.iter().try_for_each(|(path, text)| file(path, text))?;
     fs::create_dir_all(tree.path().join("bin"))?;
     let pool = host.root().join("var/lib/libvirt/images");
     fs::create_dir_all(&pool)?;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Caller, Engine,
     error::{EngineError, Result},
-    identity::inside::{InsideReport, Wish},
+    identity::inside::{CardAddress, InsideReport, Wish},
 };
 
 /// Numbers that are tried for a name, and addresses for a card.
@@ -83,6 +83,7 @@ impl Plan {
             inside: if self.done.is_some() { done.state } else { self.wish.expected() },
             changes: self.changes.iter().cloned().chain(done.changes).collect(),
             warnings: self.warnings.iter().cloned().chain(done.warnings).collect(),
+            to_fill: done.to_fill,
             document: self.done.is_none().then(|| self.document.clone()),
             took_ms: 0,
         }
@@ -108,9 +109,10 @@ impl Engine {
         let taken = Taken { macs: self.known_macs().await };
         let names = self.new_names(spec, &mut reserved)?;
         let mut plans = Vec::new();
-        for name in names {
+        let addresses = self.new_addresses(source, spec, names.len())?;
+        for (name, addresses) in names.into_iter().zip(addresses) {
             let macs = new_macs(source, spec, &taken, &mut reserved)?;
-            plans.push(self.plan_clone(caller, (source, &disks), spec, name, macs)?);
+            plans.push(self.plan_clone(caller, (source, &disks), spec, name, (macs, addresses))?);
         }
         Ok((plans, reserved))
     }
@@ -121,7 +123,7 @@ impl Engine {
         (source, disks): (&Source, &[SourceDisk]),
         spec: &CloneSpec,
         name: String,
-        macs: Vec<MacAddr>,
+        (macs, addresses): (Vec<MacAddr>, Vec<CardAddress>),
     ) -> Result<Plan> {
         let is_base = |disk: &SourceDisk| source.bases.contains(&disk.target);
         let placed = |(at, disk): (usize, &SourceDisk)| placed(disk, (&name, at), is_base(disk), spec);
@@ -156,7 +158,7 @@ impl Engine {
             ));
             Wish::Keep
         } else {
-            wish(source, spec, &name, &copied.document)
+            wish(source, spec, &name, (&copied.document, addresses))
         };
         let shared = source.document.devices.disks.iter().filter(|disk| disk.source.is_some());
         let shared = shared.map(|disk| disk.target.dev.clone());
@@ -351,7 +353,12 @@ fn of_the_host(one: Difference) -> IdentityChange {
 }
 
 /// What is to become of what lies inside a clone.
-fn wish(source: &Source, spec: &CloneSpec, name: &str, document: &Domain) -> Wish {
+fn wish(
+    source: &Source,
+    spec: &CloneSpec,
+    name: &str,
+    (document, addresses): (&Domain, Vec<CardAddress>),
+) -> Wish {
     if spec.keep_identity {
         return Wish::Keep;
     }
@@ -362,6 +369,8 @@ fn wish(source: &Source, spec: &CloneSpec, name: &str, document: &Domain) -> Wis
     Wish::Another {
         hostname: Some(spec.hostname.clone().unwrap_or_else(|| lodge_guest::seed::hostname_of(name))),
         macs: pairs.filter_map(|(old, new)| Some((old?, new?))).collect(),
+        addresses,
+        private_keys: spec.private_keys,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lodge_api::CloneSpec;
+use lodge_api::{CloneSpec, PrivateKeys};
 use lodge_store::saga::{
     Step,
     testing::{Scenario, try_everything},
@@ -48,7 +48,10 @@ impl Scenario for Trial {
             let source = engine.clone_source("web1").await.unwrap();
             let mut plan = if is_template {
                 let mut reserved = engine.reservations.open();
-                engine.plan_template(&caller, &source, "web", &mut reserved).await.unwrap()
+                engine
+                    .plan_template(&caller, &source, ("web", PrivateKeys::Keep), &mut reserved)
+                    .await
+                    .unwrap()
             } else {
                 let spec = CloneSpec { source: "web1".into(), name: "web2".into(), ..CloneSpec::default() };
                 engine.plan_clones(&caller, &source, &spec).await.unwrap().0.remove(0)

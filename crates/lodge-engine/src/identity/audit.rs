@@ -13,7 +13,7 @@ use lodge_identity::{self as catalogue, HostFacts, Identity, Kind as Item};
 use lodge_model::MacAddr;
 
 use super::{
-    facts::neighbours,
+    facts::{Leases, neighbours},
     look::{Looked, Subject, guest_subject},
 };
 use crate::{Caller, Engine, error::Result, job::JobHandle, template::Template};
@@ -42,9 +42,11 @@ impl Engine {
         let began = Instant::now();
         let subjects = self.all_subjects().await?;
         let count = subjects.len();
+        let mut gaps: Vec<String> = Vec::new();
+        let leases = self.all_leases(&mut gaps).await;
         let mut looks: Vec<Look<'_>> = Vec::with_capacity(count);
         for subject in &subjects {
-            looks.push(Box::pin(self.look_into(subject, audit.fresh)));
+            looks.push(Box::pin(self.look_into(subject, audit.fresh, Some(&leases))));
         }
         let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
         let mut looked: Vec<Looked> = Vec::with_capacity(count);
@@ -60,12 +62,11 @@ impl Engine {
         drop(looks);
         self.forget_readings(&subjects).await;
         let cached = looked.iter().filter(|one| one.learnt == Learnt::Cache).count();
-        let mut gaps: Vec<String> = Vec::new();
         for one in &looked {
             gaps.extend(one.gaps.iter().map(|gap| format!("{}: {gap}", one.name)));
         }
         let mut machines: Vec<(String, Identity)> = looked.into_iter().map(named).collect();
-        machines.extend(self.others(&mut gaps).await);
+        machines.extend(self.others(&leases, &mut gaps));
         let duplicates = catalogue::duplicates(&machines).into_iter().map(view).collect();
         Ok(AuditReport {
             machines: u32::try_from(machines.len()).unwrap_or(u32::MAX),
@@ -109,21 +110,12 @@ impl Engine {
     }
 
     /// Leases and neighbours that are no guest's of ours by their address: whoever has a guest's address beside it.
-    async fn others(&self, gaps: &mut Vec<String>) -> Vec<(String, Identity)> {
+    fn others(&self, leases: &Leases, gaps: &mut Vec<String>) -> Vec<(String, Identity)> {
         let (running, known) = (self.running_macs(), self.known_macs_of_guests());
         let mut found = Vec::new();
-        for network in self.networks.list().iter().filter(|network| network.active) {
-            let leases = match self.networks.leases(network.id).await {
-                Ok(leases) => leases,
-                Err(error) => {
-                    gaps.push(format!("network {}: {error}", network.name));
-                    continue;
-                }
-            };
-            for lease in leases.into_iter().filter(|lease| !known.contains_key(&lease.mac)) {
-                let name = format!("lease {} of network {}", lease.ip, network.name);
-                found.push((name, self.stranger(lease.mac, &lease.ip.to_string())));
-            }
+        for (network, lease) in leases.all.iter().filter(|(_, lease)| !known.contains_key(&lease.mac)) {
+            let name = format!("lease {} of network {network}", lease.ip);
+            found.push((name, self.stranger(lease.mac, &lease.ip.to_string())));
         }
         for neighbour in neighbours(gaps) {
             // What a guest itself shows on its bridge is no second machine.

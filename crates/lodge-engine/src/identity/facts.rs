@@ -1,10 +1,11 @@
 //! The host's side of an identity: what a guest is given, and cannot change.
 
-use std::{net::IpAddr, path::Path};
+use std::{collections::HashMap, net::IpAddr, path::Path};
 
 use lodge_domain::Handle;
 use lodge_identity::HostFacts;
 use lodge_model::{MacAddr, domain::Domain};
+use lodge_network::Lease;
 
 use crate::Engine;
 
@@ -49,9 +50,35 @@ pub(crate) fn given(document: &Domain) -> HostFacts {
     }
 }
 
+/// All leases, as they were at one look: for those who look at many guests.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    by_mac: HashMap<MacAddr, Vec<IpAddr>>,
+    /// Each with its network's name.
+    pub all: Vec<(String, Lease)>,
+}
+
 impl Engine {
-    /// What the host knows of a domain: its document, and the addresses that its cards have leased.
-    pub(super) async fn facts_of(&self, handle: &Handle) -> HostFacts {
+    /// Looks at the leases of every network that runs.
+    pub(super) async fn all_leases(&self, gaps: &mut Vec<String>) -> Leases {
+        let mut leases = Leases::default();
+        for network in self.networks.list().iter().filter(|network| network.active) {
+            match self.networks.leases(network.id).await {
+                Ok(found) => {
+                    for lease in found {
+                        leases.by_mac.entry(lease.mac).or_default().push(lease.ip.into());
+                        leases.all.push((network.name.clone(), lease));
+                    }
+                }
+                Err(error) => gaps.push(format!("network {}: {error}", network.name)),
+            }
+        }
+        leases
+    }
+
+    /// What the host knows of a domain: its document, and the addresses that its cards have leased. Without `leases`
+    /// the networks are asked for each card.
+    pub(super) async fn facts_of(&self, handle: &Handle, leases: Option<&Leases>) -> HostFacts {
         let document = match handle.document() {
             Ok(document) => document,
             Err(error) => {
@@ -62,8 +89,11 @@ impl Engine {
         let mut facts = given(&document);
         for card in &document.devices.interfaces {
             let Some(mac) = card.mac() else { continue };
-            let leases = self.networks.addresses(mac).await;
-            facts.addresses.extend(leases.into_iter().map(|lease| lease.ip.to_string()));
+            let found: Vec<IpAddr> = match leases {
+                Some(leases) => leases.by_mac.get(&mac).cloned().unwrap_or_default(),
+                None => self.networks.addresses(mac).await.into_iter().map(|lease| lease.ip.into()).collect(),
+            };
+            facts.addresses.extend(found.iter().map(ToString::to_string));
         }
         facts
     }

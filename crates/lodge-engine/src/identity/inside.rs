@@ -9,6 +9,8 @@
 mod recover;
 mod report;
 
+pub(super) use report::to_fill;
+
 use std::{
     fs::File,
     io::Read as _,
@@ -16,13 +18,13 @@ use std::{
     sync::Arc,
 };
 
-use lodge_api::{IdentityChange, InsideState};
+use lodge_api::{IdentityChange, InsideState, PrivateKeys};
 use lodge_disk::{
     edit::{EditError, Editor, Recovered},
     source::{DiskImage, Layer, LayerFormat},
 };
 use lodge_identity::{
-    self as catalogue, Catalogue, Fresh, HostFacts, Identity, NicWish, Operations, Purpose,
+    self as catalogue, Address, Catalogue, Fresh, HostFacts, Identity, NicWish, Operations, Purpose,
 };
 use lodge_model::{
     Kind, MacAddr,
@@ -49,16 +51,46 @@ pub(crate) enum Wish {
         hostname: Option<String>,
         /// The addresses of its interfaces: before, and from now on.
         macs: Vec<(MacAddr, MacAddr)>,
+        /// The addresses of the network that interfaces are to have.
+        #[serde(default)]
+        addresses: Vec<CardAddress>,
+        /// What becomes of private keys that are not its own.
+        #[serde(default)]
+        private_keys: PrivateKeys,
     },
     /// It is no machine at all: others are made of it.
-    Template,
+    Template {
+        /// What becomes of private keys that are not its own.
+        #[serde(default)]
+        private_keys: PrivateKeys,
+    },
     /// These operations of virt-sysprep's and no others.
     Sysprep {
         /// Which.
         operations: Operations,
         /// Its host name; none: as it was.
         hostname: Option<String>,
+        /// What becomes of private keys that are not its own.
+        #[serde(default)]
+        private_keys: PrivateKeys,
     },
+}
+
+/// The address of the network that one interface is to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CardAddress {
+    pub card: Card,
+    pub address: Address,
+}
+
+/// Which interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Card {
+    /// The one that had this hardware address.
+    Mac(MacAddr),
+    /// The one that the guest calls so.
+    Name(String),
 }
 
 /// A disk of a guest that is off.
@@ -79,12 +111,15 @@ pub(crate) struct InsideReport {
     pub changes: Vec<IdentityChange>,
     /// What was not done.
     pub warnings: Vec<String>,
+    /// What stands empty and somebody must fill.
+    #[serde(default)]
+    pub to_fill: Vec<String>,
 }
 
 impl InsideReport {
     /// As the book keeps it.
     pub fn items(&self) -> Value {
-        serde_json::json!({ "inside": self.state, "changes": self.changes })
+        serde_json::json!({ "inside": self.state, "changes": self.changes, "to_fill": self.to_fill })
     }
 }
 
@@ -181,7 +216,7 @@ impl Inside {
         let after = self.read_open(open.disks.iter(), &self.catalogue.wanted()).await?;
         let verdicts = catalogue::verify(&before.identity, &after.identity, &plan);
         report::refuse_bad(name, &verdicts)?;
-        if *wish == Wish::Template {
+        if matches!(wish, Wish::Template { .. }) {
             report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after.identity)?;
         }
         Ok(report::of(&before, &after, &plan, wish))
@@ -208,27 +243,26 @@ impl Inside {
         let fresh = Fresh::new(random()?);
         let (purpose, hostname) = match wish {
             Wish::Keep => (Purpose::Keep, None),
-            Wish::Another { hostname, macs } if macs.is_empty() => (Purpose::Reset, hostname.clone()),
+            Wish::Another { hostname, macs, .. } if macs.is_empty() => (Purpose::Reset, hostname.clone()),
             Wish::Another { hostname, .. } => (Purpose::Clone, hostname.clone()),
-            Wish::Template => (Purpose::Generalise, None),
+            Wish::Template { .. } => (Purpose::Generalise, None),
             Wish::Sysprep { hostname, .. } => (Purpose::Generalise, hostname.clone()),
         };
         let mut asked = catalogue::Wish::new(purpose, fresh);
         asked.host_name = hostname;
-        if let Wish::Another { macs, .. } = wish {
-            let nic = |(old, new): &(MacAddr, MacAddr)| NicWish {
-                old_mac: Some(old.to_string()),
-                new_mac: Some(new.to_string()),
-                ..NicWish::default()
-            };
-            asked.nics = macs.iter().map(nic).collect();
+        if let Wish::Another { macs, addresses, .. } = wish {
+            asked.nics = nics(macs, addresses);
         }
+        asked.private_keys = wish.private_keys();
         if let Wish::Sysprep { operations, .. } = wish {
             asked.operations = operations.clone();
         }
-        self.catalogue
-            .plan(&before.identity, &before.layout, &before.files, &asked)
-            .map_err(|error| EngineError::of(Kind::Conflict, error.hint(), error))
+        let plan = self.catalogue.plan(&before.identity, &before.layout, &before.files, &asked);
+        let plan = plan.map_err(|error| EngineError::of(Kind::Conflict, error.hint(), error))?;
+        if let Wish::Another { addresses, .. } = wish {
+            report::refuse_unplaced(addresses, &plan)?;
+        }
+        Ok(plan)
     }
 
     async fn edit(
@@ -268,6 +302,42 @@ impl Inside {
             EngineError::of(report::kind_of(&error), Some(next), error)
         })
     }
+}
+
+impl Wish {
+    fn private_keys(&self) -> catalogue::PrivateKeys {
+        let wished = match self {
+            Self::Keep => PrivateKeys::Keep,
+            Self::Another { private_keys, .. }
+            | Self::Template { private_keys }
+            | Self::Sysprep { private_keys, .. } => *private_keys,
+        };
+        match wished {
+            PrivateKeys::Keep => catalogue::PrivateKeys::Keep,
+            PrivateKeys::Remove => catalogue::PrivateKeys::Remove,
+            PrivateKeys::Refuse => catalogue::PrivateKeys::Refuse,
+        }
+    }
+}
+
+/// What is wanted of each interface. One that is only known by its name comes first: it says what it is about.
+fn nics(macs: &[(MacAddr, MacAddr)], addresses: &[CardAddress]) -> Vec<NicWish> {
+    let named = addresses.iter().filter_map(|wanted| match &wanted.card {
+        Card::Name(name) => Some(NicWish {
+            interface: Some(name.clone()),
+            address: wanted.address.clone(),
+            ..NicWish::default()
+        }),
+        Card::Mac(_) => None,
+    });
+    let of = |mac: MacAddr| addresses.iter().find(|wanted| wanted.card == Card::Mac(mac));
+    let known = macs.iter().map(|(old, new)| NicWish {
+        old_mac: Some(old.to_string()),
+        new_mac: Some(new.to_string()),
+        address: of(*old).map(|wanted| wanted.address.clone()).unwrap_or_default(),
+        ..NicWish::default()
+    });
+    named.chain(known).collect()
 }
 
 fn told(error: EditError) -> EngineError {

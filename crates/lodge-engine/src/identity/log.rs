@@ -21,6 +21,7 @@ pub(crate) fn act(row: IdentityActRow) -> IdentityAct {
         inside: serde_json::from_value(read("inside")).unwrap_or(InsideState::NotReset),
         changes: serde_json::from_value(read("changes")).unwrap_or_default(),
         warnings: serde_json::from_value(row.warnings.clone()).unwrap_or_default(),
+        to_fill: serde_json::from_value(read("to_fill")).unwrap_or_default(),
         id: row.id,
         time_ms: row.time_ms.cast_unsigned(),
         act: row.act,

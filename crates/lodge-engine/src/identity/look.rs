@@ -15,8 +15,8 @@ use lodge_storage::{DiskUse, Format};
 
 use super::{
     cache,
-    facts::given,
-    inside::{GuestDisk, Reading},
+    facts::{Leases, given},
+    inside::{GuestDisk, Reading, to_fill},
     running,
 };
 use crate::{
@@ -53,7 +53,7 @@ impl Engine {
         // What lies on guests' disks is not for those who may only look at the host.
         caller.may_change()?;
         let subject = self.identity_subject(subject).await?;
-        Ok(self.look_into(&subject, false).await.view())
+        Ok(self.look_into(&subject, false, None).await.view())
     }
 
     /// Two machines beside each other.
@@ -62,7 +62,8 @@ impl Engine {
         caller.may_change()?;
         let (one, other) =
             (self.identity_subject(&query.one).await?, self.identity_subject(&query.other).await?);
-        let (one, other) = (self.look_into(&one, false).await, self.look_into(&other, false).await);
+        let (one, other) =
+            (self.look_into(&one, false, None).await, self.look_into(&other, false, None).await);
         let mut diff = IdentityDiff {
             one: one.name.clone(),
             other: other.name.clone(),
@@ -102,9 +103,9 @@ impl Engine {
     }
 
     /// Looks at a machine. What cannot be looked at is a gap, never a failure: the rest is known all the same.
-    pub(super) async fn look_into(&self, subject: &Subject, fresh: bool) -> Looked {
+    pub(super) async fn look_into(&self, subject: &Subject, fresh: bool, leases: Option<&Leases>) -> Looked {
         match subject {
-            Subject::Guest(handle) => self.look_into_guest(handle, fresh).await,
+            Subject::Guest(handle) => self.look_into_guest(handle, fresh, leases).await,
             Subject::Template(template) => self.look_into_template(template, fresh).await,
             Subject::Image { name, path, format } => {
                 let disk = GuestDisk {
@@ -120,8 +121,8 @@ impl Engine {
         }
     }
 
-    async fn look_into_guest(&self, handle: &Handle, fresh: bool) -> Looked {
-        let facts = self.facts_of(handle).await;
+    async fn look_into_guest(&self, handle: &Handle, fresh: bool, leases: Option<&Leases>) -> Looked {
+        let facts = self.facts_of(handle, leases).await;
         let mut looked = Looked { name: handle.name().to_string(), ..Looked::default() };
         if handle.snapshot().is_active() {
             self.ask_agent(handle, &mut looked).await;
@@ -187,7 +188,10 @@ impl Engine {
         if disks.is_empty() {
             return;
         }
-        let print = cache::print(&self.storage, disks).await;
+        // Another catalogue reads other things in the same bytes.
+        let rules = self.inside.catalogue().print();
+        let whole = |print: String| format!("{print};rules {rules}");
+        let print = cache::print(&self.storage, disks).await.map(whole);
         if let Some(print) = print.as_deref().filter(|_| !fresh)
             && let Some(known) = cache::known(self.store.db(), subject, print).await
         {
@@ -200,7 +204,7 @@ impl Engine {
             Ok(Reading { identity, gaps, .. }) => {
                 looked.learnt = Learnt::Disk;
                 // Kept only if nobody wrote to the disks meanwhile.
-                let after = cache::print(&self.storage, disks).await;
+                let after = cache::print(&self.storage, disks).await.map(whole);
                 if let Some(print) = print.filter(|print| after.as_deref() == Some(print)) {
                     let known = cache::Known { identity: identity.clone(), gaps: gaps.clone() };
                     cache::keep(self.store.db(), subject, &print, &known).await;
@@ -251,6 +255,7 @@ impl Looked {
         IdentityView {
             machine_id: catalogue::machine_id(&self.identity).map(str::to_owned),
             system: self.identity.system.name.clone(),
+            to_fill: to_fill(&self.identity, self.kind != SubjectKind::Domain),
             items: self.identity.items.into_iter().map(item).collect(),
             subject: self.name,
             kind: self.kind,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job};
+use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job, PrivateKeys};
 use lodge_domain::Handle;
 use lodge_identity::Operations;
 use lodge_model::Kind;
@@ -41,7 +41,7 @@ impl Engine {
         if handle.snapshot().is_active() {
             refuse_running(&name, &wish)?;
         }
-        let operations = wish.operations.as_ref().map(|names| parse(names)).transpose()?;
+        let operations = wish.operations.as_ref().map(|names| self.parse_operations(names)).transpose()?;
         let (engine, owner, subject) = (self.clone(), caller.clone(), name.clone());
         let work = |job: JobHandle| async move {
             let entry = engine.reset_here(&owner, &job, &handle, (&wish, operations)).await?;
@@ -65,8 +65,17 @@ impl Engine {
         } else {
             job.tell("changing its disks", None, &name);
             let wish_inside = match operations {
-                Some(operations) => Wish::Sysprep { operations, hostname: wish.hostname.clone() },
-                None => Wish::Another { hostname: wish.hostname.clone(), macs: Vec::new() },
+                Some(operations) => Wish::Sysprep {
+                    operations,
+                    hostname: wish.hostname.clone(),
+                    private_keys: wish.private_keys,
+                },
+                None => Wish::Another {
+                    hostname: wish.hostname.clone(),
+                    macs: Vec::new(),
+                    addresses: Vec::new(),
+                    private_keys: wish.private_keys,
+                },
             };
             self.reset_disks(handle, &wish_inside, wish.dry_run).await?
         };
@@ -115,6 +124,11 @@ impl Engine {
         Ok(report)
     }
 
+    fn parse_operations(&self, names: &[String]) -> Result<Operations> {
+        let parsed = self.inside.catalogue().operations(&names.join(","));
+        parsed.map_err(|error| EngineError::of(Kind::InvalidInput, error.hint(), error))
+    }
+
     /// Only the machine id: keys and addresses are in use by programs that would not notice.
     async fn reset_running(&self, handle: &Handle) -> Result<InsideReport> {
         let agent = self.look_at(handle.clone()).agent()?;
@@ -142,7 +156,7 @@ impl Engine {
             "only the machine id was changed; all else needs the guest to be off".to_owned(),
             "programs that run still have the old machine id: restart the guest soon".to_owned(),
         ];
-        Ok(InsideReport { state: InsideState::Reset, changes: vec![change], warnings })
+        Ok(InsideReport { state: InsideState::Reset, changes: vec![change], warnings, to_fill: Vec::new() })
     }
 }
 
@@ -156,14 +170,13 @@ fn refuse_running(name: &str, wish: &IdentityReset) -> Result<()> {
             "shut it down first (lodge shutdown {name}); --force changes the machine id all the same, and nothing else"
         )));
     }
-    if wish.operations.is_some() || wish.hostname.is_some() || wish.dry_run {
+    if wish.operations.is_some()
+        || wish.hostname.is_some()
+        || wish.private_keys != PrivateKeys::Keep
+        || wish.dry_run
+    {
         let text = format!("domain `{name}` runs: nothing but its machine id can be changed");
         return Err(EngineError::new(Kind::InvalidState, text).with_hint(format!("lodge shutdown {name}")));
     }
     Ok(())
-}
-
-fn parse(names: &[String]) -> Result<Operations> {
-    Operations::parse(&names.join(","))
-        .map_err(|error| EngineError::of(Kind::InvalidInput, error.hint(), error))
 }

@@ -16,6 +16,13 @@ impl Engine {
                 Some(why) => format!("{} (not supported: {why})", operation.description),
             },
         };
-        OPERATIONS.iter().map(view).collect()
+        let mut all: Vec<SysprepOperation> = OPERATIONS.iter().map(view).collect();
+        // Those of the owner's rules.
+        for rule in self.inside.catalogue().rules().filter(|rule| rule.origin.is_some()) {
+            if all.iter().all(|known| known.name != rule.operation) {
+                all.push(SysprepOperation { name: rule.operation, is_default: true, about: rule.what });
+            }
+        }
+        all
     }
 }

@@ -9,22 +9,23 @@ use crate::{Family, text::Separator};
 /// Why a text holds no rules.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
-    /// It is not TOML, or not of a rule's form; the message names line and column.
-    #[error("{name}: no rules")]
+    /// It is not TOML, or not of a rule's form.
+    #[error("{name}:{line}: {why}")]
     Parse {
         /// The file.
         name: String,
-        /// What is wrong, and where.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// In which line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
     },
     /// A rule contradicts itself.
-    #[error("{name}: rule {number} (`{rule}`): {why}")]
+    #[error("{name}:{line}: rule `{rule}`: {why}")]
     Rule {
         /// The file.
         name: String,
-        /// Which, from 1.
-        number: usize,
+        /// Where it begins, from 1.
+        line: usize,
         /// The rule's name.
         rule: String,
         /// What is wrong.
@@ -39,7 +40,7 @@ const TEXT_MAX_BYTES: usize = 256 * 1024;
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default)]
-    rule: Vec<Written>,
+    rule: Vec<toml::Spanned<Written>>,
 }
 
 #[derive(Deserialize)]
@@ -77,18 +78,27 @@ enum WrittenKind {
 pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<Rule>, RuleError> {
     if text.len() > TEXT_MAX_BYTES {
         let why = format!("the file is longer than {TEXT_MAX_BYTES} bytes");
-        return Err(RuleError::Rule { name: name.to_owned(), number: 1, rule: String::new(), why });
+        return Err(RuleError::Parse { name: name.to_owned(), line: 1, why });
     }
-    let document: Document = toml::from_str(text)
-        .map_err(|source| RuleError::Parse { name: name.to_owned(), source: Box::new(source) })?;
-    let judged = document.rule.into_iter().enumerate().map(|(at, written)| {
-        let rule = written.name.clone();
-        judge(written).map_err(|why| RuleError::Rule { name: name.to_owned(), number: at + 1, rule, why })
+    let line_at = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    let document: Document = toml::from_str(text).map_err(|error| RuleError::Parse {
+        name: name.to_owned(),
+        line: line_at(error.span().map_or(0, |span| span.start)),
+        why: error.message().to_owned(),
+    })?;
+    let judged = document.rule.into_iter().map(|written| {
+        let (line, rule) = (line_at(written.span().start), written.get_ref().name.clone());
+        judge(written.into_inner(), name).map_err(|why| RuleError::Rule {
+            name: name.to_owned(),
+            line,
+            rule,
+            why,
+        })
     });
     judged.collect()
 }
 
-fn judge(written: Written) -> Result<Rule, String> {
+fn judge(written: Written, origin: &str) -> Result<Rule, String> {
     let is_name = |name: &str| {
         !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -114,6 +124,7 @@ fn judge(written: Written) -> Result<Rule, String> {
         takes_directories: written.directories.unwrap_or(true),
         on: written.on,
         share: written.share,
+        origin: origin.to_owned(),
         name: written.name,
         what: written.what,
         kind,
@@ -172,7 +183,10 @@ mod tests {
     #[test]
     fn a_fault_names_its_place() {
         let table = [
-            (GOOD.replace("'/etc/a'", "'etc/a'"), "t: rule 1 (`a`): `etc/a` is no pattern"),
+            (
+                format!("{GOOD}\n{}", GOOD.replace("'/etc/a'", "'etc/a'")),
+                "t:8: rule `a`: `etc/a` is no pattern",
+            ),
             (GOOD.replace("'/etc/a'", ""), "`paths` is empty"),
             (GOOD.replace("'a'", "'A b'"), "a name is lower-case"),
             (GOOD.replace("'id'", "'line'"), "needs a `key`"),
@@ -183,9 +197,9 @@ mod tests {
             let fault = parse("t", &text).unwrap_err().to_string();
             assert!(fault.contains(want), "{fault}");
         }
-        let Err(RuleError::Parse { source, .. }) = parse("t", &format!("{GOOD}colour = 1\n")) else {
-            panic!("an unknown word was taken")
-        };
-        assert!(source.to_string().contains("line 7"), "{source}");
+        let fault = parse("t", &format!("{GOOD}colour = 1\n")).unwrap_err().to_string();
+        assert!(fault.starts_with("t:7: unknown field `colour`"), "{fault}");
+        let fault = parse("t", "\n\n[[rule]\n").unwrap_err().to_string();
+        assert!(fault.starts_with("t:3: "), "{fault}");
     }
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use lodge_client::api::{CloneMode, CloneReport, CloneSpec, ClonedGuest, ErrorKind, InsideState};
 
+use super::keys::Keys;
 use crate::failure::{Failure, What};
 use crate::instance::progress;
 use crate::output::duration;
@@ -34,6 +35,13 @@ pub struct Clone {
     /// The host name inside [default: the domain's name]
     #[arg(long)]
     hostname: Option<String>,
+    /// An interface's address inside: NIC=ADDRESS/PREFIX[,ROUTER], NIC=dhcp, or with --count a range, NIC=FIRST-LAST/PREFIX[,ROUTER].
+    /// NIC is its number from 0, its MAC in the source, or its name in the guest; may be given several times [default: a
+    /// static address stays and is warned of]
+    #[arg(long = "address", value_name = "NIC=ADDRESS")]
+    addresses: Vec<String>,
+    #[command(flatten)]
+    keys: Keys,
     /// Where a copied disk's file goes; may be given several times, in the disks' order [default: the source's pool]
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<String>,
@@ -69,6 +77,8 @@ impl Clone {
             start: self.start,
             files: self.files,
             share: self.share,
+            addresses: self.addresses,
+            private_keys: self.keys.into(),
             dry_run: self.dry_run,
             ..CloneSpec::default()
         };
@@ -101,6 +111,8 @@ pub async fn made(spec: &CloneSpec, session: &mut Session) -> Result<CloneReport
 /// Says what was made.
 pub fn tell(report: &CloneReport, spec: &CloneSpec, session: &Session) {
     let mut warnings: Vec<String> = report.guests.iter().flat_map(|guest| guest.warnings.clone()).collect();
+    let to_fill = report.guests.iter().flat_map(|guest| &guest.to_fill);
+    warnings.extend(to_fill.map(|place| format!("to be filled: {place}")));
     warnings.sort();
     warnings.dedup();
     session.warn(&warnings);

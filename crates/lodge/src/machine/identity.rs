@@ -1,7 +1,8 @@
-//! `identity show check diff reset audit log`.
+//! `identity show check diff reset audit log rules`.
 
 mod audit;
 mod book;
+mod rules;
 mod shown;
 
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use lodge_client::api::{
     IdentityView,
 };
 
+use super::keys::Keys;
 use crate::failure::{Failure, What};
 use crate::instance::progress;
 use crate::session::Session;
@@ -28,6 +30,8 @@ pub enum Verb {
     Audit(audit::Audit),
     /// What became of identities: each clone, template and reset, item by item
     Log(Log),
+    /// The rules of what makes a machine itself, those of etc/lodge/identity.d among them
+    Rules(rules::Rules),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +78,8 @@ pub struct Reset {
     /// The host name inside [default: as it is]
     #[arg(long)]
     hostname: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
     /// Change nothing; say what would be changed
     #[arg(long)]
     dry_run: bool,
@@ -94,6 +100,7 @@ impl Verb {
             Self::Diff(verb) => verb.run(session).await,
             Self::Reset(verb) => verb.run(session).await,
             Self::Audit(verb) => verb.run(session).await,
+            Self::Rules(verb) => verb.run(session).await,
             Self::Log(Log { domain }) => {
                 let query = IdentityLogQuery { machine: domain };
                 let acts = session.client().await?.identity_log(&query).await;
@@ -186,6 +193,7 @@ impl Reset {
             dry_run: self.dry_run,
             hostname: self.hostname,
             operations: None,
+            private_keys: self.keys.into(),
         };
         for domain in &self.domains {
             let act = reset(domain, &wish, session).await?;
@@ -212,8 +220,10 @@ pub async fn reset(
 /// Says what was changed.
 pub fn tell(act: &IdentityAct, dry: bool, session: &Session) {
     session.warn(&act.warnings);
+    let to_fill: Vec<String> = act.to_fill.iter().map(|place| format!("to be filled: {place}")).collect();
+    session.warn(&to_fill);
     session.done(act, |act| {
-        let mut text = book::entry(&IdentityAct { warnings: Vec::new(), ..act.clone() });
+        let mut text = book::entry(&IdentityAct { warnings: Vec::new(), to_fill: Vec::new(), ..act.clone() });
         if dry {
             text.push_str("Nothing was changed (--dry-run)\n");
         }

@@ -3,7 +3,7 @@
 use clap::Args;
 use lodge_client::api::{ErrorKind, IdentityReset, SysprepOperation};
 
-use super::identity;
+use super::{identity, keys::Keys};
 use crate::failure::{Failure, What, invalid};
 use crate::session::Session;
 
@@ -24,6 +24,8 @@ pub struct Sysprep {
     /// The host name inside
     #[arg(long)]
     hostname: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
     /// Change nothing; say what would be changed
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
@@ -60,6 +62,7 @@ impl Sysprep {
             dry_run: self.dry_run,
             hostname: self.hostname,
             operations: Some(operations),
+            private_keys: self.keys.into(),
         };
         for domain in &self.domains {
             let act = identity::reset(domain, &wish, session).await?;

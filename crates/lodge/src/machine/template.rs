@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use lodge_client::api::{ErrorKind, InsideState, TemplateSpec, TemplateView};
 
+use super::keys::Keys;
 use crate::failure::{Failure, What};
 use crate::instance::progress;
 use crate::output::{field, local_time, or_dash, size};
@@ -29,6 +30,8 @@ pub struct Create {
     /// The template's name; one that is there gets a new version [default: the domain's]
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
 }
 
 #[derive(Debug, Args)]
@@ -72,7 +75,8 @@ impl Verb {
 impl Create {
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let client = session.client().await?;
-        let spec = TemplateSpec { domain: self.domain.clone(), name: self.name };
+        let spec =
+            TemplateSpec { domain: self.domain.clone(), name: self.name, private_keys: self.keys.into() };
         let job = client.create_template(&spec).await;
         let job = job.what(|| format!("Failed to make a template of '{}'", self.domain))?;
         let job = progress::follow(&client, job.id, session).await?;
@@ -80,6 +84,12 @@ impl Create {
             Failure::new(ErrorKind::Corrupt, "the job's result is no template").because(error)
         })?;
         session.warn(&view.warnings);
+        let to_fill: Vec<String> = view
+            .to_fill
+            .iter()
+            .map(|place| format!("to be filled in each machine made of it: {place}"))
+            .collect();
+        session.warn(&to_fill);
         session.done(&view, |view| {
             let (name, version) = (&view.name, view.version);
             format!("Template '{name}:{version}' made of '{}', {}\n", view.source, inside(view.inside))
@@ -130,6 +140,9 @@ fn info(view: &TemplateView) -> String {
     field(&mut text, "Used by", or_dash((!view.used_by.is_empty()).then(|| view.used_by.join(", "))));
     for change in &view.changes {
         field(&mut text, "Taken out", format!("{} {}", change.item, change.place));
+    }
+    for place in &view.to_fill {
+        field(&mut text, "To fill", place);
     }
     for warning in &view.warnings {
         field(&mut text, "Warning", warning);

@@ -24,7 +24,7 @@ impl Step<Making> for GiveSeed {
         let plan = &making.plan;
         let hostname = match &plan.wish {
             Wish::Another { hostname, .. } => hostname.clone(),
-            Wish::Keep | Wish::Template | Wish::Sysprep { .. } => None,
+            Wish::Keep | Wish::Template { .. } | Wish::Sysprep { .. } => None,
         };
         let root = making.parts.store.root();
         let given = seed::give(root, (plan.id, &plan.name), plan.seed_of, plan.seed.as_ref(), hostname).await;
@@ -52,6 +52,7 @@ impl Step<Making> for WriteBook {
             state: done.state,
             changes: plan.changes.iter().cloned().chain(done.changes).collect(),
             warnings: plan.warnings.iter().cloned().chain(done.warnings).collect(),
+            to_fill: done.to_fill,
         };
         let (act, guest) = match plan.version {
             Some(_) => ("template", String::new()),

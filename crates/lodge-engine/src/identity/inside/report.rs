@@ -1,14 +1,16 @@
 //! What became of what lies inside, in the words of the book. Pure.
 
 use lodge_api::{IdentityChange, InsideState};
-use lodge_identity::{Change, Identity, Kind as Item, Left, Plan, State, Verdict};
+use lodge_identity::{Address, Change, Identity, Kind as Item, Left, Plan, State, Verdict};
 use lodge_model::Kind;
 
-use super::{GuestDisk, InsideReport, Reading, Wish};
+use super::{Card, CardAddress, GuestDisk, InsideReport, Reading, Wish};
 use crate::error::{EngineError, Result};
 
 /// Faults that one message names.
 const NAMED: usize = 5;
+/// The catalogue's note of a value that is simply not there.
+const NOTHING: &str = "nothing stands there";
 
 /// Of disks that nobody can look into.
 pub(super) fn of_unreadable(disks: &[GuestDisk]) -> Option<InsideReport> {
@@ -29,11 +31,49 @@ pub(super) fn of(before: &Reading, after: &Reading, plan: &Plan, wish: &Wish) ->
     for change in &mut report.changes {
         "read back from the disk".clone_into(&mut change.verified);
     }
-    if *wish == Wish::Template {
-        let to_fill = after.identity.to_fill().filter(|item| item.kind == Item::TEMPLATE_VALUE);
-        report.warnings.extend(to_fill.map(|item| format!("{} is empty and must be filled", item.place)));
-    }
+    // What a template lacks on purpose, each machine of it gets by itself.
+    let is_template = matches!(wish, Wish::Template { .. } | Wish::Sysprep { .. });
+    report.to_fill = to_fill(&after.identity, is_template);
     report
+}
+
+/// What stands empty and somebody must fill. `is_template`: each machine made of it gets ids, keys and a name anew.
+pub(in crate::identity) fn to_fill(identity: &Identity, is_template: bool) -> Vec<String> {
+    let items = identity.to_fill().filter(|item| !is_template || item.kind == Item::TEMPLATE_VALUE);
+    let said = items.map(|item| match (&item.note, item.state) {
+        (Some(note), State::Empty) if item.kind == Item::TEMPLATE_VALUE && note != NOTHING => {
+            format!("{}: {note}", item.place)
+        }
+        (_, State::Missing) => format!("{} is missing", item.place),
+        _ => format!("{} is empty", item.place),
+    });
+    said.collect()
+}
+
+/// An address that was asked for and is written nowhere is no address.
+pub(super) fn refuse_unplaced(addresses: &[CardAddress], plan: &Plan) -> Result<()> {
+    let is_written = |address: &std::net::IpAddr| {
+        let shown = address.to_string();
+        plan.changes.iter().filter(|change| change.kind == Item::STATIC_ADDRESS).any(|change| {
+            change.new.as_deref().is_some_and(|new| new.split('/').next() == Some(shown.as_str()))
+        })
+    };
+    for CardAddress { card, address } in addresses {
+        let Address::Static(wanted) = address else { continue };
+        if is_written(&wanted.address) {
+            continue;
+        }
+        let card = match card {
+            Card::Mac(mac) => format!("the interface that had {mac}"),
+            Card::Name(name) => format!("the interface `{name}`"),
+        };
+        let text =
+            format!("the guest has no configuration of {card} that {} could be written into", wanted.address);
+        return Err(EngineError::new(Kind::Conflict, text).with_hint(
+            "name the interface as the guest's own configuration does (--address eth0=…), or have DHCP give it the address",
+        ));
+    }
+    Ok(())
 }
 
 /// Of what would be done.
@@ -63,6 +103,7 @@ pub(super) fn foretold(before: &Reading, plan: &Plan, wish: &Wish) -> InsideRepo
         state: if is_done { InsideState::Reset } else { InsideState::NotReset },
         changes: plan.changes.iter().map(change).collect(),
         warnings,
+        to_fill: Vec::new(),
     }
 }
 

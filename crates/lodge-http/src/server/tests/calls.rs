@@ -150,6 +150,7 @@ async fn call_all(client: &Client) {
     drop(client.identity_log(&IdentityLogQuery::default()).await);
     drop(client.audit_identities(&IdentityAudit::default()).await);
     drop(client.sysprep_operations().await);
+    drop(client.identity_rules().await);
     drop(client.relocate_domain(d, &Relocation::default()).await);
     drop(client.volume_xml(d, d).await);
     drop(client.delete_volume(d, d, &VolumeRemoval::default()).await);

@@ -23,6 +23,9 @@ pub fn entry(act: &IdentityAct) -> String {
     for warning in &act.warnings {
         text += &format!("    warning: {warning}\n");
     }
+    for place in &act.to_fill {
+        text += &format!("    to be filled: {place}\n");
+    }
     plain(&text)
 }
 

@@ -31,6 +31,9 @@ pub fn text(view: &IdentityView) -> String {
     let rows: Vec<_> = view.items.iter().map(row).collect();
     text.push('\n');
     text += &crate::output::table(&["Item", "Value", "Place"], &rows, false);
+    for place in &view.to_fill {
+        text += &format!("to be filled: {place}\n");
+    }
     for gap in &view.gaps {
         text += &format!("not looked at: {gap}\n");
     }
