@@ -17,3 +17,7 @@ mod life;
 mod serve;
 #[path = "netns/space.rs"]
 mod space;
+#[path = "netns/spoof.rs"]
+mod spoof;
+#[path = "netns/tap.rs"]
+mod tap;

@@ -43,6 +43,8 @@ pub struct Config {
     pub program: Option<PathBuf>,
     /// What becomes of a start that would make two machines of one identity.
     pub duplicates: DuplicatePolicy,
+    /// Networks answer for names that guests give themselves, where nobody else has them.
+    pub guest_names: bool,
 }
 
 /// What becomes of a start that would make two machines of one identity.
@@ -120,8 +122,12 @@ impl Engine {
         let secrets = Arc::new(crate::secret::Secrets::open(store.root().secrets()));
         let keys = Arc::new(crate::storage_secrets::Keys(Arc::clone(&secrets)));
         let pools = Pools::open_with(&store, &storage, keys).await?;
-        let networks =
-            Networks::open(NetworksConfig { root: root.clone(), netd: netd_program(&config) }).await?;
+        let networks = NetworksConfig {
+            root: root.clone(),
+            netd: netd_program(&config),
+            guest_names: config.guest_names,
+        };
+        let networks = Networks::open(networks).await?;
         if store.drivers().is_ours(lodge_store::Driver::Network) {
             networks.take_over_libvirts().await;
         }

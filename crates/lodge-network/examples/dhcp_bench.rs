@@ -121,7 +121,7 @@ fn netd(dir: &Path, leases: u32, window: usize) -> Outcome<Measured> {
     let program = NetdProgram { program: std::env::current_exe()?, args: vec!["netd".into()] };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let networks = Networks::open(NetworksConfig { root, netd: program }).await?;
+        let networks = Networks::open(NetworksConfig { root, netd: program, guest_names: false }).await?;
         let network = networks
             .define(
                 "<network><name>bench</name><bridge name='lb0' stp='off'/>\

@@ -1,4 +1,5 @@
-//! The rules of all running networks of one root: one nftables table of our own.
+//! The rules of all running networks of one root: one nftables table of our own, and one of the bridge family that
+//! guards guests' ports ([`guards`]).
 //!
 //! The table is a pure function of the plans ([`ruleset`]); loading replaces all of it in one transaction,
 //! so there is never a moment with half the rules. [`Firewall`] is the reconciler: it knows what the
@@ -7,10 +8,12 @@
 //! Accepting here cannot overrule another table that drops: each base chain has its own say. Rejecting is
 //! final, so isolation holds whatever others do. Deliberately absent: iptables, and any table not ours.
 
+mod guards;
 mod text;
 
 use std::process::Stdio;
 
+use lodge_model::MacAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -19,18 +22,41 @@ use crate::{NetworkError, limits};
 
 pub use text::ruleset;
 
-/// The table of one root, and how it looked when it was right.
+/// The tables of one root, and how they looked when they were right.
 #[derive(Debug)]
 pub struct Firewall {
     table: String,
     seen: Option<String>,
+    guards: Guards,
+}
+
+/// The table that guards guests' ports.
+#[derive(Debug)]
+enum Guards {
+    /// There is none, since there is no port.
+    None,
+    /// It looked so.
+    Seen(String),
+    /// It could not be made; it is tried again with the next port.
+    Failed,
+}
+
+/// A guest's port on a bridge of ours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// The bridge it is on.
+    pub bridge: String,
+    /// Its name on the host.
+    pub ifname: String,
+    /// The hardware address that the host gave the guest.
+    pub mac: MacAddr,
 }
 
 impl Firewall {
     /// The table of the root with this tag: `lodge` for the host's own, `lodge_TAG` for others.
     pub fn new(tag: &str, is_system: bool) -> Self {
         let table = if is_system { "lodge".to_owned() } else { format!("lodge_{tag}") };
-        Self { table, seen: None }
+        Self { table, seen: None, guards: Guards::None }
     }
 
     /// Makes the rules those of `plans`; without any the table goes.
@@ -40,18 +66,37 @@ impl Firewall {
         let with_rules: Vec<&Plan> = plans.iter().copied().filter(ruled).collect();
         self.seen = None;
         nft(&["-f", "-"], &ruleset(&self.table, &with_rules)).await?;
-        self.seen = self.listing().await?;
+        self.seen = self.listing("inet").await?;
+        Ok(())
+    }
+
+    /// Lets the hardware addresses of `ports` come from these ports alone; without any the table goes.
+    pub async fn guard(&mut self, ports: &[Port]) -> Result<(), NetworkError> {
+        // An earlier daemon may have left one.
+        if ports.is_empty()
+            && matches!(self.guards, Guards::None)
+            && !matches!(self.listing("bridge").await, Ok(Some(_)))
+        {
+            return Ok(());
+        }
+        self.guards = Guards::Failed;
+        nft(&["-f", "-"], &guards::ruleset(&self.table, ports)).await?;
+        self.guards = self.listing("bridge").await?.map_or(Guards::None, Guards::Seen);
         Ok(())
     }
 
     /// Are the rules as they were after the last load?
     pub async fn is_intact(&self) -> Result<bool, NetworkError> {
-        Ok(self.seen.is_some() && self.listing().await? == self.seen)
+        let guarded = match &self.guards {
+            Guards::Seen(seen) => self.listing("bridge").await?.as_ref() == Some(seen),
+            Guards::None | Guards::Failed => true,
+        };
+        Ok(guarded && self.seen.is_some() && self.listing("inet").await? == self.seen)
     }
 
-    /// The kernel's listing of the table without counters; `None` if there is no such table.
-    async fn listing(&self) -> Result<Option<String>, NetworkError> {
-        match nft(&["-s", "list", "table", "inet", &self.table], "").await {
+    /// The kernel's listing of a table of ours without counters; `None` if there is no such table.
+    async fn listing(&self, family: &str) -> Result<Option<String>, NetworkError> {
+        match nft(&["-s", "list", "table", family, &self.table], "").await {
             Ok(text) => Ok(Some(text)),
             Err(NetworkError::Firewall { detail }) if detail.contains("No such file or directory") => {
                 Ok(None)

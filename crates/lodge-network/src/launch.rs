@@ -139,7 +139,10 @@ fn spawn(
     let log = log.map_err(file("open", &places.log))?;
     let mut command = Command::new(&config.netd.program);
     command.args(&config.netd.args).output(log.into());
-    let setup = equip(plan, ifindex, upstreams, places, &mut command)?;
+    let mut setup = equip(plan, ifindex, upstreams, places, &mut command)?;
+    let (scope, rules) =
+        (setup.dhcp.as_mut().map(|dhcp| &mut dhcp.scope), setup.dns.as_mut().map(|dns| &mut dns.rules));
+    config.tell_policy(scope, rules);
     let text = serde_json::to_vec(&setup).expect("a setup is plain data");
     let number = command.fd(memory_file(&text).map_err(|source| NetworkError::File {
         act: "write the setup for netd to",

@@ -10,6 +10,7 @@ use lodge_model::{MacAddr, NetworkId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::client::Netd;
+use crate::netd::setup::{DnsRules, Scope};
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
 use crate::{
@@ -33,6 +34,21 @@ pub struct NetworksConfig {
     pub root: lodge_store::Root,
     /// How to start netd.
     pub netd: NetdProgram,
+    /// What guests call themselves in DHCP counts for names and for addresses reserved by name, where nobody else has
+    /// the name. Without it a guest has the names that the host gave it and no others.
+    pub guest_names: bool,
+}
+
+impl NetworksConfig {
+    /// Says in what a netd is told what the document says nothing of.
+    pub(crate) fn tell_policy(&self, scope: Option<&mut Scope>, rules: Option<&mut DnsRules>) {
+        if let Some(scope) = scope {
+            scope.guest_names = self.guest_names;
+        }
+        if let Some(rules) = rules {
+            rules.guest_names = self.guest_names;
+        }
+    }
 }
 
 /// An event: which network, its name, what happened.

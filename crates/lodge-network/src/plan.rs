@@ -173,6 +173,7 @@ impl Plan {
             texts: dns.map(texts).unwrap_or_default(),
             services: dns.map(|dns| services(dns, domain, faults)).unwrap_or_default(),
             upstreams: Vec::new(),
+            guest_names: false,
         })
     }
 
@@ -214,7 +215,7 @@ pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
 }
 
 /// What the kernel takes in an interface's name and nft's text would take for something else.
-const QUOTING: [char; 4] = ['"', '\\', '%', '*'];
+pub(crate) const QUOTING: [char; 4] = ['"', '\\', '%', '*'];
 
 fn valid_ifname(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':');

@@ -171,6 +171,7 @@ impl Daemon {
             accelerator_fallback: fallback,
             program: None,
             duplicates: told.duplicates,
+            guest_names: told.guest_names,
         };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
         let libvirt = lodge_libvirt::Server::new(engine.clone());

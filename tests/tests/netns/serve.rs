@@ -2,6 +2,7 @@
 
 use super::guest::Guest;
 use super::space::{Space, in_space, until};
+use super::tap::{Saying, Tap};
 use lodge_network::{NetworkEvent, Networks};
 
 const A: &str = "52:54:00:00:00:0a";
@@ -88,19 +89,21 @@ fn the_hosts_name_for_a_guest_wins() {
             target: None,
             mtu: None,
         };
+        let id_of_guest = request.domain.to_string();
         let attached = networks.attach(request).await.unwrap();
         assert_eq!((attached.ifname.as_str(), attached.bridge.as_str()), ("vnet0", "lt0"));
-        let (a, thief) = (Guest::on("lt0", A), Guest::on("lt0", B));
+        let ifname = attached.ifname.clone();
+        let (a, thief) = (Tap::new(attached, A), Guest::on("lt0", B));
         let stolen = thief.ask(&["-x", "hostname:test-system"]).unwrap();
-        let given = a.ask(&[]).unwrap();
-        for name in ["test-system", "rhel8.0", "rhel8-0.lab.test"] {
-            assert_eq!(thief.dig(&["@10.9.1.1", name]), given.ip, "{name}");
+        let given = a.lease(&Saying::as_itself(A)).unwrap().to_string();
+        for name in ["test-system", "rhel8.0", "rhel8-0.lab.test", &id_of_guest] {
+            assert_eq!(thief.dig(&["@10.9.1.1", name]), given, "{name}");
         }
-        assert_ne!(stolen.ip, given.ip);
+        assert_ne!(stolen.ip, given);
         assert_eq!(networks.get("lab").unwrap().nics.len(), 1);
-        networks.detach(&attached.ifname).await.unwrap();
+        networks.detach(&ifname).await.unwrap();
         assert!(networks.get("lab").unwrap().nics.is_empty());
-        assert_eq!(a.dig_status(&["@10.9.1.1", "rhel8-0.lab.test"]), "NXDOMAIN");
+        assert_eq!(thief.dig_status(&["@10.9.1.1", "rhel8-0.lab.test"]), "NXDOMAIN");
         networks.stop(id).await.unwrap();
     });
 }

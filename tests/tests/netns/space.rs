@@ -28,7 +28,9 @@ impl Space {
     /// What they are opened with.
     pub fn config(&self) -> NetworksConfig {
         let program = env!("CARGO_BIN_EXE_lodge-test-netd").into();
-        NetworksConfig { root: self.root.clone(), netd: NetdProgram { program, args: Vec::new() } }
+        let netd = NetdProgram { program, args: Vec::new() };
+        // The guests of most tests are namespaces, to which the host gave no names.
+        NetworksConfig { root: self.root.clone(), netd, guest_names: true }
     }
 
     /// Links, rules, files and processes of this host.

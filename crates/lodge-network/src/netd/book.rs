@@ -142,7 +142,7 @@ impl Book {
         let entries = known.entries();
         let hosts = scope.as_ref().map(|scope| scope.hosts.clone()).unwrap_or_default();
         known.server = scope.map(Server::new);
-        known.names = Names::new(rules.domain.as_deref(), &rules.hosts, &hosts);
+        known.names = Names::new(rules, &hosts);
         for entry in entries {
             known.replay(entry, now);
         }

@@ -101,8 +101,7 @@ impl Server {
 
     /// Takes in a lease from the journal, unless today's definition has no place for it.
     pub fn restore(&mut self, mac: MacAddr, holding: Holding, vouched: &[String]) -> bool {
-        let said = holding.hostname.clone();
-        let named = self.named_address(vouched.iter().map(String::as_str).chain(said.as_deref()));
+        let named = self.named_address(vouched, holding.hostname.as_deref());
         self.table.restore(mac, holding, named)
     }
 
@@ -164,12 +163,18 @@ impl Server {
             Some(DhcpOption::ServerIdentifier(ip)) => Some(*ip),
             _ => None,
         };
-        let named = self.named_address(vouched.iter().map(String::as_str).chain(hostname.as_deref()));
+        let named = self.named_address(vouched, hostname.as_deref());
         Ask { message, mac, wish, server, hostname, client_id, named }
     }
 
-    fn named_address<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> Option<Ipv4Addr> {
-        names.find_map(|name| self.named.get(&name.to_ascii_lowercase()).copied())
+    /// The address reserved for a guest's name: one that the host gave it, or one that it says where that counts.
+    fn named_address(&self, vouched: &[String], said: Option<&str>) -> Option<Ipv4Addr> {
+        let said = said.filter(|_| self.scope.guest_names);
+        vouched
+            .iter()
+            .map(String::as_str)
+            .chain(said)
+            .find_map(|name| self.named.get(&name.to_ascii_lowercase()).copied())
     }
 
     fn discover(&mut self, ask: &Ask<'_>, now: u64) -> Outcome {

@@ -260,7 +260,7 @@ pub fn fuzz(query: &[u8]) {
         local_only: true,
         ..DnsRules::default()
     };
-    let names = Names::new(Some("lan"), &[], &[]);
+    let names = Names::new(&DnsRules { domain: Some("lan".into()), ..rules.clone() }, &[]);
     match decide(query, client, &rules, &names, &Nobody) {
         Decision::Answer(answer) => assert!(fit(&answer, 512).is_some_and(|bytes| bytes.len() <= 4096 + 512)),
         Decision::Forward(query) => assert!(!query.queries.is_empty()),

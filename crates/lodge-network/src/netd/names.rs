@@ -4,7 +4,8 @@
 //! 1. `<dns><host>` of the network's document;
 //! 2. `<dhcp><host name=…>` of the same;
 //! 3. names the host vouches for (the domain's name, its seed's host name), told by the daemon;
-//! 4. what a guest calls itself in DHCP, if no other guest has that name yet.
+//! 4. what a guest calls itself in DHCP, if no other guest has that name yet, and only where the network's owner wants
+//!    such names at all (`guest_names`): else a guest could answer for one that is off.
 //!
 //! So no guest can take the name of another by saying so.
 
@@ -13,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lodge_model::MacAddr;
 
-use super::setup::{DnsHost, StaticHost};
+use super::setup::{DnsRules, StaticHost};
 
 /// Most names the host may give to one guest.
 pub const VOUCHED_MAX: usize = 16;
@@ -48,6 +49,7 @@ pub struct Names {
     vouched_for: HashMap<String, MacAddr>,
     claimed: HashMap<String, MacAddr>,
     claims: HashMap<MacAddr, String>,
+    takes_claims: bool,
 }
 
 /// What is known of a name.
@@ -61,10 +63,14 @@ pub enum Found {
 
 impl Names {
     /// The names of the document.
-    pub fn new(domain: Option<&str>, dns: &[DnsHost], dhcp: &[StaticHost]) -> Self {
-        let mut names =
-            Self { domain: domain.map(|d| d.trim_matches('.').to_ascii_lowercase()), ..Self::default() };
-        for host in dns {
+    pub fn new(rules: &DnsRules, dhcp: &[StaticHost]) -> Self {
+        let domain = rules.domain.as_deref();
+        let mut names = Self {
+            domain: domain.map(|domain| domain.trim_matches('.').to_ascii_lowercase()),
+            takes_claims: rules.guest_names,
+            ..Self::default()
+        };
+        for host in &rules.hosts {
             for name in &host.names {
                 names.fixed.entry(name.to_ascii_lowercase()).or_default().push(host.ip);
             }
@@ -119,7 +125,7 @@ impl Names {
 
     /// The guest `mac` calls itself `name` (or nothing). First come, first served.
     pub fn claim(&mut self, mac: MacAddr, name: Option<&str>) {
-        if self.claims.get(&mac).map(String::as_str) == name {
+        if !self.takes_claims || self.claims.get(&mac).map(String::as_str) == name {
             return;
         }
         self.unclaim(mac);
@@ -183,7 +189,12 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::setup::DnsHost;
     use super::*;
+
+    fn rules(domain: Option<&str>, guest_names: bool) -> DnsRules {
+        DnsRules { domain: domain.map(str::to_owned), guest_names, ..DnsRules::default() }
+    }
 
     const A: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
     const B: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
@@ -205,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_guest_cannot_take_the_name_of_another() {
-        let mut names = Names::new(Some("lan"), &[], &[]);
+        let mut names = Names::new(&rules(Some("lan"), true), &[]);
         names.claim(B, Some("web1"));
         assert_eq!(found(&names, "web1"), Some(2), "nobody else has it yet");
         names.vouch(A, &["web1".into()]);
@@ -219,10 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_guest_calls_itself_counts_only_where_it_is_wanted() {
+        let mut names = Names::new(&rules(Some("lan"), false), &[]);
+        names.vouch(A, &["web1".into()]);
+        // Off: its name is nobody's, and not for who says it.
+        names.vouch(A, &[]);
+        names.claim(B, Some("web1"));
+        assert_eq!(found(&names, "web1"), None);
+        assert_eq!(names.name_of(IpAddr::from([10, 0, 0, 2]), Some(B)), None);
+    }
+
+    #[test]
     fn names_of_the_document_come_first() {
-        let dns = [DnsHost { ip: IpAddr::from([10, 0, 0, 99]), names: vec!["Gate".into()] }];
+        let gate = DnsHost { ip: IpAddr::from([10, 0, 0, 99]), names: vec!["Gate".into()] };
+        let dns = DnsRules { hosts: vec![gate], ..rules(None, true) };
         let dhcp = [StaticHost { mac: Some(A), name: Some("db".into()), ip: Ipv4Addr::new(10, 0, 0, 50) }];
-        let mut names = Names::new(None, &dns, &dhcp);
+        let mut names = Names::new(&dns, &dhcp);
         names.vouch(A, &["gate".into(), "rhel8.0".into()]);
         names.claim(B, Some("db"));
         assert_eq!(found(&names, "gate"), Some(99));

@@ -71,7 +71,7 @@ async fn run(equipment: Equipment) -> io::Result<()> {
     let server = equipment.dhcp.as_ref().map(|dhcp| Server::new(dhcp.scope.clone()));
     let rules = equipment.dns.as_ref().map(|dns| dns.rules.clone()).unwrap_or_default();
     let hosts = server.as_ref().map(|server| server.scope().hosts.clone()).unwrap_or_default();
-    let names = Names::new(rules.domain.as_deref(), &rules.hosts, &hosts);
+    let names = Names::new(&rules, &hosts);
     let book = Rc::new(Book::new(server, names, journal, entries, now_s()));
 
     let dns = equipment.dns.as_ref().map(|_| Dns::new(rules, Rc::clone(&book)));

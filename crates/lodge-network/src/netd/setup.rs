@@ -75,6 +75,9 @@ pub struct Scope {
     pub routes: Vec<(Ipv4Addr, u8, Ipv4Addr)>,
     /// File and server for network boot.
     pub boot: Option<Boot>,
+    /// A guest may get an address reserved by name for a name that it calls itself.
+    #[serde(default)]
+    pub guest_names: bool,
 }
 
 impl Scope {
@@ -95,6 +98,7 @@ impl Scope {
             mtu: None,
             routes: Vec::new(),
             boot: None,
+            guest_names: true,
         }
     }
 }
@@ -142,6 +146,9 @@ pub struct DnsRules {
     pub local_only: bool,
     /// Names without a dot are asked upstream.
     pub forward_plain_names: bool,
+    /// Names that guests call themselves are answered.
+    #[serde(default)]
+    pub guest_names: bool,
     /// Fixed names: `<dns><host>`.
     pub hosts: Vec<DnsHost>,
     /// Fixed texts: `<dns><txt>`.

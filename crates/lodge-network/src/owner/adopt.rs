@@ -50,6 +50,7 @@ impl Owner {
         if let Err(error) = self.load_rules(None).await {
             tracing::error!(error = %crate::error::chain(&error), "rules could not be loaded");
         }
+        self.guard_ports().await;
     }
 
     /// Networks whose start was begun.

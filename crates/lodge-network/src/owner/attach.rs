@@ -49,6 +49,8 @@ impl Owner {
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(tap.name.clone(), plugged);
         }
+        // Before the guest can say anything.
+        self.guard_ports().await;
         tracing::info!(tap = %tap.name, %bridge, domain = %request.domain_name, mac = %request.mac, "guest plugged in");
         Ok(Attached { tap: tap.fd, ifname: tap.name, bridge })
     }
@@ -74,15 +76,20 @@ impl Owner {
             self.links.delete(link.index, ifname).await?;
         }
         let mut forgotten = Vec::new();
+        let mut had = false;
         for entry in self.entries.values_mut() {
             let Some(running) = &mut entry.running else { continue };
             if let Some(gone) = running.nics.remove(ifname) {
+                had = true;
                 forgotten.push((
                     Netd::at(&running.plan.name, running.control.clone()),
                     gone,
                     running.plan.served(),
                 ));
             }
+        }
+        if had {
+            self.guard_ports().await;
         }
         for (netd, gone, served) in forgotten {
             tracing::info!(tap = ifname, domain = %gone.nic.domain_name, "guest unplugged");
@@ -107,16 +114,16 @@ pub(super) fn plugged(ifname: &str, guest: &Guest) -> Plugged {
     Plugged { nic, names: Vec::new() }
 }
 
-/// The names the host vouches for: the domain's, as it is and as a host name can be, and those asked for.
+/// The names the host vouches for: the domain's, as it is and as a host name can be, those asked for, and the UUID,
+/// which never changes and which every guest has.
 pub(super) fn names(request: &AttachRequest) -> Vec<String> {
     let name = request.domain_name.to_ascii_lowercase();
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
     let label: String = name.chars().map(plain).collect();
     let label = label.trim_matches('-').to_owned();
     let mut names = Vec::new();
-    for name in
-        [name, label].into_iter().chain(request.hostnames.iter().map(|name| name.to_ascii_lowercase()))
-    {
+    let asked = request.hostnames.iter().map(|name| name.to_ascii_lowercase());
+    for name in [name, label].into_iter().chain(asked).chain([request.domain.to_string()]) {
         if crate::netd::valid_name(&name) && !names.contains(&name) {
             names.push(name);
         }
@@ -141,9 +148,18 @@ mod tests {
             target: None,
             mtu: None,
         };
-        assert_eq!(names(&request("rhel8.0", &["test-system"])), ["rhel8.0", "rhel8-0", "test-system"]);
-        assert_eq!(names(&request("Web 1", &["web-1"])), ["web-1"]);
-        assert_eq!(names(&request("10.0.0.1", &[])), ["10-0-0-1"]);
-        assert_eq!(names(&request("ü", &["-bad-"])), Vec::<String>::new());
+        let cases: [(&str, &[&str], &[&str]); 4] = [
+            ("rhel8.0", &["test-system"], &["rhel8.0", "rhel8-0", "test-system"]),
+            ("Web 1", &["web-1"], &["web-1"]),
+            ("10.0.0.1", &[], &["10-0-0-1"]),
+            ("ü", &["-bad-"], &[]),
+        ];
+        for (name, asked, known) in cases {
+            let request = request(name, asked);
+            let names = names(&request);
+            let (id, rest) = names.split_last().unwrap();
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            assert_eq!((rest.as_slice(), id), (known, &request.domain.to_string()), "{name}");
+        }
     }
 }

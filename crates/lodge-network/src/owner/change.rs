@@ -95,8 +95,10 @@ impl Owner {
             if let Some(rules) = &mut rules {
                 rules.upstreams.clone_from(&upstreams);
             }
+            let mut scope = plan.dhcp.clone();
+            self.config.tell_policy(scope.as_mut(), rules.as_mut());
             let netd = Netd::at(&plan.name, running.control.clone());
-            match netd.reconfigure(plan.dhcp.clone(), rules).await {
+            match netd.reconfigure(scope, rules).await {
                 Ok(()) => {
                     running.upstreams = upstreams;
                     told = true;

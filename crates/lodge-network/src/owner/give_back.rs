@@ -37,6 +37,7 @@ impl Owner {
                 problems.push(format!("network `{name}`: {why}"));
             }
         }
+        self.guard_ports().await;
         problems
     }
 

@@ -193,6 +193,7 @@ impl Owner {
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(ifname.to_owned(), plugged);
         }
+        self.guard_ports().await;
         tracing::info!(tap = ifname, domain = %request.domain_name, "a guest's interface taken over");
         Ok(())
     }

@@ -30,6 +30,7 @@ impl Owner {
         }
         tracing::warn!("rules of ours were missing or changed; they are loaded again");
         self.load_rules(None).await?;
+        self.guard_ports().await;
         for id in running {
             self.tell(id, NetworkEvent::FirewallRepaired);
         }

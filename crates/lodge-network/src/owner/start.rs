@@ -11,6 +11,7 @@ use lodge_model::xml::WriteOptions;
 use super::host::{end_any_netd, switch_forwarding_on, tell_resolved};
 use super::{Owner, Running, define, host_side};
 use crate::conflict;
+use crate::firewall::Port;
 use crate::launch::{self, Places, file};
 use crate::link::{BridgeSpec, Link};
 use crate::mark::Mark;
@@ -230,6 +231,7 @@ impl Owner {
             Err(error) => failures.push(error),
         }
         failures.extend(self.load_rules(None).await.err());
+        self.guard_ports().await;
         failures.extend(places.remove_run().err());
         failures
     }
@@ -240,6 +242,24 @@ impl Owner {
             self.entries.values().filter_map(|entry| entry.running.as_ref()).map(|running| &running.plan);
         let plans: Vec<&Plan> = running.chain(starting).collect();
         self.firewall.load(&plans).await
+    }
+
+    /// Lets each guest's hardware address come from its own port alone.
+    pub(super) async fn guard_ports(&mut self) {
+        let running = self.entries.values().filter_map(|entry| entry.running.as_ref());
+        let own = running.filter(|running| running.plan.own_bridge());
+        let ports = |running: &Running| -> Vec<Port> {
+            let bridge = running.plan.bridge.clone().unwrap_or_default();
+            let nics = running.nics.values().map(|plugged| &plugged.nic);
+            nics.map(|nic| Port { bridge: bridge.clone(), ifname: nic.ifname.clone(), mac: nic.mac })
+                .collect()
+        };
+        let ports: Vec<Port> = own.flat_map(ports).collect();
+        if let Err(error) = self.firewall.guard(&ports).await {
+            // A kernel without nftables' bridge family: guests run all the same, as they would under libvirt.
+            let error = crate::error::chain(&error);
+            tracing::warn!(error, "guests' ports are not guarded: one may use another's hardware address");
+        }
     }
 
     /// Taps of this network whose guests run: they were left without a bridge when it stopped.
@@ -262,6 +282,7 @@ impl Owner {
                 Err(error) => tracing::error!(tap = %link.name, %error, "tap not plugged in again"),
             }
         }
+        self.guard_ports().await;
     }
 
     pub(super) fn mark(&self, id: NetworkId) -> Mark {

@@ -59,6 +59,7 @@ impl Judge<'_> {
             mtu: network.mtu.as_ref().and_then(|mtu| u16::try_from(mtu.size_bytes).ok()),
             routes: Vec::new(),
             boot: self.boot(dhcp),
+            guest_names: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `etc/lodge/lodge.toml` under the root (a user's: `lodge/lodge.toml` in the configuration directory): what the daemon is told beside its options. An option wins.
 //!
 //! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`; `tcp_sasl_without_encryption = true`; below
-//! `[identity]` `duplicates = "warn"`, `"refuse"` or `"ignore"`. An
+//! `[identity]` `duplicates = "warn"`, `"refuse"` or `"ignore"`; below `[network]` `guest_names = true`. An
 //! unknown word is an error: a setting that is silently ignored is worse than none. Who may come in is said in
 //! libvirt's own `libvirtd.conf`.
 
@@ -21,6 +21,15 @@ struct Settings {
     /// Let SASL log in over plain TCP, where all that follows can be read on the way. libvirtd never does.
     tcp_sasl_without_encryption: bool,
     identity: Identity,
+    network: Network,
+}
+
+/// What is said of networks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Network {
+    /// Answer for names that guests give themselves in DHCP, as dnsmasq does.
+    guest_names: bool,
 }
 
 /// What is said of identities.
@@ -49,6 +58,8 @@ pub struct Told {
     pub tcp_sasl_without_encryption: bool,
     /// A start that would make two machines of one identity.
     pub duplicates: DuplicatePolicy,
+    /// Names that guests give themselves.
+    pub guest_names: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -73,9 +84,9 @@ impl SettingsError {
         match self {
             Self::Read { .. } => "let the daemon's user read the file, or remove it",
             Self::Parse { .. } => {
-                "the file knows three lines: accelerator_fallback = \"allow\" or \"refuse\", \
-                 tcp_sasl_without_encryption = true or false, and below [identity] duplicates = \"warn\", \"refuse\" \
-                 or \"ignore\""
+                "the file knows four lines: accelerator_fallback = \"allow\" or \"refuse\", \
+                 tcp_sasl_without_encryption = true or false, below [identity] duplicates = \"warn\", \"refuse\" \
+                 or \"ignore\", and below [network] guest_names = true or false"
             }
         }
     }
@@ -114,6 +125,7 @@ pub fn told(option: Option<Fallback>, root: &Root) -> Result<Told, SettingsError
             Duplicates::Refuse => DuplicatePolicy::Refuse,
             Duplicates::Ignore => DuplicatePolicy::Ignore,
         },
+        guest_names: settings.network.guest_names,
     })
 }
 
@@ -148,6 +160,9 @@ mod tests {
         assert_eq!(of(Some(Fallback::Allow)).unwrap(), Fallback::Allow);
         std::fs::write(&file, "[identity]\nduplicates = \"refuse\"\n").unwrap();
         assert_eq!(told(None, &places).unwrap().duplicates, DuplicatePolicy::Refuse);
+        assert!(!told(None, &places).unwrap().guest_names);
+        std::fs::write(&file, "[network]\nguest_names = true\n").unwrap();
+        assert!(told(None, &places).unwrap().guest_names);
         std::fs::write(&file, "acelerator_fallback = \"refuse\"\n").unwrap();
         assert!(of(None).unwrap_err().source_text().contains("unknown field"));
     }

@@ -193,6 +193,23 @@ fn names_are_checked_and_the_hosts_names_choose_a_fixed_address() {
 }
 
 #[test]
+fn a_name_that_a_guest_says_chooses_no_address_unless_such_names_are_wanted() {
+    let web = super::super::setup::StaticHost {
+        mac: None,
+        name: Some("web1".into()),
+        ip: Ipv4Addr::new(10, 0, 0, 60),
+    };
+    let says = vec![DhcpOption::Hostname("web1".into())];
+    for (guest_names, gets_it) in [(false, false), (true, true)] {
+        let hosts = vec![web.clone()];
+        let mut server = Server::new(Scope { hosts, guest_names, ..Scope::example() });
+        let offer = ask(&mut server, &message(OTHER, MessageType::Discover, UNSET, says.clone()));
+        let ip = read(&offer.reply.unwrap()).yiaddr();
+        assert_eq!(ip == web.ip, gets_it, "{guest_names} {ip}");
+    }
+}
+
+#[test]
 fn what_is_no_clients_message_is_ignored() {
     let mut server = Server::new(Scope::example());
     let good = message(MAC, MessageType::Discover, UNSET, vec![]);

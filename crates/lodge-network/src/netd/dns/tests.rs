@@ -32,7 +32,7 @@ fn rules() -> DnsRules {
 }
 
 fn names(rules: &DnsRules) -> Names {
-    let mut names = Names::new(rules.domain.as_deref(), &rules.hosts, &[]);
+    let mut names = Names::new(rules, &[]);
     names.vouch(GUEST, &["web1".into()]);
     names
 }
