@@ -4,7 +4,9 @@
 use std::{env, path::PathBuf, process::Command};
 
 fn main() {
-    println!("cargo::rerun-if-changed=workshop/init.rs");
+    // All of its files: a directory stands for what is in it.
+    println!("cargo::rerun-if-changed=workshop");
+    println!("cargo::rerun-if-changed=build.rs");
     let variable = |name: &str| env::var_os(name).unwrap_or_default();
     let program = PathBuf::from(variable("OUT_DIR")).join("workshop-init");
     let mut rustc = Command::new(variable("RUSTC"));

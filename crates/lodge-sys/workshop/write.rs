@@ -1,0 +1,78 @@
+//! Files and links, each written beside its place and renamed over it.
+
+use crate::{
+    call::{
+        DIRECTORY, EISDIR, ENOENT, FILE, Failure, Fd, O_CREAT, O_EXCL, O_NONBLOCK, O_WRONLY, Result, Stat,
+        Text, call, check, open,
+    },
+    job::Job,
+    label::{copy_all, label, label_link},
+    number::{FCHMOD, FCHOWN, FSYNC, O_NOFOLLOW, RENAMEAT2, SYMLINKAT, UNLINKAT, WRITE},
+    way::parent,
+};
+
+pub const TEMPORARY: &[u8] = b".lodge-workshop\0";
+
+pub fn write(root: &Fd, job: &mut Job) -> Result<()> {
+    let path = job.text()?;
+    let keep = job.byte() == Some(1);
+    let mut owner = [job.number()?, job.number()?, job.number()?];
+    let Text(bytes) = job.text()?;
+    let bytes = &bytes[..bytes.len() - 1];
+    let Some((directory, name)) = parent(root, path, true)? else { return Err(Failure("parent", ENOENT)) };
+    let mut old = None;
+    match Stat::of(directory.0, name, 0) {
+        Ok(stat) if stat.is(DIRECTORY) => return Err(Failure("write", EISDIR)),
+        Ok(stat) if stat.is(FILE) => {
+            if keep {
+                owner = [stat.0[5] as usize, stat.0[6] as usize, (stat.mode() & 0o7777) as usize];
+            }
+            let file = open("write", directory.0 as isize, name, O_NOFOLLOW | O_NONBLOCK, 0)?;
+            old = Some((file, (stat.mode() & 0o7777) as usize));
+        }
+        Ok(_) | Err(Failure(_, ENOENT)) => {}
+        Err(failure) => return Err(failure),
+    }
+    clear(&directory)?;
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    let file = open("write", directory.0 as isize, Text(TEMPORARY), flags, 0o600)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let wrote = check("write", call(WRITE, [file.0, rest.as_ptr() as usize, rest.len(), 0, 0, 0]))?;
+        rest = rest.get(wrote..).unwrap_or_default();
+    }
+    // The attributes of what is replaced, else the directory's label, as a policy would mostly have it.
+    match old {
+        Some((old, mode)) => copy_all(&old, &file, mode == owner[2]),
+        None => label(&directory, Text(b".\0"), &file),
+    }
+    check("chown", call(FCHOWN, [file.0, owner[0], owner[1], 0, 0, 0]))?;
+    check("chmod", call(FCHMOD, [file.0, owner[2], 0, 0, 0, 0]))?;
+    check("sync", call(FSYNC, [file.0, 0, 0, 0, 0, 0]))?;
+    rename(&directory, name)
+}
+
+pub fn link(root: &Fd, path: Text<'_>, target: Text<'_>) -> Result<()> {
+    let Some((directory, name)) = parent(root, path, true)? else { return Err(Failure("parent", ENOENT)) };
+    if Stat::of(directory.0, name, 0).is_ok_and(|stat| stat.is(DIRECTORY)) {
+        return Err(Failure("link", EISDIR));
+    }
+    clear(&directory)?;
+    let (to, at) = (target.at(), Text(TEMPORARY).at());
+    check("link", call(SYMLINKAT, [to, directory.0, at, 0, 0, 0]))?;
+    label_link(&directory, Text(TEMPORARY));
+    rename(&directory, name)
+}
+
+/// Nothing is left of an attempt that was broken off.
+pub fn clear(directory: &Fd) -> Result<()> {
+    match call(UNLINKAT, [directory.0, Text(TEMPORARY).at(), 0, 0, 0, 0]) {
+        0 | ENOENT => Ok(()),
+        error => Err(Failure("clear", error)),
+    }
+}
+
+pub fn rename(directory: &Fd, name: Text<'_>) -> Result<()> {
+    let from = Text(TEMPORARY).at();
+    check("rename", call(RENAMEAT2, [directory.0, from, directory.0, name.at(), 0, 0])).map(|_| ())
+}
