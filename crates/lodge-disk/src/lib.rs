@@ -5,7 +5,7 @@
 //! - [`layout`]: partitions, arrays, volumes and what lies in each.
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
-//! - [`workshop`]: a virtual machine that edits XFS and btrfs.
+//! - `workshop`: a virtual machine that edits XFS and btrfs.
 //! - [`root`]: the guest's whole tree, over its mounts.
 //! - [`worker`]: all that reads, in a confined process.
 //! - [`edit`]: changes of files and identities, by tools in jails, all of them or none.
@@ -26,4 +26,4 @@ pub mod source;
 mod testing;
 pub mod view;
 pub mod worker;
-pub mod workshop;
+mod workshop;

@@ -16,27 +16,22 @@
 //!
 //! - [`kernel`]: a kernel with the modules it takes, in the order in which they are loaded.
 //! - [`archive`]: the initramfs. [`job`]: what the first process is told, and what it says.
-//! - [`machine`]: QEMU's arguments. [`run`]: QEMU in its jail.
+//! - [`machine`]: QEMU's arguments.
+//!
+//! Deliberately absent: starting it, which is the editor's matter as with all tools (`edit::jail`).
 
 mod archive;
 mod job;
 mod kernel;
 mod machine;
-mod run;
 
 use lodge_model::guest_disk::{FileEdit, FilePath};
 
-use crate::{
-    fs::{FileSystem, NodeKind},
-    root::Root,
-};
+pub(crate) use machine::{arguments, program};
 
-pub use machine::{arguments, program};
-pub use run::Place;
-
-/// Why a file system was not edited. The device is to be thrown away unless it was never given to [`arguments`].
+/// Why a file system was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WorkshopError {
+pub(crate) enum WorkshopError {
     /// No kernel in the tree has what is needed.
     #[error("no kernel that can edit {kind} was found in the tree ({why})")]
     NoKernel {
@@ -77,18 +72,6 @@ pub enum WorkshopError {
         /// The kernel's reason.
         why: String,
     },
-    /// QEMU is not installed.
-    #[error("cannot find '{program}' in path (install QEMU's system emulator)")]
-    NoQemu {
-        /// Its name.
-        program: &'static str,
-    },
-    /// QEMU did not start, or did not end.
-    #[error("the workshop's QEMU did not do its work: {why}")]
-    Machine {
-        /// Why.
-        why: String,
-    },
     /// The machine ended without a word.
     #[error("the workshop ended without a word; its kernel said last: {words}")]
     Silent {
@@ -98,7 +81,7 @@ pub enum WorkshopError {
 }
 
 /// A tree that may have a kernel.
-pub trait Tree {
+pub(crate) trait Tree {
     /// At most `most` bytes of a plain file; none where there is no such file.
     fn read(&self, path: &FilePath, most: usize) -> Option<Vec<u8>>;
 
@@ -108,7 +91,7 @@ pub trait Tree {
 
 /// What the machine is started with.
 #[derive(Debug)]
-pub struct Workshop {
+pub(crate) struct Workshop {
     /// The kernel.
     pub kernel: Vec<u8>,
     /// Its initramfs.
@@ -120,7 +103,7 @@ pub struct Workshop {
 
 /// The file system that is edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// `xfs`, `btrfs`.
     pub kind: &'a str,
     /// The options that choose a subvolume: `subvol=…`, or nothing.
@@ -128,9 +111,6 @@ pub struct Target<'a> {
     /// The partition of the disk that the machine is given; none: the disk is the device itself.
     pub partition: Option<u32>,
 }
-
-/// Directories of names that are looked at.
-const NAMES_MOST: usize = 4096;
 
 impl Workshop {
     /// All that carries `edits` out on a file system, with a kernel of `tree`. Paths are the file system's own.
@@ -153,23 +133,7 @@ impl Workshop {
     }
 }
 
-impl<T: FileSystem + ?Sized> Tree for &T {
-    fn read(&self, path: &FilePath, most: usize) -> Option<Vec<u8>> {
-        FileSystem::read(*self, path, 0, most).ok()
-    }
-
-    fn names(&self, path: &FilePath) -> Vec<Vec<u8>> {
-        self.list(path, NAMES_MOST).unwrap_or_default().into_iter().map(|entry| entry.name).collect()
-    }
-}
-
-impl Tree for Root {
-    fn read(&self, path: &FilePath, most: usize) -> Option<Vec<u8>> {
-        self.find(path, true).ok().filter(|found| found.node.kind == NodeKind::File)?;
-        self.read(path, 0, most).ok()
-    }
-
-    fn names(&self, path: &FilePath) -> Vec<Vec<u8>> {
-        self.list(path, NAMES_MOST).unwrap_or_default().into_iter().map(|entry| entry.name).collect()
-    }
+/// Any bytes as what a console said.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = job::outcome(bytes, 1, &[]);
 }

@@ -16,7 +16,6 @@ use lodge_disk::{
         xfs::Xfs,
     },
     source::{DiskImage, Layer, LayerFormat},
-    workshop::{Place, Target, Workshop, WorkshopError},
 };
 use lodge_model::guest_disk::{Edit, FileEdit, FilePath, Owner};
 use rustix::fs::XattrFlags;
@@ -25,6 +24,17 @@ use tempfile::TempDir;
 use crate::fs::image::{Image, Mount, empty, run, text, write};
 
 const LABEL: &str = "security.selinux";
+/// Of a file that is replaced.
+const ATTRIBUTES: [(&str, &[u8]); 3] = [
+    (LABEL, b"system_u:object_r:hostname_etc_t:s0\0"),
+    ("user.note", b"kept"),
+    // rw-, one more user may read, r--, mask r--, r--.
+    (
+        "system.posix_acl_access",
+        b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff",
+    ),
+];
+const OF_DIRECTORY: &[u8] = b"system_u:object_r:etc_t:s0\0";
 
 /// A tree with Debian's kernel and modules, fetched once. None, and why, where it cannot be had.
 fn kernel() -> Option<&'static Path> {
@@ -67,8 +77,10 @@ fn fill(at: &Path, kernel: &Path) {
     );
     write(at, "etc/os-release", b"ID=debian\n");
     write(at, "etc/hostname", b"old\n");
-    let label = b"system_u:object_r:hostname_etc_t:s0\0";
-    rustix::fs::setxattr(at.join("etc/hostname"), LABEL, label, XattrFlags::empty()).unwrap();
+    for (name, value) in ATTRIBUTES {
+        rustix::fs::setxattr(at.join("etc/hostname"), name, value, XattrFlags::empty()).unwrap();
+    }
+    rustix::fs::setxattr(at.join("etc"), LABEL, OF_DIRECTORY, XattrFlags::empty()).unwrap();
     std::os::unix::fs::chown(at.join("etc/hostname"), Some(12), Some(34)).unwrap();
     symlink("/run/elsewhere", at.join("etc/machine-id")).unwrap();
     // A link that leads out of the tree leads to its top.
@@ -117,73 +129,11 @@ fn check(fs: &dyn FileSystem) {
     assert!(fs.warnings().is_empty(), "{:?}", fs.warnings());
 }
 
-fn open(kind: &str, image: &Path) -> Box<dyn FileSystem> {
-    match kind {
-        "xfs" => Box::new(Xfs::open(Image::open(image)).unwrap()),
-        _ => Box::new(Btrfs::open(Image::open(image)).unwrap()),
-    }
-}
-
 /// A jail's user must be able to reach the file.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     run("chmod", &["755", text(folder.path())]);
     folder
-}
-
-async fn edited(kind: &str, make: &[&str], check_tool: &[&str]) {
-    let Some(kernel) = kernel() else { return };
-    let folder = folder();
-    let image = empty(&folder, kind, 500);
-    run(make[0], &[&make[1..], &[text(&image)]].concat());
-    let Some(mount) = Mount::new(&image, "rw") else { return };
-    fill(mount.path(), kernel);
-    mount.end();
-    let place = Place { device: &image, scratch: folder.path() };
-    let target = Target { kind, options: "", partition: None };
-
-    let refused =
-        [edits(), vec![FileEdit::Write { path: path("/etc"), bytes: vec![1], owner: None }]].concat();
-    let copy = folder.path().join("copy");
-    run("cp", &["--sparse=always", text(&image), text(&copy)]);
-    let workshop = |edits: &[FileEdit]| Workshop::new(&&*open(kind, &image), &target, edits).unwrap();
-    let failed = workshop(&refused).run(Place { device: &copy, ..place }).await;
-    let error = failed.unwrap_err();
-    assert!(matches!(&error, WorkshopError::Edit { path, .. } if path == "/etc"), "{error}");
-    assert!(error.to_string().contains("Is a directory"), "{error}");
-
-    workshop(&edits()).run(place).await.unwrap();
-    check(&*open(kind, &image));
-    run(check_tool[0], &[&check_tool[1..], &[text(&image)]].concat());
-    let Some(mount) = Mount::new(&image, "ro") else { return };
-    let mut label = [0; 64];
-    let length = rustix::fs::getxattr(mount.path().join("etc/hostname"), LABEL, &mut label[..]).unwrap();
-    assert_eq!(&label[..length], b"system_u:object_r:hostname_etc_t:s0\0");
-    mount.end();
-    // Twice is once.
-    workshop(&edits()).run(place).await.unwrap();
-    check(&*open(kind, &image));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing but the images is left");
-}
-
-#[tokio::test]
-async fn an_xfs_is_edited_by_its_own_kernel() {
-    edited("xfs", &["mkfs.xfs", "-q", "-f"], &["xfs_repair", "-n"]).await;
-}
-
-#[tokio::test]
-async fn a_btrfs_is_edited_by_its_own_kernel() {
-    edited("btrfs", &["mkfs.btrfs", "-q", "-f"], &["btrfs", "check", "--readonly"]).await;
-}
-
-#[test]
-fn a_tree_without_a_kernel_says_so() {
-    let folder = folder();
-    let image = empty(&folder, "xfs", 300);
-    run("mkfs.xfs", &["-q", "-f", text(&image)]);
-    let target = Target { kind: "xfs", options: "", partition: None };
-    let failed = Workshop::new(&&*open("xfs", &image), &target, &edits());
-    assert!(matches!(failed, Err(WorkshopError::NoKernel { .. })), "{failed:?}");
 }
 
 /// Not a test: what the tests start as the confined process. Its last argument is the socket.
@@ -232,6 +182,35 @@ const CHANGED: [Outcome; 7] = [
     Outcome::Already,
 ];
 
+/// What a replaced file has beside its bytes, as the kernel sees it. `below`: the guest's root in the file system.
+fn check_attributes(flat: &Path, below: &str) {
+    let Some(mount) = Mount::new(flat, "ro") else { return };
+    for (name, wanted) in ATTRIBUTES {
+        let mut value = [0; 64];
+        let file = mount.path().join(below).join("etc/hostname");
+        let length = rustix::fs::getxattr(file, name, &mut value[..]).unwrap();
+        assert_eq!(value[..length].escape_ascii().to_string(), wanted.escape_ascii().to_string(), "{name}");
+    }
+    let file = mount.path().join(below).join("etc/new/far/file");
+    let mut label = [0; 64];
+    let length = rustix::fs::getxattr(file, LABEL, &mut label[..]).unwrap();
+    assert_eq!(&label[..length], OF_DIRECTORY);
+    mount.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_without_a_kernel_says_so() {
+    let folder = folder();
+    let image = empty(&folder, "xfs", 300);
+    run("mkfs.xfs", &["-q", "-f", text(&image)]);
+    let Some(mount) = Mount::new(&image, "rw") else { return };
+    write(mount.path(), "etc/os-release", b"ID=debian\n");
+    mount.end();
+    let error = through_the_editor(&folder, &image, edits()).await.unwrap_err();
+    assert!(matches!(error, EditError::Unsupported { .. }), "{error:?}");
+    assert!(error.to_string().contains("no kernel that can edit xfs was found in the tree"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_on_a_subvolume_of_a_btrfs_is_edited_in_its_overlay() {
     let Some(kernel) = kernel() else { return };
@@ -253,6 +232,7 @@ async fn a_guest_on_a_subvolume_of_a_btrfs_is_edited_in_its_overlay() {
             .unwrap(),
     );
     run("btrfs", &["check", "--readonly", text(&flat)]);
+    check_attributes(&flat, "@");
     let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
     assert_eq!(again, [Outcome::Already; 7]);
 }
@@ -272,6 +252,7 @@ async fn a_guest_on_xfs_is_edited_in_its_overlay() {
     assert_eq!(outcomes, CHANGED);
     check(&Xfs::open(Image::open(&flat)).unwrap());
     run("xfs_repair", &["-n", text(&flat)]);
+    check_attributes(&flat, "");
     let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
     assert_eq!(again, [Outcome::Already; 7]);
 }
