@@ -54,6 +54,7 @@ pub const TEST: &[Package] = &[
     package("xfsprogs", "/sbin/mkfs.xfs"),
     package("btrfs-progs", "/sbin/mkfs.btrfs"),
     package("cryptsetup-bin", "/sbin/cryptsetup"),
+    package("lvm2", "/sbin/pvck"),
     package("kmod", "/sbin/depmod"),
     // Only clients: the doors are tried with those that people have.
     package("libvirt-clients", "/usr/bin/virsh"),
