@@ -49,6 +49,10 @@ mod limits {
     pub(super) const NAMES: usize = 1 << 16;
 }
 
+/// It would look empty, and is not.
+const ONLY_IN_LOG: &str = "an XFS that was not unmounted and has nothing but its log yet, which is not replayed here \
+    (start the guest, and shut it down)";
+
 /// An XFS.
 #[derive(Debug)]
 pub struct Xfs {
@@ -83,9 +87,15 @@ impl Xfs {
         }
         match log::state(&volume) {
             Ok(log::State::Clean) => {}
-            Ok(log::State::Dirty) => warnings.push(
-                "not unmounted cleanly: its log was not replayed, the last changes may be missing".to_owned(),
-            ),
+            Ok(log::State::Dirty) => {
+                if is_empty(&volume)? {
+                    return Err(FsError::Unsupported(ONLY_IN_LOG.to_owned()));
+                }
+                warnings.push(
+                    "not unmounted cleanly: its log was not replayed, the last changes may be missing"
+                        .to_owned(),
+                );
+            }
             Ok(log::State::Elsewhere) => {
                 warnings.push("its log is on another device and was not looked at".to_owned());
             }
@@ -138,6 +148,15 @@ impl Xfs {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_empty(volume: &Volume) -> Result<bool, FsError> {
+    let mut is_empty = true;
+    directory::each(volume, &inode::read(volume, volume.root)?, &mut |_| {
+        is_empty = false;
+        Ok(false)
+    })?;
+    Ok(is_empty)
 }
 
 impl FileSystem for Xfs {

@@ -110,6 +110,16 @@ fn an_xfs_that_was_not_unmounted_is_warned_of() {
     fs::write(mount.path().join("file"), "new").unwrap();
     run("sync", &["-f", text(mount.path())]);
     run("cp", &["--sparse=always", text(&image), text(&copy)]);
+    // All of its tree is in the log.
+    let error = Xfs::open(Image::open(&copy)).unwrap_err();
+    assert!(error.to_string().contains("has nothing but its log yet"), "{error}");
+    // A freeze brings to its place what is there; what comes after it is in the log.
+    for act in ["-f", "-u"] {
+        run("fsfreeze", &[act, text(mount.path())]);
+    }
+    fs::write(mount.path().join("late"), "new").unwrap();
+    run("sync", &["-f", text(mount.path())]);
+    run("cp", &["--sparse=always", text(&image), text(&copy)]);
     mount.end();
     let warnings = Xfs::open(Image::open(&copy)).unwrap().warnings().to_owned();
     assert!(matches!(&warnings[..], [one] if one.starts_with("not unmounted cleanly")), "{warnings:?}");
