@@ -36,16 +36,25 @@ struct House {
 
 const START: u64 = 1 << 20;
 
+const OLD_UUID: &str = "11111111-2222-4333-8444-555555555555";
+/// Of the table, the partition and the file system.
+const NEW_UUIDS: [&str; 3] = [
+    "aaaaaaaa-0000-4000-8000-000000000001",
+    "aaaaaaaa-0000-4000-8000-000000000002",
+    "aaaaaaaa-0000-4000-8000-000000000003",
+];
+
 impl House {
-    fn new() -> Self {
-        let rig = Rig::ext(&["-t", "ext4", "-U", "11111111-2222-4333-8444-555555555555"], 96, |root| {
+    /// None, and why, where this machine cannot.
+    fn new() -> Option<Self> {
+        if !can_run() || ["sgdisk", "qemu-img"].iter().any(|tool| lodge_sys::tool::find(tool).is_none()) {
+            eprintln!("skipped: needs gdisk and qemu-utils too");
+            return None;
+        }
+        let rig = Rig::ext(&["-t", "ext4", "-U", OLD_UUID], 96, |root| {
             fs::create_dir_all(root.join("etc")).unwrap();
             fs::create_dir_all(root.join("var/log/journal/0123")).unwrap();
-            fs::write(
-                root.join("etc/fstab"),
-                "UUID=11111111-2222-4333-8444-555555555555 / ext4 defaults 0 1\n",
-            )
-            .unwrap();
+            fs::write(root.join("etc/fstab"), format!("UUID={OLD_UUID} / ext4 defaults 0 1\n")).unwrap();
             fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
             fs::write(root.join("var/log/journal/0123/system.journal"), vec![3; 100_000]).unwrap();
         });
@@ -59,7 +68,7 @@ impl House {
         run(Command::new("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &base]));
         let house = Self { rig, base, top, empty };
         house.fresh_top();
-        house
+        Some(house)
     }
 
     fn fresh_top(&self) {
@@ -86,45 +95,43 @@ impl House {
         vec![DiskImage { name: "vda".to_owned(), layers, writable: true }]
     }
 
-    /// The file system as the guest would find it, for the rig's checks.
-    fn unpack(&self) {
+    /// The redo log of an edit, as it is.
+    fn log(&self) -> File {
+        let path = self.rig.path().join("log");
+        File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()
+    }
+
+    /// The disk as the guest would find it; its file system lies ready for the rig's checks.
+    fn unpack(&self) -> Vec<u8> {
         // 3: clusters that nobody uses, which a writer that was killed leaves behind; QEMU too.
         let check = Command::new("qemu-img").args(["check", "-q"]).arg(&self.top).status().unwrap();
         assert!(matches!(check.code(), Some(0 | 3)), "{check}");
         let raw = self.rig.path().join("raw");
         run(Command::new("qemu-img").args(["convert", "-O", "raw"]).args([&self.top, &raw]));
-        let mut bytes = vec![0; 96 << 20];
-        File::open(&raw).unwrap().read_exact_at(&mut bytes, START).unwrap();
-        fs::write(&self.rig.image, bytes).unwrap();
+        let disk = fs::read(&raw).unwrap();
+        let start = usize::try_from(START).unwrap();
+        fs::write(&self.rig.image, &disk[start..start + (96 << 20)]).unwrap();
+        disk
     }
 }
 
 fn edits() -> Vec<Edit> {
-    let device = |device: &str, uuid: &str| (device.to_owned(), uuid.to_owned());
-    let (table, table_uuid) = device("vda", "aaaaaaaa-0000-4000-8000-000000000001");
-    let (partition, partition_uuid) = device("vda1", "aaaaaaaa-0000-4000-8000-000000000002");
-    let (content, content_uuid) = device("vda1", "aaaaaaaa-0000-4000-8000-000000000003");
+    let [table, partition, content] = NEW_UUIDS.map(str::to_owned);
+    let fstab = format!("UUID={content} / ext4 defaults 0 1\n");
     vec![
         write("/etc/machine-id", b"fedcba9876543210fedcba9876543210\n", Some((0, 0, 0o444))),
         write("/etc/hostname", b"web1\n", None),
-        write("/etc/fstab", b"UUID=aaaaaaaa-0000-4000-8000-000000000003 / ext4 defaults 0 1\n", None),
+        write("/etc/fstab", fstab.as_bytes(), None),
         remove("/var/log/journal/0123"),
-        Edit::Device(DeviceEdit::Table { device: table, uuid: table_uuid }),
-        Edit::Device(DeviceEdit::Partition { device: partition, uuid: partition_uuid }),
-        Edit::Device(DeviceEdit::Content { device: content, uuid: content_uuid }),
+        Edit::Device(DeviceEdit::Table { device: "vda".to_owned(), uuid: table }),
+        Edit::Device(DeviceEdit::Partition { device: "vda1".to_owned(), uuid: partition }),
+        Edit::Device(DeviceEdit::Content { device: "vda1".to_owned(), uuid: content }),
     ]
-}
-
-fn can_run_whole() -> bool {
-    can_run() && ["sgdisk", "qemu-img"].iter().all(|tool| lodge_sys::tool::find(tool).is_some())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_is_another_machine_and_its_base_is_untouched() {
-    if !can_run_whole() {
-        return;
-    }
-    let house = House::new();
+    let Some(house) = House::new() else { return };
     let base = fs::read(&house.base).unwrap();
     let outcomes = house.editor().edit(house.disk(), edits(), None).await.unwrap();
     assert_eq!(outcomes, [Outcome::Changed; 7]);
@@ -132,15 +139,13 @@ async fn a_clone_is_another_machine_and_its_base_is_untouched() {
     run(Command::new("qemu-img").args(["check", "-q"]).arg(&house.top));
     house.unpack();
     house.rig.assert_clean();
-    assert!(house.rig.debugfs("stats").contains("aaaaaaaa-0000-4000-8000-000000000003"));
+    assert!(house.rig.debugfs("stats").contains(NEW_UUIDS[2]));
     assert_eq!(house.rig.debugfs("cat /etc/machine-id"), "fedcba9876543210fedcba9876543210\n");
     assert!(house.rig.debugfs("ls /var/log/journal").trim_end().ends_with(".."));
     let raw = house.rig.path().join("raw");
     let print = Command::new("sgdisk").args(["-v", "-p", "-i", "1"]).arg(raw).output().unwrap();
     let print = String::from_utf8_lossy(&print.stdout).to_lowercase();
-    for wanted in
-        ["no problems found", "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"]
-    {
+    for wanted in ["no problems found", NEW_UUIDS[0], NEW_UUIDS[1]] {
         assert!(print.contains(wanted), "{print}");
     }
     let again = house.editor().edit(house.disk(), edits(), None).await.unwrap();
@@ -149,10 +154,7 @@ async fn a_clone_is_another_machine_and_its_base_is_untouched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_fails_leaves_every_byte() {
-    if !can_run_whole() {
-        return;
-    }
-    let house = House::new();
+    let Some(house) = House::new() else { return };
     let top = fs::read(&house.top).unwrap();
     let no_device = DeviceEdit::Content { device: "vdb1".to_owned(), uuid: "x".to_owned() };
     let editor = house.editor();
@@ -172,30 +174,23 @@ async fn an_edit_that_fails_leaves_every_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_the_log_is_applied_or_dropped() {
-    if !can_run_whole() {
-        return;
-    }
-    let house = House::new();
+    let Some(house) = House::new() else { return };
     let untouched = fs::read(&house.top).unwrap();
-    let log_path = house.rig.path().join("log");
-    let log = || File::options().read(true).write(true).create(true).truncate(false).open(&log_path).unwrap();
     let editor = house.editor();
-    editor.edit(house.disk(), edits(), Some(log())).await.unwrap();
-    house.unpack();
-    let wanted = fs::read(house.rig.path().join("raw")).unwrap();
+    editor.edit(house.disk(), edits(), Some(house.log())).await.unwrap();
+    let wanted = house.unpack();
     // The image is as it was before: as if the crash had come between the log and the image.
     fs::write(&house.top, &untouched).unwrap();
-    assert_eq!(editor.recover(house.disk(), log()).await.unwrap(), Recovered::Applied);
+    assert_eq!(editor.recover(house.disk(), house.log()).await.unwrap(), Recovered::Applied);
     // And in the midst of applying: twice is once.
-    assert_eq!(editor.recover(house.disk(), log()).await.unwrap(), Recovered::Applied);
-    house.unpack();
-    assert!(fs::read(house.rig.path().join("raw")).unwrap() == wanted);
+    assert_eq!(editor.recover(house.disk(), house.log()).await.unwrap(), Recovered::Applied);
+    assert!(house.unpack() == wanted);
     // The log itself was not finished.
     fs::write(&house.top, &untouched).unwrap();
-    log().set_len(log().metadata().unwrap().len() - 1).unwrap();
-    assert_eq!(editor.recover(house.disk(), log()).await.unwrap(), Recovered::Dropped);
+    house.log().set_len(house.log().metadata().unwrap().len() - 1).unwrap();
+    assert_eq!(editor.recover(house.disk(), house.log()).await.unwrap(), Recovered::Dropped);
     assert!(fs::read(&house.top).unwrap() == untouched);
-    let mut other = log();
+    let mut other = house.log();
     other.set_len(0).unwrap();
     other.write_all(b"something else entirely").unwrap();
     assert_eq!(editor.recover(house.disk(), other).await.unwrap(), Recovered::Dropped);
@@ -203,36 +198,28 @@ async fn after_a_crash_the_log_is_applied_or_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_the_disk_is_whole_after_recovery() {
-    if !can_run_whole() {
-        return;
-    }
-    let house = House::new();
+    let Some(house) = House::new() else { return };
     let untouched = fs::read(&house.top).unwrap();
-    let log_path = house.rig.path().join("log");
-    let log = || File::options().read(true).write(true).create(true).truncate(false).open(&log_path).unwrap();
     let editor = house.editor();
     let began = std::time::Instant::now();
-    editor.edit(house.disk(), edits(), Some(log())).await.unwrap();
+    editor.edit(house.disk(), edits(), Some(house.log())).await.unwrap();
     let whole = began.elapsed();
-    house.unpack();
-    let new = fs::read(house.rig.path().join("raw")).unwrap();
+    let new = house.unpack();
     fs::write(&house.top, &untouched).unwrap();
-    house.unpack();
-    let old = fs::read(house.rig.path().join("raw")).unwrap();
+    let old = house.unpack();
     let (mut dropped, mut applied) = (0, 0);
     for moment in 0.. {
         assert!(moment < 200, "it never comes to its end");
         fs::write(&house.top, &untouched).unwrap();
-        log().set_len(0).unwrap();
+        house.log().set_len(0).unwrap();
         // Dropping the future kills the process and its tool wherever they are.
-        let edit = editor.edit(house.disk(), edits(), Some(log()));
+        let edit = editor.edit(house.disk(), edits(), Some(house.log()));
         let is_done = tokio::time::timeout(whole * moment / 8, edit).await.is_ok();
-        match editor.recover(house.disk(), log()).await.unwrap() {
+        match editor.recover(house.disk(), house.log()).await.unwrap() {
             Recovered::Applied => applied += 1,
             Recovered::Dropped => dropped += 1,
         }
-        house.unpack();
-        let now = fs::read(house.rig.path().join("raw")).unwrap();
+        let now = house.unpack();
         if now != old {
             house.rig.assert_clean();
             // Times of files are others than in the first run.
