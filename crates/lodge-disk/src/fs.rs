@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub mod btrfs;
 pub mod ext;
 pub mod fat;
-mod piece;
+pub(crate) mod piece;
 pub mod xfs;
 
 use crate::blocks::Blocks;

@@ -2,7 +2,8 @@
 
 mod btrfs;
 mod compare;
+mod ext;
 pub mod image;
-mod mutate;
+pub mod mutate;
 mod tree;
 mod xfs;
