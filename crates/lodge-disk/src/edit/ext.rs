@@ -2,20 +2,25 @@
 //!
 //! ```text
 //!  superblock: in order? ── journal to replay? e2fsck ── script ── debugfs ── read back ── as wanted, or nothing is
+//!                                                     └── UUID: own pass over all sums, else tune2fs
 //! ```
 //! debugfs says errors and ends with status 0, so what it did is judged by what is read back afterwards. Why debugfs: it
 //! is kept by those who keep the file system, knows all its features (checksums, hashed directories, inline data), and
 //! works on a file. libext2fs itself is LGPL, and no crate writes ext4 that others use.
 
+mod identity;
+mod kept;
 mod script;
 mod superblock;
+mod tellable;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use lodge_model::guest_disk::FilePath;
 use uuid::Uuid;
 
 use self::{
+    kept::Kept,
     script::{Script, Untellable},
     superblock::Superblock,
 };
@@ -23,11 +28,15 @@ use super::{
     error::EditError,
     plan::Step,
     tool::{Act, SCRIPT, Tools},
+    tree::root,
     verify::verify,
 };
 use crate::{
     blocks::Blocks,
-    fs::FileSystem,
+    fs::{
+        self, FileSystem, FsError,
+        ext::{plain::Plain, volume::Volume},
+    },
     view::{File, View},
 };
 
@@ -50,29 +59,70 @@ impl Ext<'_> {
         reopen: Reopen<'_>,
         tools: &mut dyn Tools,
     ) -> Result<(), EditError> {
-        let mut script = Script::default();
-        for step in steps {
-            let added = match step {
-                Step::MakeDirectory(path) => script.make_directory(path),
-                Step::Write { path, bytes, owner } => script.write(path, bytes, *owner),
-                Step::Link { path, to } => script.link(path, to),
-                Step::Remove(path) => script.remove(path),
-                Step::RemoveDirectory(path) => script.remove_directory(path),
-            };
-            added.map_err(|Untellable(path)| untellable(&path))?;
-        }
-        if script.is_empty() {
+        if steps.is_empty() {
             return Ok(());
         }
         self.make_ready(tools)?;
+        let told = tellable::make(self.volume()?, steps).map_err(|error| self.unread(&error))?;
+        let (script, kept) = self.script(&told)?;
         let (lines, inputs) = script.done();
         let mut view = self.view();
         view.files.push(File { name: SCRIPT, content: Arc::new(Lines(lines)), writable: false });
         view.inputs = inputs;
         let said = tools.run(Act::ExtScript, view)?;
+        let failed = |path: &FilePath, why: &str| {
+            Act::ExtScript.failed(&format!("{path} on {}", self.device), why, &said)
+        };
         let read_back = reopen()?;
-        verify(&*read_back, steps)
-            .map_err(|(path, why)| Act::ExtScript.failed(&format!("{path} on {}", self.device), &why, &said))
+        for steps in [steps, &told] {
+            verify(&*read_back, steps).map_err(|(path, why)| failed(&path, &why))?;
+        }
+        let plain = Plain::new(self.volume()?);
+        for (path, kept) in kept {
+            match kept.check(&plain, path) {
+                // What was written may have been taken away again.
+                Ok(Ok(())) | Err(FsError::NotFound | FsError::NotADirectory) => {}
+                Ok(Err(why)) => return Err(failed(path, &why)),
+                Err(error) => return Err(failed(path, &error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps as a script, and what is to be as it was at each path in the end.
+    fn script<'s>(&self, steps: &'s [Step]) -> Result<(Script, BTreeMap<&'s FilePath, Kept>), EditError> {
+        let plain = Plain::new(self.volume()?);
+        let of = |path, owner| Kept::of(&plain, path, owner).map_err(|error| self.unread(&error));
+        let (mut script, mut all_kept) = (Script::default(), BTreeMap::<&FilePath, Kept>::new());
+        let mut taken = BTreeMap::new();
+        for step in steps {
+            let (added, path, kept) = match step {
+                Step::MakeDirectory(path) => (script.make_directory(path), path, of(path, None)?),
+                Step::Write { path, bytes, owner } => {
+                    (script.write(path, bytes, *owner), path, of(path, Some(*owner))?)
+                }
+                Step::Link { path, to } => (script.link(path, to), path, of(path, None)?),
+                Step::Remove(path) | Step::RemoveDirectory(path) => {
+                    let gone = match all_kept.remove(path) {
+                        Some(made_before) => made_before.attributes,
+                        None => {
+                            kept::released(&plain, path, &mut taken).map_err(|error| self.unread(&error))?
+                        }
+                    };
+                    let is_directory = matches!(step, Step::RemoveDirectory(_));
+                    let released = script.release(path, &gone);
+                    let removed = released.and_then(|()| {
+                        if is_directory { script.remove_directory(path) } else { script.remove(path) }
+                    });
+                    (removed, path, Kept::default())
+                }
+            };
+            added.and_then(|()| script.keep(path, &kept)).map_err(|Untellable(path)| untellable(&path))?;
+            if kept != Kept::default() {
+                all_kept.insert(path, kept);
+            }
+        }
+        Ok((script, all_kept))
     }
 
     /// Gives it another UUID; says whether it was otherwise.
@@ -81,6 +131,12 @@ impl Ext<'_> {
             return Ok(false);
         }
         self.make_ready(tools)?;
+        if identity::change(&self.blocks, uuid).map_err(|error| self.unread(&error))? {
+            // With all sums that are looked at on the way.
+            let read = fs::ext::Ext::open(&self.blocks).and_then(|ext| ext.node(&root()).map(|_| ext));
+            read.map_err(|error| self.unread(&error))?;
+            return Ok(true);
+        }
         let mut said = tools.run(Act::ExtUuid(uuid), self.view())?;
         if self.superblock()?.uuid != uuid && said.words.contains("freshly checked") {
             let checked = tools.run(Act::ExtCheck, self.view())?;
@@ -119,6 +175,21 @@ impl Ext<'_> {
     fn superblock(&self) -> Result<Superblock, EditError> {
         Superblock::read(&*self.blocks)
             .map_err(|error| EditError::Damaged { place: self.device.to_owned(), why: error.to_string() })
+    }
+
+    fn volume(&self) -> Result<Volume, EditError> {
+        Volume::open(self.blocks.clone()).map_err(|error| self.unread(&error))
+    }
+
+    fn unread(&self, error: &FsError) -> EditError {
+        let (place, why) = (self.device.to_owned(), error.to_string());
+        match error {
+            FsError::Unsupported(_) | FsError::TooMany(_) => EditError::Unsupported { place, why },
+            FsError::Io(source) => {
+                EditError::Disk { act: format!("read or write {place}"), why: source.to_string() }
+            }
+            _ => EditError::Damaged { place, why },
+        }
     }
 
     fn view(&self) -> View {

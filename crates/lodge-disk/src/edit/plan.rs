@@ -15,7 +15,7 @@ const ROOTS_FILE: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
 const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 
 /// One act on one file system; paths are inside it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     MakeDirectory(FilePath),
     Write {

@@ -1,12 +1,16 @@
 //! Acts on an ext file system as lines of a script for debugfs.
 //!
 //! debugfs takes words in double quotes, a doubled quote standing for one, and knows no other escape. A line ends at a
-//! line feed or a carriage return, so names with those cannot be told at all: whoever writes them is refused, by name.
+//! line feed or a carriage return, so names with those cannot be told at all: whoever writes them is refused, by name
+//! (what is removed has another name by then, see [`tellable`](super::tellable)).
 //! A word like `<12>` would be an inode's number, so paths are always absolute. Only `write` takes a bare name.
 
 use std::sync::Arc;
 
 use lodge_model::guest_disk::{FilePath, Owner};
+
+use super::{kept::Kept, tellable::is_untellable};
+use crate::fs::ext::attributes::Attribute;
 
 /// Where the program finds the view's files.
 const INPUTS: &str = "/view";
@@ -25,11 +29,6 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     /// The script, and its inputs.
     pub fn done(self) -> (Vec<u8>, Vec<Arc<[u8]>>) {
         (self.lines, self.inputs)
@@ -66,6 +65,30 @@ impl Script {
         self.line(path, &[b"rmdir ", &quote(path.as_bytes())])
     }
 
+    /// What is at `path` has this of what was there before.
+    pub fn keep(&mut self, path: &FilePath, kept: &Kept) -> Result<(), Untellable> {
+        let path_word = quote(path.as_bytes());
+        for (name, value) in &kept.attributes {
+            let input = format!("ea_set -r -f {INPUTS}/{} ", self.inputs.len());
+            self.line(path, &[input.as_bytes(), &path_word, b" ", &quote(name)])?;
+            self.inputs.push(value.as_slice().into());
+        }
+        let flags = kept.flags.map(|flags| ("flags", format!("0x{flags:x}")));
+        let made = kept.made.map(|made| ("crtime", format!("@{made}")));
+        for (field, value) in flags.into_iter().chain(made) {
+            self.line(path, &[b"sif ", &path_word, b" ", field.as_bytes(), b" ", value.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Takes attributes of what is at `path` away: debugfs' `rm` forgets the block that they may have.
+    pub fn release(&mut self, path: &FilePath, attributes: &[Attribute]) -> Result<(), Untellable> {
+        for (name, _) in attributes {
+            self.line(path, &[b"ea_rm ", &quote(path.as_bytes()), b" ", &quote(name)])?;
+        }
+        Ok(())
+    }
+
     fn own(&mut self, path: &FilePath, kind: u16, owner: Owner) -> Result<(), Untellable> {
         let Owner { uid, gid, mode } = owner;
         let mode = kind | (mode & 0o7777);
@@ -80,7 +103,7 @@ impl Script {
 
     fn line(&mut self, path: &FilePath, parts: &[&[u8]]) -> Result<(), Untellable> {
         let line = parts.concat();
-        if line.len() > LINE_MAX_BYTES || line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        if line.len() > LINE_MAX_BYTES || is_untellable(&line) {
             return Err(Untellable(path.clone()));
         }
         self.lines.extend_from_slice(&line);
@@ -133,6 +156,6 @@ mod tests {
             assert_eq!(script.remove(&path(bad)), Err(Untellable(path(bad))));
         }
         assert!(script.link(&path(b"/a"), b"b\nrm /etc/passwd").is_err());
-        assert!(script.is_empty());
+        assert!(script.done().0.is_empty());
     }
 }

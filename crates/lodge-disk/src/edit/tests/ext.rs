@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use rustix::fs::{XattrFlags, setxattr};
+
 use super::rig::{Rig, can_run, link, path, remove, write};
 use crate::edit::{EditError, Outcome};
 
@@ -108,8 +110,6 @@ fn what_cannot_be_done_changes_nothing() {
     }
     let rig = Rig::ext(&["-t", "ext4"], 64, |root| {
         guest(root);
-        fs::create_dir(root.join("lines")).unwrap();
-        fs::write(root.join("lines/a\nb"), "").unwrap();
         symlink("loop2", root.join("loop1")).unwrap();
         symlink("/loop1", root.join("loop2")).unwrap();
         symlink("../../../../../etc", root.join("up")).unwrap();
@@ -117,7 +117,6 @@ fn what_cannot_be_done_changes_nothing() {
     let before = fs::read(&rig.image).unwrap();
     let first = write("/etc/hostname", b"other", None);
     for (edit, wanted) in [
-        (remove("/lines"), "line break"),
         (write("/a\nb", b"", None), "line break"),
         (write("/etc/hostname/x", b"", None), "is no directory"),
         (write("/loop1/x", b"", None), "too many links"),
@@ -179,21 +178,199 @@ fn what_the_journal_holds_is_not_lost() {
     assert_eq!(rig.fs().read(&path("/etc/machine-id"), 0, 9).unwrap(), b"new");
 }
 
+/// All that has a sum: directories with and without an index, files in many pieces, attributes in blocks.
+fn with_sums(root: &Path) {
+    guest(root);
+    for (name, length) in [("etc/hostname", 700), ("etc/machine-id", 50), ("etc", 600)] {
+        setxattr(root.join(name), "user.long", &vec![b'v'; length], XattrFlags::empty()).unwrap();
+    }
+    fs::create_dir(root.join("empty")).unwrap();
+    for number in 0..3000 {
+        fs::write(root.join(format!("big/another-name-that-takes-some-more-room-{number}")), "x").unwrap();
+    }
+    let pieces = fs::File::create(root.join("pieces")).unwrap();
+    for piece in 0..600 {
+        std::os::unix::fs::FileExt::write_all_at(&pieces, b"piece", piece * 8192).unwrap();
+    }
+}
+
 #[test]
-fn a_new_uuid_with_and_without_sums() {
+fn a_new_uuid_is_in_all_sums_and_damage_stays_damage() {
     if !can_run() {
         return;
     }
-    for options in ["metadata_csum,^metadata_csum_seed", "metadata_csum,metadata_csum_seed", "^metadata_csum"]
-    {
-        let rig = Rig::ext(&["-t", "ext4", "-O", options], 64, guest);
+    let new = uuid::Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
+    for (options, is_own) in [
+        (&["-O", "metadata_csum,^metadata_csum_seed", "-b", "4096"][..], true),
+        (&["-O", "metadata_csum,^metadata_csum_seed,^64bit,^flex_bg", "-b", "1024"], true),
+        (&["-O", "metadata_csum,^metadata_csum_seed", "-I", "128"], true),
+        (&["-O", "metadata_csum,^metadata_csum_seed,^extents", "-b", "2048", "-I", "512"], true),
+        (&["-O", "metadata_csum,metadata_csum_seed,orphan_file"], true),
+        (&["-O", "^metadata_csum"], true),
+        (&["-t", "ext2"], true),
+        (&["-O", "^metadata_csum,uninit_bg"], false),
+        (&["-O", "metadata_csum,^metadata_csum_seed,orphan_file"], false),
+        (&["-O", "metadata_csum,sparse_super2"], false),
+    ] {
+        let rig = Rig::ext(&[&["-t", "ext4"], options].concat(), 64, with_sums);
+        // Inodes that nobody has any more, and an index over the directory.
+        rig.change("rm /big/another-name-that-takes-some-more-room-7");
+        std::process::Command::new("e2fsck").args(["-fyD"]).arg(&rig.image).output().unwrap();
         // Mounted since it was checked.
         rig.change("ssv mtime 20260101000000");
         rig.change("ssv lastcheck 20250101000000");
-        let uuid = uuid::Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
-        rig.set_uuid(uuid).unwrap_or_else(|error| panic!("{options}: {error}"));
-        assert!(rig.debugfs("stats").contains(&uuid.to_string()), "{options}");
+        let ran = rig.set_uuid(new).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        assert_eq!(ran.is_empty(), is_own, "{options:?}: {ran:?}");
         rig.assert_clean();
-        assert!(rig.fs().node(&path("/etc/hostname")).is_ok());
+        assert!(rig.debugfs("stats").contains(&new.to_string()), "{options:?}");
+        let fs = rig.fs();
+        assert_eq!(fs.list(&path("/big"), 10_000).unwrap().len(), 3699, "{options:?}");
+        assert_eq!(fs.read(&path("/pieces"), 599 * 8192, 9).unwrap(), b"piece", "{options:?}");
+        if options.contains(&"1024") {
+            // The copies too, as whoever has lost the first one needs them.
+            let args = ["-h", "-o", "superblock=8193", "-o", "blocksize=1024"];
+            let said = std::process::Command::new("dumpe2fs").args(args).arg(&rig.image).output().unwrap();
+            let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+            assert!(said.contains(&new.to_string()) && !said.contains("hecksum does not match"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_new_uuid_hides_no_damage() {
+    if !can_run() {
+        return;
+    }
+    let options = ["-t", "ext4", "-b", "4096", "-O", "metadata_csum,^metadata_csum_seed"];
+    let rig = Rig::ext(&options, 64, with_sums);
+    // `Inode 13 is part of block group 0 \n located at block 40, offset 0x0c00`
+    let place = rig.debugfs("imap /etc/hostname");
+    let number =
+        |after: &str| place.split(after).nth(1).unwrap().split([',', '\n']).next().unwrap().trim().to_owned();
+    let block: usize = number("located at block ").parse().unwrap();
+    let offset = usize::from_str_radix(number("offset 0x").as_str(), 16).unwrap();
+    let mut bytes = fs::read(&rig.image).unwrap();
+    bytes[block * 4096 + offset + 8] ^= 1;
+    fs::write(&rig.image, &bytes).unwrap();
+    rig.set_uuid(uuid::Uuid::from_u128(9)).unwrap();
+    let said = std::process::Command::new("e2fsck").arg("-fn").arg(&rig.image).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("checksum does not match") && said.matches("checksum").count() < 4, "{said}");
+}
+
+const LABEL: &str = "security.selinux";
+
+#[test]
+fn a_replaced_file_keeps_what_it_has_beside_its_bytes() {
+    if !can_run() {
+        return;
+    }
+    // rw-, one more user may read, r--, mask r--, r--.
+    let acl = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext4", "-I", "128", "-O", "^metadata_csum"],
+        &["-t", "ext3"],
+        &["-t", "ext4", "-I", "1024"],
+    ] {
+        let rig = Rig::ext(options, 64, |root| {
+            guest(root);
+            let set = |name: &str, attribute: &str, value: &[u8]| {
+                setxattr(root.join(name), attribute, value, XattrFlags::empty()).unwrap();
+            };
+            set("etc/hostname", LABEL, b"system_u:object_r:hostname_etc_t:s0\0");
+            set("etc/hostname", "user.a note", &[7; 300]);
+            set("etc/hostname", "system.posix_acl_access", acl);
+            set("etc/hostname", "security.capability", b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+            set("etc/machine-id", "system.posix_acl_access", acl);
+            for long in ["etc/one", "var/q \"x\"", "var/q \"x\"/<2>"] {
+                fs::File::options().create(true).truncate(false).write(true).open(root.join(long)).ok();
+                set(long, "user.long", &[9; 500]);
+            }
+            for name in ["etc/two", "etc/three"] {
+                fs::hard_link(root.join("etc/one"), root.join(name)).unwrap();
+            }
+            set("etc", LABEL, b"system_u:object_r:etc_t:s0\0");
+        });
+        rig.change("sif /etc/hostname crtime @1000000000");
+        let flags = if options.contains(&"ext3") { "0x10" } else { "0x80010" };
+        rig.change(&format!("sif /etc/hostname flags {flags}"));
+        let list = |at: &str| {
+            let mut lines: Vec<String> = rig
+                .debugfs(&format!("ea_list {at}"))
+                .lines()
+                .skip(1)
+                .map(str::trim)
+                .map(str::to_owned)
+                .collect();
+            lines.sort();
+            lines.retain(|line| !line.contains("security.capability"));
+            lines
+        };
+        let before = list("/etc/hostname");
+        assert_eq!(before.len(), 3, "{options:?}: {before:?}");
+        let edits = [
+            write("/etc/hostname", b"web1\n", None),
+            write("/etc/machine-id", b"other", Some((0, 0, 0o444))),
+            write("/etc/new/file", b"new", None),
+            write("/etc/new/file", b"newer", None),
+            remove("/etc/two"),
+            remove("/etc/one"),
+            remove("/var/q \"x\""),
+            link("/etc/link", "somewhere"),
+        ];
+        rig.edit(&edits).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        rig.assert_clean();
+        assert_eq!(list("/etc/hostname"), before, "{options:?}");
+        assert!(list("/etc/machine-id").is_empty(), "another mode, and no ACL that says otherwise");
+        for new in ["/etc/new", "/etc/new/file", "/etc/link"] {
+            let told = list(new);
+            assert!(
+                matches!(&told[..], [one] if one.contains("object_r:etc_t:s0")),
+                "{options:?} {new}: {told:?}"
+            );
+        }
+        assert_eq!(list("/etc/three").len(), 1, "the other names went, this one has it still");
+        let stat = rig.debugfs("stat /etc/hostname");
+        assert!(stat.contains(&format!("Flags: {flags}")), "{options:?}: {stat}");
+        let is_dated = options.contains(&"128") || stat.contains("crtime: 0x3b9aca00");
+        assert!(is_dated, "{options:?}: {stat}");
+    }
+}
+
+#[test]
+fn names_that_no_line_can_have_are_taken_away() {
+    if !can_run() {
+        return;
+    }
+    for options in
+        [&["-t", "ext4"][..], &["-t", "ext4", "-O", "^metadata_csum"], &["-t", "ext2", "-b", "1024"]]
+    {
+        let rig = Rig::ext(options, 64, |root| {
+            guest(root);
+            for name in
+                ["lines/a\nb", "lines/a0b", "lines/\r", "lines/c\nd/e\nf/g h", "lines/c\nd/e\nf/\n", "stay"]
+            {
+                let file = root.join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, "x").unwrap();
+            }
+            for number in 0..500 {
+                fs::write(root.join(format!("lines/many\nlines {number}")), "").unwrap();
+            }
+            for name in ["tab\there", "bell\x07", "\"quoted\"", "back\\slash", " spaces ", "'", "<2>", "-w"] {
+                fs::write(root.join("lines").join(name), "odd").unwrap();
+            }
+        });
+        std::process::Command::new("e2fsck").args(["-fyD"]).arg(&rig.image).output().unwrap();
+        let odd = write("/lines/tab\there", b"changed", None);
+        rig.edit(&[remove("/lines/a\nb"), odd]).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        rig.assert_clean();
+        assert!(rig.fs().node(&path("/lines/a\nb")).is_err());
+        assert_eq!(rig.fs().read(&path("/lines/tab\there"), 0, 99).unwrap(), b"changed");
+        assert_eq!(rig.fs().list(&path("/lines"), 1000).unwrap().len(), 511, "{options:?}");
+        rig.edit(&[remove("/lines")]).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        rig.assert_clean();
+        assert!(rig.fs().node(&path("/lines")).is_err() && rig.fs().node(&path("/stay")).is_ok());
     }
 }

@@ -123,14 +123,15 @@ impl Rig {
         Ok(outcomes)
     }
 
-    /// Gives it another UUID and writes it back.
-    pub fn set_uuid(&self, uuid: uuid::Uuid) -> Result<(), EditError> {
+    /// Gives it another UUID and writes it back. The answer is which tools were run.
+    pub fn set_uuid(&self, uuid: uuid::Uuid) -> Result<Vec<Act>, EditError> {
         let file = File::options().read(true).write(true).open(&self.image).unwrap();
         let disk = Arc::new(OnFile(file));
         let redo = Arc::new(Redo::new(disk.clone()));
-        Ext { device: "vda", blocks: redo.clone() }.set_uuid(uuid, &mut Here::new())?;
+        let mut here = Here::new();
+        Ext { device: "vda", blocks: redo.clone() }.set_uuid(uuid, &mut here)?;
         write_back(&*disk, &redo.runs()).unwrap();
-        Ok(())
+        Ok(here.ran)
     }
 
     /// What debugfs says.
