@@ -24,6 +24,7 @@ mod device;
 mod error;
 mod ext;
 mod fat;
+pub(crate) mod fuzz;
 mod guest;
 mod jail;
 mod kernel;

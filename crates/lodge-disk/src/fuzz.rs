@@ -2,14 +2,20 @@
 //!
 //! Checksums are not looked at here, which no fuzzer could make; all that lies behind them is reached.
 
-use std::{io, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use lodge_model::guest_disk::FilePath;
 
 use crate::{
     blocks::Blocks,
+    edit,
     fs::{FileSystem, FsError, NodeKind, btrfs::Btrfs, ext::Ext, fat::Fat, xfs::Xfs},
     layout::Devices,
+    root, source, view, worker, workshop,
 };
 
 /// Files, directories and links that are looked at.
@@ -50,6 +56,48 @@ pub fn tree(bytes: &[u8]) {
     if let Ok(fs) = Fat::open(blocks) {
         look(&fs);
     }
+}
+
+/// Any bytes as an ext file system below what the crate reads: names, maps, attributes, and another UUID.
+pub fn ext(bytes: &[u8]) {
+    edit::fuzz::ext(&writable(bytes));
+}
+
+/// Any bytes as a device that is given another identity, of each kind that there is.
+pub fn identities(bytes: &[u8]) {
+    edit::fuzz::identities(&writable(bytes));
+}
+
+/// Any bytes as a qcow2 that is read at its ends.
+pub fn qcow2(bytes: &[u8]) {
+    let made = rustix::fs::memfd_create("qcow2", rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
+    let Ok(mut file) = made else { return };
+    if file.write_all(bytes).is_err() {
+        return;
+    }
+    let layers = vec![source::Layer { file, format: source::LayerFormat::Qcow2 }];
+    if let Ok(disk) = (source::DiskImage { name: "vda".to_owned(), layers, writable: false }).open() {
+        let mut piece = [0; 512];
+        for at in [0, disk.bytes() / 2, disk.bytes().saturating_sub(512)] {
+            let _ = disk.read_at(at, &mut piece);
+        }
+    }
+}
+
+/// Any bytes as words of another process or program: requests, answers, a kernel's requests, a console, a redo log, a
+/// guest's table of mounts.
+pub fn words(bytes: &[u8]) {
+    edit::fuzz::words(bytes);
+    worker::fuzz(bytes);
+    view::fuzz(bytes);
+    workshop::fuzz(bytes);
+    root::fuzz(bytes);
+    let disk: Arc<dyn Blocks> = Arc::new(Device(vec![0; 1 << 20]));
+    let _ = edit::fuzz::redo_log(bytes, &disk);
+}
+
+fn writable(bytes: &[u8]) -> Arc<dyn Blocks> {
+    Arc::new(Writable(Mutex::new(bytes.to_vec())))
 }
 
 /// Lists and reads what is there without asking more than a look can answer: a reader of others' makes no promises.
@@ -125,6 +173,37 @@ impl Blocks for Device {
 
     fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Writable(Mutex<Vec<u8>>);
+
+impl Writable {
+    fn with(&self, offset: u64, length: usize, act: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.checked_add(length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        act(bytes.get_mut(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl Blocks for Writable {
+    fn bytes(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.with(offset, into.len(), |bytes| into.copy_from_slice(bytes))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with(offset, bytes.len(), |into| into.copy_from_slice(bytes))
     }
 
     fn flush(&self) -> io::Result<()> {

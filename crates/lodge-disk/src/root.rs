@@ -219,5 +219,12 @@ pub fn lsblk_kind(kind: DeviceKind) -> &'static str {
     }
 }
 
+/// Any bytes as a guest's table of mounts.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    for line in fstab::lines(bytes) {
+        let _ = (line.shown_at(), line.is_on_disk(), fstab::device(&Layout::default(), &line.what));
+    }
+}
+
 #[cfg(test)]
 mod tests;

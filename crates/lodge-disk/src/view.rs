@@ -198,5 +198,13 @@ fn errno(error: &io::Error) -> Errno {
     }
 }
 
+/// Any bytes as the kernel's request to a view of two files.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let view = View { files: Vec::new(), inputs: vec![bytes.into(), Arc::from(&b"two"[..])] };
+    if let Some(request) = Request::of(bytes) {
+        let _ = view.answer(&request.body);
+    }
+}
+
 #[cfg(test)]
 mod tests;

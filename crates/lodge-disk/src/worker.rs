@@ -296,3 +296,13 @@ impl Drop for Worker {
         }
     }
 }
+
+/// Any bytes as a request, and as an answer with its bytes.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (serde_json::from_slice::<Setup>(bytes), serde_json::from_slice::<Request>(bytes));
+    let split = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (head, body) = bytes.split_at(split);
+    if let Ok(Answer::Files { nodes, gaps }) = serde_json::from_slice(head) {
+        let _ = protocol::unpack(nodes, body, gaps);
+    }
+}

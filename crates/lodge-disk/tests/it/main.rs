@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test ends there, and should")]
 
 mod fs;
+mod mutate;
 mod workshop;

@@ -72,9 +72,13 @@ impl Blocks for Device {
 }
 
 /// xorshift: the same rounds from the same seed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -82,12 +86,19 @@ impl Dice {
         self.0
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
     }
 
     /// Changes a byte, a number of either order, or copies a piece of the sector over another.
-    fn change(&mut self, sector: &mut [u8; SECTOR]) {
+    pub fn change(&mut self, sector: &mut [u8]) {
+        if sector.len() < 72 {
+            let at = self.below(sector.len());
+            if let Some(byte) = sector.get_mut(at) {
+                *byte = self.next().to_le_bytes()[0];
+            }
+            return;
+        }
         let at = self.below(sector.len() - 8);
         match self.below(7) {
             0 => sector[at] = self.next().to_le_bytes()[0],
@@ -98,18 +109,18 @@ impl Dice {
             5 => sector[at..at + 4].copy_from_slice(&(u32::MAX >> self.below(32)).to_le_bytes()),
             _ => {
                 let from = self.below(sector.len() - 64);
-                sector.copy_within(from..from + self.below(64).min(SECTOR - at), at);
+                sector.copy_within(from..from + self.below(64).min(sector.len() - at), at);
             }
         }
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Prints which round it was, should it panic.
-struct Round(u64);
+pub struct Round(pub u64);
 
 impl Drop for Round {
     fn drop(&mut self) {
@@ -127,7 +138,7 @@ fn rounds(image: &Path, rounds: u64, target: fn(Arc<dyn Blocks>) -> usize) {
     let (count, first) = (number("LODGE_FUZZ_ROUNDS", rounds), number("LODGE_FUZZ_SEED", 1));
     for seed in first..first + count {
         let round = Round(seed);
-        let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
+        let mut dice = Dice::new(seed);
         let mut over = HashMap::new();
         for _ in 0..=dice.below(3) {
             let number = seen[dice.below(seen.len())];
