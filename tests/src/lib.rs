@@ -7,12 +7,14 @@
 pub mod counter;
 pub mod document;
 pub mod host;
+mod inside;
 mod small_disk;
 pub mod trace;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use host::{Done, Host};
+pub use inside::{Inside, Login};
 pub use small_disk::SmallDisk;
 pub use trace::Trace;
 

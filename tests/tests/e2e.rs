@@ -2,6 +2,7 @@
 
 mod e2e {
     mod bad_input;
+    mod booted_clones;
     mod clones;
     mod crash;
     mod disk_contents;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Done, Host, Trace, document::nat_network, host::finish, turn};
+use lodge_tests::{Done, Host, Login, Trace, document::nat_network, host::finish, turn};
 
 /// Long enough for a slow machine; readiness itself says sooner when something is wrong.
 pub const BOOT: Duration = Duration::from_mins(15);
@@ -39,7 +39,7 @@ fn build_image() -> Result<PathBuf> {
 }
 
 /// A daemon that has the image.
-fn host_with_image() -> Result<Host> {
+pub fn host_with_image() -> Result<Host> {
     let image = image()?;
     let host = Host::start()?;
     host.lodge_for(BOOT, &["image", "import", "--format", "qcow2", "debian-12", &image.to_string_lossy()])?
@@ -48,7 +48,7 @@ fn host_with_image() -> Result<Host> {
 }
 
 /// An SSH key pair under the host's root; gives the private key's path.
-fn ssh_key(host: &Host) -> Result<PathBuf> {
+pub fn ssh_key(host: &Host) -> Result<PathBuf> {
     let key = host.root().join("key");
     let mut keygen = Command::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
@@ -56,20 +56,10 @@ fn ssh_key(host: &Host) -> Result<PathBuf> {
     Ok(key)
 }
 
-/// Runs a command in the guest over plain ssh, as a stranger with the key would.
+/// Runs a command in the guest over plain ssh.
 fn ssh(host: &Host, key: &Path, address: &str, command: &str) -> Result<Done> {
-    let mut ssh = Command::new("ssh");
-    let known = format!("UserKnownHostsFile={}", host.root().join("known_hosts").display());
-    ssh.arg("-i").arg(key).args([
-        "-o",
-        &known,
-        "-o",
-        "StrictHostKeyChecking=accept-new",
-        "-o",
-        "BatchMode=yes",
-    ]);
-    ssh.arg(format!("debian@{address}")).arg(command);
-    finish(&mut ssh, Duration::from_mins(2), &format!("ssh {command}"))?.ok()
+    let known_hosts = host.root().join("known_hosts");
+    Login { key, known_hosts: &known_hosts, user: "debian", address }.run(command)?.ok()
 }
 
 #[test]
