@@ -37,6 +37,7 @@ use crate::control::{Refusal, Running, Sort};
 
 use layers::Layer;
 pub(crate) use note::BlockJobs;
+pub(crate) use open::settle_locks;
 
 /// What a block job does (`virDomainBlockJobType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -60,7 +60,7 @@ pub(super) async fn close(guest: &Running, opened: &[(u32, InSet)], but: Option<
 }
 
 /// The locks follow: the disk stood on `before`, and on what the document says now.
-pub(super) async fn settle_locks(guest: &Running, before: &[PathBuf], disk: &Disk) {
+pub(crate) async fn settle_locks(guest: &Running, before: &[PathBuf], disk: &Disk) {
     let devices = lodge_model::domain::devices::Devices { disks: vec![disk.clone()], ..Default::default() };
     let with = alone(guest, devices);
     if let Err(error) = guest.shared.ports.volumes.restack(guest.id, before, &with).await {

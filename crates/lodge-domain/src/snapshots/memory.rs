@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lodge_model::Kind;
 use lodge_qemu::qmp::Monitor;
@@ -10,6 +11,11 @@ use lodge_store::saga::Failure;
 
 use crate::define::blocking;
 use crate::start::{file_failure, remove_file};
+
+/// Passes over the memory of a guest that runs on, before it is held for the rest.
+const PASSES: u64 = 3;
+/// How often the passes are counted.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Writes it to `file`, whole and durable. The guest stands still afterwards.
 pub(super) async fn write(
@@ -32,6 +38,22 @@ pub(super) async fn write(
         moved.map_err(|error| file_failure("write", &file, &error))
     })
     .await
+}
+
+/// Holds a guest that makes its memory dirty faster than it is written: passes over it come to no end then.
+pub(super) async fn hold_busy(monitor: &Monitor) -> std::convert::Infallible {
+    let mut passes = tokio::time::interval(LOOK);
+    passes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        passes.tick().await;
+        let ram = monitor.migration().await.ok().and_then(|now| now.ram);
+        if ram.is_some_and(|ram| ram.dirty_sync_count > PASSES) {
+            tracing::debug!("the guest is held: its memory changes faster than it is written");
+            if monitor.stop().await.is_ok() {
+                return std::future::pending().await;
+            }
+        }
+    }
 }
 
 /// Calls a write off, and removes what came of it.

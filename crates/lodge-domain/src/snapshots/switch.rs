@@ -3,6 +3,8 @@
 //! The files are opened here and given to QEMU as descriptors. Once the transaction is done there is no way back; so it
 //! comes after everything that has one, and whether it was done is asked of QEMU, not remembered.
 
+use std::path::PathBuf;
+
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::Disk;
 use lodge_qemu::qmp::Monitor;
@@ -12,7 +14,8 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::inside::node_of;
-use super::overlay::{Overlay, set_file};
+use super::overlay::{Overlay, put_in, set_file};
+use crate::block_job::layers::{layers, paths};
 use crate::control::{Refusal, Running, Sort};
 
 /// Gives each overlay a number that no node of the guest's has.
@@ -80,6 +83,25 @@ pub(super) async fn switch(running: &Running, overlays: &[Overlay]) -> Result<()
         }
     }
     outcome
+}
+
+/// The guest's document names the new files. What it had of the old ones is what it has of any file that its disks stand
+/// on: from now on they may be read.
+pub(super) async fn restack(running: &mut Running, overlays: &[Overlay]) {
+    let before = |overlay: &Overlay| {
+        let mut files = disk(&running.document, overlay)
+            .and_then(layers)
+            .map_or_else(|_| vec![overlay.backing.clone()], |layers| paths(&layers));
+        files.push(overlay.path.clone());
+        files
+    };
+    let before: Vec<Vec<PathBuf>> = overlays.iter().map(before).collect();
+    put_in(&mut running.document, overlays, true);
+    for (overlay, before) in overlays.iter().zip(&before) {
+        if let Ok(own) = disk(&running.document, overlay) {
+            crate::block_job::settle_locks(running, before, own).await;
+        }
+    }
 }
 
 fn disk<'a>(document: &'a Domain, overlay: &Overlay) -> Result<&'a Disk, Refusal> {

@@ -29,7 +29,8 @@ use crate::{
 };
 
 impl Storage {
-    /// Copies the file of a disk that no guest has now; what that stands on, the copy stands on too. `tell` gets 0 to 1.
+    /// Copies the file of a disk that nobody writes now (no guest has it, or a guest's disk stands on it); what that stands
+    /// on, the copy stands on too. `tell` gets 0 to 1.
     pub async fn copy_layer(
         &self,
         from: (&Path, Format),
@@ -39,7 +40,9 @@ impl Storage {
     ) -> Result<Volume, ChainError> {
         let (path, format) = (from.0.to_owned(), from.1);
         let working = self.work_on("a copy", &[(path.clone(), false)]).await?;
-        self.refuse_locked(&path).await?;
+        if let Some(need) = self.writer(&path).await? {
+            return Err(ChainError::Needed { path, need });
+        }
         let layers = self.layers(&path, format).await?;
         let is_relative = layers[0]
             .header

@@ -128,11 +128,20 @@ impl Storage {
 
     /// A program that is none of ours and has locked the file.
     pub(crate) async fn locker(&self, path: &Path) -> Result<Option<Need>, StorageError> {
+        self.locked_against(path, Intent { writes: true, shares_writing: false }).await
+    }
+
+    /// A program that is none of ours and writes the file, or lets nobody read it.
+    pub(crate) async fn writer(&self, path: &Path) -> Result<Option<Need>, StorageError> {
+        self.locked_against(path, Intent { writes: false, shares_writing: false }).await
+    }
+
+    async fn locked_against(&self, path: &Path, intent: Intent) -> Result<Option<Need>, StorageError> {
         let owned = path.to_owned();
         self.blocking(path, limits::LOOK, move || {
             // Not to be opened: nobody here has it either.
             let Ok(disk) = DiskFile::open(&owned, Access::Read) else { return Ok(None) };
-            let foreign = lock::foreign(&disk, Intent { writes: true, shares_writing: false });
+            let foreign = lock::foreign(&disk, intent);
             Ok(foreign.ok().flatten().map(|foreign| Need::Locked { pid: foreign.pid }))
         })
         .await

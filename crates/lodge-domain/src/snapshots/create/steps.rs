@@ -294,7 +294,17 @@ impl Step<Taking> for TakeMemory {
 
     async fn run(&self, taking: &mut Taking) -> Result<(), Failure> {
         let Some(file) = taking.plan.memory.clone() else { return Ok(()) };
-        memory::write(taking.monitor()?, &file, &taking.plan.memory_xml, taking.plan.goes_on).await
+        let (monitor, plan) = (taking.monitor()?.clone(), &taking.plan);
+        let written = memory::write(&monitor, &file, &plan.memory_xml, plan.goes_on);
+        if plan.holds || !plan.was_running {
+            return written.await;
+        }
+        // The guest runs on meanwhile, and may never let its memory be written to the end.
+        tokio::select! {
+            biased;
+            written = written => written,
+            never = memory::hold_busy(&monitor) => match never {},
+        }
     }
 
     async fn undo(&self, taking: &mut Taking) -> Result<(), Failure> {
@@ -321,7 +331,7 @@ impl Step<Taking> for Switch {
         }
         match switch::switch(running, &taking.plan.overlays).await {
             Ok(()) => {
-                overlay::put_in(&mut running.document, &taking.plan.overlays, true);
+                switch::restack(running, &taking.plan.overlays).await;
                 Ok(())
             }
             Err(refusal) => Err(taking.failed(refusal)),
