@@ -375,6 +375,10 @@ impl Owner {
             snapshot.managed_save = managed_save;
         });
         self.tell_early(early);
+        if plan.restore.is_some() || plan.load.is_some() {
+            // Its agent's channel came open with the memory, before anybody listened.
+            crate::observe::look_again(self);
+        }
         (plan, has_agent)
     }
 

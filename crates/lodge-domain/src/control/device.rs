@@ -13,11 +13,13 @@ mod given;
 mod inventory;
 mod live;
 mod medium;
+mod renew;
 mod unplug;
 mod update;
 
 pub use given::Given;
 pub(crate) use live::{accelerator, next_node, pass};
+pub use renew::{renew_interface, set_link};
 pub use update::UpdateOptions;
 
 use lodge_model::domain::Domain;

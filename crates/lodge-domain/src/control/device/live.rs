@@ -47,7 +47,7 @@ pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Re
     }
 }
 
-fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
+pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
     let devices = &running.document.devices;
     match given.element.as_str() {
         "disk" => {

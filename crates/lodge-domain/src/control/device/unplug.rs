@@ -5,7 +5,8 @@ use std::time::Duration;
 use lodge_model::domain::devices::Devices;
 use lodge_model::domain::disk::{DiskBus, DiskDevice};
 use lodge_qemu::qmp::{Event, MonitorError};
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::find::{self, Found};
@@ -24,6 +25,16 @@ pub(super) async fn unplug(
     element: &str,
     found: Found,
     wait: bool,
+) -> Result<(), Refusal> {
+    unplug_within(running, element, found, if wait { PATIENCE } else { Duration::ZERO }).await
+}
+
+/// The same with as much patience as somebody has; none: the guest is asked and not waited for.
+pub(super) async fn unplug_within(
+    running: &mut Running,
+    element: &str,
+    found: Found,
+    patience: Duration,
 ) -> Result<(), Refusal> {
     if !LIVE.contains(&element) {
         return Err(Refusal::unsupported(format!("live detach of device '{element}' is not supported")));
@@ -55,10 +66,10 @@ pub(super) async fn unplug(
         }
         Err(error) => return Err(error.into()),
     }
-    if !wait {
+    if patience.is_zero() {
         return Ok(());
     }
-    match tokio::time::timeout(PATIENCE, answer(&mut events, &alias)).await {
+    match tokio::time::timeout(patience, answer(&mut events, &alias)).await {
         Ok(true) => {
             forget(running, &alias).await;
             Ok(())
@@ -84,6 +95,11 @@ async fn answer(events: &mut broadcast::Receiver<Event>, alias: &str) -> bool {
 
 /// The guest has let the device go: what stood behind it goes, and its place in the document.
 pub(in crate::control) async fn gone(running: &mut Running, alias: &str) {
+    // What is told may be of one whose name another has by now.
+    let path = json!({ "path": format!("/machine/peripheral/{alias}") });
+    if running.monitor.execute::<IgnoredAny>("qom-list", path).await.is_ok() {
+        return;
+    }
     forget(running, alias).await;
 }
 
