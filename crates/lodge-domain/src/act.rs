@@ -29,6 +29,8 @@ pub(crate) enum Act {
     Refresh(Box<lodge_store::definitions::Entry>),
     Define {
         domain: Arc<Domain>,
+        /// The image in its managed save's place is its own.
+        managed_save: bool,
     },
     Undefine(UndefineOptions),
     Start(StartOptions),

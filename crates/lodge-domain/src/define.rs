@@ -103,8 +103,8 @@ pub(crate) fn summary_of(domain: &Domain) -> Summary {
     }
 }
 
-/// `virsh define`.
-pub(crate) fn define(owner: &mut Owner, domain: Arc<Domain>) -> Begin {
+/// `virsh define`. `managed_save`: the image in its managed save's place was put there for it.
+pub(crate) fn define(owner: &mut Owner, domain: Arc<Domain>, managed_save: bool) -> Begin {
     if let Err(source) = lifecycle::admit(&owner.state, Request::Define) {
         return Begin::Now(Err(DomainError::Denied { act: "define", name: owner.name(), source }));
     }
@@ -121,6 +121,7 @@ pub(crate) fn define(owner: &mut Owner, domain: Arc<Domain>) -> Begin {
         ended(move |owner| match written {
             Ok(_) => {
                 let detail = u8::from(owner.is_persistent());
+                owner.amend_snapshot(|snapshot| snapshot.managed_save |= managed_save);
                 owner.take_definition(xml, &domain);
                 // A transient guest that runs is one to stay now.
                 owner.note_transience();

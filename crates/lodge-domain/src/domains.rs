@@ -222,7 +222,8 @@ impl Domains {
     /// `virsh define`: new, or the next boot's document of a known domain. Durable when it returns.
     pub async fn define(&self, xml: &str, options: DefineOptions) -> Result<Handle, DomainError> {
         let domain = crate::define::judge(&self.shared, xml, options.validate)?;
-        self.with_entry(domain, |domain| Act::Define { domain }, Ticket::default()).await
+        let managed_save = options.managed_save;
+        self.with_entry(domain, |domain| Act::Define { domain, managed_save }, Ticket::default()).await
     }
 
     /// `virsh create`: starts a guest without a definition (or a known one with this document for this run).

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub struct DefineOptions {
     /// Refuse what the document's model does not know, instead of keeping it as it is.
     pub validate: bool,
+    /// The image that lies where its managed save would is its own: it was put there for it.
+    pub managed_save: bool,
 }
 
 /// `virsh create`: a guest without a definition, which vanishes when it stops.

@@ -238,7 +238,7 @@ impl Owner {
         match act {
             Act::Settle => recover::settle(self),
             Act::Refresh(found) => define::refresh(self, &found),
-            Act::Define { domain } => define::define(self, domain),
+            Act::Define { domain, managed_save } => define::define(self, domain, managed_save),
             Act::Undefine(options) => undefine::undefine(self, options),
             Act::Start(options) => start::start(self, options, ticket),
             Act::Create { domain, options } => start::create(self, &domain, options, ticket),

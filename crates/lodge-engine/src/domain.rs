@@ -86,7 +86,9 @@ impl Engine {
                 .create(&xml, verb::CreateOptions { paused, validate, reset_nvram: false }, Ticket::default())
                 .await?
         } else {
-            self.domains.define(&xml, verb::DefineOptions { validate }).await?
+            self.domains
+                .define(&xml, verb::DefineOptions { validate, ..verb::DefineOptions::default() })
+                .await?
         };
         Ok(self.view_of(&handle))
     }

@@ -16,8 +16,8 @@ const PARTIAL: &[u8; 16] = b"LibvirtQemudPart";
 const VERSION: u32 = 2;
 /// The stream begins at a page, so that it can be written without the host's cache.
 const PAGE: u64 = 4096;
-/// Room to grow that a document gets, for `save-image-edit`.
-const ROOM: u64 = 1024;
+/// Room to grow that a document gets, for `save-image-edit` and for a clone's own document.
+const ROOM: u64 = 16 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {

@@ -91,7 +91,7 @@ pub(crate) async fn define_xml_flags(
 
 async fn define(call: &Call, xml: &lodge_wire::Text, validate: bool) -> Result<wire::Domain, Fault> {
     let domains = call.engine().domains_for(&call.caller())?;
-    let handle = domains.define(text(xml)?, DefineOptions { validate }).await?;
+    let handle = domains.define(text(xml)?, DefineOptions { validate, ..DefineOptions::default() }).await?;
     Ok(lookup::wire(&handle.snapshot()))
 }
 
