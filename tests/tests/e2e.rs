@@ -12,6 +12,7 @@ mod e2e {
     mod guest_disk;
     mod identity;
     mod image_files;
+    mod live_clones;
     mod policies;
     mod snapshots;
     mod storage;

@@ -11,7 +11,7 @@ use crate::is_off;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloneSpec {
-    /// A domain that is shut off, or a template: `NAME`, `NAME:VERSION`, `NAME:latest`.
+    /// A domain, or a template: `NAME`, `NAME:VERSION`, `NAME:latest`. One that runs is cloned with its memory.
     #[schema(example = "web")]
     pub source: String,
     /// The new domain's name; with `count` the beginning of the names.
@@ -32,9 +32,19 @@ pub struct CloneSpec {
     /// The host name inside; none given: the domain's name, as far as it can be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Start each when it is made.
+    /// Start each when it is made. A clone with memory goes on by itself.
     #[serde(default, skip_serializing_if = "is_off")]
     pub start: bool,
+    /// A clone with memory does not go on: it stays a saved guest, with its interfaces' links down.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub no_start: bool,
+    /// Of a domain that runs: its disks as they are at one moment, without its memory.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub disks_only: bool,
+    /// Clone with memory also where the guest cannot be made to change what its source knows too, and put it on its
+    /// networks all the same.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub force: bool,
     /// The UUID; none given: a random one. Of one clone only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,

@@ -6,14 +6,16 @@
 //! ```
 //!
 //! A clone is whole or gone: its saga is noted before anything is made, and a daemon that finds one open takes it back.
-//! The source is read and never written. Deliberately absent: cloning a guest that runs, with its memory.
+//! The source is read and never written; one that runs writes beside its disks for as long as these are copied.
 
 mod address;
 pub(crate) mod document;
+pub(crate) mod live;
 pub(crate) mod place;
 pub(crate) mod plan;
 pub(crate) mod reserve;
 mod seed;
+mod settle;
 pub(crate) mod source;
 pub(crate) mod steps;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use crate::{
     job::JobHandle,
 };
 use plan::Plan;
+use settle::Settling;
 use source::Source;
 
 /// Clones that are made at the same time: what one waits for (the disk, the database) another uses.
@@ -52,7 +55,7 @@ impl Engine {
                 .with_hint(format!("from 1 to {MOST} are made at once")));
         }
         // What is wrong with the wish is told at once, and not by a job.
-        let source = self.clone_source(&spec.source).await?;
+        let source = self.clone_source(&spec).await?;
         let (engine, subject, owner) = (self.clone(), spec.name.clone(), caller.clone());
         let act = |job: JobHandle| async move {
             let report = engine.make_clones(&owner, &job, &source, &spec).await?;
@@ -76,8 +79,10 @@ impl Engine {
         }
         let count = plans.len();
         let stop = job.cancel.child_token();
-        let making = plans.into_iter().map(|plan| self.make_clone(plan, spec.start, &stop));
-        let mut making = futures_util::stream::iter(making).buffered(AT_ONCE);
+        let making = plans.into_iter().map(|plan| self.make_clone(plan, spec, &stop));
+        // A running source's disks are frozen for one clone at a time.
+        let at_once = if source.live.is_some() { 1 } else { AT_ONCE };
+        let mut making = futures_util::stream::iter(making).buffered(at_once);
         let mut made: Vec<ClonedGuest> = Vec::new();
         job.tell("cloning", Some(0.0), "");
         let mut failed = None;
@@ -105,12 +110,26 @@ impl Engine {
         }
     }
 
-    async fn make_clone(&self, plan: Plan, start: bool, stop: &CancellationToken) -> Result<ClonedGuest> {
+    async fn make_clone(
+        &self,
+        plan: Plan,
+        spec: &CloneSpec,
+        stop: &CancellationToken,
+    ) -> Result<ClonedGuest> {
         let began = Instant::now();
         let name = plan.name.clone();
+        let settling = plan.memory().cloned().map(|memory| Settling {
+            memory,
+            wish: plan.wish.clone(),
+            act: plan.act.clone(),
+        });
         let mut guest = steps::make(&self.clone_parts(), plan, stop).await?;
         self.feed.publish("domain.cloned", name.clone(), serde_json::json!({ "source": guest.source }));
-        if start {
+        if let Some(settling) = settling {
+            if !spec.no_start {
+                self.settle_clone(&settling, &mut guest.view).await?;
+            }
+        } else if spec.start {
             let options = StartOptions::default();
             self.start_domain(&Caller::daemon(), &name, options).await.map_err(|error| {
                 let text = format!("the clone `{name}` was made and did not start: {error}");

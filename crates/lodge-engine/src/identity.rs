@@ -1,9 +1,11 @@
 //! Use cases of identities: what makes a machine this machine, and what becomes of it.
 //!
 //! What the host gives a guest is in `facts`, what lies on its disks is read and changed by `inside`, what a guest that runs
-//! tells is in `running`. `rules` takes in what the host's owner adds to the catalogue. `look` puts them together, `audit` puts all machines beside each other, `reset` makes another
-//! machine of a guest, `starts` sees to it that no two run, `log` is the book.
+//! tells is in `running`. `rules` takes in what the host's owner adds to the catalogue. `look` puts them together, `audit`
+//! puts all machines beside each other, `reset` makes another machine of a guest, `starts` sees to it that no two run, `log`
+//! is the book.
 
+pub(crate) mod alter;
 mod audit;
 mod cache;
 mod facts;

@@ -184,6 +184,7 @@ impl Engine {
             warnings,
             done: None,
             foreign: Vec::new(),
+            live: None,
         })
     }
 

@@ -102,7 +102,7 @@ fn what_cannot_be_cloned_is_told_with_the_next_step() -> Result<()> {
     refuse(&["virt-clone", "-o", "web1", "-n", "x", "--replace"], 9, "--replace is not supported")?;
     refuse(&["template", "info", "web"], 3, "there is no template `web`")?;
     host.lodge(&["start", "web1"])?.ok()?;
-    refuse(&["clone", "web1", "x"], 9, "shut it down first")?;
+    refuse(&["clone", "web1", "x"], 9, "VM generation id")?;
     host.lodge(&["destroy", "web1"])?.ok()?;
 
     // virt-clone's way, and a document that is only shown.

@@ -169,3 +169,65 @@ fn a_failing_cloud_config_is_told_by_module_and_log_line() -> Result<()> {
     ensure!(host.lodge(&["list", "--all", "--name"])?.ok()?.lines().is_empty());
     Ok(())
 }
+
+/// What a guest says of itself: what its memory keeps, and by what it is known.
+fn who(host: &Host, name: &str) -> Result<Vec<String>> {
+    let command = "cat /dev/shm/kept /proc/sys/kernel/random/boot_id; cat /etc/machine-id; uname -n; \
+                   cat /sys/class/net/e*/address; cat /etc/ssh/ssh_host_ed25519_key.pub; pgrep -cx sleep";
+    let said = host.lodge_for(BOOT, &["ssh", name, "--", command])?.ok()?.lines();
+    ensure!(said.len() == 7, "{name} says {said:?}");
+    Ok(said)
+}
+
+#[test]
+fn a_running_debian_goes_on_twice_as_two_machines() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = host_with_image()?;
+    let network = host.file("net.xml", &nat_network("default", "lgt-b5", 198))?;
+    host.lodge(&["net-define", &network])?.ok()?;
+    host.lodge(&["net-start", "default"])?.ok()?;
+    host.lodge_for(BOOT, &["run", "debian-12", "--name", "web1", "--wait"])?.ok()?;
+    let keep = "date > /dev/shm/kept; nohup sleep 86399 >/dev/null 2>&1 </dev/null & true";
+    host.lodge_for(BOOT, &["ssh", "web1", "--", keep])?.ok()?;
+    let disk = host.lodge(&["domblklist", "web1"])?.ok()?.stdout;
+
+    let made = host.lodge_for(BOOT, &["clone", "web1", "web2"])?.ok()?;
+    ensure!(made.stdout.contains("with an identity of its own"), "{}\n{}", made.stdout, made.stderr);
+    host.lodge_for(BOOT, &["wait", "web2", "--for", "address"])?.ok()?;
+    ensure!(host.lodge(&["domblklist", "web1"])?.ok()?.stdout == disk, "the source's disk is another");
+    let (one, other) = (who(&host, "web1")?, who(&host, "web2")?);
+    // One boot, one memory, the same program at work; and another machine.
+    ensure!(one[..2] == other[..2] && one[6] == other[6] && other[6] != "0", "{one:?} {other:?}");
+    for at in 2..6 {
+        ensure!(one[at] != other[at], "both have {}", one[at]);
+    }
+    ensure!(other[3] == "web2", "{other:?}");
+    let address = |name: &str| host.lodge(&["ip", name])?.ok().map(|done| done.stdout);
+    ensure!(address("web1")? != address("web2")?, "both have one address");
+    no_common_randomness(&host)?;
+    for name in ["web1", "web2"] {
+        host.lodge_for(BOOT, &["rm", "--force", name])?.ok()?;
+    }
+    Ok(())
+}
+
+/// Both read a megabyte at once, and have no sixteen bytes in common.
+fn no_common_randomness(host: &Host) -> Result<()> {
+    let read = |name: &str| -> Result<Vec<u8>> {
+        let command = "head -c 1048576 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'";
+        let said = host.lodge_for(BOOT, &["ssh", name, "--", command])?.ok()?.stdout;
+        let digits = said.trim().as_bytes().chunks_exact(2);
+        let bytes = digits.map(|two| Ok(u8::from_str_radix(std::str::from_utf8(two)?, 16)?));
+        let bytes: Vec<u8> = bytes.collect::<Result<_>>()?;
+        ensure!(bytes.len() == 1 << 20, "{name} gave {} bytes", bytes.len());
+        Ok(bytes)
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| read("web2"));
+        (read("web1"), other.join())
+    });
+    let (one, other) = (one?, other.map_err(|_| anyhow::anyhow!("reading panicked"))??);
+    let seen: std::collections::HashSet<&[u8]> = one.windows(16).collect();
+    ensure!(!other.windows(16).any(|bytes| seen.contains(bytes)), "both read the same random numbers");
+    Ok(())
+}

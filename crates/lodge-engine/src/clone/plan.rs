@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     document::has_variables,
+    live::LivePlan,
     place::{How, PlannedDisk, SourceDisk, placed},
     reserve::Reserved,
     source::Source,
@@ -69,6 +70,9 @@ pub(crate) struct Plan {
     /// Files that another made where this act's were to be. They stay.
     #[serde(default)]
     pub foreign: Vec<PathBuf>,
+    /// Its source runs.
+    #[serde(default)]
+    pub live: Option<LivePlan>,
 }
 
 impl Plan {
@@ -105,6 +109,12 @@ impl Engine {
     ) -> Result<(Vec<Plan>, Reserved)> {
         let mut reserved = self.reservations.open();
         refuse_plural(spec)?;
+        if let (Some(_), Some(guest)) = (&source.live, source.guest)
+            && !reserved.source(guest)
+        {
+            let text = format!("another clone of `{}` is being made", source.said());
+            return Err(EngineError::new(Kind::Busy, text).with_hint("wait for it: `lodge job list`"));
+        }
         let disks = self.disks_to_copy(&source.said(), &source.document, &spec.share).await?;
         let taken = Taken { macs: self.known_macs().await };
         let names = self.new_names(spec, &mut reserved)?;
@@ -149,8 +159,14 @@ impl Engine {
             origin: Some(source.origin.clone()),
             keeps_serials: spec.keep_identity,
         };
-        let copied = source.document.copied(&new);
-        warnings.extend(copied.warnings);
+        let mut copied = source.document.copied(&new);
+        warnings.append(&mut copied.warnings);
+        let live = match &source.live {
+            Some(source_live) => {
+                Some(self.plan_live(source, source_live, (spec, &name), &planned, &mut copied)?)
+            }
+            None => None,
+        };
         let wish = if planned.iter().any(|disk| disk.how == How::Taken) {
             // Such a disk was somebody's before: a change that fails could not be thrown away with it.
             warnings.push(format!(
@@ -181,6 +197,7 @@ impl Engine {
             warnings,
             done: None,
             foreign: Vec::new(),
+            live,
         })
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lodge_model::MacAddr;
+use lodge_model::{DomainId, MacAddr};
 
 /// What is reserved. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,7 @@ pub(crate) struct Reservations(Arc<Mutex<Table>>);
 struct Table {
     names: HashSet<String>,
     macs: HashSet<MacAddr>,
+    sources: HashSet<DomainId>,
 }
 
 /// Names and addresses that are somebody's until this is dropped.
@@ -23,12 +24,13 @@ pub(crate) struct Reserved {
     all: Reservations,
     names: Vec<String>,
     macs: Vec<MacAddr>,
+    sources: Vec<DomainId>,
 }
 
 impl Reservations {
     /// Reserves nothing yet.
     pub fn open(&self) -> Reserved {
-        Reserved { all: self.clone(), names: Vec::new(), macs: Vec::new() }
+        Reserved { all: self.clone(), names: Vec::new(), macs: Vec::new(), sources: Vec::new() }
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -57,6 +59,17 @@ impl Reserved {
     }
 }
 
+impl Reserved {
+    /// Takes a running guest whose disks are to be frozen for a while, unless another act has it.
+    pub fn source(&mut self, source: DomainId) -> bool {
+        let is_free = self.all.table().sources.insert(source);
+        if is_free {
+            self.sources.push(source);
+        }
+        is_free
+    }
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
         let mut table = self.all.table();
@@ -65,6 +78,9 @@ impl Drop for Reserved {
         }
         for mac in &self.macs {
             table.macs.remove(mac);
+        }
+        for source in &self.sources {
+            table.sources.remove(source);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What clones are made of: a guest that is off, or a version of a template.
+//! What clones are made of: a guest that is off, one that runs (`live.rs`), or a version of a template.
 
 use std::path::PathBuf;
 
+use lodge_api::CloneSpec;
 use lodge_model::{
     DomainId, Kind,
     domain::{
@@ -10,6 +11,7 @@ use lodge_model::{
     },
 };
 
+use super::live::Live;
 use crate::{
     Engine,
     error::{EngineError, Result},
@@ -29,6 +31,8 @@ pub(crate) struct Source {
     pub guest: Option<DomainId>,
     /// The template's own disks' targets: clones stand on them.
     pub bases: Vec<String>,
+    /// It runs.
+    pub live: Option<Live>,
 }
 
 impl Source {
@@ -51,14 +55,17 @@ impl Source {
             nvram: template.nvram,
             guest: None,
             bases: template.disks.into_iter().map(|disk| disk.target).collect(),
+            live: None,
         })
     }
 }
 
 impl Engine {
     /// Finds what somebody named: a domain before a template of the same name.
-    pub(crate) async fn clone_source(&self, wanted: &str) -> Result<Source> {
+    pub(crate) async fn clone_source(&self, spec: &CloneSpec) -> Result<Source> {
+        let wanted = &spec.source;
         match self.domains.find(wanted) {
+            Ok(handle) if handle.snapshot().is_active() => self.running_source(&handle, spec).await,
             Ok(_) => self.guest_source(wanted).await,
             Err(_) => match self.find_template(wanted).await? {
                 Some(template) => Source::of_template(template),
@@ -77,10 +84,8 @@ impl Engine {
         handle.refresh().await?;
         let (snapshot, name) = (handle.snapshot(), handle.name().to_string());
         if snapshot.is_active() {
-            let text = format!("domain `{name}` runs; cloning it with its memory is not supported yet");
-            return Err(EngineError::new(Kind::Unsupported, text).with_hint(format!(
-                "shut it down first (lodge shutdown {name}), or clone a template that was made of it"
-            )));
+            return Err(EngineError::new(Kind::InvalidState, format!("domain `{name}` runs"))
+                .with_hint(format!("shut it down first (lodge shutdown {name})")));
         }
         if snapshot.managed_save {
             let text =
@@ -92,17 +97,23 @@ impl Engine {
         let document = handle.definition()?.ok_or_else(|| {
             EngineError::new(Kind::InvalidState, format!("domain `{name}` has no definition"))
         })?;
-        let nvram = document.os.nvram.as_deref().and_then(|nvram| nvram.path.clone()).map(PathBuf::from);
-        // Where the document names none, the first start has put it there.
-        let usual = self.store.root().nvram_of(&name);
-        let is_uefi = crate::clone::document::has_variables(&document);
-        let nvram = nvram.or_else(|| is_uefi.then_some(usual)).filter(|path| path.exists());
+        let nvram = self.nvram_of(&name, &document);
         Ok(Source {
             origin: Origin { kind: OriginKind::Domain, name, version: None },
             document,
             nvram,
             guest: Some(handle.id()),
             bases: Vec::new(),
+            live: None,
         })
+    }
+
+    /// The file of a guest's UEFI variables, where there is one.
+    pub(super) fn nvram_of(&self, name: &str, document: &Domain) -> Option<PathBuf> {
+        let named = document.os.nvram.as_deref().and_then(|nvram| nvram.path.clone()).map(PathBuf::from);
+        // Where the document names none, the first start has put it there.
+        let usual = self.store.root().nvram_of(name);
+        let is_uefi = crate::clone::document::has_variables(document);
+        named.or_else(|| is_uefi.then_some(usual)).filter(|path| path.exists())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! guest:    disks ▸ variables ▸ inside ▸ seed ▸ book ▸ define
+//! running:  freeze ▸ disks ▸ variables ▸ memory ▸ release ▸ inside ▸ seed ▸ book ▸ define
 //! template: disks ▸ variables ▸ inside ▸ protect ▸ book ▸ register
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod files;
 mod known;
+mod source;
 
 use std::{
     collections::HashSet,
@@ -102,10 +104,19 @@ pub(crate) struct Made {
     pub source: String,
 }
 
-/// The steps of a plan.
-pub(crate) fn steps(is_template: bool) -> Vec<Box<dyn Step<Making>>> {
-    let mut steps: Vec<Box<dyn Step<Making>>> =
-        vec![Box::new(files::MakeDisks), Box::new(files::CopyVariables), Box::new(files::ChangeInside)];
+/// The steps of a plan; `is_live`: its source runs.
+pub(crate) fn steps(is_template: bool, is_live: bool) -> Vec<Box<dyn Step<Making>>> {
+    let mut steps: Vec<Box<dyn Step<Making>>> = Vec::new();
+    if is_live {
+        steps.push(Box::new(source::FreezeSource));
+    }
+    steps.push(Box::new(files::MakeDisks));
+    steps.push(Box::new(files::CopyVariables));
+    if is_live {
+        steps.push(Box::new(source::KeepMemory));
+        steps.push(Box::new(source::ReleaseSource));
+    }
+    steps.push(Box::new(files::ChangeInside));
     if is_template {
         steps.push(Box::new(known::ProtectDisks));
         steps.push(Box::new(known::WriteBook));
@@ -125,7 +136,8 @@ pub(crate) async fn make(parts: &Parts, plan: Plan, stop: &CancellationToken) ->
     let mut making = Making::new(parts, plan, stop);
     let subject = making.plan.id.to_string();
     let mut log = saga::begin(parts.store.db(), kind, &subject, None, &making).await?;
-    saga::drive(&steps(is_template), &mut making, &mut log, stop).await.map_err(|error| told(&error))?;
+    let steps = steps(is_template, making.plan.live.is_some());
+    saga::drive(&steps, &mut making, &mut log, stop).await.map_err(|error| told(&error))?;
     let plan = making.plan;
     for warning in plan.done.iter().flat_map(|done| &done.warnings) {
         tracing::warn!(name = %plan.name, warning, "not all of the identity inside was changed");
@@ -157,6 +169,11 @@ impl Engine {
         };
         for saga in open {
             match saga.kind.as_str() {
+                // Its source may have to write much to be as it was: nobody waits for that.
+                CLONE if saga.saved.get("live").is_some_and(|live| !live.is_null()) => {
+                    let parts = self.clone_parts();
+                    self.spawn(async move { undo_cut(&parts, saga).await });
+                }
                 CLONE | TEMPLATE => undo_cut(&self.clone_parts(), saga).await,
                 crate::template::REMOVE => self.end_cut_removal(saga).await,
                 _ => {}
@@ -175,7 +192,7 @@ pub(crate) async fn undo_cut(parts: &Parts, saga: OpenSaga) {
     let name = plan.name.clone();
     let stop = CancellationToken::new();
     let mut making = Making::taken_up(parts, plan, &stop);
-    let steps = steps(kind == TEMPLATE);
+    let steps = steps(kind == TEMPLATE, making.plan.live.is_some());
     match saga::resume(&steps, &mut making, &mut log, position, Direction::Back, &stop).await {
         Err(error) if error.left().is_empty() => tracing::info!(kind, name, "cut off, and taken back"),
         Err(error) => tracing::error!(kind, name, %error, "cut off, and not wholly taken back"),

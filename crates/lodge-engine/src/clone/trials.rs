@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use lodge_api::{CloneSpec, PrivateKeys};
@@ -23,7 +24,7 @@ const NVRAM: &[u8] = b"variables";
 
 /// A root with the guest `web1`: a disk, UEFI variables, a seed.
 struct Host {
-    root: tempfile::TempDir,
+    root: Arc<tempfile::TempDir>,
     engine: Engine,
     plan: Plan,
     before: BTreeMap<PathBuf, Vec<u8>>,
@@ -31,6 +32,10 @@ struct Host {
 
 struct Trial {
     is_template: bool,
+    /// Its source's disks are frozen first, as a running guest's are. (The guest is off: what QEMU does is tried with it.)
+    is_live: bool,
+    /// Its trials are many more, and share one host.
+    shared: tokio::sync::OnceCell<(Arc<tempfile::TempDir>, Engine)>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -39,13 +44,25 @@ impl Scenario for Trial {
     type World = Host;
 
     fn world(&self) -> Host {
-        let is_template = self.is_template;
+        let (is_template, is_live) = (self.is_template, self.is_live);
         self.within(async move {
-            let root = tempfile::tempdir().unwrap();
-            prepare(root.path());
-            let engine = open_new(root.path()).await;
+            let new = || async {
+                let root = tempfile::tempdir().unwrap();
+                prepare(root.path());
+                let engine = open_new(root.path()).await;
+                (Arc::new(root), engine)
+            };
+            let (root, engine) =
+                if is_live { self.shared.get_or_init(new).await.clone() } else { new().await };
+            forget(&engine, root.path()).await;
             let caller = Caller::daemon();
-            let source = engine.clone_source("web1").await.unwrap();
+            let mut source = engine.clone_source(&of("web1")).await.unwrap();
+            if is_live {
+                // In the words that it has after a snapshot too.
+                let text = source.document.to_xml(&lodge_model::xml::WriteOptions::STORED);
+                engine.domains.define(&text, lodge_domain::DefineOptions::default()).await.unwrap();
+                source.live = Some(super::live::Live { with_memory: false, has_agent: false });
+            }
             let mut plan = if is_template {
                 let mut reserved = engine.reservations.open();
                 engine
@@ -64,7 +81,7 @@ impl Scenario for Trial {
     }
 
     fn steps(&self) -> Vec<Box<dyn Step<Making>>> {
-        steps(self.is_template)
+        steps(self.is_template, self.is_live)
     }
 
     fn context(&self, host: &Host, saved: Option<&Value>) -> Making {
@@ -104,7 +121,23 @@ impl Scenario for Trial {
     }
 }
 
+/// Takes away what the trial before has made.
+async fn forget(engine: &Engine, root: &Path) {
+    for act in engine.store.db().identity_acts(None).await.unwrap() {
+        engine.store.db().remove_identity_act(&act.id).await.unwrap();
+    }
+    let Ok(handle) = engine.domains.by_name("web2") else { return };
+    let all = lodge_domain::UndefineOptions { nvram: true, ..lodge_domain::UndefineOptions::default() };
+    handle.undefine(all).await.unwrap();
+    engine.storage.discard_copy(&root.join("var/lib/libvirt/images/web2.img")).await.unwrap();
+}
+
 impl Trial {
+    fn of(is_template: bool, is_live: bool) -> Self {
+        let (shared, runtime) = (tokio::sync::OnceCell::new(), tokio::runtime::Handle::current());
+        Self { is_template, is_live, shared, runtime }
+    }
+
     fn within<T: Send>(&self, act: impl Future<Output = T> + Send) -> T {
         tokio::task::block_in_place(|| self.runtime.block_on(act))
     }
@@ -143,6 +176,10 @@ async fn open_new(root: &Path) -> Engine {
         }
     }
     open(root).await
+}
+
+fn of(source: &str) -> CloneSpec {
+    CloneSpec { source: source.into(), ..CloneSpec::default() }
 }
 
 async fn open(root: &Path) -> Engine {
@@ -198,19 +235,22 @@ fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_is_whole_or_gone_and_its_source_untouched() {
-    let runtime = tokio::runtime::Handle::current();
-    try_everything(&Trial { is_template: false, runtime }).await.unwrap();
+    try_everything(&Trial::of(false, false)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_is_whole_or_gone_and_its_source_untouched() {
-    let runtime = tokio::runtime::Handle::current();
-    try_everything(&Trial { is_template: true, runtime }).await.unwrap();
+    try_everything(&Trial::of(true, false)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_was_frozen_is_as_before_whatever_became_of_its_clone() {
+    try_everything(&Trial::of(false, true)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_another_made_meanwhile_stay() {
-    let trial = Trial { is_template: false, runtime: tokio::runtime::Handle::current() };
+    let trial = Trial::of(false, false);
     for at in 0..2 {
         let host = trial.world();
         let (disk, variables) = (&host.plan.disks[0].to, &host.plan.nvram.as_ref().unwrap().1);
@@ -227,8 +267,9 @@ async fn files_that_another_made_meanwhile_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_taken_is_not_changed() {
-    let trial = Trial { is_template: false, runtime: tokio::runtime::Handle::current() };
-    let Host { root, engine, .. } = trial.world();
+    let trial = Trial::of(false, false);
+    let host = trial.world();
+    let (root, engine) = (&host.root, &host.engine);
     let taken = root.path().join("taken.img");
     std::fs::write(&taken, vec![9; 64 << 10]).unwrap();
     let spec = CloneSpec {
@@ -238,7 +279,7 @@ async fn a_disk_that_is_taken_is_not_changed() {
         preserve_data: true,
         ..CloneSpec::default()
     };
-    let source = engine.clone_source("web1").await.unwrap();
+    let source = engine.clone_source(&of("web1")).await.unwrap();
     let plan = engine.plan_clones(&Caller::daemon(), &source, &spec).await.unwrap().0.remove(0);
     let made = super::steps::make(&engine.clone_parts(), plan, &CancellationToken::new()).await.unwrap();
     assert_eq!(made.view.inside, lodge_api::InsideState::Kept);

@@ -16,6 +16,7 @@ use std::{
     io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use lodge_api::{IdentityChange, InsideState, PrivateKeys};
@@ -30,10 +31,12 @@ use lodge_model::{
     Kind, MacAddr,
     guest_disk::{Files, Layout, Wanted},
 };
+use lodge_qemu::agent::Agent;
 use lodge_storage::{ClaimedDisk, DiskUse, Format, OpenDisks, Storage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::alter;
 use crate::{
     error::{EngineError, Result},
     guest_disk::Readers,
@@ -205,6 +208,9 @@ impl Inside {
             return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
         }
         if let Some(report) = report::of_unreadable(disks) {
+            if let Wish::Another { addresses, .. } = wish {
+                report::refuse_unplaced(addresses, &catalogue::Plan::default())?;
+            }
             return Ok(report);
         }
         let open = self.storage.open_to_edit("a change of its identity", &uses(disks)?).await?;
@@ -220,6 +226,57 @@ impl Inside {
             report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after.identity)?;
         }
         Ok(report::of(&before, &after, &plan, wish))
+    }
+
+    /// The same in a guest that runs, by its agent, as far as that goes beneath running programs: what lies on devices stays.
+    pub async fn change_running(
+        &self,
+        name: &str,
+        agent: &Agent,
+        wish: &Wish,
+        patience: Duration,
+    ) -> Result<InsideReport> {
+        if *wish == Wish::Keep {
+            return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
+        }
+        let before = self.ask(agent, &self.wanted_to_plan(), patience).await?;
+        let plan = self.plan(&before, wish)?;
+        let (script, passed_over) = alter::script(&plan.edits);
+        let ran = agent.run_with("/bin/sh", &[], script.as_bytes(), patience).await?;
+        let after = self.ask(agent, &self.catalogue.wanted(), patience).await?;
+        let verdicts = catalogue::verify(&before.identity, &after.identity, &plan);
+        let mut report = report::of(&before, &after, &plan, wish);
+        for change in &mut report.changes {
+            "read back by the guest's agent".clone_into(&mut change.verified);
+        }
+        let bad: Vec<_> = verdicts.iter().filter(|verdict| !verdict.is_good).collect();
+        if !bad.is_empty() || !passed_over.is_empty() || ran.exit_code != Some(0) {
+            report.state = InsideState::NotReset;
+        }
+        for verdict in bad {
+            report
+                .changes
+                .retain(|change| change.place != verdict.place || change.item != verdict.kind.to_string());
+            report
+                .warnings
+                .push(format!("{} {} was not changed: {}", verdict.kind, verdict.place, verdict.found));
+        }
+        report
+            .warnings
+            .extend(passed_over.iter().map(|path| format!("{path} cannot be changed while it runs")));
+        if ran.exit_code != Some(0) {
+            let said: String = String::from_utf8_lossy(&ran.stderr).escape_debug().take(300).collect();
+            report.warnings.push(format!("not all could be written in `{name}`: {said}"));
+        }
+        Ok(report)
+    }
+
+    async fn ask(&self, agent: &Agent, wanted: &[Wanted], patience: Duration) -> Result<Reading> {
+        let files = super::running::read(agent, wanted, patience).await?;
+        let layout = Layout::default();
+        let identity = self.catalogue.read(&layout, &files, &HostFacts::default());
+        let gaps = files.gaps.iter().map(|gap| format!("{}: {}", gap.place, gap.why)).collect();
+        Ok(Reading { identity, layout, files, gaps })
     }
 
     /// What a change would be.

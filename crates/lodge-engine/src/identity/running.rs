@@ -92,7 +92,15 @@ fn quoted(text: &str) -> String {
 fn parse(output: &[u8]) -> Files {
     let mut files = Files::default();
     for line in String::from_utf8_lossy(output).lines().take(LINES_MAX) {
-        if let Some((path, node)) = parse_line(line) {
+        let Some((path, node)) = parse_line(line) else { continue };
+        // Two may want one file, and the other more of it.
+        let has_more = match (files.nodes.get(&path), &node) {
+            (Some(FileNode::File { bytes: old, .. }), FileNode::File { bytes: new, .. }) => {
+                old.len() > new.len()
+            }
+            _ => false,
+        };
+        if !has_more {
             files.nodes.insert(path, node);
         }
     }
@@ -207,6 +215,14 @@ mod tests {
         assert!(
             matches!(files.node(&place("key-1")), Some(FileNode::File { bytes, size: 5, .. }) if bytes == b"123")
         );
+    }
+
+    #[test]
+    fn who_wants_more_of_a_file_has_it() {
+        let (long, short) = ("L2E= file 3 0 0 644 YWJj", "L2E= file 3 0 0 644 YQ==");
+        for text in [format!("{long}\n{short}"), format!("{short}\n{long}")] {
+            assert_eq!(parse(text.as_bytes()).text("/a").as_deref(), Some("abc"), "{text}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::session::Session;
 
 #[derive(Debug, Args)]
 pub struct Clone {
-    /// A domain that is shut off, or a template: NAME, NAME:VERSION, NAME:latest
+    /// A domain, or a template: NAME, NAME:VERSION, NAME:latest. One that runs is cloned with its memory
     #[arg(value_name = "SOURCE")]
     source: String,
     /// The new domain's name; with --count the beginning of the names
@@ -48,9 +48,18 @@ pub struct Clone {
     /// A disk, by target, that both have; may be given several times
     #[arg(long = "skip-copy", value_name = "TARGET")]
     share: Vec<String>,
-    /// Start each when it is made
+    /// Start each when it is made (a clone with memory goes on by itself)
     #[arg(long)]
     start: bool,
+    /// A clone with memory stays saved, its interfaces' links down, until it is started
+    #[arg(long, conflicts_with = "start")]
+    no_start: bool,
+    /// Of a domain that runs: its disks as they are at one moment, without its memory
+    #[arg(long)]
+    disks_only: bool,
+    /// Clone with memory also where nothing can tell the guest that it is another machine, and let it onto its networks
+    #[arg(long)]
+    force: bool,
     /// Make nothing; say what would be made
     #[arg(long)]
     dry_run: bool,
@@ -75,6 +84,9 @@ impl Clone {
             macs: self.macs,
             hostname: self.hostname,
             start: self.start,
+            no_start: self.no_start,
+            disks_only: self.disks_only,
+            force: self.force,
             files: self.files,
             share: self.share,
             addresses: self.addresses,

@@ -9,7 +9,7 @@ use lodge_store::saga::{Failure, Step};
 
 use super::{Making, failed};
 use crate::clone::place::{How, PlannedDisk};
-use crate::identity::inside::GuestDisk;
+use crate::identity::inside::{GuestDisk, InsideReport};
 
 /// Largest file of UEFI variables; OVMF's is half a MiB, those of other machines 64 MiB.
 const VARIABLES_MAX_BYTES: u64 = 64 << 20;
@@ -143,6 +143,12 @@ impl Step<Making> for ChangeInside {
     }
 
     async fn run(&self, making: &mut Making) -> Result<(), Failure> {
+        if making.plan.memory().is_some() {
+            // What lies on the disks is in use: the guest itself is asked, once it goes on.
+            let warning = crate::clone::live::LATER.to_owned();
+            making.plan.done = Some(InsideReport { warnings: vec![warning], ..InsideReport::default() });
+            return Ok(());
+        }
         let plan = &making.plan;
         let disk = |disk: &PlannedDisk| GuestDisk {
             target: disk.target.clone(),

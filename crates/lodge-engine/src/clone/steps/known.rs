@@ -91,7 +91,8 @@ impl Step<Making> for DefineGuest {
     }
 
     async fn run(&self, making: &mut Making) -> Result<(), Failure> {
-        let options = verb::DefineOptions::default();
+        let managed_save = making.plan.memory().is_some();
+        let options = verb::DefineOptions { managed_save, ..verb::DefineOptions::default() };
         making.parts.domains.define(&making.plan.document, options).await.map(drop).map_err(failed)
     }
 

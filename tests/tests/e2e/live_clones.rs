@@ -1,0 +1,168 @@
+//! Clones of a guest that runs: its memory goes on in another machine, it goes on itself, and its disk is as before, also
+//! when the daemon is killed amid that.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, counter, document::tiny_with, turn};
+
+/// A guest under TCG on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Defines and starts a guest that counts, on a qcow2 in the default pool, with a card and a generation id.
+fn counting(host: &Host, name: &str) -> Result<PathBuf> {
+    let raw = host.root().join("counter.raw");
+    fs::write(&raw, counter::disk(1 << 20))?;
+    let image = host.root().join(format!("var/lib/libvirt/images/{name}.qcow2"));
+    let converted =
+        Command::new("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &image]).status()?;
+    ensure!(converted.success(), "qemu-img failed");
+    let devices = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk>\
+         <interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>",
+        image.display()
+    );
+    let document = tiny_with(name, &devices).replace("<vcpu>", "<genid/><vcpu>");
+    let document = host.file(&format!("{name}.xml"), &document)?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", name])?.ok()?;
+    Ok(image)
+}
+
+fn counted(host: &Host, name: &str) -> Result<Vec<u32>> {
+    let uuid = host.json(&["dominfo", name])?["uuid"].as_str().context("no uuid")?.to_owned();
+    let log = host.root().join("run/lodge/guests").join(uuid).join("console.log");
+    // A guest that has printed nothing yet has no log.
+    Ok(fs::read(log).map(|log| counter::numbers(&String::from_utf8_lossy(&log))).unwrap_or_default())
+}
+
+fn count_past(host: &Host, name: &str, number: u32) -> Result<u32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(last) = counted(host, name)?.last().filter(|last| **last > number) {
+            return Ok(*last);
+        }
+        ensure!(Instant::now() < deadline, "`{name}` does not count past {number}: {}", host.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// One value of a guest's live document.
+fn told(host: &Host, name: &str, before: &str) -> Result<String> {
+    let xml = host.lodge(&["dumpxml", name])?.ok()?.stdout;
+    let found = xml.split(before).nth(1).and_then(|rest| rest.split(['\'', '<']).next());
+    Ok(found.with_context(|| format!("no `{before}` in {xml}"))?.to_owned())
+}
+
+/// The source's disk is the file that it was, alone, and nothing of the clone's making is left of it.
+fn is_as_before(host: &Host, name: &str, image: &Path) -> Result<()> {
+    for flags in [&["dumpxml", name][..], &["dumpxml", name, "--inactive"]] {
+        let xml = host.lodge(flags)?.ok()?.stdout;
+        ensure!(xml.contains(&format!("<source file='{}'", image.display())), "{flags:?}: {xml}");
+        ensure!(!xml.contains("lodge-clone-"), "{flags:?}: {xml}");
+    }
+    ensure!(host.lodge(&["snapshot-list", name, "--name"])?.ok()?.lines().is_empty());
+    let directory = image.parent().context("a directory")?;
+    for entry in fs::read_dir(directory)?.chain(fs::read_dir(host.root().join("var/lib/libvirt/qemu/save"))?)
+    {
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        ensure!(!file.contains("lodge-clone-"), "{file} is left");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_running_guest_goes_on_twice_as_two_machines() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let image = counting(&host, "count")?;
+    let before = count_past(&host, "count", 10)?;
+    let made = host.lodge_for(PATIENCE, &["clone", "count", "twin"])?.ok()?;
+    ensure!(made.stderr.contains("links are down"), "nothing is said of the links: {}", made.stderr);
+    // The memory is the source's at one moment, and both go on from there.
+    let first = *counted(&host, "twin")?.first().unwrap_or(&count_past(&host, "twin", before)?);
+    ensure!(first >= before, "the clone began at {first}, and its source was at {before} already");
+    let now = count_past(&host, "twin", first)?;
+    count_past(&host, "count", before + 10)?;
+    ensure!(now > first);
+    is_as_before(&host, "count", &image)?;
+    for before in ["<uuid>", "<genid>", "<mac address='", "<source file='"] {
+        let (one, other) = (told(&host, "count", before)?, told(&host, "twin", before)?);
+        ensure!(one != other, "both have {before}{one}");
+    }
+    ensure!(told(&host, "twin", "<link state='")? == "down");
+    let log = host.json(&["identity", "log", "twin"])?;
+    ensure!(log[0]["act"] == "clone" && log[0]["inside"] == "not-reset", "{log}");
+
+    // One that does not go on at once is a saved guest, as `virsh managedsave` leaves one.
+    let at = count_past(&host, "count", 0)?;
+    host.lodge_for(PATIENCE, &["clone", "count", "later", "--no-start"])?.ok()?;
+    ensure!(host.lodge(&["domstate", "later", "--reason"])?.ok()?.stdout.contains("shut off"));
+    let info = host.lodge(&["dominfo", "later"])?.ok()?.stdout;
+    ensure!(info.lines().any(|line| line.starts_with("Managed save:") && line.ends_with("yes")), "{info}");
+    host.lodge(&["start", "later"])?.ok()?;
+    let went_on = count_past(&host, "later", at)?;
+    ensure!(counted(&host, "later")?.first().is_some_and(|first| *first >= at), "it began anew: {went_on}");
+    is_as_before(&host, "count", &image)?;
+
+    // Disks alone: another machine that boots.
+    host.lodge_for(PATIENCE, &["clone", "count", "cold", "--disks-only", "--start"])?.ok()?;
+    let first = count_past(&host, "cold", 0)?;
+    ensure!(first < at, "a clone without memory began at {first}");
+    is_as_before(&host, "count", &image)
+}
+
+#[test]
+fn what_a_memory_cannot_be_cloned_with_is_told() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let document = host.file("plain.xml", &tiny_with("plain", ""))?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", "plain"])?.ok()?;
+    host.lodge(&["clone", "plain", "x"])?.fails_saying(&["VM generation id", "--disks-only", "--force"])?;
+    host.lodge(&["clone", "plain", "x", "--keep-identity"])?.fails_saying(&["it twice"])?;
+    host.lodge(&["template", "create", "plain"])?.fails_saying(&["runs", "shut it down first"])?;
+    ensure!(host.lodge(&["list", "--all", "--name"])?.ok()?.lines() == ["plain"]);
+    Ok(())
+}
+
+#[test]
+fn a_source_is_as_before_when_the_daemon_is_killed_amid_its_clone() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    let image = counting(&host, "count")?;
+    count_past(&host, "count", 5)?;
+    for round in 0..8_u64 {
+        let name = format!("r{round}");
+        std::thread::scope(|scope| {
+            let (host, name) = (&host, &name);
+            // What it is told may be a failure: its daemon dies.
+            scope.spawn(move || drop(host.lodge(&["clone", "count", name, "--no-start"])));
+            std::thread::sleep(Duration::from_millis(60 + 90 * round));
+            host.kill_daemon_now()
+        })?;
+        host.start_daemon()?;
+        let at = counted(&host, "count")?.last().copied().unwrap_or(0);
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = is_as_before(&host, "count", &image) {
+            ensure!(Instant::now() < deadline, "round {round}: {error:#}\n{}", host.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        count_past(&host, "count", at)?;
+        let names = host.lodge(&["list", "--all", "--name"])?.ok()?.lines();
+        let disk = image.with_file_name(format!("{name}.qcow2")).exists();
+        let memory = host.root().join(format!("var/lib/libvirt/qemu/save/{name}.save")).exists();
+        let is_known = names.contains(&name);
+        ensure!(
+            disk == is_known && memory == is_known,
+            "round {round}: known {is_known}, disk {disk}, memory {memory}"
+        );
+    }
+    Ok(())
+}
