@@ -70,6 +70,10 @@ pub const PEERS: &[Package] = &[
     package("dnsmasq-base", "/usr/sbin/dnsmasq"),
 ];
 
+/// libguestfs, and the kernel that its appliance runs, on request only: hundreds of megabytes.
+pub const GUESTFS: &[Package] =
+    &[package("libguestfs-tools", "/usr/bin/virt-sysprep"), package("linux-image-cloud-amd64", "/vmlinuz")];
+
 /// Clients of libvirt, installed on request only.
 pub const CLIENTS: &[Package] = &[
     package("virtinst", "/usr/bin/virt-install"),

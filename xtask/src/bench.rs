@@ -20,9 +20,11 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("dhcp", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
     ("wire", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     ("daemon", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
-    ("clone", "clone_bench", "clones with identities of their own, with --peers beside libguestfs"),
+    (CLONE, "clone_bench", "clones with identities of their own, with --peers beside libguestfs"),
 ];
 
+/// The one whose peer is libguestfs.
+const CLONE: &str = "clone";
 /// The one that needs houses, and so is a part of the comparison.
 const LIBVIRT: &str = "libvirt";
 
@@ -36,17 +38,20 @@ pub fn run(args: &[String]) -> Result<()> {
         names.dedup();
         bail!("there is no bench `{unknown}`; there are: {}", names.join(", "));
     }
+    let chosen: Vec<_> =
+        BENCHES.iter().filter(|(name, ..)| wanted.is_empty() || wanted.contains(name)).collect();
     apt::install(apt::ALL)?;
     if peers {
         apt::install(&[apt::PEERS])?;
+        if chosen.iter().any(|(name, ..)| *name == CLONE) {
+            apt::install(&[apt::GUESTFS])?;
+        }
     }
     // It needs the peer: only when named, or with --peers.
     let beside_libvirt = wanted.contains(&LIBVIRT) || (peers && wanted.is_empty());
     if beside_libvirt {
         apt::install(&[apt::PEERS])?;
     }
-    let chosen: Vec<_> =
-        BENCHES.iter().filter(|(name, ..)| wanted.is_empty() || wanted.contains(name)).collect();
     // One cargo run for all: another choice of packages would have other features and build everything again.
     let mut build = cargo();
     build.args(["build", "--quiet", "--release", "--workspace", "--bin", "lodge"]);
