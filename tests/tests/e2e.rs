@@ -11,6 +11,7 @@ mod e2e {
     mod guest;
     mod guest_disk;
     mod identity;
+    mod identity_crash;
     mod image_files;
     mod live_clones;
     mod policies;

@@ -6,11 +6,11 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, document::tiny_with, skip, turn};
 
-const MACHINE_ID: &str = "17f2e0698e844e31b12ccd3f9aa4d94a";
+pub(super) const MACHINE_ID: &str = "17f2e0698e844e31b12ccd3f9aa4d94a";
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A guest that is off, with an ext4 disk of a small Debian's files where an identity is kept; no file system is mounted.
-fn source(host: &Host, name: &str) -> Result<()> {
+pub(super) fn source(host: &Host, name: &str) -> Result<()> {
     source_with(host, name, &[])
 }
 
@@ -55,14 +55,14 @@ fn two_alike(host: &Host) -> Result<()> {
     host.lodge_for(PATIENCE, &["identity", "check", "web1", "web2"])?.fails_saying(&[MACHINE_ID]).map(drop)
 }
 
-fn run(program: &str, args: &[&str]) -> Result<()> {
+pub(super) fn run(program: &str, args: &[&str]) -> Result<()> {
     let done =
         Command::new(program).args(args).output().with_context(|| format!("{program} does not run"))?;
     ensure!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 
-fn text(path: &Path) -> Result<&str> {
+pub(super) fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is text")
 }
 
