@@ -13,6 +13,7 @@ mod e2e {
     mod identity;
     mod identity_crash;
     mod image_files;
+    mod layouts;
     mod live_clones;
     mod policies;
     mod snapshots;

@@ -1,8 +1,12 @@
-//! `cargo xtask lab`: tests that need a kernel with more than the host's may have (device-mapper, an NFS server), in a
-//! guest that serves as a host.
+//! `cargo xtask lab`: tests that take many minutes, and so are none of `cargo xtask test`.
 //!
-//! The guest is a small Debian, booted straight from its own kernel, with a test program of this project in it. It is
-//! kept in `target/lab`, so that only the first run fetches packages. Takes some minutes; no test of `cargo xtask test`.
+//! - `storage`: those that need a kernel with more than the host's may have (device-mapper, an NFS server), in a guest
+//!   that serves as a host: a small Debian, booted straight from its own kernel, with a test program of this project.
+//! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted.
+//!
+//! What is made for them is kept in `target/lab`, so that only the first run fetches packages.
+
+mod layouts;
 
 use std::{
     fs,
@@ -16,8 +20,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     apt,
-    command::{output, run, target},
+    command::{cargo, output, run, target, words},
 };
+
+const LABS: &[&str] = &["storage", "clones", "layouts"];
 
 /// What the guest has beside a minimal Debian.
 const PACKAGES: &str = "linux-image-cloud-amd64,kmod,udev,lvm2,thin-provisioning-tools,nfs-kernel-server,nfs-common,\
@@ -48,12 +54,37 @@ echo "LAB RESULT $code"
 sync; echo o > /proc/sysrq-trigger; sleep 60
 "#;
 
-/// Builds the guest and the tests, and runs them there.
+/// Runs the named labs, or all.
 pub fn lab(args: &[String]) -> Result<()> {
-    if !args.is_empty() {
-        bail!("`cargo xtask lab` takes no arguments");
+    let (_, wanted) = words(args, &[], usize::MAX)?;
+    if let Some(unknown) = wanted.iter().find(|name| !LABS.contains(name)) {
+        bail!("there is no lab `{unknown}`; there are: {}", LABS.join(", "));
     }
     apt::install(apt::ALL)?;
+    for name in LABS.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        println!("── {name}");
+        match *name {
+            "storage" => storage()?,
+            "clones" => product_tests("lab_ten_booted_clones", None)?,
+            _ => product_tests("lab_clones_of_each_layout", Some(&layouts::images()?))?,
+        }
+    }
+    Ok(())
+}
+
+/// Tests of the whole product that `cargo test` leaves out.
+fn product_tests(filter: &str, images: Option<&Path>) -> Result<()> {
+    run(cargo().args(["build", "--quiet", "-p", "lodge"]))?;
+    let mut tests = cargo();
+    tests.args(["test", "--quiet", "-p", "lodge-tests", "--test", "e2e", "--", "--ignored", "--nocapture"]);
+    if let Some(images) = images {
+        tests.env("LODGE_LAB_LAYOUTS", images);
+    }
+    run(tests.arg(filter))
+}
+
+/// Builds the guest and the storage's tests, and runs them there.
+fn storage() -> Result<()> {
     let place = target().join("lab");
     fs::create_dir_all(&place)?;
     let tests = test_program()?;

@@ -62,7 +62,12 @@ const VERBS: &[Verb] = &[
         "install virt-install, virt-manager, cockpit, vagrant, virsh 9 and 12 and the like, and run their scripts",
         clients::run,
     ),
-    verb("lab", "", "tests of LVM and NFS in a guest that serves as a host; some minutes", lab::lab),
+    verb(
+        "lab",
+        "[storage] [clones] [layouts]",
+        "tests that take many minutes: LVM and NFS in a guest that serves as a host, ten booted clones, disks of all layouts",
+        lab::lab,
+    ),
     verb("setup", "", "only install the Debian packages that run and test need", setup),
     verb("codegen", "", "write the generated files anew: docs/openapi.json, docs/libvirt.md", codegen::run),
 ];

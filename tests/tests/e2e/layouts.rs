@@ -1,0 +1,157 @@
+//! Clones of disks laid out in the ways that Debian is installed in: each boots by its own firmware, finds its file systems
+//! by their new UUIDs, and is another machine than its source.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, Inside, Login, document::nat_network, skip, turn};
+use serde_json::Value;
+
+use super::guest::BOOT;
+
+/// All that shows that fstab, boot loader and initramfs found what they look for: no unit failed, each file system and
+/// swap that fstab names is there, and the kernel's command line names nothing that is not.
+const IS_WELL: &str = r#"
+set -e
+systemctl is-system-running --wait >/dev/null || { systemctl --failed --no-legend --plain; exit 1; }
+findmnt --verify --fstab >/tmp/verify 2>&1 || { cat /tmp/verify; exit 1; }
+for place in $(awk '$2 ~ "^/" { print $2 }' /etc/fstab); do findmnt -n "$place" >/dev/null || { echo "$place is not mounted"; exit 1; }; done
+if grep -q swap /etc/fstab; then swapon --show | grep -q . || { echo "no swap"; exit 1; }; fi
+for id in $(tr ' ' '\n' </proc/cmdline | sed -n 's/^\(root\|resume\)=UUID=//p'); do
+    [ -e "/dev/disk/by-uuid/$id" ] || { echo "the command line names $id"; exit 1; }
+done
+"#;
+
+struct House {
+    host: Host,
+    images: PathBuf,
+}
+
+impl House {
+    /// A guest of the image, that is off.
+    fn define(&self, layout: &str) -> Result<()> {
+        let pool = self.host.root().join("var/lib/libvirt/images");
+        std::fs::create_dir_all(&pool)?;
+        let disk = pool.join(format!("{layout}.qcow2"));
+        std::fs::copy(self.images.join(format!("{layout}.qcow2")), &disk)?;
+        let firmware = if layout.contains("uefi") {
+            "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>\
+             <firmware><feature enabled='no' name='secure-boot'/></firmware></os>"
+        } else {
+            "<os><type arch='x86_64' machine='q35'>hvm</type></os>"
+        };
+        let document = format!(
+            "<domain type='qemu'><name>{layout}</name><memory unit='MiB'>512</memory><vcpu>1</vcpu>{firmware}
+             <features><acpi/></features><cpu mode='maximum'/><devices>
+             <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>
+             <target dev='vda' bus='virtio'/></disk>
+             <interface type='network'><source network='default'/><model type='virtio'/></interface>
+             <serial type='pty'/><channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+             <video><model type='vga'/></video><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices></domain>",
+            disk.display()
+        );
+        let document = self.host.file(&format!("{layout}.xml"), &document)?;
+        self.host.lodge(&["define", &document])?.ok().map(drop)
+    }
+
+    fn shown(&self, name: &str) -> Result<Value> {
+        let done = self.host.lodge_for(BOOT, &["identity", "show", name, "-o", "json"])?.ok()?;
+        Ok(serde_json::from_str::<Value>(&done.stdout)?[0].take())
+    }
+
+    /// It booted, is well, and is what is said of it.
+    fn judge(&self, name: &str, source: &Value) -> Result<()> {
+        let address = self.host.lodge(&["ip", name])?.ok()?.lines();
+        let address = address.first().context("it has no address")?;
+        let known_hosts = self.host.root().join("known_hosts");
+        let key = self.images.join("key");
+        let login = Login { key: &key, known_hosts: &known_hosts, user: "root", address };
+        login.run(IS_WELL)?.ok()?;
+        let inside = Inside::ask(&login)?;
+        ensure!(inside.one("host-name")? == name, "{inside:?}");
+        inside.is_shown(&self.shown(name)?)?;
+        let act = self.host.json(&["identity", "log", name])?[0].take();
+        inside.is_booked(&act)?;
+        ensure!(inside.one("machine-id")? == inside.one("dbus-machine-id")?, "{inside:?}");
+        nothing_is_left_in_silence(source, &act, &inside)
+    }
+
+    /// Boots both, judges both, and switches them off.
+    fn boot(&self, names: &[String], source: &Value) -> Result<()> {
+        for name in names {
+            self.host.lodge_for(BOOT, &["start", name])?.ok()?;
+        }
+        for name in names {
+            self.host.lodge_for(BOOT, &["wait", name, "--for", "ready"])?.ok()?;
+            self.judge(name, source).with_context(|| name.clone())?;
+        }
+        for name in names {
+            self.host.lodge(&["destroy", name])?.ok()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whatever made the source one machine is another in the clone, or stands among the warnings with the reason.
+fn nothing_is_left_in_silence(source: &Value, act: &Value, inside: &Inside) -> Result<()> {
+    let warnings = act["warnings"].to_string();
+    let ids: BTreeSet<&String> =
+        ["machine-id", "ssh-host-key", "device"].iter().flat_map(|name| inside.all(name)).collect();
+    for item in source["items"].as_array().context("items")? {
+        let (Some(value), Some(place)) = (item["value"].as_str(), item["place"].as_str()) else { continue };
+        let is_kept = ids.contains(&value.to_owned());
+        ensure!(!is_kept || warnings.contains(place), "{place} has {value} as its source has\n{act:#}");
+    }
+    Ok(())
+}
+
+fn one_layout(house: &House, layout: &str) -> Result<()> {
+    house.define(layout)?;
+    if layout.starts_with("lvm-uefi") {
+        // One that has lived: the firmware's variables name its partition by the UUID that the clones do not have.
+        house.host.lodge_for(BOOT, &["start", layout])?.ok()?;
+        house.host.lodge_for(BOOT, &["wait", layout, "--for", "ready"])?.ok()?;
+        house.host.lodge_for(BOOT, &["shutdown", layout])?.ok()?;
+        house.host.lodge_for(BOOT, &["wait", layout, "--for", "stopped"])?.ok()?;
+    }
+    let source = house.shown(layout)?;
+    let (full, base, linked) =
+        (format!("{layout}-full"), format!("{layout}-base"), format!("{layout}-linked"));
+    house.host.lodge_for(BOOT, &["clone", layout, &full, "--full"])?.ok()?;
+    house.host.lodge_for(BOOT, &["template", "create", layout, "--name", &base])?.ok()?;
+    house.host.lodge_for(BOOT, &["clone", &base, &linked, "--linked"])?.ok()?;
+    house.boot(&[full, linked], &source)
+}
+
+#[test]
+#[ignore = "many guests, some minutes: cargo xtask lab layouts"]
+fn lab_clones_of_each_layout() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(images) = std::env::var_os("LODGE_LAB_LAYOUTS").map(PathBuf::from) else {
+        skip("LODGE_LAB_LAYOUTS names no directory; `cargo xtask lab layouts` makes it");
+        return Ok(());
+    };
+    let host = Host::start()?;
+    let network = host.file("net.xml", &nat_network("default", "lgt-b7", 200))?;
+    host.lodge(&["net-define", &network])?.ok()?;
+    host.lodge(&["net-start", "default"])?.ok()?;
+    let mut layouts: Vec<String> = std::fs::read_dir(&images)?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".qcow2")?.to_owned()))
+        .collect();
+    layouts.sort();
+    ensure!(layouts.len() >= 4, "{layouts:?}");
+    let house = House { host, images };
+    let mut failed = Vec::new();
+    for layout in &layouts {
+        let began = std::time::Instant::now();
+        // Each is tried, also where one before it failed.
+        match one_layout(&house, layout) {
+            Ok(()) => println!("{layout}: {} s", began.elapsed().as_secs()),
+            Err(error) => failed.push(format!("{layout}: {error:#}")),
+        }
+        let names = house.host.lodge(&["list", "--name"])?.lines();
+        names.iter().try_for_each(|name| house.host.lodge(&["destroy", name]).map(drop))?;
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
+    Ok(())
+}

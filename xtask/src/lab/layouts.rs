@@ -1,0 +1,89 @@
+//! `cargo xtask lab layouts`: disks laid out in the ways that Debian is installed in, one image each, kept in
+//! `target/lab/layouts`.
+//!
+//! One tree of packages is made once; `layouts.sh` installs it on each disk. The tests that clone and boot them are
+//! `lodge-tests`' own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    apt,
+    command::{output, run, target},
+};
+
+/// File system, firmware, machine id; each value at least once.
+const LAYOUTS: &[&str] = &["ext4-bios-file", "xfs-uefi-missing", "btrfs-bios-link", "lvm-uefi-file"];
+const PACKAGES: &str = "systemd-sysv,udev,dbus,dbus-bin,libpam-systemd,linux-image-cloud-amd64,initramfs-tools,zstd,\
+                        openssh-server,qemu-guest-agent,grub-pc-bin,grub-efi-amd64-bin,grub-efi-amd64-signed,\
+                        shim-signed,grub2-common,lvm2,e2fsprogs,xfsprogs,btrfs-progs,dosfstools,iproute2";
+const SUITE: &str = "bookworm";
+const INSTALL: &str = include_str!("layouts.sh");
+/// Units that are started at boot.
+const ENABLED: &[(&str, &str)] = &[
+    ("multi-user.target.wants/systemd-networkd.service", "systemd-networkd.service"),
+    ("sockets.target.wants/systemd-networkd.socket", "systemd-networkd.socket"),
+];
+
+/// The directory of the images, made as far as they are not there: `LAYOUT.qcow2`, and `key` to log in as root.
+pub fn images() -> Result<PathBuf> {
+    let place = target().join("lab/layouts");
+    fs::create_dir_all(&place)?;
+    let made = place.join("made-of");
+    let recipe = format!("{PACKAGES}\n{INSTALL}");
+    let is_same = fs::read_to_string(&made).is_ok_and(|text| text == recipe);
+    if is_same && LAYOUTS.iter().all(|layout| image(&place, layout).is_file()) {
+        return Ok(place);
+    }
+    drop(fs::remove_file(&made));
+    let key = place.join("key");
+    if !key.is_file() {
+        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(&key))?;
+    }
+    let tree = tree(&place)?;
+    let install = place.join("layouts.sh");
+    fs::write(&install, INSTALL)?;
+    for layout in LAYOUTS {
+        println!("installing {layout}");
+        let disk = place.join(format!("{layout}.raw"));
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private", "bash"]).arg(&install).arg(&tree);
+        output(unshare.arg(key.with_extension("pub")).arg(&disk).arg(layout))?;
+        let mut convert = Command::new("qemu-img");
+        convert.args(["convert", "-O", "qcow2"]).arg(&disk).arg(image(&place, layout));
+        run(&mut convert)?;
+        fs::remove_file(&disk)?;
+    }
+    fs::write(made, recipe)?;
+    Ok(place)
+}
+
+fn image(place: &Path, layout: &str) -> PathBuf {
+    place.join(format!("{layout}.qcow2"))
+}
+
+fn tree(place: &Path) -> Result<PathBuf> {
+    let (tree, whole) = (place.join("tree"), place.join("tree.is-whole"));
+    if fs::read_to_string(&whole).is_ok_and(|text| text == PACKAGES) {
+        return Ok(tree);
+    }
+    println!("making a tree of packages in {}", tree.display());
+    drop(fs::remove_file(&whole));
+    drop(fs::remove_dir_all(&tree));
+    let mirror = apt::mirror().context("apt knows no mirror of Debian")?;
+    let mut bootstrap = Command::new("mmdebstrap");
+    bootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
+    output(bootstrap.arg(&tree).arg(mirror))?;
+    for (link, unit) in ENABLED {
+        let link = tree.join("etc/systemd/system").join(link);
+        fs::create_dir_all(link.parent().context("a directory")?)?;
+        std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), link)?;
+    }
+    fs::write(whole, PACKAGES)?;
+    Ok(tree)
+}
