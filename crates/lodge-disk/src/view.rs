@@ -60,8 +60,9 @@ pub fn serve(connection: impl AsFd, view: &View) -> io::Result<()> {
             Ok(size) => size,
             // The request was taken back, or a signal came.
             Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => continue,
-            // Nobody has it mounted any more.
-            Err(Errno::NODEV) => return Ok(()),
+            // Nobody has it mounted any more. The second is what a read gets that was handing out a last request (of a
+            // file's release, as a rule) while the mount went: what the tool did is its own to tell.
+            Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let request = Request::of(&buffer[..size])
