@@ -65,11 +65,15 @@ impl Ext<'_> {
         self.make_ready(tools)?;
         let told = tellable::make(self.volume()?, steps).map_err(|error| self.unread(&error))?;
         let (script, kept) = self.script(&told)?;
+        let loses_blocks = script.loses_blocks();
         let (lines, inputs) = script.done();
         let mut view = self.view();
         view.files.push(File { name: SCRIPT, content: Arc::new(Lines(lines)), writable: false });
         view.inputs = inputs;
         let said = tools.run(Act::ExtScript, view)?;
+        if loses_blocks {
+            self.put_in_order(tools)?;
+        }
         let failed = |path: &FilePath, why: &str| {
             Act::ExtScript.failed(&format!("{path} on {}", self.device), why, &said)
         };
@@ -137,18 +141,28 @@ impl Ext<'_> {
             read.map_err(|error| self.unread(&error))?;
             return Ok(true);
         }
+        if self.superblock()?.has_sums_beyond_tune2fs {
+            let why = "its orphan file has sums of the UUID, which tune2fs does not make anew (have the file system keep \
+                       their seed: tune2fs -O metadata_csum_seed)";
+            return Err(EditError::Unsupported { place: self.device.to_owned(), why: why.to_owned() });
+        }
         let mut said = tools.run(Act::ExtUuid(uuid), self.view())?;
         if self.superblock()?.uuid != uuid && said.words.contains("freshly checked") {
-            let checked = tools.run(Act::ExtCheck, self.view())?;
-            if !matches!(checked.code, Some(0..=1)) {
-                return Err(Act::ExtCheck.failed(self.device, "it is not in order", &checked));
-            }
+            self.put_in_order(tools)?;
             said = tools.run(Act::ExtUuid(uuid), self.view())?;
         }
         if self.superblock()?.uuid == uuid {
             return Ok(true);
         }
         Err(Act::ExtUuid(uuid).failed(self.device, "the UUID is still the old one", &said))
+    }
+
+    fn put_in_order(&self, tools: &mut dyn Tools) -> Result<(), EditError> {
+        let checked = tools.run(Act::ExtCheck, self.view())?;
+        match checked.code {
+            Some(0..=1) => Ok(()),
+            _ => Err(Act::ExtCheck.failed(self.device, "it is not in order", &checked)),
+        }
     }
 
     /// Writes what its journal holds to where it belongs, as the guest's kernel would at its next mount.

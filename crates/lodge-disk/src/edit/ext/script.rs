@@ -26,6 +26,7 @@ pub(crate) struct Untellable(pub FilePath);
 pub(crate) struct Script {
     lines: Vec<u8>,
     inputs: Vec<Arc<[u8]>>,
+    loses_blocks: bool,
 }
 
 impl Script {
@@ -81,8 +82,15 @@ impl Script {
         Ok(())
     }
 
-    /// Takes attributes of what is at `path` away: debugfs' `rm` forgets the block that they may have.
+    /// Whether blocks stay taken that nobody has any more.
+    pub fn loses_blocks(&self) -> bool {
+        self.loses_blocks
+    }
+
+    /// Takes attributes of what is at `path` away, before it goes. Others may have the same block, which debugfs' `rm` would
+    /// forget; emptied, it is this one's alone, and `rm` forgets that.
     pub fn release(&mut self, path: &FilePath, attributes: &[Attribute]) -> Result<(), Untellable> {
+        self.loses_blocks |= !attributes.is_empty();
         for (name, _) in attributes {
             self.line(path, &[b"ea_rm ", &quote(path.as_bytes()), b" ", &quote(name)])?;
         }

@@ -13,6 +13,9 @@ const STATE_CLEAN: u16 = 1;
 const STATE_ERRORS: u16 = 2;
 const INCOMPAT_RECOVER: u32 = 4;
 const INCOMPAT_JOURNAL_DEVICE: u32 = 8;
+const INCOMPAT_SUM_SEED: u32 = 0x2000;
+const COMPAT_ORPHAN_FILE: u32 = 0x1000;
+const RO_COMPAT_SUMS: u32 = 0x400;
 
 /// What it says of itself.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Superblock {
     pub uuid: Uuid,
     /// The journal has something that is not where it belongs yet.
     pub needs_recovery: bool,
+    /// Sums begin with the UUID, and some are of an orphan file, which tune2fs leaves as they are.
+    pub has_sums_beyond_tune2fs: bool,
     state: u16,
     is_journal: bool,
 }
@@ -29,7 +34,8 @@ impl Superblock {
         let mut bytes = [0; 0x78];
         blocks.read_at(PLACE, &mut bytes)?;
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let incompatible = u32::from_le_bytes([bytes[0x60], bytes[0x61], bytes[0x62], bytes[0x63]]);
+        let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
+        let incompatible = u32_at(0x60);
         if u16_at(0x38) != MAGIC {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -40,6 +46,9 @@ impl Superblock {
         Ok(Self {
             uuid: Uuid::from_bytes(uuid),
             needs_recovery: incompatible & INCOMPAT_RECOVER != 0,
+            has_sums_beyond_tune2fs: u32_at(0x5C) & COMPAT_ORPHAN_FILE != 0
+                && u32_at(0x64) & RO_COMPAT_SUMS != 0
+                && incompatible & INCOMPAT_SUM_SEED == 0,
             state: u16_at(0x3A),
             is_journal: incompatible & INCOMPAT_JOURNAL_DEVICE != 0,
         })

@@ -204,15 +204,15 @@ fn a_new_uuid_is_in_all_sums_and_damage_stays_damage() {
         (&["-O", "metadata_csum,^metadata_csum_seed", "-b", "4096"][..], true),
         (&["-O", "metadata_csum,^metadata_csum_seed,^64bit,^flex_bg", "-b", "1024"], true),
         (&["-O", "metadata_csum,^metadata_csum_seed", "-I", "128"], true),
-        (&["-O", "metadata_csum,^metadata_csum_seed,^extents", "-b", "2048", "-I", "512"], true),
+        (&["-O", "metadata_csum,^metadata_csum_seed,^extents,^64bit", "-b", "2048", "-I", "512"], true),
         (&["-O", "metadata_csum,metadata_csum_seed,orphan_file"], true),
         (&["-O", "^metadata_csum"], true),
         (&["-t", "ext2"], true),
         (&["-O", "^metadata_csum,uninit_bg"], false),
-        (&["-O", "metadata_csum,^metadata_csum_seed,orphan_file"], false),
         (&["-O", "metadata_csum,sparse_super2"], false),
     ] {
-        let rig = Rig::ext(&[&["-t", "ext4"], options].concat(), 64, with_sums);
+        let kind: &[&str] = if options.contains(&"-t") { &[] } else { &["-t", "ext4"] };
+        let rig = Rig::ext(&[kind, options].concat(), 64, with_sums);
         // Inodes that nobody has any more, and an index over the directory.
         rig.change("rm /big/another-name-that-takes-some-more-room-7");
         std::process::Command::new("e2fsck").args(["-fyD"]).arg(&rig.image).output().unwrap();
@@ -234,6 +234,18 @@ fn a_new_uuid_is_in_all_sums_and_damage_stays_damage() {
             assert!(said.contains(&new.to_string()) && !said.contains("hecksum does not match"), "{said}");
         }
     }
+}
+
+#[test]
+fn a_new_uuid_is_refused_where_sums_would_be_wrong() {
+    if !can_run() {
+        return;
+    }
+    let options = ["-t", "ext4", "-O", "metadata_csum,^metadata_csum_seed,orphan_file"];
+    let rig = Rig::ext(&options, 64, with_sums);
+    let refused = rig.set_uuid(uuid::Uuid::from_u128(9)).unwrap_err();
+    assert!(refused.to_string().contains("orphan file"), "{refused}");
+    rig.assert_clean();
 }
 
 #[test]

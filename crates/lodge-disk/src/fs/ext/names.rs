@@ -44,7 +44,7 @@ pub(crate) fn each(
             let piece = volume.block("ext directory", number)?;
             if volume.has_sums() {
                 let (at, length) = sum_place(&piece)?;
-                let wanted = || Ok(sum(sum(seed, piece.slice(0, length)?), tail(&piece, at, length)?));
+                let wanted = || Ok(sum(sum(seed, piece.slice(0, length)?), &tail(&piece, at, length)?));
                 volume.check(&piece, at, piece.le32(at)?, wanted)?;
             }
             if !of_block(volume, &piece, number, act)? {
@@ -122,11 +122,14 @@ pub(crate) fn sum_place(piece: &Piece) -> Result<(usize, usize), FsError> {
     Err(piece.damaged(size - 12, "a directory block without a checksum"))
 }
 
-/// What a sum goes over behind a block's first bytes: of an index, its tail with zeros where the sum is.
-pub(crate) fn tail(piece: &Piece, at: usize, length: usize) -> Result<&'static [u8], FsError> {
+/// What a sum goes over behind a block's first bytes: of an index, its tail with zeros where the sum is. The tail's first
+/// word is for nothing, and holds whatever the block held before.
+pub(crate) fn tail(piece: &Piece, at: usize, length: usize) -> Result<Vec<u8>, FsError> {
     let is_index = at + 4 < piece.len() || length + 12 != piece.len();
-    if is_index && piece.le32(at - 4)? != 0 {
-        return Err(piece.damaged(at - 4, "the tail of its index has something in it"));
+    if !is_index {
+        return Ok(Vec::new());
     }
-    Ok(if is_index { &[0; 8] } else { &[] })
+    let mut tail = piece.slice(at - 4, 4)?.to_vec();
+    tail.extend([0; 4]);
+    Ok(tail)
 }
