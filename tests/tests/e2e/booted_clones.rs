@@ -32,7 +32,7 @@ impl House {
         host.lodge_for(BOOT, &run)?.ok()?;
         let mut house = Self { host, key, source: Inside::default() };
         house.source = house.ask("web1")?;
-        house.host.lodge(&["shutdown", "web1"])?.ok()?;
+        house.host.lodge_for(BOOT, &["shutdown", "web1"])?.ok()?;
         house.host.lodge_for(BOOT, &["wait", "web1", "--for", "stopped"])?.ok()?;
         house.host.lodge_for(BOOT, &["template", "create", "web1", "--name", "web"])?.ok()?;
         Ok(house)
