@@ -5,6 +5,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use lodge_model::guest_disk::{Edit, FileEdit, FilePath};
 use lodge_qemu::agent::{Agent, AgentError};
 
@@ -144,22 +145,10 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Base64 of RFC 4648 in lines, each ended.
+/// In lines that a here-document takes, each ended.
 fn base64_lines(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for line in bytes.chunks(57) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3 - group.len()));
-            for at in 0..4 {
-                let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
-                text.push(if at > group.len() { '=' } else { char::from(digit) });
-            }
-        }
-        text.push('\n');
-    }
-    text
+    let lines = bytes.chunks(57).map(|line| BASE64_STANDARD.encode(line) + "\n");
+    lines.collect()
 }
 
 #[cfg(test)]
