@@ -133,7 +133,8 @@ impl Engine {
         }
         let known = guest_files::Known::new(store.root(), &pools);
         storage.set_guests(Arc::new(known.clone()));
-        let watch = crate::identity::starts::Watch::new(config.duplicates, store.db().clone());
+        let watch =
+            crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
         let ports = ports::wire(&store, (&storage, &pools), &networks, watch.clone());
         let domains = Domains::open_known(
             DomainsConfig {
@@ -308,7 +309,12 @@ fn inside(
         user: SHUT_IN_USER,
     };
     let readers = crate::guest_disk::Readers::new(reader);
-    crate::identity::inside::Inside::new(storage, (readers, editor), catalogue, root.state().join("redo"))
+    crate::identity::inside::Inside::new(storage, (readers, editor), catalogue, redo(root))
+}
+
+/// Where changes of guests' disks are noted before they happen.
+fn redo(root: &lodge_store::Root) -> PathBuf {
+    root.state().join("redo")
 }
 
 fn program(config: &Config) -> PathBuf {

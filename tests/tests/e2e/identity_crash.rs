@@ -87,7 +87,14 @@ fn a_reset_is_whole_or_never_was_when_the_daemon_is_killed_amid_it() -> Result<(
     ensure!(changed > 0 && unchanged > 0, "{changed} rounds changed it, {unchanged} did not");
     host.lodge(&["identity", "reset", "web1"])?.ok()?;
     ensure!(known_by(&host, "web1")? != old, "it is not reset any more");
-    Ok(())
+
+    // A note that cannot be followed: whoever started the guest now would lose what it writes.
+    let uuid = host.lodge(&["domuuid", "web1"])?.ok()?.stdout.trim().to_owned();
+    let note = host.root().join(format!("var/lib/lodge/redo/{uuid}.redo"));
+    fs::create_dir_all(&note)?;
+    host.lodge(&["start", "web1"])?.fails_saying(&["was cut off", "restart the daemon"])?;
+    fs::remove_dir(&note)?;
+    host.lodge(&["start", "web1"])?.ok().map(drop)
 }
 
 #[test]

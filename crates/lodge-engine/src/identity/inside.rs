@@ -167,7 +167,7 @@ impl Inside {
 
     /// Where the change of a guest's disks is noted.
     pub fn log_of(&self, guest: &str) -> PathBuf {
-        self.logs.join(format!("{guest}.redo"))
+        log_of(&self.logs, guest)
     }
 
     /// Reads what makes it this machine.
@@ -395,6 +395,11 @@ fn nics(macs: &[(MacAddr, MacAddr)], addresses: &[CardAddress]) -> Vec<NicWish> 
         ..NicWish::default()
     });
     named.chain(known).collect()
+}
+
+/// Where the change of a guest's disks is noted, among the notes of all.
+pub(super) fn log_of(logs: &Path, guest: &str) -> PathBuf {
+    logs.join(format!("{guest}.redo"))
 }
 
 fn told(error: EditError) -> EngineError {

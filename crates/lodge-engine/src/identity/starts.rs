@@ -2,10 +2,11 @@
 //!
 //! Asked in the midst of every start, so nothing is read that takes long: documents are in memory, and what lies inside is
 //! what was read before and has not changed since. Of each guest that runs that is found out once per document, for there
-//! may be thousands. A guest nobody has looked into yet starts unhindered.
+//! may be thousands. A guest nobody has looked into yet starts unhindered. One whose disks are half changed never starts.
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -13,7 +14,7 @@ use lodge_domain::{Domains, Handle, PortError};
 use lodge_model::{DomainId, Kind, domain::Domain};
 use lodge_store::Db;
 
-use super::{cache, facts::given};
+use super::{cache, facts::given, inside::log_of};
 use crate::DuplicatePolicy;
 
 /// Whoever knows all guests.
@@ -21,6 +22,8 @@ use crate::DuplicatePolicy;
 pub(crate) struct Watch {
     policy: DuplicatePolicy,
     db: Db,
+    /// Where changes of guests' disks are noted before they happen.
+    logs: PathBuf,
     domains: Arc<OnceLock<Domains>>,
     /// What each running guest is known by, with the document that it was read off.
     known: Arc<Mutex<Known>>,
@@ -35,8 +38,8 @@ type Known = HashMap<DomainId, (Arc<str>, Arc<Values>)>;
 type Values = Vec<(&'static str, String)>;
 
 impl Watch {
-    pub fn new(policy: DuplicatePolicy, db: Db) -> Self {
-        Self { policy, db, domains: Arc::default(), known: Arc::default() }
+    pub fn new(policy: DuplicatePolicy, db: Db, logs: PathBuf) -> Self {
+        Self { policy, db, logs, domains: Arc::default(), known: Arc::default() }
     }
 
     pub fn set(&self, domains: Domains) {
@@ -45,6 +48,7 @@ impl Watch {
 
     /// Judges the start of a guest.
     pub async fn admit(&self, id: DomainId, document: &Domain) -> Result<(), PortError> {
+        self.refuse_half_changed(id, &document.name).await?;
         if self.policy == DuplicatePolicy::Ignore {
             return Ok(());
         }
@@ -64,6 +68,19 @@ impl Watch {
                 "give it an identity of its own: {cure}; or allow it: duplicates = \"warn\" below [identity] in \
                  lodge.toml"
             )))
+    }
+
+    /// A log that is still there is of a change that could not be ended: what a guest wrote over it would be lost.
+    async fn refuse_half_changed(&self, id: DomainId, name: &str) -> Result<(), PortError> {
+        let log = log_of(&self.logs, &id.to_string());
+        if !tokio::fs::try_exists(&log).await.unwrap_or(true) {
+            return Ok(());
+        }
+        let text = format!("the disks of domain `{name}` are being changed, or a change of them was cut off");
+        Err(PortError::new(Kind::InvalidState, text).with_hint(format!(
+            "if nothing is at work, restart the daemon: it ends the change from `{}`, or says in its log why it cannot",
+            log.display()
+        )))
     }
 
     /// Forgets what was read inside a guest: it is another machine now.
