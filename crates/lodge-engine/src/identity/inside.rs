@@ -250,7 +250,9 @@ impl Inside {
             "read back by the guest's agent".clone_into(&mut change.verified);
         }
         let bad: Vec<_> = verdicts.iter().filter(|verdict| !verdict.is_good).collect();
-        if !bad.is_empty() || !passed_over.is_empty() || ran.exit_code != Some(0) {
+        // An address that its source has too is told among the warnings; it runs on with it.
+        let shares_address = plan.flagged.iter().any(|flag| flag.kind == catalogue::Kind::STATIC_ADDRESS);
+        if !bad.is_empty() || !passed_over.is_empty() || shares_address || ran.exit_code != Some(0) {
             report.state = InsideState::NotReset;
         }
         for verdict in bad {
