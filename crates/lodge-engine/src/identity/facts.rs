@@ -102,7 +102,7 @@ impl Engine {
 /// Who was seen on the host's bridges and cards. A table that cannot be read is an empty one, and told.
 pub(super) fn neighbours(gaps: &mut Vec<String>) -> Vec<Neighbour> {
     match std::fs::read_to_string(NEIGHBOURS) {
-        Ok(text) => parse(&text, |device| Path::new("/sys/class/net").join(device).join("bridge").exists()),
+        Ok(text) => parse(&text, is_behind),
         Err(error) => {
             gaps.push(format!("neighbours: {NEIGHBOURS} cannot be read: {error}"));
             Vec::new()
@@ -110,8 +110,16 @@ pub(super) fn neighbours(gaps: &mut Vec<String>) -> Vec<Neighbour> {
     }
 }
 
+/// Whether a bridge has heard of an address lately. The table of neighbours keeps a guest that was shut off, which is no
+/// second machine then; the bridge forgets with a port all that was behind it.
+fn is_behind(device: &str, mac: MacAddr) -> bool {
+    // `struct __fdb_entry` of linux/if_bridge.h: 16 bytes each, and the address first.
+    let table = Path::new("/sys/class/net").join(device).join("brforward");
+    std::fs::read(table).is_ok_and(|entries| entries.chunks_exact(16).any(|entry| entry.starts_with(&mac.0)))
+}
+
 /// `IP address, HW type, Flags, HW address, Mask, Device`; flag 2: the address is known.
-fn parse(text: &str, is_bridge: impl Fn(&str) -> bool) -> Vec<Neighbour> {
+fn parse(text: &str, is_behind: impl Fn(&str, MacAddr) -> bool) -> Vec<Neighbour> {
     let line = |line: &str| {
         let mut words = line.split_whitespace();
         let address = words.next()?.parse().ok()?;
@@ -119,7 +127,7 @@ fn parse(text: &str, is_bridge: impl Fn(&str) -> bool) -> Vec<Neighbour> {
         let is_known = u32::from_str_radix(flags, 16).ok()? & 2 != 0;
         let mac: MacAddr = words.next()?.parse().ok()?;
         let device = words.nth(1)?.to_owned();
-        (is_known && is_bridge(&device)).then_some(Neighbour { address, mac, device })
+        (is_known && is_behind(&device, mac)).then_some(Neighbour { address, mac, device })
     };
     text.lines().skip(1).take(NEIGHBOURS_MAX).filter_map(line).collect()
 }
@@ -146,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_those_on_bridges_whose_address_is_known() {
+    fn neighbours_are_those_behind_bridges_whose_address_is_known() {
         let text = "IP address       HW type     Flags       HW address            Mask     Device
 192.168.122.7    0x1         0x2         52:54:00:00:00:07     *        virbr0
 192.168.122.8    0x1         0x0         00:00:00:00:00:00     *        virbr0
 10.0.0.1         0x1         0x2         aa:bb:cc:00:00:01     *        eth0
 nonsense
 ";
-        let found = parse(text, |device| device == "virbr0");
+        let found = parse(text, |device, _| device == "virbr0");
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].address.to_string().as_str(), found[0].device.as_str()),
