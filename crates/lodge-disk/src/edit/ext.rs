@@ -141,9 +141,10 @@ impl Ext<'_> {
             read.map_err(|error| self.unread(&error))?;
             return Ok(true);
         }
-        if self.superblock()?.has_sums_beyond_tune2fs {
-            let why = "its orphan file has sums of the UUID, which tune2fs does not make anew (have the file system keep \
-                       their seed: tune2fs -O metadata_csum_seed)";
+        if self.superblock()?.has_sums_of_uuid {
+            // tune2fs 1.47 makes some of them anew wrongly: indices of directories, orphan files.
+            let why = "its sums begin with the UUID, and it has features with which they cannot all be made anew (have it \
+                       keep their seed: tune2fs -O metadata_csum_seed)";
             return Err(EditError::Unsupported { place: self.device.to_owned(), why: why.to_owned() });
         }
         let mut said = tools.run(Act::ExtUuid(uuid), self.view())?;

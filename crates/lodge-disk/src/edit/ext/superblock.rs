@@ -14,7 +14,6 @@ const STATE_ERRORS: u16 = 2;
 const INCOMPAT_RECOVER: u32 = 4;
 const INCOMPAT_JOURNAL_DEVICE: u32 = 8;
 const INCOMPAT_SUM_SEED: u32 = 0x2000;
-const COMPAT_ORPHAN_FILE: u32 = 0x1000;
 const RO_COMPAT_SUMS: u32 = 0x400;
 
 /// What it says of itself.
@@ -23,8 +22,8 @@ pub(super) struct Superblock {
     pub uuid: Uuid,
     /// The journal has something that is not where it belongs yet.
     pub needs_recovery: bool,
-    /// Sums begin with the UUID, and some are of an orphan file, which tune2fs leaves as they are.
-    pub has_sums_beyond_tune2fs: bool,
+    /// Sums all over it begin with the UUID.
+    pub has_sums_of_uuid: bool,
     state: u16,
     is_journal: bool,
 }
@@ -46,9 +45,7 @@ impl Superblock {
         Ok(Self {
             uuid: Uuid::from_bytes(uuid),
             needs_recovery: incompatible & INCOMPAT_RECOVER != 0,
-            has_sums_beyond_tune2fs: u32_at(0x5C) & COMPAT_ORPHAN_FILE != 0
-                && u32_at(0x64) & RO_COMPAT_SUMS != 0
-                && incompatible & INCOMPAT_SUM_SEED == 0,
+            has_sums_of_uuid: u32_at(0x64) & RO_COMPAT_SUMS != 0 && incompatible & INCOMPAT_SUM_SEED == 0,
             state: u16_at(0x3A),
             is_journal: incompatible & INCOMPAT_JOURNAL_DEVICE != 0,
         })

@@ -142,7 +142,9 @@ impl Volume {
 
     /// Where the table of descriptors lies, beside the superblock of a group.
     pub fn descriptors_at(&self, group: u64) -> u64 {
-        self.group_start(group) + self.block_bytes
+        // With clusters even the smallest blocks are counted from 0, and the superblock is the second.
+        let before = if group == 0 { self.group_start(0).max(SUPERBLOCK) } else { self.group_start(group) };
+        before / self.block_bytes * self.block_bytes + self.block_bytes
     }
 
     /// Whether a group has copies of the superblock and the descriptors.
