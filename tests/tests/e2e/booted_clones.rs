@@ -1,7 +1,7 @@
 //! Clones that are booted: each is read from inside, and is what the book, the agent and the audit say that it is.
 //!
-//! The source has lived: it has a machine id of its own that nobody cleared, and a DHCP client (systemd-networkd's) that
-//! shows servers an id made of it.
+//! The source has lived: it has a machine id of its own that nobody cleared, and a DHCP client that shows servers an id
+//! made of it.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::guest::{BOOT, host_with_image, ssh_key};
 
 const MEMORY: &str = "448MiB";
+/// systemd-networkd's own way, before the one that a seed asks for.
+const CLIENT: &str = "printf '[Match]\\nName=en*\\n[Network]\\nDHCP=yes\\n[DHCPv4]\\nClientIdentifier=duid\\n' \
+    | sudo tee /etc/systemd/network/05-client.network && sync";
 
 /// A host with a source that has been booted and is off, and a template of it.
 struct House {
@@ -31,6 +34,7 @@ impl House {
         let run = ["run", "debian-12", "--name", "web1", "--memory", MEMORY, "--ssh-key", &public, "--wait"];
         host.lodge_for(BOOT, &run)?.ok()?;
         let mut house = Self { host, key, source: Inside::default() };
+        house.host.lodge_for(BOOT, &["ssh", "web1", "--", CLIENT])?.ok()?;
         house.source = house.ask("web1")?;
         house.host.lodge_for(BOOT, &["shutdown", "web1"])?.ok()?;
         house.host.lodge_for(BOOT, &["wait", "web1", "--for", "stopped"])?.ok()?;
