@@ -5,12 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, turn};
+use lodge_tests::{Host, lodge_program, turn};
 
 use super::identity::{run, source, text};
 
@@ -45,18 +45,19 @@ fn check(host: &Host, name: &str) -> Result<()> {
 
 /// Runs `lodge ARGS` and kills its daemon: `after` it began, or once a note of a change is there and then so much later.
 fn kill_amid(host: &mut Host, args: &[&str], after: Duration, at_note: bool) -> Result<()> {
-    std::thread::scope(|scope| {
-        let host: &Host = host;
-        // What it is told may be a failure: its daemon dies.
-        let told = scope.spawn(move || drop(host.lodge(args)));
-        let deadline = Instant::now() + PATIENCE;
-        while at_note && notes(host).is_empty() && !told.is_finished() && Instant::now() < deadline {
-            std::hint::spin_loop();
-        }
-        // A moment that differs from round to round: the act is at another step each time.
-        std::thread::sleep(after);
-        host.kill_daemon_now()
-    })?;
+    let mut client = Command::new(lodge_program()?);
+    client.arg("--connect").arg(host.socket()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = client.spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    while at_note && notes(host).is_empty() && client.try_wait()?.is_none() && Instant::now() < deadline {
+        std::hint::spin_loop();
+    }
+    // A moment that differs from round to round: the act is at another step each time.
+    std::thread::sleep(after);
+    host.kill_daemon()?;
+    // It would wait for the daemon to come back.
+    client.kill()?;
+    client.wait()?;
     host.start_daemon()
 }
 
