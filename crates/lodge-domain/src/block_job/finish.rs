@@ -84,11 +84,15 @@ async fn standing(guest: &Running, disk: &Disk, all: &[Layer]) -> Result<Vec<Lay
     Ok(standing)
 }
 
-/// Keeps both documents: the live one, and the definition where it means the same disk.
+/// Keeps both documents: the definition where it means the same disk, and then the live one. Whoever comes after a crash
+/// knows by the live document what the disk was, and so which disk the definition means.
 async fn keep(guest: &mut Running, old: &Disk, now: &[Layer]) -> Result<(), Refusal> {
-    let failed = |error: &dyn std::error::Error| Refusal::internal(crate::error::chain(error));
+    define(guest, old, now).await?;
     let live = guest.document.to_xml(&LIVE);
-    replace(&guest.dir.join(LIVE_XML), live.as_bytes()).map_err(|error| failed(&error))?;
+    replace(&guest.dir.join(LIVE_XML), live.as_bytes()).map_err(|error| failed(&error))
+}
+
+async fn define(guest: &mut Running, old: &Disk, now: &[Layer]) -> Result<(), Refusal> {
     // An act of several jobs has changed it already.
     let definition = match &guest.definition {
         Some((_, domain)) => Some(Domain::clone(domain)),
@@ -103,6 +107,10 @@ async fn keep(guest: &mut Running, old: &Disk, now: &[Layer]) -> Result<(), Refu
     written.map_err(|error| failed(&error))?;
     guest.definition = Some((xml, Arc::new(domain)));
     Ok(())
+}
+
+fn failed(error: &dyn std::error::Error) -> Refusal {
+    Refusal::internal(crate::error::chain(error))
 }
 
 /// The definition with the disk on `now`. `None`: it has no such disk, or says the same already.
