@@ -133,7 +133,6 @@ fn what_a_memory_cannot_be_cloned_with_is_told() -> Result<()> {
 }
 
 #[test]
-#[ignore = "fails now and then: a daemon killed in the moment of the freeze may leave the source's disk on its overlay"]
 fn a_source_is_as_before_when_the_daemon_is_killed_amid_its_clone() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let mut host = Host::start()?;
