@@ -73,3 +73,39 @@ async fn a_killed_daemon_leaves_a_job_that_the_next_one_ends() {
         house.has_all(at);
     }
 }
+
+/// The two documents are written one after the other: whoever dies in between leaves a disk that the next daemon still knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_between_the_documents_leaves_both_right_in_the_end() {
+    if !has_qemu() {
+        return;
+    }
+    for _ in 0..5 {
+        let house = House::new(2);
+        let domains = house.world.open().await;
+        let id = house.start(&domains).await.id();
+        let root = house.world.dir.path();
+        let live = root.join("run/lodge/guests").join(id.to_string()).join("live.xml");
+        let definition = root.join("etc/libvirt/qemu/web1.xml");
+        let top = format!("<source file='{}'", house.layer(2).display());
+        let names_top = |path: &Path| std::fs::read_to_string(path).unwrap().contains(&top);
+        domains.close(Duration::from_secs(5)).await;
+        let mut child = daemon(root);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        // Nothing but looking, so that the kill comes right behind the first of the two.
+        while names_top(&live) && names_top(&definition) {
+            assert!(Instant::now() < deadline, "the disk does not change over");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let domains = house.world.open().await;
+        let guest = domains.find("web1").unwrap();
+        end_it(&guest).await;
+        until(&guest, "running", |snapshot| snapshot.state.words().0 == "running").await;
+        assert!(!names_top(&live) && !names_top(&definition), "{live:?} {definition:?}");
+        assert_eq!(house::top_of(&guest), house.layer(0));
+        house.wait_for_writes(20).await;
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        house.has_all(0);
+    }
+}
