@@ -24,8 +24,7 @@ pub use value::Value;
 pub(crate) use value::read_number;
 pub(crate) use words::unknown_word;
 pub use words::{OnOff, YesNo};
-pub use writer::Writer;
-pub(crate) use writer::escaped;
+pub use writer::{Writer, escaped};
 
 use crate::{Fault, Faults};
 

@@ -19,6 +19,7 @@ use lodge_model::{
         interface::{Interface, Link, LinkState},
         lodge::{Origin, OriginKind},
     },
+    xml::escaped,
 };
 use serde::{Deserialize, Serialize};
 
@@ -259,21 +260,6 @@ fn request(snapshot: &str, memory: Option<&MemoryPlan>, source: &Domain, disks: 
     }
     text.push_str("</disks></domainsnapshot>");
     text
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\'' => escaped.push_str("&apos;"),
-            '"' => escaped.push_str("&quot;"),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

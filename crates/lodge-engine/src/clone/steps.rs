@@ -205,3 +205,12 @@ pub(crate) fn failed(error: impl Into<EngineError>) -> Failure {
     let error: EngineError = error.into();
     Failure::of(error.kind(), &error).with_hint(error.hint().map(str::to_owned))
 }
+
+fn file_failure(act: &str, path: &Path, error: &std::io::Error) -> Failure {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
+        _ => Kind::Internal,
+    };
+    Failure::new(kind, format!("cannot {act} `{}`: {error}", path.display()))
+}

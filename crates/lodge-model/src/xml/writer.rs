@@ -252,8 +252,8 @@ pub(super) fn escape_from(out: &mut String, from: usize, escapes: &Escapes) {
     }
 }
 
-/// `text` as it stands in an attribute.
-pub(crate) fn escaped(text: &str) -> String {
+/// `text` as it stands in an attribute, or between tags.
+pub fn escaped(text: &str) -> String {
     let mut out = text.to_owned();
     escape_from(&mut out, 0, &SINGLE);
     out

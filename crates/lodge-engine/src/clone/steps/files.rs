@@ -7,7 +7,7 @@ use lodge_model::Kind;
 use lodge_storage::{Conversion, Format, ImageFormat};
 use lodge_store::saga::{Failure, Step};
 
-use super::{Making, failed};
+use super::{Making, failed, file_failure};
 use crate::clone::place::{How, PlannedDisk};
 use crate::identity::inside::{GuestDisk, InsideReport};
 
@@ -108,29 +108,23 @@ impl Step<Making> for CopyVariables {
         let own = making.plan.nvram.clone().filter(|(_, to)| making.is_own(to));
         let Some((_, to)) = own else { return Ok(()) };
         let gone = tokio::task::spawn_blocking(move || {
-            lodge_sys::fs::remove_durable(&to).map(drop).map_err(|error| file_failure("remove", &to, &error))
+            lodge_sys::fs::remove_durable(&to)
+                .map(drop)
+                .map_err(|error| file_failure("remove the UEFI variables", &to, &error))
         });
         gone.await.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "removing the UEFI variables broke")))
     }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    let size = from.metadata().map_err(|error| file_failure("read", from, &error))?.len();
+    let size = from.metadata().map_err(|error| file_failure("read the UEFI variables", from, &error))?.len();
     if size > VARIABLES_MAX_BYTES {
         let text = format!("the UEFI variables `{}` are {size} bytes long", from.display());
         return Err(Failure::new(Kind::Corrupt, text));
     }
-    let bytes = std::fs::read(from).map_err(|error| file_failure("read", from, &error))?;
-    lodge_sys::fs::write_durable(to, &bytes, 0o600).map_err(|error| file_failure("write", to, &error))
-}
-
-fn file_failure(act: &str, path: &Path, error: &std::io::Error) -> Failure {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => Kind::NotFound,
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
-        _ => Kind::Internal,
-    };
-    Failure::new(kind, format!("cannot {act} the UEFI variables `{}`: {error}", path.display()))
+    let bytes = std::fs::read(from).map_err(|error| file_failure("read the UEFI variables", from, &error))?;
+    lodge_sys::fs::write_durable(to, &bytes, 0o600)
+        .map_err(|error| file_failure("write the UEFI variables", to, &error))
 }
 
 /// Gives what lies inside another identity, or none.

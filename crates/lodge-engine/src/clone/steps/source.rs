@@ -11,7 +11,7 @@ use lodge_model::{Kind, domain::Domain};
 use lodge_qemu::save_image::SavedGuest;
 use lodge_store::saga::{Failure, Step};
 
-use super::{Making, failed};
+use super::{Making, failed, file_failure};
 use crate::clone::live::hardware;
 
 /// Freezes the source's disks, and takes its memory.
@@ -143,13 +143,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(act).await;
     done.unwrap_or_else(|_| Err(Failure::new(Kind::Internal, "work on a file broke")))
-}
-
-fn file_failure(act: &str, path: &Path, error: &std::io::Error) -> Failure {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => Kind::NotFound,
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
-        _ => Kind::Internal,
-    };
-    Failure::new(kind, format!("cannot {act} `{}`: {error}", path.display()))
 }
