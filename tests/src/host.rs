@@ -88,6 +88,20 @@ impl Host {
         Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
     }
 
+    /// Begins `lodge ARGS`, and kills the daemon amid it when `moment` has come; then starts the daemon anew. The client is
+    /// ended too: it follows what it asked for, and would wait for a daemon to come back.
+    pub fn cut(&mut self, args: &[&str], moment: impl FnOnce(&mut Child) -> Result<()>) -> Result<()> {
+        let mut client = Command::new(lodge_program()?);
+        client.arg("--connect").arg(self.socket()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut client = client.spawn()?;
+        let came = moment(&mut client);
+        self.kill_daemon()?;
+        client.kill()?;
+        client.wait()?;
+        came?;
+        self.start_daemon()
+    }
+
     /// Starts the daemon anew on the same root.
     pub fn start_daemon(&mut self) -> Result<()> {
         self.daemon.kill()?;

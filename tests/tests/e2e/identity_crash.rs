@@ -5,12 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, lodge_program, turn};
+use lodge_tests::{Host, turn};
 
 use super::identity::{run, source, text};
 
@@ -29,8 +29,12 @@ fn known_by(host: &Host, name: &str) -> Result<Vec<String>> {
 }
 
 /// Where changes of disks are noted before they happen.
-fn notes(host: &Host) -> Vec<PathBuf> {
-    let entries = fs::read_dir(host.root().join("var/lib/lodge/redo")).into_iter().flatten().flatten();
+fn redo(host: &Host) -> PathBuf {
+    host.root().join("var/lib/lodge/redo")
+}
+
+fn notes(redo: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(redo).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
 
@@ -45,20 +49,17 @@ fn check(host: &Host, name: &str) -> Result<()> {
 
 /// Runs `lodge ARGS` and kills its daemon: `after` it began, or once a note of a change is there and then so much later.
 fn kill_amid(host: &mut Host, args: &[&str], after: Duration, at_note: bool) -> Result<()> {
-    let mut client = Command::new(lodge_program()?);
-    client.arg("--connect").arg(host.socket()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut client = client.spawn()?;
-    let deadline = Instant::now() + PATIENCE;
-    while at_note && notes(host).is_empty() && client.try_wait()?.is_none() && Instant::now() < deadline {
-        std::hint::spin_loop();
-    }
-    // A moment that differs from round to round: the act is at another step each time.
-    std::thread::sleep(after);
-    host.kill_daemon()?;
-    // It would wait for the daemon to come back.
-    client.kill()?;
-    client.wait()?;
-    host.start_daemon()
+    let redo = redo(host);
+    host.cut(args, |client| {
+        let deadline = Instant::now() + PATIENCE;
+        while at_note && notes(&redo).is_empty() && client.try_wait()?.is_none() && Instant::now() < deadline
+        {
+            std::hint::spin_loop();
+        }
+        // A moment that differs from round to round: the act is at another step each time.
+        std::thread::sleep(after);
+        Ok(())
+    })
 }
 
 #[test]
@@ -75,7 +76,8 @@ fn a_reset_is_whole_or_never_was_when_the_daemon_is_killed_amid_it() -> Result<(
         let now = known_by(&host, "web1")?;
         let differ = now.iter().zip(&old).filter(|(now, old)| now != old).count();
         ensure!(differ == 0 || differ == PLACES.len(), "half changed in round {round}: {old:?}, {now:?}");
-        ensure!(notes(&host).is_empty(), "notes were left in round {round}: {:?}", notes(&host));
+        let left = notes(&redo(&host));
+        ensure!(left.is_empty(), "notes were left in round {round}: {left:?}");
         check(&host, "web1").with_context(|| format!("round {round}"))?;
         if differ == 0 {
             unchanged += 1;
@@ -91,7 +93,7 @@ fn a_reset_is_whole_or_never_was_when_the_daemon_is_killed_amid_it() -> Result<(
 
     // A note that cannot be followed: whoever started the guest now would lose what it writes.
     let uuid = host.lodge(&["domuuid", "web1"])?.ok()?.stdout.trim().to_owned();
-    let note = host.root().join(format!("var/lib/lodge/redo/{uuid}.redo"));
+    let note = redo(&host).join(format!("{uuid}.redo"));
     fs::create_dir_all(&note)?;
     host.lodge(&["start", "web1"])?.fails_saying(&["was cut off", "restart the daemon"])?;
     fs::remove_dir(&note)?;

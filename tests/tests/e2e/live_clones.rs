@@ -140,14 +140,10 @@ fn a_source_is_as_before_when_the_daemon_is_killed_amid_its_clone() -> Result<()
     count_past(&host, "count", 5)?;
     for round in 0..8_u64 {
         let name = format!("r{round}");
-        std::thread::scope(|scope| {
-            let (host, name) = (&host, &name);
-            // What it is told may be a failure: its daemon dies.
-            scope.spawn(move || drop(host.lodge(&["clone", "count", name, "--no-start"])));
+        host.cut(&["clone", "count", &name, "--no-start"], |_| {
             std::thread::sleep(Duration::from_millis(60 + 90 * round));
-            host.kill_daemon_now()
+            Ok(())
         })?;
-        host.start_daemon()?;
         let at = counted(&host, "count")?.last().copied().unwrap_or(0);
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = is_as_before(&host, "count", &image) {
