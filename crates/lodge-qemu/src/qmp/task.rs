@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use serde_json::value::RawValue;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -100,27 +100,28 @@ impl Connection {
                     Some(request) => self.enqueue(request),
                     None => return "the connection was given up here".to_owned(),
                 },
-                ready = self.stream.ready(interest) => {
-                    let result = match ready {
-                        Ok(ready) => {
-                            let written = if ready.is_writable() { self.write() } else { Ok(()) };
-                            // Read even if writing failed: QEMU's last words may be waiting.
-                            if ready.is_readable() { self.read().and(written.map_err(text)) } else { written.map_err(text) }
+                ready = self.stream.ready(interest) => match ready {
+                    Ok(ready) if ready.is_readable() => {
+                        if let Err(reason) = self.read() {
+                            return reason;
                         }
-                        Err(error) => Err(text(error)),
-                    };
-                    if let Err(reason) = result {
-                        return reason;
                     }
+                    Ok(_) => {}
+                    Err(error) => return text(error),
                 }
             }
-            // Most often the socket takes it at once, without another turn. Where QEMU has gone, its last words may be
-            // waiting.
+            // Most often the socket takes it at once, without another turn.
             if let Err(error) = self.write() {
-                let _ = self.read();
-                return text(error);
+                return self.hear_last_words(error);
             }
         }
+    }
+
+    /// Writing failed: most often QEMU has gone, and what it said last is waiting in the socket. The kernel is asked,
+    /// for tokio may not have been told yet that there is something to read. Returns why the connection ended.
+    fn hear_last_words(&mut self, failure: io::Error) -> String {
+        let _ = self.read_by(|stream, bytes| Ok(recv(stream, bytes, RecvFlags::DONTWAIT)?.0));
+        text(failure)
     }
 
     fn enqueue(&mut self, request: Request) {
@@ -169,10 +170,17 @@ impl Connection {
     }
 
     fn read(&mut self) -> Result<(), String> {
+        self.read_by(UnixStream::try_read)
+    }
+
+    fn read_by(
+        &mut self,
+        receive: impl Fn(&UnixStream, &mut [u8]) -> io::Result<usize>,
+    ) -> Result<(), String> {
         let mut bytes = vec![0u8; 64 << 10];
         // Not endless: a QEMU that floods must not keep the mailbox waiting.
         for _ in 0..16 {
-            match self.stream.try_read(&mut bytes) {
+            match receive(&self.stream, &mut bytes) {
                 Ok(0) => return Err("QEMU closed it".to_owned()),
                 Ok(size) => self.lines.push(bytes.get(..size).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -134,6 +134,21 @@ async fn a_disconnect_in_the_middle_reaches_every_question() {
     assert!(monitor.quit().await.is_ok(), "a QEMU that is gone has quit");
 }
 
+/// The test's runtime has one thread and asks the kernel for news only when nothing else is to be done: the question is
+/// written before the socket is known to have something to read.
+#[tokio::test]
+async fn last_words_are_heard_when_a_question_finds_nobody() {
+    let (monitor, fake) = connected().await;
+    let mut events = monitor.events();
+    let said = r#"{"event": "SHUTDOWN", "data": {"reason": "host-signal"}, "timestamp": {"seconds": 1, "microseconds": 2}}"#;
+    let written = fake.write.try_write(format!("{said}\r\n").as_bytes()).unwrap();
+    assert_eq!(written, said.len() + 2);
+    drop(fake);
+    assert!(monitor.status().await.unwrap_err().is_lost());
+    assert_eq!(events.recv().await.unwrap().name, "SHUTDOWN");
+    assert!(events.recv().await.is_err(), "the stream of events ends");
+}
+
 #[tokio::test]
 async fn an_endless_line_and_nonsense_end_the_connection() {
     let (monitor, mut fake) = connected().await;
