@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `clients`, `lab`, `setup`, `codegen`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `corpus`, `clients`, `lab`, `setup`, `codegen`.
 //!
 //! Kept to two small dependencies: on a bare machine this is compiled before anything else can happen.
 //! Deliberately absent: anything the product itself should do. xtask calls the `lodge` program.
@@ -9,6 +9,7 @@ mod clients;
 mod codegen;
 mod command;
 mod compat;
+mod corpus;
 mod lab;
 mod run;
 mod stop;
@@ -55,6 +56,13 @@ const VERBS: &[Verb] = &[
         "[SCRIPT…] [--accept] [--fresh] [--twice]",
         "the same client commands against libvirtd and against lodge, and what differs",
         compat::run,
+    ),
+    verb(
+        "corpus",
+        "[NAME…] [--fresh]",
+        "ask a libvirtd of its own about the documents of crates/lodge-model/tests/corpus: NAME.out.xml of each NAME.in.xml, \
+         NAME.refused.txt of each NAME.refused.xml; those that are missing, those named, or with --fresh all",
+        corpus::run,
     ),
     verb(
         "clients",

@@ -1,7 +1,8 @@
 //! Documents with the text that libvirtd 11.3 (QEMU 10.0) has of them after `virsh define`.
 //!
-//! `NAME.in.xml` is what was defined, `NAME.out.xml` what `virsh dumpxml --inactive NAME` printed. To make the
-//! texts anew: define each on a libvirtd of that version and write down what it says.
+//! `NAME.in.xml` is what was defined, `NAME.out.xml` what `virsh dumpxml --inactive NAME` printed. What libvirtd
+//! refuses is `NAME.refused.xml`, its words `NAME.refused.txt`; the first line is a comment with the path of the element
+//! that must be named here. Write documents with `<uuid>` and `<mac>`; `cargo xtask corpus` asks libvirtd for the rest.
 
 use lodge_model::domain::{Domain, Firmware, Platform};
 use lodge_model::xml::WriteOptions;
@@ -35,13 +36,15 @@ fn corpus() -> Vec<(String, PathBuf)> {
 
 /// All `NAME.in.xml` of a directory of documents; at least so many must be there.
 pub fn documents(dir: &str, at_least: usize) -> Vec<(String, PathBuf)> {
+    documents_ending(dir, ".in.xml", at_least)
+}
+
+fn documents_ending(dir: &str, ending: &str, at_least: usize) -> Vec<(String, PathBuf)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
     let entries = fs::read_dir(&dir).expect("the documents are there");
     let mut found: Vec<_> = entries
         .map(|entry| entry.expect("the directory can be read").path())
-        .filter_map(|path| {
-            Some((path.file_name()?.to_str()?.strip_suffix(".in.xml")?.to_owned(), path.clone()))
-        })
+        .filter_map(|path| Some((path.file_name()?.to_str()?.strip_suffix(ending)?.to_owned(), path.clone())))
         .collect();
     found.sort();
     assert!(found.len() >= at_least, "{} has its documents", dir.display());
@@ -75,6 +78,28 @@ fn a_defined_document_reads_as_libvirts() {
         }
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn what_libvirtd_refuses_is_refused_with_the_element_named() {
+    let mut wrong = Vec::new();
+    for (name, path) in documents_ending("corpus", ".refused.xml", 1) {
+        let text = fs::read_to_string(&path).expect("the document can be read");
+        let words = fs::read_to_string(path.with_file_name(format!("{name}.refused.txt"))).unwrap();
+        let comment = text.lines().next().and_then(|line| line.strip_prefix("<!-- ")?.strip_suffix(" -->"));
+        let element =
+            comment.unwrap_or_else(|| panic!("{name} begins with no comment that names an element"));
+        let told = match Domain::judge(&text, false, &platform()) {
+            Ok(_) => "nothing".to_owned(),
+            Err(faults) if faults.0.iter().any(|fault| fault.path == element) => continue,
+            Err(faults) => faults.to_string(),
+        };
+        wrong.push(format!(
+            "{name}:\n    libvirt {}\n    lodge   {told}\n    wanted  {element}",
+            words.trim_end()
+        ));
+    }
+    assert!(wrong.is_empty(), "{} are judged otherwise:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! `cargo xtask corpus`: what libvirtd makes of the documents of `crates/lodge-model/tests/corpus`.
+//!
+//! Of each `NAME.in.xml` without a `NAME.out.xml`: `virsh define`, and what `virsh dumpxml --inactive` then prints. Of
+//! each `NAME.refused.xml` without a `NAME.refused.txt`: the words with which libvirtd refuses it. A document that turns
+//! out to be of the other sort is told and left alone. libvirtd runs in a house of `tests/compat`, where it is the host's
+//! only one; this program starts itself anew inside of it. Deliberately absent: any judgement of ours.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    apt,
+    command::{cargo, run as run_command, target, words, workspace},
+};
+
+/// How the program is called inside of the house; nobody types it.
+const INSIDE: &str = "--inside";
+
+/// Makes the missing texts; those of the named documents, or with `--fresh` of all of them, anew.
+pub fn run(args: &[String]) -> Result<()> {
+    if let [word, documents @ ..] = args
+        && word == INSIDE
+    {
+        return inside(documents);
+    }
+    let (options, names) = words(args, &["--fresh"], usize::MAX)?;
+    let documents = missing(&workspace().join("crates/lodge-model/tests/corpus"), &options, &names)?;
+    if documents.is_empty() {
+        println!("every document has its text");
+        return Ok(());
+    }
+    apt::install(&[apt::PEERS])?;
+    run_command(cargo().args(["build", "--quiet", "-p", "lodge-compat"]))?;
+    let this = std::env::current_exe().context("this program has no path")?;
+    let mut house = Command::new(target().join("debug/lodge-compat"));
+    // The house wants both sides' programs; ours is not run in this one.
+    house.arg("--lodge").arg(&this).args(["--program", "libvirtd"]);
+    run_command(house.arg(&this).args(["corpus", INSIDE]).args(&documents))
+}
+
+/// The documents to be asked about.
+fn missing(dir: &Path, options: &[&str], names: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut known = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        let Some((name, answer)) = sort(&path) else { continue };
+        let asked = names.contains(&name.as_str());
+        if asked || (names.is_empty() && (options.contains(&"--fresh") || !answer.exists())) {
+            found.push(path);
+        }
+        known.push(name);
+    }
+    if let Some(unknown) = names.iter().find(|name| !known.iter().any(|known| known == *name)) {
+        bail!("there is neither {unknown}.in.xml nor {unknown}.refused.xml in {}", dir.display());
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A document's name, and the file of libvirtd's answer; `None` if the file is no document.
+fn sort(path: &Path) -> Option<(String, PathBuf)> {
+    let file = path.file_name()?.to_str()?;
+    let of = |name: &str, ending| (name.to_owned(), path.with_file_name(format!("{name}{ending}")));
+    let taken = file.strip_suffix(".in.xml").map(|name| of(name, ".out.xml"));
+    taken.or_else(|| file.strip_suffix(".refused.xml").map(|name| of(name, ".refused.txt")))
+}
+
+/// Asks the libvirtd of this house about each document.
+fn inside(documents: &[String]) -> Result<()> {
+    let mut wrong = Vec::new();
+    for path in documents.iter().map(Path::new) {
+        let (name, answer) = sort(path).context("no document")?;
+        match ask(path)? {
+            Answer::Text(text) if path.ends_with(format!("{name}.in.xml")) => fs::write(answer, text)?,
+            Answer::Refusal(words) if !path.ends_with(format!("{name}.in.xml")) => fs::write(answer, words)?,
+            Answer::Text(_) => wrong.push(format!("{name}.refused.xml is accepted")),
+            Answer::Refusal(words) => wrong.push(format!("{name}.in.xml is refused: {}", words.trim_end())),
+        }
+    }
+    println!("{} of {} answered as their names say", documents.len() - wrong.len(), documents.len());
+    ensure!(wrong.is_empty(), "of the other sort:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+enum Answer {
+    Text(String),
+    Refusal(String),
+}
+
+/// Defines a document, prints it, and undefines it.
+fn ask(path: &Path) -> Result<Answer> {
+    let file = path.to_str().context("a document's path is no text")?;
+    let defined = virsh(&["-q", "define", file])?;
+    if !defined.status.success() {
+        let said = String::from_utf8_lossy(&defined.stderr);
+        // virsh's own line comes first, then libvirtd's words.
+        let words: Vec<_> = said.lines().filter(|line| !line.starts_with("error: Failed to")).collect();
+        return Ok(Answer::Refusal(words.join("\n").trim_start_matches("error: ").to_owned() + "\n"));
+    }
+    let listed = virsh(&["-q", "list", "--all", "--name"])?;
+    let name = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
+    let text = virsh(&["dumpxml", "--inactive", &name])?;
+    let gone = virsh(&["-q", "undefine", &name, "--nvram", "--tpm"])?;
+    ensure!(
+        text.status.success() && gone.status.success(),
+        "{file} was defined as `{name}`, but not printed or not undefined: {}{}",
+        String::from_utf8_lossy(&text.stderr),
+        String::from_utf8_lossy(&gone.stderr)
+    );
+    Ok(Answer::Text(String::from_utf8_lossy(&text.stdout).into_owned()))
+}
+
+fn virsh(args: &[&str]) -> Result<Output> {
+    Command::new("virsh")
+        .env("LC_ALL", "C.UTF-8")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run virsh")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_says_by_its_name_what_answer_it_gets() {
+        let sort = |path| sort(Path::new(path)).map(|(name, answer)| format!("{name} {}", answer.display()));
+        assert_eq!(sort("/d/a.in.xml").as_deref(), Some("a /d/a.out.xml"));
+        assert_eq!(sort("/d/a.b.refused.xml").as_deref(), Some("a.b /d/a.b.refused.txt"));
+        assert_eq!(sort("/d/a.out.xml"), None);
+        assert_eq!(sort("/d/live.xml"), None);
+    }
+}
