@@ -23,10 +23,10 @@ const INSIDE: &str = "--inside";
 
 /// Makes the missing texts; those of the named documents, or with `--fresh` of all of them, anew.
 pub fn run(args: &[String]) -> Result<()> {
-    if let [word, documents @ ..] = args
+    if let [word, words @ ..] = args
         && word == INSIDE
     {
-        return inside(documents);
+        return inside(words);
     }
     let (options, names) = words(args, &["--fresh"], usize::MAX)?;
     let documents = missing(&workspace().join("crates/lodge-model/tests/corpus"), &options, &names)?;
@@ -40,7 +40,17 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut house = Command::new(target().join("debug/lodge-compat"));
     // The house wants both sides' programs; ours is not run in this one.
     house.arg("--lodge").arg(&this).args(["--program", "libvirtd"]);
-    run_command(house.arg(&this).args(["corpus", INSIDE]).args(&documents))
+    house.arg(&this).args(["corpus", INSIDE]).arg(unpacked_tpm()?).args(&documents);
+    let status = house.stdin(Stdio::null()).status().context("the house cannot be started")?;
+    ensure!(status.success(), "not every document was answered as its name says");
+    Ok(())
+}
+
+/// The emulator of TPMs, unpacked and not installed: what libvirtd knows of TPMs depends on it.
+fn unpacked_tpm() -> Result<PathBuf> {
+    let root = target().join("compat/corpus");
+    apt::unpack(&["libtpms0", "swtpm-libs", "swtpm", "swtpm-tools"], &root)?;
+    Ok(root)
 }
 
 /// The documents to be asked about.
@@ -72,7 +82,10 @@ fn sort(path: &Path) -> Option<(String, PathBuf)> {
 }
 
 /// Asks the libvirtd of this house about each document.
-fn inside(documents: &[String]) -> Result<()> {
+fn inside(words: &[String]) -> Result<()> {
+    let (unpacked, documents) = words.split_first().context("no packages are named")?;
+    // The house's /usr is an overlay; what is put there goes with it.
+    run_command(Command::new("cp").arg("-a").arg(format!("{unpacked}/usr/.")).arg("/usr/"))?;
     let mut wrong = Vec::new();
     for path in documents.iter().map(Path::new) {
         let (name, answer) = sort(path).context("no document")?;

@@ -139,7 +139,7 @@ pub enum Address {
     Isa(IsaAddress),
     /// A memory module's slot.
     #[xml(value = "dimm")]
-    Dimm(Box<OtherAddress>),
+    Dimm(DimmAddress),
     /// Any free place; libvirt replaces it by an address.
     #[xml(value = "unassigned")]
     Unassigned(Box<OtherAddress>),
@@ -256,6 +256,20 @@ pub struct IsaAddress {
     /// Interrupt line.
     #[xml(attr, hex = 1)]
     pub irq: Option<u32>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<address type='dimm' slot='0' base='0x100000000'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct DimmAddress {
+    /// The slot, from 0.
+    #[xml(attr)]
+    pub slot: u32,
+    /// Where it begins in the guest's memory; QEMU finds a place if nothing is said.
+    #[xml(attr, hex = 1)]
+    pub base: Option<u64>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,

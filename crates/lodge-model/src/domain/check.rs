@@ -7,6 +7,10 @@
 
 mod addresses;
 mod devices;
+mod filesystems;
+mod hostdevs;
+mod kinds;
+mod modules;
 
 use super::cpu::CpuMode;
 use super::os::Firmware;
@@ -33,6 +37,10 @@ impl Domain {
         self.check_processors(&mut found);
         self.check_boot(&mut found);
         devices::check(self, &mut found);
+        filesystems::check(self, &mut found);
+        hostdevs::check(self, &mut found);
+        kinds::check(self, &mut found);
+        modules::check(self, &mut found);
         addresses::check(self, &mut found);
         Faults(found.0).into_result()
     }
@@ -117,25 +125,16 @@ impl Domain {
     }
 
     fn check_boot(&self, found: &mut Found) {
-        let devices = &self.devices;
-        let disks = devices.disks.iter().map(|disk| &disk.place).enumerate();
-        let disks = disks.map(|(at, place)| (nth("/domain/devices/disk", at, devices.disks.len()), place));
-        let nics = devices.interfaces.iter().map(|interface| &interface.place).enumerate();
-        let nics =
-            nics.map(|(at, place)| (nth("/domain/devices/interface", at, devices.interfaces.len()), place));
-        let redirs = devices.redirdevs.iter().map(|redirdev| &redirdev.place).enumerate();
-        let redirs =
-            redirs.map(|(at, place)| (nth("/domain/devices/redirdev", at, devices.redirdevs.len()), place));
         let mut orders = Seen::default();
-        for (path, place) in disks.chain(nics).chain(redirs) {
-            let Some(boot) = place.boot.as_deref() else { continue };
-            let path = format!("{path}/boot/@order");
+        self.devices.each_place(&mut |name, at, count, place| {
+            let Some(boot) = place.boot.as_deref() else { return };
+            let path = format!("{}/boot/@order", nth(&format!("/domain/devices/{name}"), at, count));
             if boot.order == 0 {
                 found.add(path, "boot order begins with 1");
             } else {
                 orders.note(found, boot.order, &path, || format!("boot order {} is given twice", boot.order));
             }
-        }
+        });
         if !orders.0.is_empty() && !self.os.boot.is_empty() {
             found.add("/domain/os/boot", "either <boot> here or boot order of devices, not both");
         }

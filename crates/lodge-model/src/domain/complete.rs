@@ -10,6 +10,9 @@ mod chardevs;
 mod controllers;
 mod disks;
 mod firmware;
+mod hostdevs;
+mod kinds;
+mod modules;
 mod pci;
 mod pci_buses;
 mod screens;
@@ -59,13 +62,16 @@ impl Domain {
         too_many(&self.devices)?;
         // A running guest's text may be given as a definition.
         self.forget_live();
+        modules::complete(self);
         basics::complete(self, platform);
         firmware::complete(self, platform);
+        kinds::complete(self, platform);
         let board = Board::of(self);
         disks::complete(&mut self.devices);
         chardevs::complete(&mut self.devices);
         screens::complete(&mut self.devices, platform, board);
         basics::complete_interfaces(&mut self.devices);
+        hostdevs::complete(&mut self.devices);
         if board == Board::Other {
             return Ok(());
         }
@@ -93,6 +99,13 @@ fn too_many(devices: &Devices) -> Result<(), Faults> {
         ("redirdev", devices.redirdevs.len()),
         ("hub", devices.hubs.len()),
         ("rng", devices.rngs.len()),
+        ("filesystem", devices.filesystems.len()),
+        ("smartcard", devices.smartcards.len()),
+        ("tpm", devices.tpms.len()),
+        ("hostdev", devices.hostdevs.len()),
+        ("shmem", devices.shmems.len()),
+        ("memory", devices.memory_modules.len()),
+        ("crypto", devices.cryptos.len()),
     ];
     let over = counts.into_iter().filter(|(_, count)| *count > DEVICES_MAX);
     let fault = |(name, count)| {

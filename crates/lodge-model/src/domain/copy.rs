@@ -189,19 +189,19 @@ impl Copied {
                 self.warnings.push(what.to_owned());
             }
         };
-        warn(!devices.hostdev.is_empty(), "host devices are the same: only one of the two can run with them");
-        warn(!devices.filesystem.is_empty(), "directories of the host's that the guest mounts are the same");
-        warn(!devices.shmem.is_empty(), "shared memory (<shmem>) is the same");
-        warn(!devices.lease.is_empty(), "locks (<lease>) are the same: only one of the two can run");
+        warn(
+            !devices.hostdevs.is_empty(),
+            "host devices are the same: only one of the two can run with them",
+        );
+        warn(!devices.filesystems.is_empty(), "directories of the host's that the guest mounts are the same");
+        warn(!devices.shmems.is_empty(), "shared memory (<shmem>) is the same");
+        warn(!devices.leases.is_empty(), "locks (<lease>) are the same: only one of the two can run");
         warn(
             self.document.qemu_commandline.is_some(),
             "arguments of <qemu:commandline> are the same; what they name may be the source's",
         );
-        let has_place = |tpm: &crate::xml::Kept| {
-            tpm.child("backend").is_some_and(|backend| backend.child("source").is_some())
-        };
         warn(
-            devices.tpm.trees("tpm").iter().any(has_place),
+            devices.tpms.iter().any(|tpm| tpm.backend.source.is_some()),
             "the TPM's state lies at a place that the document names: both would write to it",
         );
     }

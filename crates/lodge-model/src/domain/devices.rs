@@ -3,9 +3,20 @@
 use super::address::Place;
 use super::chardev::{CharDevice, CharKind, CharSource, Redirdev};
 use super::controller::Controller;
+use super::crypto::Crypto;
 use super::disk::Disk;
+use super::filesystem::Filesystem;
 use super::graphics::{Audio, Graphics, Input, Sound, Video};
+use super::hostdev::Hostdev;
 use super::interface::Interface;
+use super::iommu::Iommu;
+use super::lease::Lease;
+use super::memory_module::MemoryModule;
+use super::redirfilter::Redirfilter;
+use super::shmem::Shmem;
+use super::smartcard::Smartcard;
+use super::stores::{Nvram, Pstore};
+use super::tpm::Tpm;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
 
@@ -21,18 +32,18 @@ pub struct Devices {
     /// Controllers.
     #[xml(children = "controller")]
     pub controllers: Vec<Controller>,
-    /// `<lease>`, kept as it is.
-    #[xml(kept = "lease")]
-    pub lease: Foreign,
-    /// `<filesystem>`, kept as it is.
-    #[xml(kept = "filesystem")]
-    pub filesystem: Foreign,
+    /// Locks that a lock manager takes.
+    #[xml(children = "lease")]
+    pub leases: Vec<Lease>,
+    /// Directories of the host's.
+    #[xml(children = "filesystem")]
+    pub filesystems: Vec<Filesystem>,
     /// Network interfaces.
     #[xml(children = "interface")]
     pub interfaces: Vec<Interface>,
-    /// `<smartcard>`, kept as it is.
-    #[xml(kept = "smartcard")]
-    pub smartcard: Foreign,
+    /// Smart cards.
+    #[xml(children = "smartcard")]
+    pub smartcards: Vec<Smartcard>,
     /// Serial ports.
     #[xml(children = "serial")]
     pub serials: Vec<CharDevice>,
@@ -48,9 +59,9 @@ pub struct Devices {
     /// Input devices.
     #[xml(children = "input")]
     pub inputs: Vec<Input>,
-    /// `<tpm>`, kept as it is.
-    #[xml(kept = "tpm")]
-    pub tpm: Foreign,
+    /// Trusted platform modules.
+    #[xml(children = "tpm")]
+    pub tpms: Vec<Tpm>,
     /// Screens' servers.
     #[xml(children = "graphics")]
     pub graphics: Vec<Graphics>,
@@ -63,15 +74,15 @@ pub struct Devices {
     /// Video devices.
     #[xml(children = "video")]
     pub videos: Vec<Video>,
-    /// `<hostdev>`, kept as it is.
-    #[xml(kept = "hostdev")]
-    pub hostdev: Foreign,
+    /// Devices of the host's.
+    #[xml(children = "hostdev")]
+    pub hostdevs: Vec<Hostdev>,
     /// Redirected USB devices.
     #[xml(children = "redirdev")]
     pub redirdevs: Vec<Redirdev>,
-    /// `<redirfilter>`, kept as it is.
-    #[xml(kept = "redirfilter")]
-    pub redirfilter: Foreign,
+    /// Which USB devices a viewer may send over.
+    #[xml(child)]
+    pub redirfilter: Redirfilter,
     /// USB hubs.
     #[xml(children = "hub")]
     pub hubs: Vec<Hub>,
@@ -84,29 +95,32 @@ pub struct Devices {
     /// Sources of randomness.
     #[xml(children = "rng")]
     pub rngs: Vec<Rng>,
-    /// `<nvram>`, kept as it is.
-    #[xml(kept = "nvram")]
-    pub nvram: Foreign,
+    /// pSeries' own store.
+    #[xml(child)]
+    pub nvram: Option<Box<Nvram>>,
     /// Panic devices.
     #[xml(children = "panic")]
     pub panics: Vec<Panic>,
-    /// `<shmem>`, kept as it is.
-    #[xml(kept = "shmem")]
-    pub shmem: Foreign,
-    /// `<memory>`, kept as it is.
-    #[xml(kept = "memory")]
-    pub memory_modules: Foreign,
-    /// `<crypto>`, kept as it is.
-    #[xml(kept = "crypto")]
-    pub crypto: Foreign,
-    /// `<iommu>`, kept as it is.
-    #[xml(kept = "iommu")]
-    pub iommu: Foreign,
+    /// Memory shared by name.
+    #[xml(children = "shmem")]
+    pub shmems: Vec<Shmem>,
+    /// Modules of memory.
+    #[xml(children = "memory")]
+    pub memory_modules: Vec<MemoryModule>,
+    /// Devices that encrypt.
+    #[xml(children = "crypto")]
+    pub cryptos: Vec<Crypto>,
+    /// What translates devices' addresses.
+    #[xml(child)]
+    pub iommu: Option<Box<Iommu>>,
     /// The socket between guest and host.
     #[xml(child)]
     pub vsock: Option<Box<Vsock>>,
-    /// What this struct does not know: file systems, host devices, TPMs …
-    #[xml(foreign, keeps = "pstore")]
+    /// Where a kernel that dies leaves its last words.
+    #[xml(child)]
+    pub pstore: Option<Box<Pstore>>,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

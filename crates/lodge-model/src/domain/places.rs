@@ -17,13 +17,23 @@ impl Devices {
             "disk" = disks, "controller" = controllers, "interface" = interfaces, "serial" = serials,
             "parallel" = parallels, "console" = consoles, "channel" = channels, "input" = inputs, "sound" = sounds,
             "video" = videos, "redirdev" = redirdevs, "hub" = hubs, "watchdog" = watchdogs, "rng" = rngs,
-            "panic" = panics,
+            "panic" = panics, "filesystem" = filesystems, "smartcard" = smartcards, "tpm" = tpms, "hostdev" = hostdevs,
+            "shmem" = shmems, "memory" = memory_modules, "crypto" = cryptos,
         }
         if let Some(balloon) = &self.memballoon {
             visit("memballoon", 0, 1, &balloon.place);
         }
         if let Some(vsock) = &self.vsock {
             visit("vsock", 0, 1, &vsock.place);
+        }
+        if let Some(nvram) = &self.nvram {
+            visit("nvram", 0, 1, &nvram.place);
+        }
+        if let Some(iommu) = &self.iommu {
+            visit("iommu", 0, 1, &iommu.place);
+        }
+        if let Some(pstore) = &self.pstore {
+            visit("pstore", 0, 1, &pstore.place);
         }
     }
 }

@@ -124,13 +124,14 @@ fn sources_that_are_missing_are_named() {
 #[test]
 fn strict_reading_names_what_is_unknown() {
     let text = format!(
-        "{HEAD}<memroy>1</memroy>\n<devices><disk sized='1'><source file='/a'/><target dev='vda'/>text</disk>\n<emulator path='x'>/usr/bin/qemu</emulator><hostdev mode='subsystem'/></devices></domain>"
+        "{HEAD}<memroy>1</memroy>\n<devices><disk sized='1'><source file='/a'/><target dev='vda'/>text</disk>\n<emulator path='x'>/usr/bin/qemu</emulator><hostdevice mode='subsystem'/></devices></domain>"
     );
     expect![[r#"
         line 3, column 1: /domain/memroy: unknown element
         line 4, column 10: /domain/devices/disk: text is not allowed here
         line 4, column 16: /domain/devices/disk/@sized: unknown attribute
-        line 5, column 11: /domain/devices/emulator/@path: unknown attribute"#]]
+        line 5, column 11: /domain/devices/emulator/@path: unknown attribute
+        line 5, column 44: /domain/devices/hostdevice: unknown element"#]]
     .assert_eq(&faults(&text, true));
     let domain = Domain::judge(&text, false, &Platform::default()).expect("libvirt passes over it");
     let kept: Vec<_> = domain.unsupported().iter().map(ToString::to_string).collect();
@@ -138,7 +139,7 @@ fn strict_reading_names_what_is_unknown() {
         line 3, column 1: /domain/memroy: element is kept but not supported
         line 4, column 16: /domain/devices/disk/@sized: attribute is kept but not supported
         line 5, column 11: /domain/devices/emulator/@path: attribute is kept but not supported
-        line 5, column 44: /domain/devices/hostdev: element is kept but not supported"#]]
+        line 5, column 44: /domain/devices/hostdevice: element is kept but not supported"#]]
     .assert_eq(&kept.join("\n"));
 }
 

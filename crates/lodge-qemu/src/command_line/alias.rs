@@ -5,6 +5,7 @@ use lodge_model::domain::address::{Address, Alias, DriveAddress, Place};
 use lodge_model::domain::controller::{Controller, ControllerKind};
 use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::{Disk, DiskBus};
+use lodge_model::domain::memory_module::{MemoryModel, MemoryModule};
 
 /// Gives each device without an alias the one libvirt would give it. Doing it twice changes nothing.
 pub fn assign_aliases(domain: &mut Domain) {
@@ -40,6 +41,39 @@ pub fn assign_aliases(domain: &mut Domain) {
     number(devices.rngs.iter_mut().map(|device| &mut device.place), "rng");
     number(devices.panics.iter_mut().map(|device| &mut device.place), "panic");
     number(devices.vsock.iter_mut().map(|device| &mut device.place), "vsock");
+    number(devices.filesystems.iter_mut().map(|device| &mut device.place), "fs");
+    number(devices.smartcards.iter_mut().map(|device| &mut device.place), "smartcard");
+    number(devices.tpms.iter_mut().map(|device| &mut device.place), "tpm");
+    number(devices.hostdevs.iter_mut().map(|device| &mut device.place), "hostdev");
+    number(devices.shmems.iter_mut().map(|device| &mut device.place), "shmem");
+    number(devices.cryptos.iter_mut().map(|device| &mut device.place), "crypto");
+    number(devices.iommu.iter_mut().map(|device| &mut device.place), "iommu");
+    number(devices.pstore.iter_mut().map(|device| &mut device.place), "pstore");
+    if let Some(nvram) = &mut devices.nvram {
+        give(&mut nvram.place, || "nvram".to_owned());
+    }
+    modules(&mut devices.memory_modules);
+}
+
+/// Modules are called by their sort, and those with a slot by it (qemuAssignDeviceMemoryAlias).
+fn modules(modules: &mut [MemoryModule]) {
+    let mut counts = std::collections::BTreeMap::<&str, u32>::new();
+    for module in modules {
+        let stem = match module.model {
+            MemoryModel::Dimm => "dimm",
+            MemoryModel::Nvdimm => "nvdimm",
+            MemoryModel::VirtioPmem => "virtiopmem",
+            MemoryModel::VirtioMem => "virtiomem",
+            MemoryModel::SgxEpc => "epc",
+        };
+        let count = counts.entry(stem).or_default();
+        let number = match &module.place.address {
+            Some(Address::Dimm(address)) => address.slot,
+            _ => *count,
+        };
+        *count += 1;
+        give(&mut module.place, || format!("{stem}{number}"));
+    }
 }
 
 fn number<'a>(places: impl Iterator<Item = &'a mut Place>, stem: &str) {

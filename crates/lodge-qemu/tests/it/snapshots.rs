@@ -183,7 +183,7 @@ fn refusals_name_the_element() {
         passt: /domain/devices/interface[1]: the backend 'passt' is not supported yet
             → without <backend> QEMU's own is used
         macvtap: /domain/devices/interface[1]: interfaces of type 'direct' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are
-        a TPM: /domain/devices/tpm: not supported yet (element is kept but not supported)
+        a TPM: /domain/devices/tpm: not supported yet
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
     "]].assert_eq(&table);

@@ -3,8 +3,15 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Address, Place};
 use lodge_model::domain::chardev::CharDevice;
+use lodge_model::domain::devices::Devices;
+use lodge_model::domain::filesystem::Filesystem;
+use lodge_model::domain::hostdev::Hostdev;
 use lodge_model::domain::interface::Interface;
-use lodge_model::xml::ForeignItem;
+use lodge_model::domain::lease::Lease;
+use lodge_model::domain::memory_module::MemoryModule;
+use lodge_model::domain::shmem::Shmem;
+use lodge_model::domain::smartcard::Smartcard;
+use lodge_model::domain::tpm::Tpm;
 
 use super::Given;
 use crate::control::{Refusal, Sort};
@@ -27,12 +34,15 @@ pub(super) enum Found {
     Watchdog(usize),
     Memballoon,
     Vsock,
-    /// Of a kind that is kept as it is: the element's name and its text.
-    Kept(&'static str, ForeignItem),
+    Hostdev(usize),
+    Filesystem(usize),
+    Lease(usize),
+    Tpm(usize),
+    Shmem(usize),
+    Memory(usize),
+    Smartcard(usize),
+    Iommu,
 }
-
-/// The lists of what is kept as it is and may come and go.
-const KEPT: [&str; 8] = ["hostdev", "filesystem", "lease", "tpm", "shmem", "memory", "iommu", "smartcard"];
 
 fn missing(text: impl Into<String>) -> Refusal {
     Refusal::new(Sort::DeviceMissing, text)
@@ -108,35 +118,46 @@ pub(super) fn find(domain: &Domain, given: &Given) -> Result<Found, Refusal> {
         }
         "vsock" if all.vsock.is_some() => Ok(Found::Vsock),
         "vsock" => Err(Refusal::new(Sort::Failed, "matching vsock device not found")),
-        other => kept(domain, given, other),
+        other => of_the_host(all, one, other).and_then(|found| found.ok_or_else(absent)),
     }
 }
 
-fn kept(domain: &Domain, given: &Given, element: &str) -> Result<Found, Refusal> {
-    let Some(element) = KEPT.into_iter().find(|known| *known == element) else {
-        return Err(Refusal::unsupported(format!(
-            "persistent detach of device '{element}' is not supported"
-        )));
-    };
-    let wanted = super::inventory::kept_list(&given.devices, element).and_then(|list| list.items().first());
-    let all = super::inventory::kept_list(&domain.devices, element)
-        .map(lodge_model::xml::Foreign::items)
-        .unwrap_or_default();
-    let found = wanted.and_then(|wanted| all.iter().find(|item| says(wanted, item)));
-    found
-        .map(|item| Found::Kept(element, item.clone()))
-        .ok_or_else(|| missing("device not present in domain configuration"))
-}
-
-/// Whether `item` says all that `wanted` says (an address that was added does not count).
-fn says(wanted: &ForeignItem, item: &ForeignItem) -> bool {
-    let tree = |item: &ForeignItem| match item {
-        ForeignItem::Element { xml, .. } => lodge_model::xml::Kept::parse(xml),
-        _ => None,
-    };
-    let (Some(wanted), Some(item)) = (tree(wanted), tree(item)) else { return false };
-    wanted.attributes.iter().all(|pair| item.attributes.contains(pair))
-        && wanted.children.iter().all(|child| item.children.contains(child))
+/// Devices that name something of the host's; these are known by what they name.
+fn of_the_host(all: &Devices, one: &Devices, element: &str) -> Result<Option<Found>, Refusal> {
+    macro_rules! find {
+        ($list:ident, $found:ident, $same:expr) => {
+            one.$list.first().and_then(|wanted| {
+                let at = all
+                    .$list
+                    .iter()
+                    .position(|other| $same(wanted, other) && fits(&wanted.place, &other.place));
+                at.map(Found::$found)
+            })
+        };
+    }
+    Ok(match element {
+        "hostdev" => find!(hostdevs, Hostdev, |a: &Hostdev, b: &Hostdev| a.names_same_device(b)),
+        "filesystem" => find!(filesystems, Filesystem, |a: &Filesystem, b: &Filesystem| a.tag() == b.tag()),
+        "lease" => one.leases.first().and_then(|wanted| {
+            let same = |other: &Lease| other.key == wanted.key && other.lockspace == wanted.lockspace;
+            all.leases.iter().position(same).map(Found::Lease)
+        }),
+        "tpm" => find!(tpms, Tpm, |a: &Tpm, b: &Tpm| a.backend.kind == b.backend.kind),
+        "shmem" => find!(shmems, Shmem, |a: &Shmem, b: &Shmem| a.name == b.name && a.kind() == b.kind()),
+        "memory" => find!(memory_modules, Memory, |a: &MemoryModule, b: &MemoryModule| {
+            let node = a.target.node.is_none() || a.target.node == b.target.node;
+            node && a.model == b.model && a.source == b.source && a.target.size == b.target.size
+        }),
+        "smartcard" => find!(smartcards, Smartcard, |a: &Smartcard, b: &Smartcard| a.mode == b.mode),
+        "iommu" => {
+            let models = [one, all].map(|devices| devices.iommu.as_deref().map(|iommu| iommu.model));
+            (models[0].is_some() && models[0] == models[1]).then_some(Found::Iommu)
+        }
+        other => {
+            let message = format!("persistent detach of device '{other}' is not supported");
+            return Err(Refusal::unsupported(message));
+        }
+    })
 }
 
 /// libvirt: by MAC address, and where one is said by address and alias.
@@ -201,8 +222,13 @@ pub(super) fn by_alias(domain: &Domain, alias: &str) -> Option<(&'static str, Fo
         disks "disk" Disk, controllers "controller" Controller, interfaces "interface" Interface,
         serials "serial" Serial, parallels "parallel" Parallel, consoles "console" Console,
         channels "channel" Channel, inputs "input" Input, sounds "sound" Sound, videos "video" Video,
-        redirdevs "redirdev" Redirdev, rngs "rng" Rng, watchdogs "watchdog" Watchdog,
+        redirdevs "redirdev" Redirdev, rngs "rng" Rng, watchdogs "watchdog" Watchdog, hostdevs "hostdev" Hostdev,
+        filesystems "filesystem" Filesystem, tpms "tpm" Tpm, shmems "shmem" Shmem, memory_modules "memory" Memory,
+        smartcards "smartcard" Smartcard,
     );
+    if devices.iommu.as_ref().is_some_and(|iommu| is(&iommu.place)) {
+        return Some(("iommu", Found::Iommu));
+    }
     if devices.memballoon.as_ref().is_some_and(|balloon| is(&balloon.place)) {
         return Some(("memballoon", Found::Memballoon));
     }
@@ -228,6 +254,13 @@ pub(super) fn place<'a>(domain: &'a Domain, found: &Found) -> Option<&'a Place> 
         Found::Watchdog(at) => devices.watchdogs.get(*at).map(|device| &device.place),
         Found::Memballoon => devices.memballoon.as_deref().map(|device| &device.place),
         Found::Vsock => devices.vsock.as_deref().map(|device| &device.place),
-        Found::Kept(..) => None,
+        Found::Hostdev(at) => devices.hostdevs.get(*at).map(|device| &device.place),
+        Found::Filesystem(at) => devices.filesystems.get(*at).map(|device| &device.place),
+        Found::Tpm(at) => devices.tpms.get(*at).map(|device| &device.place),
+        Found::Shmem(at) => devices.shmems.get(*at).map(|device| &device.place),
+        Found::Memory(at) => devices.memory_modules.get(*at).map(|device| &device.place),
+        Found::Smartcard(at) => devices.smartcards.get(*at).map(|device| &device.place),
+        Found::Iommu => devices.iommu.as_deref().map(|device| &device.place),
+        Found::Lease(_) => None,
     }
 }

@@ -2,7 +2,6 @@
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::devices::Devices;
-use lodge_model::xml::Foreign;
 
 use super::Given;
 use super::find::Found;
@@ -11,35 +10,6 @@ use crate::control::Refusal;
 /// Sorts that libvirt never adds to a definition by this way.
 const FIXED: [&str; 10] =
     ["graphics", "hub", "memballoon", "panic", "audio", "nvram", "smartcard", "crypto", "pstore", "emulator"];
-
-/// What is kept as it is, by element.
-pub(super) fn kept_list<'a>(devices: &'a Devices, element: &str) -> Option<&'a Foreign> {
-    Some(match element {
-        "hostdev" => &devices.hostdev,
-        "filesystem" => &devices.filesystem,
-        "lease" => &devices.lease,
-        "tpm" => &devices.tpm,
-        "shmem" => &devices.shmem,
-        "memory" => &devices.memory_modules,
-        "iommu" => &devices.iommu,
-        "smartcard" => &devices.smartcard,
-        _ => return None,
-    })
-}
-
-fn kept_list_mut<'a>(devices: &'a mut Devices, element: &str) -> Option<&'a mut Foreign> {
-    Some(match element {
-        "hostdev" => &mut devices.hostdev,
-        "filesystem" => &mut devices.filesystem,
-        "lease" => &mut devices.lease,
-        "tpm" => &mut devices.tpm,
-        "shmem" => &mut devices.shmem,
-        "memory" => &mut devices.memory_modules,
-        "iommu" => &mut devices.iommu,
-        "smartcard" => &mut devices.smartcard,
-        _ => return None,
-    })
-}
 
 /// Puts a device into a definition.
 pub(super) fn add(domain: &mut Domain, given: Given) -> Result<(), Refusal> {
@@ -57,6 +27,9 @@ pub(super) fn add(domain: &mut Domain, given: Given) -> Result<(), Refusal> {
     if devices.vsock.is_some() && domain.devices.vsock.is_some() {
         return Err(Refusal::invalid("domain already has a vsock device"));
     }
+    if devices.iommu.is_some() && domain.devices.iommu.is_some() {
+        return Err(Refusal::invalid("domain already has an iommu device"));
+    }
     if let Some(controller) = devices.controllers.first() {
         let same = |other: &lodge_model::domain::controller::Controller| {
             controller.index.is_some() && other.kind == controller.kind && other.index == controller.index
@@ -66,12 +39,12 @@ pub(super) fn add(domain: &mut Domain, given: Given) -> Result<(), Refusal> {
             return Err(Refusal::invalid(format!("target {}:{index} already exists", controller.kind)));
         }
     }
-    put(&mut domain.devices, devices, &element);
+    put(&mut domain.devices, devices);
     Ok(())
 }
 
 /// Moves what is in `devices` into `all`.
-pub(super) fn put(all: &mut Devices, mut devices: Devices, element: &str) {
+pub(super) fn put(all: &mut Devices, mut devices: Devices) {
     for controller in &mut devices.controllers {
         if controller.index.is_none() {
             let used: Vec<u32> = all
@@ -97,12 +70,14 @@ pub(super) fn put(all: &mut Devices, mut devices: Devices, element: &str) {
     all.rngs.append(&mut devices.rngs);
     all.watchdogs.append(&mut devices.watchdogs);
     all.vsock = all.vsock.take().or(devices.vsock.take());
-    let kept = kept_list(&devices, element).map(|list| list.items().to_vec()).unwrap_or_default();
-    if let Some(list) = kept_list_mut(all, element) {
-        for item in kept {
-            list.push(item);
-        }
-    }
+    all.hostdevs.append(&mut devices.hostdevs);
+    all.filesystems.append(&mut devices.filesystems);
+    all.leases.append(&mut devices.leases);
+    all.tpms.append(&mut devices.tpms);
+    all.shmems.append(&mut devices.shmems);
+    all.memory_modules.append(&mut devices.memory_modules);
+    all.smartcards.append(&mut devices.smartcards);
+    all.iommu = all.iommu.take().or(devices.iommu.take());
 }
 
 /// Takes a device out of a document.
@@ -124,16 +99,13 @@ pub(super) fn remove(domain: &mut Domain, found: &Found) {
         Found::Watchdog(at) => drop(devices.watchdogs.remove(*at)),
         Found::Memballoon => devices.memballoon = None,
         Found::Vsock => devices.vsock = None,
-        Found::Kept(element, item) => {
-            let mut gone = false;
-            if let Some(list) = kept_list_mut(devices, element) {
-                // One of them: there may be equal ones.
-                list.retain(|other| {
-                    let stays = gone || other != item;
-                    gone |= !stays;
-                    stays
-                });
-            }
-        }
+        Found::Hostdev(at) => drop(devices.hostdevs.remove(*at)),
+        Found::Filesystem(at) => drop(devices.filesystems.remove(*at)),
+        Found::Lease(at) => drop(devices.leases.remove(*at)),
+        Found::Tpm(at) => drop(devices.tpms.remove(*at)),
+        Found::Shmem(at) => drop(devices.shmems.remove(*at)),
+        Found::Memory(at) => drop(devices.memory_modules.remove(*at)),
+        Found::Smartcard(at) => drop(devices.smartcards.remove(*at)),
+        Found::Iommu => devices.iommu = None,
     }
 }

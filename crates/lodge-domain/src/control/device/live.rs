@@ -37,7 +37,7 @@ pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Re
             running
                 .tell
                 .extend(alias_of(&devices, &given.element).map(|device| EventKind::DeviceAdded { device }));
-            inventory::put(&mut running.document.devices, devices, &given.element);
+            inventory::put(&mut running.document.devices, devices);
             Ok(())
         }
         Err(refusal) => {
@@ -88,7 +88,7 @@ pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
 /// The device with its address and alias, and the controllers it needs that are not there yet.
 fn placed(running: &Running, given: &Given) -> Result<Devices, Refusal> {
     let mut full = running.document.clone();
-    inventory::put(&mut full.devices, given.devices.clone(), &given.element);
+    inventory::put(&mut full.devices, given.devices.clone());
     amend::complete(&running.shared, &mut full)?;
     let now = &running.document.devices;
     let mut devices = Devices { emulator: now.emulator.clone(), ..Devices::default() };

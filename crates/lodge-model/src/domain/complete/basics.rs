@@ -76,9 +76,11 @@ fn machine(domain: &mut Domain, platform: &Platform) {
     let disks = devices.disks.iter().map(|disk| &disk.place);
     let interfaces = devices.interfaces.iter().map(|interface| &interface.place);
     let redirdevs = devices.redirdevs.iter().map(|redirdev| &redirdev.place);
-    let ordered = disks.chain(interfaces).chain(redirdevs).any(|place| place.boot.is_some());
-    let kept = devices.hostdev.elements().any(|xml| xml.contains("<boot "));
-    if os.boot.is_empty() && !ordered && !kept {
+    let hostdevs = devices.hostdevs.iter().map(|hostdev| &hostdev.place);
+    let filesystems = devices.filesystems.iter().map(|filesystem| &filesystem.place);
+    let all = disks.chain(interfaces).chain(redirdevs).chain(hostdevs).chain(filesystems);
+    let ordered = all.into_iter().any(|place| place.boot.is_some());
+    if os.boot.is_empty() && !ordered {
         os.boot.push(BootDevice { dev: BootSource::Hd, ..BootDevice::default() });
     }
 }

@@ -104,7 +104,11 @@ fn serial_target(serial: &mut CharDevice) {
     }
 }
 
-fn complete_source(kind: CharKind, sources: &mut Vec<CharSource>, protocol: &mut Option<Protocol>) {
+pub(super) fn complete_source(
+    kind: CharKind,
+    sources: &mut Vec<CharSource>,
+    protocol: &mut Option<Protocol>,
+) {
     match kind {
         CharKind::Tcp => {
             protocol.get_or_insert_with(|| Protocol { kind: "raw".to_owned(), ..Protocol::default() });

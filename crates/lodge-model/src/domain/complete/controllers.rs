@@ -2,10 +2,12 @@
 
 use super::Board;
 use super::chardevs::is_virtio;
+use super::hostdevs;
 use crate::domain::address::{Address, Master};
 use crate::domain::controller::{Controller, ControllerKind};
 use crate::domain::devices::Devices;
 use crate::domain::disk::DiskBus;
+use crate::domain::smartcard::Smartcard;
 use std::collections::BTreeSet;
 
 /// Completes the controllers but for the PCI bridges that only the search for slots calls for.
@@ -13,6 +15,12 @@ pub(super) fn complete(devices: &mut Devices, board: Board) {
     number(&mut devices.controllers);
     models(&mut devices.controllers, board);
     sort(&mut devices.controllers);
+    // These libvirt's parser adds already.
+    if let Some((highest, model)) = hostdevs::scsi_controllers(devices) {
+        for index in 0..=highest {
+            ensure(devices, ControllerKind::Scsi, index, Some(model.as_deref().unwrap_or("lsilogic")));
+        }
+    }
     let (usb_model, root_model) = match board {
         Board::Q35 => ("qemu-xhci", "pcie-root"),
         Board::I440fx | Board::Other => ("piix3-uhci", "pci-root"),
@@ -33,6 +41,19 @@ pub(super) fn complete(devices: &mut Devices, board: Board) {
         for_disks(devices, bus, kind, model);
     }
     for_channels(devices);
+    for_smartcards(devices);
+}
+
+/// A reader for each number that a card names.
+fn for_smartcards(devices: &mut Devices) {
+    let number = |card: &Smartcard| match &card.place.address {
+        Some(Address::Ccid(address)) => address.controller,
+        _ => 0,
+    };
+    let named: BTreeSet<u32> = devices.smartcards.iter().map(number).collect();
+    for index in named {
+        ensure(devices, ControllerKind::Ccid, index, None);
+    }
 }
 
 /// Numbers controllers that have no number: the lowest that is free of their kind. The companions of a USB 2

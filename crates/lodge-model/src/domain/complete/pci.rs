@@ -11,7 +11,12 @@ use crate::domain::address::{Address, PciAddress, Place};
 use crate::domain::controller::{Controller, ControllerKind, ControllerModel};
 use crate::domain::devices::{Devices, MemballoonModel, PanicModel, WatchdogModel};
 use crate::domain::disk::DiskBus;
+use crate::domain::filesystem::{FilesystemDriverKind, FilesystemModel};
 use crate::domain::graphics::{InputBus, SoundModel, VideoKind};
+use crate::domain::hostdev::HostdevModel;
+use crate::domain::interface::InterfaceKind;
+use crate::domain::iommu::IommuModel;
+use crate::domain::memory_module::{MemoryModel, MemoryModule};
 use crate::xml::OnOff;
 
 /// Gives every PCI device an address.
@@ -96,9 +101,6 @@ fn place_all(devices: &mut Devices, buses: &mut Buses, board: Board, dry: bool) 
             buses.take(spot, need);
         }
     });
-    for (spot, need) in kept_addresses(devices, express) {
-        buses.take(spot, need);
-    }
     let mut run = Run { buses, board, dry, lacking: false };
     run.fixed(devices);
     each_need_before_controllers(devices, express, &mut |place, need| run.place(place, need));
@@ -261,7 +263,20 @@ fn each_need_before_controllers(
             visit(&mut controller.place, Need::Bridge(kind));
         }
     }
-    for interface in &mut devices.interfaces {
+    for filesystem in &mut devices.filesystems {
+        let is_old = filesystem.model == Some(FilesystemModel::Transitional);
+        match filesystem.served_by() {
+            FilesystemDriverKind::Virtiofs => visit(&mut filesystem.place, pcie),
+            FilesystemDriverKind::Default | FilesystemDriverKind::Path | FilesystemDriverKind::Handle => {
+                visit(&mut filesystem.place, if is_old { Need::Pci } else { pcie });
+            }
+            FilesystemDriverKind::Mtp
+            | FilesystemDriverKind::Loop
+            | FilesystemDriverKind::Nbd
+            | FilesystemDriverKind::Ploop => {}
+        }
+    }
+    for interface in devices.interfaces.iter_mut().filter(|other| other.kind != InterfaceKind::Hostdev) {
         match interface.model.as_ref().map(|model| model.kind.as_str()) {
             Some("virtio" | "virtio-non-transitional" | "e1000e" | "igb" | "vmxnet3") => {
                 visit(&mut interface.place, pcie);
@@ -298,6 +313,13 @@ fn each_need_from_controllers(devices: &mut Devices, express: bool, visit: &mut 
             &mut disk.place,
             if disk.model.as_deref() == Some("virtio-transitional") { Need::Pci } else { pcie },
         );
+    }
+    // The host's, first those that are written as interfaces.
+    let interfaces = devices.interfaces.iter_mut().filter(|other| other.kind == InterfaceKind::Hostdev);
+    interfaces.for_each(|interface| visit(&mut interface.place, pcie));
+    for hostdev in devices.hostdevs.iter_mut().filter(|hostdev| hostdev.is_on_pci()) {
+        let is_old = hostdev.model == Some(HostdevModel::Transitional);
+        visit(&mut hostdev.place, if is_old { Need::Pci } else { pcie });
     }
     small_devices(devices, pcie, visit);
 }
@@ -345,6 +367,7 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
             Some(_) => visit(&mut video.place, Need::Pci),
         }
     }
+    devices.shmems.iter_mut().for_each(|shmem| visit(&mut shmem.place, Need::Pci));
     let inputs = devices.inputs.iter_mut().filter(|input| input.bus == Some(InputBus::Virtio));
     inputs.for_each(|input| visit(&mut input.place, pcie));
     for serial in &mut devices.serials {
@@ -352,41 +375,21 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
             visit(&mut serial.place, Need::Pci);
         }
     }
-    let panics = devices.panics.iter_mut().filter(|panic| panic.model == Some(PanicModel::Pvpanic));
-    panics.for_each(|panic| visit(&mut panic.place, Need::Integrated));
+    if let Some(iommu) = devices.iommu.as_deref_mut().filter(|iommu| iommu.model == IommuModel::Virtio) {
+        visit(&mut iommu.place, Need::Integrated);
+    }
     if let Some(vsock) = &mut devices.vsock {
         visit(&mut vsock.place, pcie);
     }
-}
-
-/// Addresses inside of elements that are only kept: nobody else may have them.
-fn kept_addresses(devices: &Devices, express: bool) -> Vec<(Spot, Need)> {
-    let pcie = if express { Need::Pcie } else { Need::Pci };
-    let kept = [
-        (&devices.hostdev, pcie),
-        (&devices.filesystem, pcie),
-        (&devices.crypto, pcie),
-        (&devices.shmem, Need::Pci),
-        (&devices.iommu, Need::Integrated),
-        (&devices.foreign, pcie),
-    ];
-    let mut found = Vec::new();
-    for (foreign, need) in kept {
-        let spots = foreign.elements().filter_map(|xml| {
-            roxmltree::Document::parse(xml).ok()?.root_element().children().find_map(kept_address)
-        });
-        found.extend(spots.map(|spot| (spot, need)));
+    let on_pci =
+        |module: &&mut MemoryModule| matches!(module.model, MemoryModel::VirtioMem | MemoryModel::VirtioPmem);
+    devices.memory_modules.iter_mut().filter(on_pci).for_each(|module| visit(&mut module.place, pcie));
+    devices.cryptos.iter_mut().for_each(|crypto| visit(&mut crypto.place, Need::Pci));
+    let panics = devices.panics.iter_mut().filter(|panic| panic.model == Some(PanicModel::Pvpanic));
+    panics.for_each(|panic| visit(&mut panic.place, Need::Integrated));
+    if let Some(pstore) = &mut devices.pstore {
+        visit(&mut pstore.place, Need::Pci);
     }
-    found
-}
-
-/// An `<address type='pci' …/>` inside of a kept element.
-fn kept_address(node: roxmltree::Node<'_, '_>) -> Option<Spot> {
-    let byte = |name| u8::try_from(crate::xml::read_number(node.attribute(name).unwrap_or("0"))?).ok();
-    let is_pci = node.has_tag_name("address") && node.attribute("type") == Some("pci");
-    is_pci
-        .then(|| Some(Spot { bus: byte("bus")?, slot: byte("slot")?, function: byte("function")? }))
-        .flatten()
 }
 
 /// Names QEMU's devices of bridges and numbers chassis and ports.

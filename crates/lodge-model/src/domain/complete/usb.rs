@@ -6,7 +6,9 @@ use crate::domain::chardev::CharDevice;
 use crate::domain::controller::{Controller, ControllerKind};
 use crate::domain::devices::{Devices, Hub};
 use crate::domain::disk::DiskBus;
+use crate::domain::filesystem::FilesystemDriverKind;
 use crate::domain::graphics::{InputBus, SoundModel};
+use crate::domain::hostdev::HostdevKind;
 
 /// Ports of a hub (QEMU's usb-hub).
 const HUB_PORTS: u32 = 8;
@@ -41,11 +43,6 @@ pub(super) fn complete(devices: &mut Devices) -> Result<(), Faults> {
     let mut buses = buses(&devices.controllers);
     for hub in &devices.hubs {
         take(&mut buses, &hub.place, true);
-    }
-    for (bus, path) in devices.hostdev.elements().filter_map(kept_port) {
-        if let Some(bus) = buses.iter_mut().find(|other| other.index == bus) {
-            mark(&mut bus.ports, &path, false);
-        }
     }
     let mut missing = 0_usize;
     for_each(devices, &mut |place| {
@@ -119,14 +116,6 @@ fn take(buses: &mut [Bus], place: &Place, hub: bool) -> bool {
     wants(place)
 }
 
-/// Bus and port of a host's device, which is only kept.
-fn kept_port(xml: &str) -> Option<(u32, String)> {
-    let document = roxmltree::Document::parse(xml).ok()?;
-    let mut addresses = document.root_element().children().filter(|child| child.has_tag_name("address"));
-    let address = addresses.find(|node| node.attribute("type") == Some("usb"))?;
-    Some((address.attribute("bus")?.parse().ok()?, address.attribute("port")?.to_owned()))
-}
-
 fn mark(ports: &mut [Port], path: &str, hub: bool) {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let number = first.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
@@ -177,34 +166,42 @@ fn is_usb_serial(serial: &CharDevice) -> bool {
 }
 
 /// Every USB device but hubs, in libvirt's order (virDomainUSBDeviceDefForeach).
+macro_rules! walk {
+    ($devices:ident, $visit:ident, $iter:ident, $place:ident) => {
+        let disks = $devices.disks.$iter().filter(|disk| disk.target.bus == Some(DiskBus::Usb));
+        disks.for_each(|disk| $visit($place!(disk)));
+        let sounds = $devices.sounds.$iter().filter(|sound| sound.model == SoundModel::Usb);
+        sounds.for_each(|sound| $visit($place!(sound)));
+        let hostdevs = $devices.hostdevs.$iter().filter(|hostdev| hostdev.kind == HostdevKind::Usb);
+        hostdevs.for_each(|hostdev| $visit($place!(hostdev)));
+        let readers = $devices.controllers.$iter().filter(|other| other.kind == ControllerKind::Ccid);
+        readers.for_each(|reader| $visit($place!(reader)));
+        let serials = $devices.serials.$iter().filter(|serial| is_usb_serial(serial));
+        serials.for_each(|serial| $visit($place!(serial)));
+        let inputs = $devices.inputs.$iter().filter(|input| input.bus == Some(InputBus::Usb));
+        inputs.for_each(|input| $visit($place!(input)));
+        let mtp = $devices.filesystems.$iter().filter(|other| other.served_by() == FilesystemDriverKind::Mtp);
+        mtp.for_each(|filesystem| $visit($place!(filesystem)));
+        $devices.redirdevs.$iter().for_each(|redirdev| $visit($place!(redirdev)));
+    };
+}
+
+macro_rules! shared {
+    ($device:ident) => {
+        &$device.place
+    };
+}
+
+macro_rules! exclusive {
+    ($device:ident) => {
+        &mut $device.place
+    };
+}
+
 fn for_each(devices: &Devices, visit: &mut dyn FnMut(&Place)) {
-    devices
-        .disks
-        .iter()
-        .filter(|disk| disk.target.bus == Some(DiskBus::Usb))
-        .for_each(|disk| visit(&disk.place));
-    devices
-        .inputs
-        .iter()
-        .filter(|input| input.bus == Some(InputBus::Usb))
-        .for_each(|input| visit(&input.place));
-    devices.serials.iter().filter(|serial| is_usb_serial(serial)).for_each(|serial| visit(&serial.place));
-    devices
-        .sounds
-        .iter()
-        .filter(|sound| sound.model == SoundModel::Usb)
-        .for_each(|sound| visit(&sound.place));
-    devices.redirdevs.iter().for_each(|redirdev| visit(&redirdev.place));
+    walk!(devices, visit, iter, shared);
 }
 
 fn for_each_mut(devices: &mut Devices, visit: &mut dyn FnMut(&mut Place)) {
-    let disks = devices.disks.iter_mut().filter(|disk| disk.target.bus == Some(DiskBus::Usb));
-    disks.for_each(|disk| visit(&mut disk.place));
-    let inputs = devices.inputs.iter_mut().filter(|input| input.bus == Some(InputBus::Usb));
-    inputs.for_each(|input| visit(&mut input.place));
-    let serials = devices.serials.iter_mut().filter(|serial| is_usb_serial(serial));
-    serials.for_each(|serial| visit(&mut serial.place));
-    let sounds = devices.sounds.iter_mut().filter(|sound| sound.model == SoundModel::Usb);
-    sounds.for_each(|sound| visit(&mut sound.place));
-    devices.redirdevs.iter_mut().for_each(|redirdev| visit(&mut redirdev.place));
+    walk!(devices, visit, iter_mut, exclusive);
 }

@@ -40,7 +40,7 @@ const SOURCE: &str = "<domain type='kvm'>
       <source mode='bind' path='/run/web1.agent'/><target type='virtio' name='org.qemu.guest_agent.0'/>
     </channel>
     <graphics type='vnc' port='5901' autoport='no'/>
-    <hostdev mode='subsystem' type='pci'/>
+    <hostdev mode='subsystem' type='pci'><source><address bus='6' slot='2'/></source></hostdev>
   </devices>
 </domain>";
 
