@@ -130,6 +130,15 @@ pub struct BootFiles {
     pub dtb: Option<FdNumber>,
 }
 
+/// How a device of the host's is there for QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostdevClaim {
+    /// USB: its node below /dev/bus/usb; SCSI: its /dev/sg; vhost: /dev/vhost-scsi.
+    Opened(FdNumber),
+    /// PCI, mediated: VFIO has it, and QEMU's user may open its group.
+    Ready,
+}
+
 /// All that was resolved for one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
@@ -163,6 +172,14 @@ pub struct Claims {
     pub nvram: Option<Link>,
     /// Kernel, initial disk and device tree; the paths themselves are taken without.
     pub boot: BootFiles,
+    /// Connected sockets of helper processes by the device's alias: swtpm's control socket (`tpm0`), virtiofsd's (`fs0`).
+    pub helpers: BTreeMap<String, FdNumber>,
+    /// The host's TPM, and the file that cancels what it does.
+    pub tpm: Option<(FdNumber, FdNumber)>,
+    /// The host's devices by alias: `hostdev0`.
+    pub hostdevs: BTreeMap<String, HostdevClaim>,
+    /// Whether the file of `<pstore>` is there and QEMU may use it.
+    pub pstore: bool,
     /// `/dev/vhost-vsock`, with the CID that was chosen.
     pub vsock: Option<(FdNumber, u32)>,
     /// A saved memory will come over the monitor: start with `-incoming defer`.
@@ -189,6 +206,10 @@ impl Claims {
             firmware: None,
             nvram: None,
             boot: BootFiles::default(),
+            helpers: BTreeMap::new(),
+            tpm: None,
+            hostdevs: BTreeMap::new(),
+            pstore: false,
             vsock: None,
             incoming: false,
             now_unix_s: None,

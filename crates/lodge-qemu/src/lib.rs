@@ -25,7 +25,9 @@ mod vmm;
 
 pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
 pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
-pub use claims::{Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, Link, NicClaim, ScreenClaim};
+pub use claims::{
+    Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim,
+};
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
     device_arguments, node_numbers,

@@ -147,11 +147,17 @@ pub struct HostdevSource {
     /// iscsi: `<host name='example.com' port='3260'/>`.
     #[xml(children = "host")]
     pub hosts: Vec<IscsiHost>,
+    /// iscsi: `<auth>`, kept as it is.
+    #[xml(kept = "auth")]
+    pub auth: Foreign,
+    /// iscsi: `<initiator><iqn name='iqn.2020-07.com.example:host'/></initiator>`.
+    #[xml(child)]
+    pub initiator: Option<IscsiInitiator>,
     /// `<address …/>`: which device it is.
     #[xml(child)]
     pub address: Option<HostAddress>,
-    /// What this struct does not know: iSCSI's logins, what containers get.
-    #[xml(foreign, keeps = "auth initiator block char interface @autoAddress")]
+    /// What this struct does not know: what containers get.
+    #[xml(foreign, keeps = "block char interface @autoAddress")]
     pub foreign: Foreign,
 }
 
@@ -166,7 +172,7 @@ pub struct UsbId {
     pub foreign: Foreign,
 }
 
-/// `<adapter name='scsi_host0'/>`.
+/// `<adapter name='scsi_host0'/>`, `<iqn name='…'/>`: a name alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct ScsiAdapter {
     /// Its name.
@@ -188,6 +194,17 @@ pub struct IscsiHost {
     pub port: Option<u16>,
     /// What this struct does not know.
     #[xml(foreign, keeps = "@transport")]
+    pub foreign: Foreign,
+}
+
+/// `<initiator>`: who the target is told to be talking to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct IscsiInitiator {
+    /// `<iqn name='iqn.2020-07.com.example:host'/>`.
+    #[xml(child)]
+    pub iqn: Option<ScsiAdapter>,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

@@ -117,7 +117,7 @@ fn on_virtio_serial(b: &mut Builder<'_>, props: Props, device: &CharDevice) -> P
 }
 
 /// The host's end: `-chardev`. Whether it could be written.
-fn back_end(b: &mut Builder<'_>, device: &CharDevice) -> bool {
+pub(super) fn back_end(b: &mut Builder<'_>, device: &CharDevice) -> bool {
     let id = alias(&device.place).to_owned();
     let none = CharSource::default();
     let source = device.source().unwrap_or(&none);

@@ -1,6 +1,8 @@
 //! Controllers: PCI's tree, USB, SCSI, SATA, virtio-serial, smart cards.
 
 use lodge_model::domain::controller::{Controller, ControllerKind};
+use lodge_model::domain::virtio::VirtioOptions;
+use lodge_model::xml::OnOff;
 
 use super::builder::{Builder, Family, alias};
 use super::props::Props;
@@ -71,6 +73,16 @@ pub(super) fn virtio_name(plain: &str, model: Option<&str>) -> String {
         Some(model) if model.ends_with("-transitional") => format!("{plain}-transitional"),
         _ => plain.to_owned(),
     }
+}
+
+/// What every virtio device can be told by its `<driver>`.
+pub(super) fn virtio_options(props: Props, options: Option<&VirtioOptions>) -> Props {
+    let Some(options) = options else { return props };
+    props
+        .maybe("iommu_platform", options.iommu.map(OnOff::is_on))
+        .maybe("ats", options.ats.map(OnOff::is_on))
+        .maybe("packed", options.packed.map(OnOff::is_on))
+        .maybe("page-per-vq", options.page_per_vq.map(OnOff::is_on))
 }
 
 fn on_pci(b: &mut Builder<'_>, controller: &Controller, name: &str, props: Props) {

@@ -3,6 +3,7 @@
 use lodge_model::domain::DomainKind;
 use lodge_model::domain::features::{IoapicDriver, TimerName};
 use lodge_model::domain::graphics::SoundModel;
+use lodge_model::domain::memory_module::MemoryModel;
 use lodge_model::domain::os::LoaderKind;
 use lodge_model::xml::{OnOff, YesNo};
 
@@ -98,6 +99,9 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
         set("hpet", if present.is_yes() { "on" } else { "off" });
     }
     set("acpi", if features.is_some_and(|features| features.acpi) { "on" } else { "off" });
+    if b.domain.devices.memory_modules.iter().any(|module| module.model == MemoryModel::Nvdimm) {
+        set("nvdimm", "on");
+    }
     if let Some(ps2) = ps2 {
         set("i8042", ps2.state.as_str());
     }

@@ -4,6 +4,8 @@ use lodge_model::domain::memory::{MemoryAccessMode, MemoryAllocationMode, Memory
 
 use lodge_model::domain::processors::Processors;
 
+use lodge_model::Bytes;
+
 use super::builder::Builder;
 use super::props::Props;
 
@@ -14,15 +16,17 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     if size.0 == 0 {
         b.refuse("a guest needs memory");
     }
-    let mut text = format!("size={}k", size.kib());
-    if let Some(most) = b.domain.max_memory.as_deref().filter(|most| most.size > size) {
+    // What modules have comes with them.
+    let own = Bytes(size.0.saturating_sub(super::module::total(b.domain).0));
+    let mut text = format!("size={}k", own.kib());
+    if let Some(most) = b.domain.max_memory.as_deref().filter(|most| most.size > own) {
         text += &format!(",slots={},maxmem={}k", most.slots.unwrap_or(16), most.size.kib());
     }
     b.arg("-m", text);
     b.at("/domain/memoryBacking");
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
-    let object = object(b, backing, size.0);
+    let object = object(b, backing, own.0);
     // The cells are looked at on the way; what follows is of the backing again.
     b.at("/domain/memoryBacking");
     b.json("-object", &object);

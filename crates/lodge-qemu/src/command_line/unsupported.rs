@@ -31,7 +31,7 @@ const DONE: [&str; 8] = [
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.
 pub(super) fn judge(b: &mut Builder<'_>) {
     limits_of_memory(b);
-    kinds(b);
+    leases(b);
     if b.domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.placement == Some(Placement::Auto)) {
         b.at("/domain/vcpu/@placement");
         b.refuse_hinted("numad is not available on this host", "use placement='static' with a cpuset");
@@ -51,27 +51,9 @@ pub(super) fn judge(b: &mut Builder<'_>) {
     }
 }
 
-/// Kinds of device that the model knows and that are not written yet.
-fn kinds(b: &mut Builder<'_>) {
-    let devices = &b.domain.devices;
-    let counts = [
-        ("filesystem", devices.filesystems.len()),
-        ("smartcard", devices.smartcards.len()),
-        ("tpm", devices.tpms.len()),
-        ("hostdev", devices.hostdevs.len()),
-        ("redirfilter", devices.redirfilter.devices.len()),
-        ("shmem", devices.shmems.len()),
-        ("memory", devices.memory_modules.len()),
-        ("crypto", devices.cryptos.len()),
-        ("iommu", usize::from(devices.iommu.is_some())),
-        ("nvram", usize::from(devices.nvram.is_some())),
-        ("pstore", usize::from(devices.pstore.is_some())),
-    ];
-    for (name, _) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        b.at(format!("/domain/devices/{name}"));
-        b.refuse("not supported yet");
-    }
-    for at in 0..devices.leases.len() {
+/// Locks that nobody takes here.
+fn leases(b: &mut Builder<'_>) {
+    for at in 0..b.domain.devices.leases.len() {
         b.at_device("lease", at);
         b.warn("there is no lock manager here to take the lock, as with libvirt where none is set up");
     }

@@ -2,6 +2,7 @@
 
 use lodge_model::domain::chardev::{CharKind, Redirdev};
 use lodge_model::domain::controller::Controller;
+use lodge_model::domain::redirfilter::{Redirfilter, RedirfilterDevice, UsbVersion};
 
 use super::builder::{Builder, Family, alias};
 use super::props::Props;
@@ -69,8 +70,31 @@ fn redirection(b: &mut Builder<'_>, redirdev: &Redirdev) {
             return b.refuse(format!("USB redirection of type '{kind}' is not supported yet; 'spicevmc' is"));
         }
     }
-    let props = Props::driver("usb-redir").with("chardev", format!("char{id}")).with("id", id);
+    let props = Props::driver("usb-redir")
+        .with("chardev", format!("char{id}"))
+        .with("id", id)
+        .maybe("filter", filter(&b.domain.devices.redirfilter));
     let props =
         b.usb(props, &redirdev.place).maybe("bootindex", redirdev.place.boot.as_ref().map(|boot| boot.order));
     b.device("usb-redir", &props);
+}
+
+/// The rules of `<redirfilter>` as usbredir reads them: class:vendor:product:version:allow, apart by `|`.
+fn filter(filter: &Redirfilter) -> Option<String> {
+    let rule = |device: &RedirfilterDevice| {
+        let code = |number: Option<u16>, digits: usize| match number {
+            Some(number) => format!("0x{number:0digits$X}"),
+            None => "-1".to_owned(),
+        };
+        format!(
+            "{}:{}:{}:{}:{}",
+            code(device.class.and_then(|code| code.0), 2),
+            code(device.vendor.and_then(|code| code.0), 4),
+            code(device.product.and_then(|code| code.0), 4),
+            code(device.version.and_then(UsbVersion::bcd), 4),
+            u8::from(device.allow.is_yes()),
+        )
+    };
+    let rules: Vec<_> = filter.devices.iter().map(rule).collect();
+    (!rules.is_empty()).then(|| rules.join("|"))
 }

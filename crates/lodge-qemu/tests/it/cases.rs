@@ -1,12 +1,18 @@
 //! The cases: a document, and claims made for it out of fixed numbers or real descriptors.
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::disk::DiskDevice;
 use lodge_model::domain::graphics::ListenKind;
-use lodge_qemu::{Accelerator, Claims, FdNumber, Link, NicClaim, ScreenClaim, assign_aliases};
+use lodge_model::domain::hostdev::HostdevKind;
+use lodge_model::domain::tpm::TpmBackendKind;
+use lodge_qemu::{Accelerator, Claims, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim, assign_aliases};
 
-use crate::documents::{DISKS, I440FX, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2, document, q35};
+use crate::documents::{
+    DISKS, GROWING, HOSTS, I440FX, IOMMU, KINDS, MODULES, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2, document,
+    q35,
+};
 
 /// A document with a name.
 pub struct Case {
@@ -26,7 +32,29 @@ pub fn cases() -> Vec<Case> {
         case("small", document("q35", "<genid>8d0b5a2c-3f4e-4d5c-9a6b-7c8d9e0f1a2b</genid>", SMALL)),
         case("usb2", q35(USB2)),
         case("pci", q35(PCI)),
+        case("kinds", q35(KINDS)),
+        case("iommu", document("q35", "", IOMMU)),
+        case(
+            "modules",
+            document("q35", GROWING, MODULES).replace("<memory unit='MiB'>64", "<memory unit='MiB'>240"),
+        ),
         case("machine", document("q35", MACHINE, "<sound model='virtio'/><memballoon model='none'/>")),
+    ]
+}
+
+/// Cases that need parts of a host that a test does not have; their arguments are looked at, not started.
+pub fn unstarted_cases() -> Vec<Case> {
+    let backing = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
+    let tpm = |backend| {
+        let tpm = format!(
+            "<tpm model='tpm-tis'><backend type='{backend}</backend></tpm><memballoon model='none'/>"
+        );
+        document("pc", "", &tpm)
+    };
+    vec![
+        Case { name: "hosts", xml: document("q35", backing, HOSTS) },
+        Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
+        Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
     ]
 }
 
@@ -109,9 +137,40 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
         };
         claims.screens.push(screen);
     }
+    kinds(domain, host, &mut claims);
     if domain.name.starts_with("rhel") {
         claims.seed = Some(host.fd("seed.iso", "raw", true));
         claims.fallback_reason = Some("this host's KVM is emulated".to_owned());
     }
     claims
+}
+
+/// What the engine has of helpers and of the host's devices.
+fn kinds(domain: &Domain, host: &mut dyn Host, claims: &mut Claims) {
+    let devices = &domain.devices;
+    let alias = |place: &Place| place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    for filesystem in
+        devices.filesystems.iter().filter(|other| other.is_virtiofs() && other.socket().is_none())
+    {
+        claims.helpers.insert(alias(&filesystem.place), host.fd("virtiofs", "helper", false));
+    }
+    for tpm in &devices.tpms {
+        match tpm.backend.kind {
+            TpmBackendKind::Emulator => {
+                claims.helpers.insert(alias(&tpm.place), host.fd("swtpm", "helper", false));
+            }
+            TpmBackendKind::Passthrough => {
+                claims.tpm = Some((host.fd("tpm0", "device", false), host.fd("cancel", "device", false)));
+            }
+            TpmBackendKind::External => {}
+        }
+    }
+    for hostdev in devices.hostdevs.iter().filter(|hostdev| hostdev.source.startup_policy.is_none()) {
+        let claim = match hostdev.kind {
+            HostdevKind::Pci | HostdevKind::Mdev => HostdevClaim::Ready,
+            _ => HostdevClaim::Opened(host.fd("device", "device", false)),
+        };
+        claims.hostdevs.insert(alias(&hostdev.place), claim);
+    }
+    claims.pstore = devices.pstore.is_some();
 }

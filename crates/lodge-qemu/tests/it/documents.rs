@@ -135,3 +135,74 @@ pub const PCI: &str = "
   <interface type='network'><mac address='52:54:00:00:00:03'/><source network='default'/><model type='virtio'/>
     <link state='down'/><mtu size='1400'/><boot order='1'/>
     <address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></interface>";
+
+/// What QEMU alone serves of the smaller kinds.
+pub const KINDS: &str = "
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <controller type='ccid' index='0'/>
+  <filesystem type='mount' accessmode='mapped' fmode='0640' dmode='0750' multidevs='remap'>
+    <driver type='path' wrpolicy='immediate'/><source dir='SCRATCH'/><target dir='share'/><readonly/></filesystem>
+  <filesystem type='mount' accessmode='squash' model='virtio-non-transitional'><source dir='SCRATCH'/>
+    <target dir='other'/></filesystem>
+  <filesystem type='mount'><driver type='mtp'/><source dir='SCRATCH'/><target dir='phone'/></filesystem>
+  <smartcard mode='passthrough' type='tcp'><source mode='bind' host='127.0.0.1' service='0'/></smartcard>
+  <memballoon model='none'/>
+  <shmem name='LODGE-SHARED' role='master'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>
+  <crypto model='virtio' type='qemu'><backend model='builtin' queues='1'/><driver packed='on'/></crypto>
+  <iommu model='virtio'/>
+  <pstore backend='acpi-erst'><path>SCRATCH/pstore.raw</path><size unit='KiB'>64</size></pstore>";
+
+/// Intel's IOMMU, with devices that go through it.
+pub const IOMMU: &str = "
+  <iommu model='intel'><driver intremap='on' caching_mode='on' eim='off' iotlb='on' aw_bits='48' dma_translation='on'/></iommu>
+  <crypto model='virtio' type='qemu'><backend model='builtin'/><driver iommu='on' ats='on'/></crypto>
+  <memballoon model='none'/>";
+
+/// Memory that can grow, and modules of all sorts in it.
+pub const GROWING: &str = "<maxMemory slots='4' unit='MiB'>1024</maxMemory>";
+
+/// The modules.
+pub const MODULES: &str = "
+  <memory model='dimm' access='private'><target><size unit='MiB'>16</size></target>
+    <address type='dimm' slot='0' base='0x100000000'/></memory>
+  <memory model='nvdimm'><source><path>SCRATCH/nvdimm</path></source>
+    <target><size unit='MiB'>16</size><label><size unit='KiB'>128</size></label></target>
+    <address type='dimm' slot='2'/></memory>
+  <memory model='virtio-mem'><target><size unit='MiB'>128</size><block unit='MiB'>2</block>
+    <requested unit='MiB'>4</requested></target></memory>
+  <memory model='virtio-pmem' access='shared'><source><path>SCRATCH/pmem</path></source>
+    <target><size unit='MiB'>16</size></target></memory>
+  <memballoon model='none'/>";
+
+/// What needs parts of a host that a test does not have: only written, not started.
+pub const HOSTS: &str = "
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <controller type='scsi' index='0' model='virtio-scsi'/>
+  <controller type='ccid' index='0'/>
+  <filesystem type='mount'><driver type='virtiofs' queue='1024'/><source dir='/srv'/><target dir='a'/><boot order='2'/></filesystem>
+  <filesystem type='mount'><driver type='virtiofs'/><source socket='/run/fs,1.sock'/><target dir='b'/></filesystem>
+  <smartcard mode='host-certificates'><certificate>one</certificate><certificate>two</certificate>
+    <certificate>three</certificate></smartcard>
+  <redirdev bus='usb' type='spicevmc'/>
+  <redirfilter><usbdev class='0x08' vendor='0x1234' product='0xbeef' version='2.0' allow='yes'/><usbdev allow='no'/></redirfilter>
+  <graphics type='spice' port='-1' autoport='yes'/>
+  <hostdev mode='subsystem' type='usb'><source guestReset='uninitialized'><vendor id='0x1234'/><product id='0xbeef'/></source>
+    <boot order='1'/><address type='usb' bus='0' port='2'/></hostdev>
+  <hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='1'/><product id='2'/></source></hostdev>
+  <hostdev mode='subsystem' type='pci' managed='yes'><driver name='vfio'/><source><address bus='6' slot='2' function='1'/></source>
+    <teaming type='transient' persistent='ua-nic'/><rom bar='off'/>
+    <address type='pci' domain='0x0000' bus='0x00' slot='0x05' function='0x0'/></hostdev>
+  <hostdev mode='subsystem' type='pci'><source><address bus='6' slot='2' function='2'/></source><address type='unassigned'/></hostdev>
+  <hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/><address bus='0' target='0' unit='0'/></source>
+    <readonly/><address type='drive' controller='0' bus='0' target='0' unit='1'/></hostdev>
+  <hostdev mode='subsystem' type='scsi'><source protocol='iscsi' name='iqn.1992-01.com.example/1'><host name='example.com'/>
+    <initiator><iqn name='iqn.2020-07.com.example:test'/></initiator></source>
+    <address type='drive' controller='0' bus='0' target='0' unit='2'/></hostdev>
+  <hostdev mode='subsystem' type='scsi_host' model='virtio-non-transitional'>
+    <source protocol='vhost' wwpn='naa.5123456789abcde0'/></hostdev>
+  <hostdev mode='subsystem' type='mdev' model='vfio-pci' display='on' ramfb='on'>
+    <source><address uuid='53764d0e-85a0-42b4-af5c-2046b460b1dc'/></source></hostdev>
+  <memballoon model='none'/>
+  <lease><lockspace>a</lockspace><key>b</key><target path='/c'/></lease>
+  <shmem name='bells' role='peer'><model type='ivshmem-doorbell'/><server/><msi vectors='16' ioeventfd='on'/></shmem>
+  <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";

@@ -90,12 +90,18 @@ pub fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchS
     }
 }
 
+/// The name of memory that the guest of this directory shares.
+fn shared_name(dir: &Path) -> String {
+    format!("lodge-test{}", dir.file_name().unwrap().to_str().unwrap())
+}
+
 pub async fn capabilities() -> Capabilities {
     Capabilities::probe(Path::new(QEMU), None).await.unwrap()
 }
 
 async fn launched(dir: &Path, xml: &str) -> (Vmm, DomainId) {
     let xml = with_user_network(&xml.replace("SCRATCH", dir.to_str().unwrap()));
+    let xml = xml.replace("LODGE-SHARED", &shared_name(dir));
     let domain = parse(&xml);
     let spec = spec(dir, &domain, &capabilities().await);
     let id = spec.id;
@@ -126,6 +132,11 @@ async fn a_real_qemu_takes_every_case() {
         let begun = Instant::now();
         vmm.stop(Stop::Kill).await.unwrap();
         println!("{name}: up in {up:?}, down in {:?}", begun.elapsed());
+        let shared = Path::new("/dev/shm").join(shared_name(dir.path()));
+        assert_eq!(shared.exists(), name == "kinds", "shared memory has its name on the host");
+        if shared.exists() {
+            std::fs::remove_file(shared).unwrap();
+        }
     }
 }
 

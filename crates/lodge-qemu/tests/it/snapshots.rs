@@ -3,7 +3,7 @@
 use expect_test::{ExpectFile, expect, expect_file};
 use lodge_qemu::{Accelerator, Capabilities, Refusals, command_line};
 
-use crate::cases::{Fixed, cases, claims, parse};
+use crate::cases::{Fixed, cases, claims, parse, unstarted_cases};
 use crate::documents::{RHEL8, document, q35};
 
 /// QEMU 10.0.2 of Debian as `Capabilities::probe` found it, with fewer machines and processor models.
@@ -41,7 +41,7 @@ fn check(text: Result<String, Refusals>, file: &ExpectFile) {
 
 #[test]
 fn every_case_under_tcg() {
-    for case in cases() {
+    for case in cases().into_iter().chain(unstarted_cases()) {
         let file = format!("{}/tests/it/snapshots/{}.txt", env!("CARGO_MANIFEST_DIR"), case.name);
         check(shown(&case.xml, Accelerator::Tcg, &everything()), &expect_file![file]);
     }
@@ -159,7 +159,7 @@ fn refusals_name_the_element() {
         &q35("<interface type='direct'><mac address='52:54:00:00:00:01'/><source dev='eth0'/></interface>"),
         &everything,
     );
-    refuse("a TPM", &q35("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"), &everything);
+    refuse("a TPM", &q35("<tpm model='tpm-spapr'><backend type='emulator'/></tpm>"), &everything);
     refuse("gop video", &video("gop"), &everything);
     let mut poor = everything.clone();
     poor.devices.remove("i6300esb");
@@ -183,7 +183,7 @@ fn refusals_name_the_element() {
         passt: /domain/devices/interface[1]: the backend 'passt' is not supported yet
             → without <backend> QEMU's own is used
         macvtap: /domain/devices/interface[1]: interfaces of type 'direct' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are
-        a TPM: /domain/devices/tpm: not supported yet
+        a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
     "]].assert_eq(&table);
@@ -194,14 +194,27 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
     let xml = q35("<disk type='file'><source file='/a'/><target dev='vda' bus='virtio'/></disk>\
          <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/></interface>\
          <graphics type='vnc'/><channel type='unix'><target type='virtio' name='a.b'/></channel>\
-         <vsock><cid auto='yes'/></vsock>");
+         <vsock><cid auto='yes'/></vsock>\
+         <filesystem><driver type='virtiofs'/><source dir='/srv'/><target dir='a'/></filesystem>\
+         <tpm model='tpm-crb'><backend type='emulator'/></tpm><tpm><backend type='passthrough'/></tpm>\
+         <hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source></hostdev>\
+         <hostdev mode='subsystem' type='pci'><source><address bus='1'/></source></hostdev>\
+         <hostdev mode='subsystem' type='scsi_host'><source protocol='vhost' wwpn='naa.5123456789abcde0'/></hostdev>\
+         <pstore backend='acpi-erst'><path>/a</path><size>64</size></pstore>");
     let nothing = lodge_qemu::Claims::new(Accelerator::Tcg, lodge_qemu::FdNumber::fixed(3));
     let refusals = command_line(&parse(&xml), &everything(), &nothing).unwrap_err();
     expect![[r"
         /domain/devices/disk[1]: the source of disk 'vda' was not opened
+        /domain/devices/filesystem[1]: its server, virtiofsd, was not started: Lodge does not do that yet
         /domain/devices/interface[1]: no tap was made for it
         /domain/devices/channel[1]: no socket was made for it
+        /domain/devices/tpm[1]: its emulator, swtpm, was not started: Lodge does not do that yet
+        /domain/devices/tpm[2]: the host's TPM was not opened: Lodge does not pass it on yet
         /domain/devices/graphics[1]: no port was chosen for it
-        /domain/devices/vsock: this host has no vhost-vsock, or no number was chosen for the guest"]]
+        /domain/devices/hostdev[1]: the host's USB device was not opened: Lodge does not pass it on yet
+        /domain/devices/hostdev[2]: the host's PCI device 0000:01:00.0 was not given to VFIO: Lodge does not do that yet
+        /domain/devices/hostdev[3]: /dev/vhost-scsi was not opened: Lodge does not pass it on yet
+        /domain/devices/vsock: this host has no vhost-vsock, or no number was chosen for the guest
+        /domain/devices/pstore: the file of the store was not made"]]
     .assert_eq(&refusals.to_string().replace("; ", "\n"));
 }
