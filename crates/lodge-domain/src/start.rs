@@ -18,6 +18,7 @@ mod live;
 mod notes;
 mod nvram;
 mod places;
+mod pstore;
 mod spawn;
 mod steps;
 #[cfg(test)]
@@ -263,6 +264,7 @@ pub(crate) async fn launch(
     let mut launch = Launch::new(shared, entry.id, plan, document);
     launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;
+    launch.plan.made.extend(pstore::choose(&launch.document));
     let db = shared.config.store.db();
     let job = ticket.id.map(|job| job.0);
     let begun = saga::begin(db, SAGA, &entry.id.to_string(), job, &launch).await;

@@ -178,8 +178,8 @@ pub struct Claims {
     pub tpm: Option<(FdNumber, FdNumber)>,
     /// The host's devices by alias: `hostdev0`.
     pub hostdevs: BTreeMap<String, HostdevClaim>,
-    /// Whether the file of `<pstore>` is there and QEMU may use it.
-    pub pstore: bool,
+    /// The file of `<pstore>`, opened for both in a way that QEMU's user may repeat.
+    pub pstore: Option<FdNumber>,
     /// `/dev/vhost-vsock`, with the CID that was chosen.
     pub vsock: Option<(FdNumber, u32)>,
     /// A saved memory will come over the monitor: start with `-incoming defer`.
@@ -209,7 +209,7 @@ impl Claims {
             helpers: BTreeMap::new(),
             tpm: None,
             hostdevs: BTreeMap::new(),
-            pstore: false,
+            pstore: None,
             vsock: None,
             incoming: false,
             now_unix_s: None,

@@ -24,7 +24,7 @@ use lodge_sys::cgroup::{Cgroup, Outcome};
 use rustix::fs::{FileType, OFlags};
 
 use super::steps::Seed;
-use super::{file_failure, kernel, nvram};
+use super::{file_failure, kernel, nvram, pstore};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -109,6 +109,7 @@ impl Draft {
         pass_files(&self.document, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
+        pstore::pass(&self.document, credentials.as_ref(), &mut claims, &mut descriptors)?;
         let room = config.store.root().state();
         kernel::pass(&self.document.os, credentials.as_ref(), &room, &mut claims, &mut descriptors)?;
         let displays = self.pass_screens(&mut claims)?;

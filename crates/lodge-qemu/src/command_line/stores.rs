@@ -12,11 +12,11 @@ pub(super) fn stores(b: &mut Builder<'_>) {
     let Some(pstore) = b.domain.devices.pstore.as_deref() else { return };
     b.at("/domain/devices/pstore");
     let id = alias(&pstore.place);
-    let Some(path) = pstore.path.as_deref().filter(|_| b.claims.pstore) else {
+    let Some(fd) = b.claims.pstore else {
         return b.refuse("the file of the store was not made");
     };
     let object = Props::object("memory-backend-file", &format!("mem{id}"))
-        .with("mem-path", path)
+        .with("mem-path", format!("/proc/self/fd/{fd}"))
         .with("size", pstore.size.size.0)
         .with("share", true);
     let props = Props::driver("acpi-erst").with("id", id).with("memdev", format!("mem{id}"));

@@ -172,5 +172,7 @@ fn kinds(domain: &Domain, host: &mut dyn Host, claims: &mut Claims) {
         };
         claims.hostdevs.insert(alias(&hostdev.place), claim);
     }
-    claims.pstore = devices.pstore.is_some();
+    if devices.pstore.is_some() {
+        claims.pstore = Some(host.fd("pstore", "shared", false));
+    }
 }
