@@ -181,7 +181,7 @@ fn refuse_memory(name: &str, document: &Domain, has_agent: bool, spec: &CloneSpe
     if spec.start && spec.no_start {
         return Err(EngineError::new(Kind::InvalidInput, "a clone is to start and not to start"));
     }
-    if !document.devices.hostdev.is_empty() {
+    if !document.devices.hostdevs.is_empty() {
         let text = format!("domain `{name}` has devices of the host's: their state cannot be cloned");
         return Err(EngineError::new(Kind::Unsupported, text)
             .with_hint("--disks-only clones its disks; or detach them first"));
