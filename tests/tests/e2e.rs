@@ -18,5 +18,6 @@ mod e2e {
     mod policies;
     mod snapshots;
     mod storage;
+    mod sysprep;
     mod verbs;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{IdentityChange, InsideState, PrivateKeys, is_off};
+use crate::{IdentityChange, ImageSubject, InsideState, PrivateKeys, is_off};
 
 /// What a machine is known by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -188,6 +188,26 @@ pub struct IdentityReset {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
     /// What becomes of private keys that are not the machine's own.
+    pub private_keys: PrivateKeys,
+}
+
+/// What to take out of a machine that lies on image files and is no domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSysprep {
+    /// Its disks, in their order.
+    pub disks: Vec<ImageSubject>,
+    /// Change nothing; say what would be changed.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub dry_run: bool,
+    /// The host name inside; none given: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// virt-sysprep's operations.
+    #[schema(example = json!(["defaults", "-ssh-userdir"]))]
+    pub operations: Vec<String>,
+    /// What becomes of private keys that are not the machine's own.
+    #[serde(default)]
     pub private_keys: PrivateKeys,
 }
 

@@ -62,8 +62,8 @@ pub use guest_disk::{GuestDevice, GuestDevices, GuestDiskQuery, GuestFile, Guest
 pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, SpeedView, Verdict, Version};
 pub use identity::{
     AuditReport, DuplicateHolder, DuplicateView, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery,
-    IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityRule, IdentityView, Learnt,
-    SubjectKind, SysprepOperation,
+    IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityRule, IdentityView, ImageSysprep,
+    Learnt, SubjectKind, SysprepOperation,
 };
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use image_file::{

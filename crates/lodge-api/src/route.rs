@@ -75,6 +75,7 @@
 //! | POST [`IDENTITY_RESET`] | `IdentityReset` → 202 `Job` of an `IdentityAct` |
 //! | GET [`IDENTITY_DIFF`] · [`IDENTITY_LOG`] | `IdentityDiffQuery` → `IdentityDiff` · `IdentityLogQuery` → `[IdentityAct]` |
 //! | POST [`IDENTITY_AUDIT`] | `IdentityAudit` → 202 `Job` of an `AuditReport` |
+//! | POST [`SYSPREP`] | `ImageSysprep` → 202 `Job` of an `IdentityAct` |
 //! | GET [`SYSPREP_OPERATIONS`] · [`IDENTITY_RULES`] | → `[SysprepOperation]` · → `[IdentityRule]` |
 //! | POST [`INSTANCES`] | `InstanceSpec` → 202 `Job` of a `DomainView` |
 //! | DELETE [`INSTANCE`] | `InstanceRemoval` → `UndefineReport` |
@@ -295,6 +296,8 @@ pub const IDENTITY_RESET: &str = "/v1/domains/{dom}/identity/reset";
 pub const IDENTITY_DIFF: &str = "/v1/identity/diff";
 /// Looks for what more than one machine has.
 pub const IDENTITY_AUDIT: &str = "/v1/identity/audit";
+/// Takes the identity out of a machine on image files.
+pub const SYSPREP: &str = "/v1/sysprep";
 /// What can be taken out of a guest.
 pub const SYSPREP_OPERATIONS: &str = "/v1/sysprep-operations";
 /// The rules of the catalogue that are in force.

@@ -2,7 +2,7 @@
 
 use lodge_api::{
     CloneSpec, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityRule, IdentityView, Job, SysprepOperation, TemplateSpec, TemplateView, route,
+    IdentityRule, IdentityView, ImageSysprep, Job, SysprepOperation, TemplateSpec, TemplateView, route,
 };
 
 use crate::Client;
@@ -43,6 +43,11 @@ impl Client {
     /// Gives a guest another identity; the job's result is an `IdentityAct`.
     pub async fn reset_identity(&self, dom: &str, wish: &IdentityReset) -> Answer<Job> {
         self.json(Call::post(route::of(route::IDENTITY_RESET, dom)).json(wish)).await
+    }
+
+    /// Takes the identity out of a machine on image files; the job's result is an `IdentityAct`.
+    pub async fn sysprep_images(&self, wish: &ImageSysprep) -> Answer<Job> {
+        self.json(Call::post(route::SYSPREP).json(wish)).await
     }
 
     /// Two machines beside each other.

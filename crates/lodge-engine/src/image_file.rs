@@ -191,7 +191,19 @@ impl Engine {
         self.jobs.begin(caller, "image.resize", &subject, act).await
     }
 
-    async fn changed(&self, path: &Path, event: &str) {
+    /// The file that is meant, its format, and what is to be warned of.
+    pub(crate) async fn meant_image(
+        &self,
+        caller: &Caller,
+        subject: &ImageSubject,
+    ) -> Result<(PathBuf, ImageFormat, Vec<String>)> {
+        let found = self.found(caller, subject).await?;
+        let warnings = found.warnings();
+        Ok((found.path, found.format, warnings))
+    }
+
+    /// Tells that an image file has other bytes now.
+    pub(crate) async fn changed(&self, path: &Path, event: &str) {
         self.pools.noticed(path).await;
         self.feed.publish(event, path.display().to_string(), Value::Null);
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use http::StatusCode;
 use lodge_api::{
     IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityRule, IdentityView, Job, SysprepOperation, route,
+    IdentityRule, IdentityView, ImageSysprep, Job, SysprepOperation, route,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,6 +17,7 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
     OpenApiRouter::new()
         .routes(routes!(identity))
         .routes(routes!(reset_identity))
+        .routes(routes!(sysprep_images))
         .routes(routes!(identity_diff))
         .routes(routes!(identity_log))
         .routes(routes!(audit_identities))
@@ -45,6 +46,17 @@ async fn reset_identity(
 ) -> Result<(StatusCode, Json<Job>), Refusal> {
     let Front { engine, caller, .. } = front;
     to_the_end(async move { engine.reset_identity(&caller, &dom, wish).await }).await.map(begun)
+}
+
+/// Take the identity out of a machine that lies on image files and is no domain.
+#[utoipa::path(post, path = route::SYSPREP, tag = "identities", request_body = ImageSysprep,
+    responses((status = 202, description = "The job that does it; its result is the `IdentityAct`", body = Job), Refusal))]
+async fn sysprep_images(
+    front: Front,
+    Document(wish): Document<ImageSysprep>,
+) -> Result<(StatusCode, Json<Job>), Refusal> {
+    let Front { engine, caller, .. } = front;
+    to_the_end(async move { engine.sysprep_images(&caller, wish).await }).await.map(begun)
 }
 
 /// Two machines beside each other.

@@ -11,6 +11,7 @@ use crate::{
     claims::Use,
     disk_use::DiskUse,
     error::StorageError,
+    graph::need::{Definitions, Harm, Need, against},
 };
 
 /// Disks that are open.
@@ -51,6 +52,25 @@ impl Storage {
         let mut open = OpenDisks { disks: Vec::new(), held: Some((self.clone(), id)) };
         let examined = self.look_for_locks(examined).await?;
         open.disks = examined.into_iter().map(claimed).collect();
+        Ok(open)
+    }
+
+    /// The same of disks that have been there: also refused while somebody needs their bytes as they are.
+    pub async fn open_standing_to_edit(
+        &self,
+        what: &str,
+        disks: &[DiskUse],
+    ) -> Result<OpenDisks, StorageError> {
+        // Taken first and asked after: what comes meanwhile finds them taken.
+        let open = self.open_to_edit(what, disks).await?;
+        let own = open.held.as_ref().map(|(_, id)| *id);
+        for path in disks.iter().filter_map(|disk| disk.path.as_ref()) {
+            let mut needs = self.graph(std::slice::from_ref(path)).await?.needs(path);
+            needs.retain(|need| !matches!(need, Need::Act { id, .. } if Some(*id) == own));
+            if let Some(need) = against(Harm::Change, Definitions::Count, &needs) {
+                return Err(StorageError::NeededBy { path: path.clone(), need: need.clone() });
+            }
+        }
         Ok(open)
     }
 }

@@ -6,9 +6,12 @@
 //!
 //! Nothing here pretends. What was not changed, or is not as it was planned when it is read again, is told as such.
 
+mod images;
 mod recover;
 mod report;
 
+use images::ImagesLog;
+pub(super) use images::is_in_change;
 pub(super) use report::to_fill;
 
 use std::{
@@ -97,7 +100,7 @@ pub(crate) enum Card {
 }
 
 /// A disk of a guest that is off.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GuestDisk {
     pub target: String,
     pub path: PathBuf,
@@ -170,6 +173,11 @@ impl Inside {
         log_of(&self.logs, guest)
     }
 
+    /// The same of disks that are no guest's: with which those are, for they stand in no document.
+    pub fn log_of_images(&self, act: &str, disks: &[GuestDisk]) -> Result<ImagesLog> {
+        ImagesLog::begin(&self.logs, act, disks)
+    }
+
     /// Reads what makes it this machine.
     pub async fn read(&self, disks: &[GuestDisk]) -> Result<Reading> {
         let open = self.storage.open_to_read(&uses(disks)?).await?;
@@ -193,16 +201,27 @@ impl Inside {
     /// Makes what lies on the disks what was wished, and says what became of it. The disks are nobody's yet: after a
     /// failure they are to be thrown away.
     pub async fn change(&self, name: &str, disks: &[GuestDisk], wish: &Wish) -> Result<InsideReport> {
-        self.change_logged(name, disks, wish, None).await
+        self.change_disks(name, disks, wish, None).await
     }
 
-    /// The same to disks that are somebody's: with `log` a crash leaves all of it or nothing.
-    pub async fn change_logged(
+    /// The same to disks that have been there: a crash leaves all of it or nothing, and who needs their bytes as they are is
+    /// not harmed.
+    pub async fn change_standing(
         &self,
         name: &str,
         disks: &[GuestDisk],
         wish: &Wish,
-        log: Option<PathBuf>,
+        log: &Path,
+    ) -> Result<InsideReport> {
+        self.change_disks(name, disks, wish, Some(log)).await
+    }
+
+    async fn change_disks(
+        &self,
+        name: &str,
+        disks: &[GuestDisk],
+        wish: &Wish,
+        log: Option<&Path>,
     ) -> Result<InsideReport> {
         if *wish == Wish::Keep {
             return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
@@ -213,11 +232,15 @@ impl Inside {
             }
             return Ok(report);
         }
-        let open = self.storage.open_to_edit("a change of its identity", &uses(disks)?).await?;
+        let (what, uses) = ("a change of its identity", uses(disks)?);
+        let open = match log {
+            Some(_) => self.storage.open_standing_to_edit(what, &uses).await?,
+            None => self.storage.open_to_edit(what, &uses).await?,
+        };
         let before = self.read_open(open.disks.iter(), &self.wanted_to_plan()).await?;
         let plan = self.plan(&before, wish)?;
         if !plan.edits.is_empty() {
-            self.edit(&open, plan.edits.clone(), log.as_deref()).await?;
+            self.edit(&open, plan.edits.clone(), log).await?;
         }
         let after = self.read_open(open.disks.iter(), &self.catalogue.wanted()).await?;
         let verdicts = catalogue::verify(&before.identity, &after.identity, &plan);

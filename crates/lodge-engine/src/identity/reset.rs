@@ -118,13 +118,13 @@ impl Engine {
             self.inside.foretell(&disks, wish).await?
         } else {
             let log = self.inside.log_of(&handle.id().to_string());
-            self.inside.change_logged(&handle.name(), &disks, wish, Some(log)).await?
+            self.inside.change_standing(&handle.name(), &disks, wish, &log).await?
         };
         report.warnings.extend(gaps);
         Ok(report)
     }
 
-    fn parse_operations(&self, names: &[String]) -> Result<Operations> {
+    pub(super) fn parse_operations(&self, names: &[String]) -> Result<Operations> {
         let parsed = self.inside.catalogue().operations(&names.join(","));
         parsed.map_err(|error| EngineError::of(Kind::InvalidInput, error.hint(), error))
     }

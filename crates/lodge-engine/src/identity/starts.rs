@@ -14,7 +14,11 @@ use lodge_domain::{Domains, Handle, PortError};
 use lodge_model::{DomainId, Kind, domain::Domain};
 use lodge_store::Db;
 
-use super::{cache, facts::given, inside::log_of};
+use super::{
+    cache,
+    facts::given,
+    inside::{is_in_change, log_of},
+};
 use crate::DuplicatePolicy;
 
 /// Whoever knows all guests.
@@ -48,7 +52,7 @@ impl Watch {
 
     /// Judges the start of a guest.
     pub async fn admit(&self, id: DomainId, document: &Domain) -> Result<(), PortError> {
-        self.refuse_half_changed(id, &document.name).await?;
+        self.refuse_half_changed(id, document).await?;
         if self.policy == DuplicatePolicy::Ignore {
             return Ok(());
         }
@@ -71,11 +75,17 @@ impl Watch {
     }
 
     /// A log that is still there is of a change that could not be ended: what a guest wrote over it would be lost.
-    async fn refuse_half_changed(&self, id: DomainId, name: &str) -> Result<(), PortError> {
-        let log = log_of(&self.logs, &id.to_string());
-        if !tokio::fs::try_exists(&log).await.unwrap_or(true) {
-            return Ok(());
-        }
+    async fn refuse_half_changed(&self, id: DomainId, document: &Domain) -> Result<(), PortError> {
+        let name = &document.name;
+        let own = log_of(&self.logs, &id.to_string());
+        let log = if tokio::fs::try_exists(&own).await.unwrap_or(true) {
+            own
+        } else {
+            let (logs, paths) = (self.logs.clone(), files_of(document));
+            let cut = tokio::task::spawn_blocking(move || is_in_change(&logs, &paths)).await;
+            let Some(log) = cut.ok().flatten() else { return Ok(()) };
+            log
+        };
         let text = format!("the disks of domain `{name}` are being changed, or a change of them was cut off");
         Err(PortError::new(Kind::InvalidState, text).with_hint(format!(
             "if nothing is at work, restart the daemon: it ends the change from `{}`, or says in its log why it cannot",
@@ -136,6 +146,12 @@ impl Watch {
         let Ok(cache::Known { identity, .. }) = serde_json::from_value(known) else { return Vec::new() };
         lodge_identity::machine_id(&identity).map(|id| (MACHINE_ID, id.to_owned())).into_iter().collect()
     }
+}
+
+/// The files that its disks are named by.
+fn files_of(document: &Domain) -> Vec<PathBuf> {
+    let sources = document.devices.disks.iter().filter_map(|disk| disk.source.as_ref());
+    sources.filter_map(|source| source.file.as_ref()).map(PathBuf::from).collect()
 }
 
 fn of_document(document: &Domain) -> Values {

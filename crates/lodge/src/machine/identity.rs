@@ -8,7 +8,7 @@ mod shown;
 use clap::{Args, Subcommand};
 use lodge_client::api::{
     DomainFilter, ErrorKind, IdentityAct, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityView,
+    IdentityView, Job,
 };
 
 use super::keys::Keys;
@@ -211,7 +211,11 @@ pub async fn reset(
 ) -> Result<IdentityAct, Failure> {
     let client = session.client().await?;
     let job = client.reset_identity(domain, wish).await.on_domain(domain, "reset the identity of")?;
-    let job = progress::follow(&client, job.id, session).await?;
+    entry_of(progress::follow(&client, job.id, session).await?)
+}
+
+/// The entry of the book that a job made.
+pub fn entry_of(job: Job) -> Result<IdentityAct, Failure> {
     serde_json::from_value(job.result.unwrap_or_default()).map_err(|error| {
         Failure::new(ErrorKind::Corrupt, "the job's result is no entry of the book").because(error)
     })

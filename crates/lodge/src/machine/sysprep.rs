@@ -1,10 +1,11 @@
 //! `sysprep`: the options of virt-sysprep, as its users and scripts know them.
 
 use clap::Args;
-use lodge_client::api::{ErrorKind, IdentityReset, SysprepOperation};
+use lodge_client::api::{ErrorKind, IdentityReset, ImageSubject, ImageSysprep, SysprepOperation};
 
 use super::{identity, keys::Keys};
 use crate::failure::{Failure, What, invalid};
+use crate::instance::progress;
 use crate::session::Session;
 
 #[derive(Debug, Args)]
@@ -12,9 +13,12 @@ pub struct Sysprep {
     /// The domain; it must be shut off. May be given several times
     #[arg(short, long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
-    /// Not supported: a disk that is no domain's
-    #[arg(short, long = "add", value_name = "FILE")]
+    /// An image file that is no domain's. May be given several times: they are the disks of one machine
+    #[arg(short, long = "add", value_name = "FILE", conflicts_with = "domains")]
     add: Vec<String>,
+    /// The format of the files of --add; `auto` takes them for what they look like
+    #[arg(long, value_name = "raw|qcow2|auto", requires = "add")]
+    format: Option<String>,
     /// Which: names, `defaults`, `all`, each with `-` before it to leave it out
     #[arg(long, alias = "operation", value_name = "OPERATIONS", allow_hyphen_values = true)]
     operations: Vec<String>,
@@ -42,13 +46,9 @@ impl Sysprep {
             session.show(&operations, |operations| operations.iter().map(line).collect());
             return Ok(());
         }
-        if !self.add.is_empty() {
-            let text = "the option --add is not supported: whose disk it is would not be known";
-            return Err(Failure::new(ErrorKind::Unsupported, text)
-                .hint("define a domain with that disk and name it with --domain"));
-        }
-        if self.domains.is_empty() {
-            return Err(invalid("a domain is missing").hint("name it with --domain"));
+        if self.domains.is_empty() && self.add.is_empty() {
+            return Err(invalid("a domain is missing")
+                .hint("name it with --domain, or image files that are no domain's with --add"));
         }
         let asked = if self.enable.is_empty() { &self.operations } else { &self.enable };
         let mut operations: Vec<String> =
@@ -56,6 +56,26 @@ impl Sysprep {
         // As virt-sysprep: what begins with what is left out begins with what is done anyway.
         if operations.first().is_none_or(|first| first.starts_with('-')) {
             operations.insert(0, "defaults".to_owned());
+        }
+        if !self.add.is_empty() {
+            let disks = self
+                .add
+                .iter()
+                .map(|file| subject(file, self.format.as_deref()))
+                .collect::<Result<_, _>>()?;
+            let wish = ImageSysprep {
+                disks,
+                dry_run: self.dry_run,
+                hostname: self.hostname,
+                operations,
+                private_keys: self.keys.into(),
+            };
+            let client = session.client().await?;
+            let job = client.sysprep_images(&wish).await;
+            let job = job.what(|| format!("Failed to prepare {}", self.add.join(", ")))?;
+            let job = progress::follow(&client, job.id, session).await?;
+            identity::tell(&identity::entry_of(job)?, wish.dry_run, session);
+            return Ok(());
         }
         let wish = IdentityReset {
             force: false,
@@ -70,6 +90,19 @@ impl Sysprep {
         }
         Ok(())
     }
+}
+
+/// An image file as the daemon is told of it.
+fn subject(file: &str, format: Option<&str>) -> Result<ImageSubject, Failure> {
+    if file.contains("://") {
+        let text = format!("`{file}` is no file of this host");
+        return Err(Failure::new(ErrorKind::Unsupported, text).hint("fetch it first, and give its path"));
+    }
+    let path = std::path::absolute(file).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let path = path.ok_or_else(|| invalid(format!("`{file}` is no path")))?;
+    let probe = format == Some("auto");
+    let format = format.filter(|_| !probe).map(str::to_owned);
+    Ok(ImageSubject { path: Some(path), format, probe, ..ImageSubject::default() })
 }
 
 fn line(operation: &SysprepOperation) -> String {

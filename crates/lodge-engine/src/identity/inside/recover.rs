@@ -1,14 +1,17 @@
 //! Changes of disks that a crash cut off in their last moment: the log has all of it, or nothing was changed.
 
+use std::path::Path;
+
 use lodge_disk::edit::Recovered;
 use lodge_model::DomainId;
 
-use super::{Inside, log_error, uses};
+use super::{GuestDisk, Inside, images, log_error, uses};
 use crate::{Engine, error::Result};
 
 impl Engine {
     /// Ends what an earlier daemon had begun to write. Before any guest starts.
     pub(crate) async fn end_cut_changes(&self) {
+        images::forget_unbegun(&self.inside.logs);
         for guest in self.inside.cut() {
             match self.end_cut_change(&guest).await {
                 Ok(Recovered::Applied) => {
@@ -31,6 +34,11 @@ impl Engine {
 
     async fn end_cut_change(&self, guest: &str) -> Result<Recovered> {
         let path = self.inside.log_of(guest);
+        if let Some(disks) = images::named(&self.inside.logs, guest)? {
+            let recovered = self.end_change_of(&disks, &path).await;
+            images::forget_unbegun(&self.inside.logs);
+            return recovered;
+        }
         let id: DomainId = guest.parse().map_err(|_| {
             crate::EngineError::new(
                 lodge_model::Kind::Corrupt,
@@ -40,9 +48,13 @@ impl Engine {
         let handle = self.domains.get(id)?;
         let mut gaps = Vec::new();
         let disks = self.disks_inside(&handle.document()?, &mut gaps);
-        let open = self.inside.storage.open_to_edit("the end of a change", &uses(&disks)?).await?;
-        let recovered = self.inside.follow(&open, &path).await?;
-        lodge_sys::fs::remove_durable(&path).map_err(|error| log_error("remove", &path, &error))?;
+        self.end_change_of(&disks, &path).await
+    }
+
+    async fn end_change_of(&self, disks: &[GuestDisk], log: &Path) -> Result<Recovered> {
+        let open = self.inside.storage.open_to_edit("the end of a change", &uses(disks)?).await?;
+        let recovered = self.inside.follow(&open, log).await?;
+        lodge_sys::fs::remove_durable(log).map_err(|error| log_error("remove", log, &error))?;
         Ok(recovered)
     }
 }

@@ -8,7 +8,7 @@ use lodge_api::{
     CloneSpec, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery,
     FigureTopic, FiguresQuery, FileQuery, GuestDiskQuery, IdentityAudit, IdentityDiffQuery, IdentityLogQuery,
     IdentityReset, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
-    ImageImport, ImageResize, ImageSubject, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
+    ImageImport, ImageResize, ImageSubject, ImageSysprep, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
     ManagedSaveOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions,
     Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate,
     SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, TemplateSpec, UndefineOptions,
@@ -150,6 +150,7 @@ async fn call_all(client: &Client) {
     drop(client.identity_log(&IdentityLogQuery::default()).await);
     drop(client.audit_identities(&IdentityAudit::default()).await);
     drop(client.sysprep_operations().await);
+    drop(client.sysprep_images(&ImageSysprep::default()).await);
     drop(client.identity_rules().await);
     drop(client.relocate_domain(d, &Relocation::default()).await);
     drop(client.volume_xml(d, d).await);
