@@ -35,8 +35,13 @@ pub(super) async fn finish(
     hide_mirror(disk);
     let disk = disk.clone();
     let numbers: Vec<u32> = now.iter().map(|layer| layer.index).collect();
+    // A daemon may have died after the documents were written: by them nothing changes any more.
     let is_done = !job.expected.is_empty() && job.expected == numbers;
-    let status = status(&job, is_known || is_done, error.as_deref(), before != now);
+    let status = status(&job, is_known || is_done, error.as_deref(), before != now || is_done);
+    if before != now && !is_done {
+        job.expected = numbers;
+        start::note(guest, &job)?;
+    }
     // What the definition names must have all bytes before the guest writes on.
     keep(guest, &old, &now).await?;
     go_on(guest, &mut job).await;
@@ -193,6 +198,8 @@ mod tests {
             assert_eq!(status(Stage::Running, true, Some("no room"), false), BlockJobStatus::Failed);
             assert_eq!(status(Stage::Running, false, None, false), BlockJobStatus::Failed);
             assert_eq!(status(Stage::Running, false, None, true), BlockJobStatus::Completed);
+            // It was done when it was to be aborted.
+            assert_eq!(status(Stage::Aborting, true, None, true), BlockJobStatus::Completed);
             assert_eq!(status(Stage::Aborting, true, Some("cancelled"), false), BlockJobStatus::Canceled);
             let quiet = if kind.pivots() { BlockJobStatus::Canceled } else { BlockJobStatus::Completed };
             assert_eq!(status(Stage::Ready, true, None, false), quiet);

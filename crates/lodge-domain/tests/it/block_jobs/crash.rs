@@ -11,7 +11,7 @@ use lodge_domain::{DestroyOptions, Domains, Handle};
 
 use super::active;
 use super::house::{self, House};
-use crate::support::{Fakes, config, has_qemu, until};
+use crate::support::{Fakes, Listener, config, has_qemu, until};
 
 const DIR: &str = "LODGE_TEST_BLOCK_JOB_DIR";
 
@@ -105,6 +105,47 @@ async fn a_daemon_killed_between_the_documents_leaves_both_right_in_the_end() {
         assert!(!names_top(&live) && !names_top(&definition), "{live:?} {definition:?}");
         assert_eq!(house::top_of(&guest), house.layer(0));
         house.wait_for_writes(20).await;
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        house.has_all(0);
+    }
+}
+
+/// Killed after both documents were written, and before the job was forgotten: nothing is left to be done, and it was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_done_is_told_as_done_by_the_next_daemon() {
+    if !has_qemu() {
+        return;
+    }
+    for _ in 0..5 {
+        let house = House::new(2);
+        let domains = house.world.open().await;
+        let id = house.start(&domains).await.id();
+        let root = house.world.dir.path();
+        let run = root.join("run/lodge/guests").join(id.to_string());
+        let (live, note) = (run.join("live.xml"), run.join("block-jobs.json"));
+        let top = format!("<source file='{}'", house.layer(2).display());
+        domains.close(Duration::from_secs(5)).await;
+        let mut child = daemon(root);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut noted = String::new();
+        while std::fs::read_to_string(&live).unwrap().contains(&top) {
+            noted = std::fs::read_to_string(&note).unwrap_or(noted);
+            assert!(Instant::now() < deadline, "the disk does not change over");
+        }
+        noted = std::fs::read_to_string(&note).unwrap_or(noted);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Where the kill came too late, the note is as it was a moment before.
+        std::fs::write(&note, noted).unwrap();
+        let domains = house.world.open().await;
+        let mut listener = Listener::new(&domains);
+        let guest = domains.find("web1").unwrap();
+        end_it(&guest).await;
+        let told = listener.seen();
+        let ends: Vec<_> = told.iter().filter(|event| event.starts_with("block_job ")).collect();
+        assert!(ends.iter().all(|event| event.ends_with(" completed")), "{told:?}");
+        assert!(!ends.is_empty(), "{told:?}");
+        assert_eq!(house::top_of(&guest), house.layer(0));
         guest.destroy(DestroyOptions::default()).await.unwrap();
         house.has_all(0);
     }
