@@ -228,7 +228,7 @@ fn writing(fields: &[XmlField]) -> Writing {
                 made.attributes.push(quote!(::lodge_model::xml::Part::write_attributes(&self.#ident, writer);));
                 made.content.push(quote!(::lodge_model::xml::Part::write_content(&self.#ident, writer);));
             }
-            Role::Kept => made.content.push(quote!(writer.foreign_elements(&self.#ident, false);)),
+            Role::Kept => made.content.push(guarded(quote!(writer.foreign_elements(&self.#ident, false);))),
             Role::Foreign => {
                 let double = field.double_quotes;
                 last.push(quote!(writer.foreign_attributes(&self.#ident);));
@@ -305,7 +305,7 @@ fn forgetting(fields: &[XmlField]) -> Vec<TokenStream> {
     let forget = |field: &XmlField| {
         let ident = &field.ident;
         match (field.role, field.shape) {
-            _ if field.live => Some(quote!(self.#ident = ::core::option::Option::None;)),
+            _ if field.live => Some(quote!(self.#ident = ::core::default::Default::default();)),
             _ if field.live_unless_user => {
                 Some(quote!(let _ = self.#ident.take_if(|value| !value.is_users());))
             }
@@ -330,6 +330,20 @@ fn forgetting(fields: &[XmlField]) -> Vec<TokenStream> {
     fields.iter().filter_map(forget).collect()
 }
 
+/// Takes what one of `arms` knows by its key.
+fn taking(key: &TokenStream, arms: &[TokenStream]) -> TokenStream {
+    if arms.is_empty() {
+        return quote!(false);
+    }
+    quote! {
+        match #key {
+            #(#arms)*
+            _ => return false,
+        }
+        true
+    }
+}
+
 /// A struct whose fields belong to the element of another one. All its fields are `attr` or `child` with `Option`.
 fn part(
     input: &DeriveInput,
@@ -352,6 +366,9 @@ fn part(
         }
     });
     let (write_attributes, write_content) = (&writing.attributes, &writing.content);
+    let take_attribute =
+        taking(&quote!(::lodge_model::xml::attribute_key(attribute)), &attributes.collect::<Vec<_>>());
+    let take_child = taking(&quote!(::lodge_model::xml::element_key(child)), &children.collect::<Vec<_>>());
     quote! {
         impl ::lodge_model::xml::Part for #ident {
             fn take_attribute(
@@ -360,13 +377,8 @@ fn part(
                 attribute: &::lodge_model::xml::Attribute<'_, '_>,
                 reader: &mut ::lodge_model::xml::Reader<'_>,
             ) -> bool {
-                let _ = (node, &reader);
-                match ::lodge_model::xml::attribute_key(attribute) {
-                    #(#attributes)*
-                    _ => return false,
-                }
-                #[expect(unreachable_code, reason = "where no field is an attribute")]
-                true
+                let _ = (node, &attribute, &reader);
+                #take_attribute
             }
 
             fn take_child(
@@ -374,12 +386,8 @@ fn part(
                 child: ::lodge_model::xml::Node<'_, '_>,
                 reader: &mut ::lodge_model::xml::Reader<'_>,
             ) -> bool {
-                match ::lodge_model::xml::element_key(child) {
-                    #(#children)*
-                    _ => return false,
-                }
-                #[allow(unreachable_code, reason = "where no field is a child")]
-                true
+                let _ = (child, &reader);
+                #take_child
             }
 
             fn write_attributes(&self, writer: &mut ::lodge_model::xml::Writer) {
@@ -388,6 +396,7 @@ fn part(
             }
 
             fn write_content(&self, writer: &mut ::lodge_model::xml::Writer) {
+                let _ = &writer;
                 #(#write_content)*
             }
 

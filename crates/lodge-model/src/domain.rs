@@ -34,6 +34,7 @@ pub mod os;
 mod places;
 mod platform;
 pub mod processors;
+pub mod qemu;
 pub mod redirfilter;
 pub mod shmem;
 pub mod size;
@@ -118,6 +119,9 @@ pub struct Domain {
     /// `<defaultiothread>`, kept as it is.
     #[xml(kept = "defaultiothread")]
     pub default_iothread: Foreign,
+    /// `<throttlegroups>`, kept as it is.
+    #[xml(kept = "throttlegroups")]
+    pub throttle_groups: Foreign,
     /// `<cputune>`.
     #[xml(child)]
     pub cputune: Option<Box<cpu::CpuTune>>,
@@ -136,12 +140,12 @@ pub struct Domain {
     /// `<bootloader_args>`, kept as it is.
     #[xml(kept = "bootloader_args")]
     pub bootloader_args: Foreign,
-    /// `<idmap>`, kept as it is.
-    #[xml(kept = "idmap")]
-    pub idmap: Foreign,
     /// `<os>`.
     #[xml(child)]
     pub os: os::Os,
+    /// `<idmap>`, kept as it is.
+    #[xml(kept = "idmap")]
+    pub idmap: Foreign,
     /// `<features>`.
     #[xml(child)]
     pub features: Option<Box<features::Features>>,
@@ -184,6 +188,15 @@ pub struct Domain {
     /// `<qemu:commandline>`.
     #[xml(child = "qemu:commandline")]
     pub qemu_commandline: Option<Box<memory::QemuCommandline>>,
+    /// `<qemu:capabilities>`.
+    #[xml(child = "qemu:capabilities")]
+    pub qemu_capabilities: Option<Box<qemu::QemuCapabilities>>,
+    /// `<qemu:override>`.
+    #[xml(child = "qemu:override")]
+    pub qemu_override: Option<Box<qemu::QemuOverride>>,
+    /// `<qemu:deprecation>`.
+    #[xml(child = "qemu:deprecation")]
+    pub qemu_deprecation: Option<qemu::QemuDeprecation>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,

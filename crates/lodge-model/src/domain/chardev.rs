@@ -84,7 +84,7 @@ pub struct CharSource {
     #[xml(attr)]
     pub channel: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "seclabel reconnect @master @slave @wiremode")]
+    #[xml(foreign, keeps = "seclabel reconnect clipboard mouse @master @slave @wiremode")]
     pub foreign: Foreign,
 }
 

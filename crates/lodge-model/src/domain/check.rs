@@ -69,16 +69,8 @@ impl Domain {
             found.add("/domain/memory", "the amount of memory is missing");
             return;
         }
-        if let Some(current) = self.current_memory.as_ref().filter(|current| current.size > memory) {
-            found.add("/domain/currentMemory", format!("{} is more than all memory, {memory}", current.size));
-        }
-        if let Some(max) = self.max_memory.as_deref() {
-            if max.size < memory {
-                found.add("/domain/maxMemory", format!("{} is less than <memory>, {memory}", max.size));
-            }
-            if max.slots.is_none() {
-                found.add("/domain/maxMemory", "attribute `slots` is missing");
-            }
+        if let Some(max) = self.max_memory.as_deref().filter(|max| max.size < memory) {
+            found.add("/domain/maxMemory", format!("{} is less than <memory>, {memory}", max.size));
         }
     }
 

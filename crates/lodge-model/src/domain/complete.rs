@@ -13,9 +13,11 @@ mod firmware;
 mod hostdevs;
 mod kinds;
 mod modules;
+mod numa;
 mod pci;
 mod pci_buses;
 mod screens;
+mod tuning;
 mod usb;
 
 pub(super) use disks::target_number;
@@ -69,7 +71,9 @@ impl Domain {
         let board = Board::of(self);
         disks::complete(&mut self.devices);
         chardevs::complete(&mut self.devices);
-        screens::complete(&mut self.devices, platform, board);
+        let ps2 = self.features.as_deref().and_then(|features| features.ps2.as_ref());
+        let has_ps2 = ps2.is_none_or(|ps2| ps2.state.is_on());
+        screens::complete(&mut self.devices, platform, board, has_ps2);
         basics::complete_interfaces(&mut self.devices);
         hostdevs::complete(&mut self.devices);
         if board == Board::Other {

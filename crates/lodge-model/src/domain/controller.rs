@@ -1,6 +1,7 @@
 //! `<controller>`.
 
 use super::address::Place;
+use super::virtio::VirtioOptions;
 use crate::xml::words::{OnOff, words};
 use crate::xml::{Foreign, Xml};
 
@@ -115,8 +116,11 @@ pub struct ControllerDriver {
     /// Which I/O thread serves it.
     #[xml(attr)]
     pub iothread: Option<u32>,
+    /// What every virtio device can have.
+    #[xml(flatten)]
+    pub virtio: VirtioOptions,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "iothreads @iommu @ats @packed @page_per_vq")]
+    #[xml(foreign, keeps = "iothreads")]
     pub foreign: Foreign,
 }
 

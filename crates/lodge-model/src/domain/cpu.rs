@@ -285,8 +285,11 @@ pub struct Numa {
     /// `<cell …/>`.
     #[xml(children = "cell")]
     pub cells: Vec<NumaCell>,
+    /// `<interconnects>`.
+    #[xml(child)]
+    pub interconnects: Option<Box<Interconnects>>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "interconnects")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 
@@ -311,7 +314,130 @@ pub struct NumaCell {
     /// Whether its contents may be thrown away at the end.
     #[xml(attr)]
     pub discard: Option<YesNo>,
+    /// `<distances>`.
+    #[xml(child)]
+    pub distances: Option<Box<Distances>>,
+    /// `<cache level='1' …>`.
+    #[xml(children = "cache")]
+    pub caches: Vec<CellCache>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "distances cache")]
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<distances>`: how far other cells' memory is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Distances {
+    /// `<sibling id='1' value='21'/>`.
+    #[xml(children = "sibling")]
+    pub siblings: Vec<Sibling>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<sibling id='1' value='21'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Sibling {
+    /// The other cell.
+    #[xml(attr, required)]
+    pub id: u32,
+    /// How far it is; 10 is a cell's own, 255 never.
+    #[xml(attr, required)]
+    pub value: u8,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+words! {
+    /// Where a line can be in a cache.
+    pub enum Associativity { None = "none", Direct = "direct", Full = "full" }
+}
+
+words! {
+    /// When a cache writes.
+    pub enum CachePolicy { None = "none", WriteBack = "writeback", WriteThrough = "writethrough" }
+}
+
+/// `<cache level='1' associativity='direct' policy='writeback'>`: of the memory's side (ACPI's HMAT).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct CellCache {
+    /// Which level.
+    #[xml(attr, required)]
+    pub level: u32,
+    /// Where a line can be.
+    #[xml(attr, required)]
+    pub associativity: Associativity,
+    /// When it writes.
+    #[xml(attr, required)]
+    pub policy: CachePolicy,
+    /// `<size value='10' unit='KiB'/>`.
+    #[xml(child, required)]
+    pub size: CacheAmount,
+    /// `<line value='8' unit='B'/>`.
+    #[xml(child, required)]
+    pub line: CacheAmount,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<size value='10' unit='KiB'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct CacheAmount {
+    /// How much, counted in `unit`.
+    #[xml(attr, required)]
+    pub value: u64,
+    /// The unit.
+    #[xml(attr)]
+    pub unit: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// `<interconnects>`: how quick memory is from where (ACPI's HMAT).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Interconnects {
+    /// `<latency …/>`, in nanoseconds.
+    #[xml(children = "latency")]
+    pub latencies: Vec<Interconnect>,
+    /// `<bandwidth …/>`, counted in its unit per second.
+    #[xml(children = "bandwidth")]
+    pub bandwidths: Vec<Interconnect>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+words! {
+    /// Which accesses are meant.
+    pub enum AccessKind { Access = "access", Read = "read", Write = "write" }
+}
+
+/// `<latency initiator='0' target='1' type='access' value='5'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Interconnect {
+    /// The cell whose processors ask.
+    #[xml(attr, required)]
+    pub initiator: u32,
+    /// The cell whose memory is meant.
+    #[xml(attr, required)]
+    pub target: u32,
+    /// Which of the memory's caches, if not the memory itself.
+    #[xml(attr)]
+    pub cache: Option<u32>,
+    /// Which accesses.
+    #[xml(attr = "type", required)]
+    pub kind: AccessKind,
+    /// How much.
+    #[xml(attr, required)]
+    pub value: u64,
+    /// The unit of a bandwidth.
+    #[xml(attr)]
+    pub unit: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }

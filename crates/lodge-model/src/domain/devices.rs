@@ -17,6 +17,7 @@ use super::shmem::Shmem;
 use super::smartcard::Smartcard;
 use super::stores::{Nvram, Pstore};
 use super::tpm::Tpm;
+use super::virtio::VirtioDriver;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
 
@@ -199,8 +200,11 @@ pub struct Memballoon {
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,
+    /// `<driver iommu='on'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<VirtioDriver>>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "driver")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 
@@ -232,11 +236,14 @@ pub struct Rng {
     /// `<backend model='random'>/dev/urandom</backend>`.
     #[xml(child, required)]
     pub backend: RngBackend,
+    /// `<driver iommu='on'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<VirtioDriver>>,
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "driver")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 
@@ -313,8 +320,11 @@ pub struct Vsock {
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,
+    /// `<driver iommu='on'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<VirtioDriver>>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "driver")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

@@ -1,6 +1,7 @@
 //! `<disk>`.
 
 use super::address::Place;
+use super::virtio::VirtioOptions;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
 
@@ -38,12 +39,12 @@ pub struct Disk {
     /// Snapshot policy: `no`, `internal`, `external`.
     #[xml(attr)]
     pub snapshot: Option<String>,
-    /// `<auth>`, kept as it is.
-    #[xml(kept = "auth")]
-    pub auth: Foreign,
     /// `<driver …/>`.
     #[xml(child)]
     pub driver: Option<Box<DiskDriver>>,
+    /// `<auth>`, kept as it is.
+    #[xml(kept = "auth")]
+    pub auth: Foreign,
     /// `<source …/>`; none: an empty drive.
     #[xml(child)]
     pub source: Option<Box<DiskSource>>,
@@ -56,8 +57,8 @@ pub struct Disk {
     /// `<blockio …/>`.
     #[xml(child = "blockio")]
     pub block_io: Option<Box<BlockIo>>,
-    /// `<mirror>`, kept as it is.
-    #[xml(kept = "mirror")]
+    /// `<mirror>`, kept as it is; only a running guest has one.
+    #[xml(kept = "mirror", live)]
     pub mirror: Foreign,
     /// `<target dev='vda' bus='virtio'/>`.
     #[xml(child, required)]
@@ -65,6 +66,9 @@ pub struct Disk {
     /// `<iotune>`.
     #[xml(child)]
     pub iotune: Option<Box<IoTune>>,
+    /// `<throttlefilters>`, kept as it is.
+    #[xml(kept = "throttlefilters")]
+    pub throttle_filters: Foreign,
     /// The guest cannot write it.
     #[xml(flag)]
     pub readonly: bool,
@@ -93,7 +97,7 @@ pub struct Disk {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "throttlefilters backenddomain")]
+    #[xml(foreign, keeps = "backenddomain")]
     pub foreign: Foreign,
 }
 
@@ -191,17 +195,20 @@ pub struct DiskDriver {
     /// Writes of zeroes.
     #[xml(attr)]
     pub detect_zeroes: Option<DetectZeroes>,
+    /// qcow2: freed clusters keep their references.
+    #[xml(attr)]
+    pub discard_no_unref: Option<OnOff>,
     /// Number of virtio queues.
     #[xml(attr)]
     pub queues: Option<u32>,
     /// Length of a queue.
     #[xml(attr)]
     pub queue_size: Option<u32>,
+    /// What every virtio device can have.
+    #[xml(flatten)]
+    pub virtio: VirtioOptions,
     /// What this struct does not know.
-    #[xml(
-        foreign,
-        keeps = "metadata_cache iothreads statistics @iommu @ats @packed @page_per_vq @discard_no_unref"
-    )]
+    #[xml(foreign, keeps = "metadata_cache iothreads")]
     pub foreign: Foreign,
 }
 
@@ -246,11 +253,45 @@ pub struct DiskSource {
     /// Security labels of this source alone.
     #[xml(children = "seclabel")]
     pub seclabels: Vec<super::devices::SecLabel>,
-    /// What this struct does not know; among it hosts, encryption and slices.
+    /// `type='network'`: who serves it.
+    #[xml(children = "host")]
+    pub hosts: Vec<SourceHost>,
+    /// `<ssl>`, kept as it is.
+    #[xml(kept = "ssl")]
+    pub ssl: Foreign,
+    /// `<cookies>`, kept as they are; they open doors as passwords do.
+    #[xml(kept = "cookies", secret)]
+    pub cookies: Foreign,
+    /// What this struct does not know; among it encryption and slices.
     #[xml(
         foreign,
-        keeps = "host auth encryption slices reservations initiator address ssl cookies readahead timeout snapshot config dataStore identity nfs reconnect @query @tls @tlsHostname @fdgroup @namespace @managed @type @path"
+        keeps = "auth encryption slices reservations initiator address readahead timeout snapshot config dataStore knownHosts identity reconnect @query @tls @tlsHostname @fdgroup @namespace @managed @type @path"
     )]
+    pub foreign: Foreign,
+}
+
+words! {
+    /// By what a server is reached.
+    pub enum Transport { Tcp = "tcp", Unix = "unix", Rdma = "rdma" }
+}
+
+/// `<host name='example.org' port='6000'/>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct SourceHost {
+    /// By what it is reached; TCP if not said.
+    #[xml(attr)]
+    pub transport: Option<Transport>,
+    /// Its name or address.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Its port.
+    #[xml(attr)]
+    pub port: Option<u16>,
+    /// Its socket's path (unix).
+    #[xml(attr)]
+    pub socket: Option<String>,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

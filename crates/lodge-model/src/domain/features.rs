@@ -60,8 +60,36 @@ pub struct Features {
     /// `<ps2 state='off'/>`.
     #[xml(child)]
     pub ps2: Option<Toggle>,
+    /// `<tcg>`.
+    #[xml(child)]
+    pub tcg: Option<Tcg>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "capabilities hpt htm nested-hv ccf-assist xen cfpc sbbc ibs tcg ras aia")]
+    #[xml(foreign, keeps = "capabilities hpt htm nested-hv ccf-assist xen cfpc sbbc ibs ras aia")]
+    pub foreign: Foreign,
+}
+
+/// `<tcg>`: what translates the guest's code without KVM.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct Tcg {
+    /// `<tb-cache unit='MiB'>128</tb-cache>`.
+    #[xml(child = "tb-cache")]
+    pub tb_cache: Option<SizeOf>,
+    /// What this struct does not know.
+    #[xml(foreign)]
+    pub foreign: Foreign,
+}
+
+/// A size with its unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
+pub struct SizeOf {
+    /// The unit; KiB after completion.
+    #[xml(attr)]
+    pub unit: Option<String>,
+    /// How much, counted in `unit`.
+    #[xml(text)]
+    pub size: u64,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

@@ -1,6 +1,7 @@
 //! `<graphics>`, `<video>`, `<sound>`, `<audio>`, `<input>`: what a person sees, hears and touches.
 
 use super::address::Place;
+use super::virtio::{VirtioDriver, VirtioOptions};
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
 
@@ -232,8 +233,11 @@ pub struct VideoDriver {
     /// `qemu` or `vhostuser`.
     #[xml(attr)]
     pub name: Option<String>,
+    /// What every virtio device can have.
+    #[xml(flatten)]
+    pub virtio: VirtioOptions,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "@vgaconf @iommu @ats @packed @page_per_vq")]
+    #[xml(foreign, keeps = "@vgaconf")]
     pub foreign: Foreign,
 }
 
@@ -323,6 +327,12 @@ pub struct Sound {
     /// The model.
     #[xml(attr, required)]
     pub model: SoundModel,
+    /// usb: whether it has more than two channels.
+    #[xml(attr = "multichannel")]
+    pub multi_channel: Option<YesNo>,
+    /// virtio: number of streams.
+    #[xml(attr)]
+    pub streams: Option<u32>,
     /// `<codec type='micro'/>`.
     #[xml(children = "codec")]
     pub codecs: Vec<Codec>,
@@ -332,8 +342,11 @@ pub struct Sound {
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,
+    /// `<driver iommu='on'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<VirtioDriver>>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "driver @multichannel @streams")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 
@@ -412,11 +425,14 @@ pub struct Input {
     /// `<source evdev='…'/>`.
     #[xml(child)]
     pub source: Option<Box<InputSource>>,
+    /// `<driver iommu='on'/>`.
+    #[xml(child)]
+    pub driver: Option<Box<VirtioDriver>>,
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "driver")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

@@ -1,6 +1,7 @@
 //! `<interface>`.
 
 use super::address::Place;
+use super::virtio::VirtioOptions;
 use crate::MacAddr;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
@@ -47,6 +48,9 @@ pub struct Interface {
     /// `<route>`, kept as it is.
     #[xml(kept = "route")]
     pub route: Foreign,
+    /// `<portForward>`, kept as it is.
+    #[xml(kept = "portForward")]
+    pub port_forward: Foreign,
     /// `<script path='…'/>`.
     #[xml(child)]
     pub script: Option<Script>,
@@ -65,6 +69,9 @@ pub struct Interface {
     /// `<filterref>`, kept as it is.
     #[xml(kept = "filterref")]
     pub filterref: Foreign,
+    /// `<tune>`, kept as it is.
+    #[xml(kept = "tune")]
+    pub tune: Foreign,
     /// `<link state='down'/>`.
     #[xml(child)]
     pub link: Option<Link>,
@@ -81,7 +88,7 @@ pub struct Interface {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know; among it VLANs, virtual ports and filters.
-    #[xml(foreign, keeps = "tune guest backenddomain portForward @managed")]
+    #[xml(foreign, keeps = "guest backenddomain @managed")]
     pub foreign: Foreign,
 }
 
@@ -137,15 +144,18 @@ pub struct InterfaceSource {
     /// `type='direct'`, `user` (passt) or `vdpa`: the host's interface.
     #[xml(attr)]
     pub dev: Option<String>,
-    /// `type='direct'`: `bridge`, `private`, `vepa`, `passthrough`.
-    #[xml(attr)]
-    pub mode: Option<String>,
     /// `type='vhostuser'`: `unix`.
     #[xml(attr = "type")]
     pub kind: Option<String>,
+    /// `type='internal'`: which network of QEMU's.
+    #[xml(attr)]
+    pub name: Option<String>,
     /// `type='vhostuser'`: the socket.
     #[xml(attr)]
     pub path: Option<String>,
+    /// `type='direct'`: `bridge`, `private`, `vepa`, `passthrough`; `type='vhostuser'`: `client`, `server`.
+    #[xml(attr)]
+    pub mode: Option<String>,
     /// `type='server'`, `client`, `mcast`, `udp`.
     #[xml(attr)]
     pub address: Option<String>,
@@ -282,8 +292,17 @@ pub struct InterfaceDriver {
     /// Length of a transmit queue.
     #[xml(attr)]
     pub tx_queue_size: Option<u32>,
+    /// virtio: whether packets are spread over queues by their hash.
+    #[xml(attr)]
+    pub rss: Option<OnOff>,
+    /// virtio: whether the guest is told the hash.
+    #[xml(attr)]
+    pub rss_hash_report: Option<OnOff>,
+    /// What every virtio device can have.
+    #[xml(flatten)]
+    pub virtio: VirtioOptions,
     /// What this struct does not know; among it `<host>` and `<guest>` offloads.
-    #[xml(foreign, keeps = "host guest @rss @rss_hash_report @iommu @ats @packed @page_per_vq @vhost")]
+    #[xml(foreign, keeps = "host guest @vhost")]
     pub foreign: Foreign,
 }
 

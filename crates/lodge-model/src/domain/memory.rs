@@ -47,10 +47,10 @@ impl Element for Memory {
         if let Some(slots) = &self.slots {
             writer.attribute("slots", slots);
         }
-        writer.word_attribute("unit", KIB);
         if let Some(dump_core) = &self.dump_core {
             writer.attribute("dumpCore", dump_core);
         }
+        writer.word_attribute("unit", KIB);
         writer.foreign_attributes(&self.foreign);
     }
 
@@ -188,7 +188,7 @@ pub struct Resource {
     #[xml(leaf)]
     pub partition: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "fibrechannel")]
     pub foreign: Foreign,
 }
 

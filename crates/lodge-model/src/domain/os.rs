@@ -1,5 +1,6 @@
 //! `<os>`: machine, firmware, kernel, boot order; and `<sysinfo>`.
 
+use super::disk::{DiskSource, SourceKind};
 use crate::xml::words::{YesNo, words};
 use crate::xml::{Foreign, Xml};
 
@@ -33,6 +34,12 @@ pub struct Os {
     /// Direct boot: path of the device tree.
     #[xml(leaf)]
     pub dtb: Option<String>,
+    /// Direct boot: path of what is started before the kernel (UEFI's shim).
+    #[xml(leaf)]
+    pub shim: Option<String>,
+    /// `<acpi>`, kept as it is.
+    #[xml(kept = "acpi")]
+    pub acpi: Foreign,
     /// `<boot dev='hd'/>`, in order of trial.
     #[xml(children = "boot")]
     pub boot: Vec<BootDevice>,
@@ -46,7 +53,7 @@ pub struct Os {
     #[xml(child)]
     pub smbios: Option<Smbios>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "init initarg initenv initdir inituser initgroup acpi shim varstore root")]
+    #[xml(foreign, keeps = "init initarg initenv initdir inituser initgroup varstore root")]
     pub foreign: Foreign,
 }
 
@@ -142,14 +149,20 @@ pub struct Nvram {
     /// The template's format.
     #[xml(attr = "templateFormat")]
     pub template_format: Option<FirmwareFormat>,
+    /// Where the guest's own copy is, if `<source>` says it; a file otherwise.
+    #[xml(attr = "type")]
+    pub kind: Option<SourceKind>,
     /// The image's format.
     #[xml(attr)]
     pub format: Option<FirmwareFormat>,
     /// The guest's own copy.
     #[xml(text)]
     pub path: Option<String>,
+    /// The guest's own copy, where `kind` is said.
+    #[xml(child)]
+    pub source: Option<Box<DiskSource>>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "source @type")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

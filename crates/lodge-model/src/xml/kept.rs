@@ -159,6 +159,50 @@ impl Foreign {
         self.items().iter().filter_map(is_it).collect()
     }
 
+    /// Puts `trees` where the first kept element of these names is, or last, in place of all of them.
+    pub fn set_trees(&mut self, names: &[&str], trees: &[Kept]) {
+        let is_one = |item: &ForeignItem| matches!(item, ForeignItem::Element { name, .. } if names.contains(&&**name));
+        let made = trees.iter().filter_map(|tree| {
+            let mut text = String::new();
+            tree.write(&mut text);
+            ForeignItem::element(&text)
+        });
+        let mut made: Vec<_> = made.collect();
+        let mut items = Vec::with_capacity(self.items().len() + made.len());
+        for item in self.items() {
+            if is_one(item) {
+                items.append(&mut made);
+            } else {
+                items.push(item.clone());
+            }
+        }
+        items.append(&mut made);
+        self.replace(items);
+    }
+
+    fn replace(&mut self, items: Vec<ForeignItem>) {
+        *self = Self::default();
+        for item in items {
+            self.push(item);
+        }
+    }
+
+    /// Puts the kept elements in this order; those of one name stay as they are, others come last.
+    pub fn sort(&mut self, order: &[&str]) {
+        let place = |item: &ForeignItem| match item {
+            ForeignItem::Element { name, .. } => {
+                order.iter().position(|known| *known == &**name).unwrap_or(order.len())
+            }
+            ForeignItem::Attribute { .. } | ForeignItem::LeafAttribute { .. } => 0,
+        };
+        if self.items().is_sorted_by_key(place) {
+            return;
+        }
+        let mut items = self.items().to_vec();
+        items.sort_by_key(place);
+        self.replace(items);
+    }
+
     /// Puts `tree` in place of the kept elements of its name; an empty one goes.
     pub fn set_tree(&mut self, tree: &Kept) {
         self.retain(|item| !matches!(item, ForeignItem::Element { name, .. } if **name == *tree.name));

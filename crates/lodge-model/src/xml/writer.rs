@@ -12,12 +12,21 @@ pub struct Writer {
     open: bool,
     /// A text was written after the last start tag.
     texted: bool,
+    /// QEMU's prefix is declared.
+    namespaced: bool,
     options: WriteOptions,
 }
 
 impl Writer {
     pub(super) fn new(options: WriteOptions) -> Self {
-        Self { out: String::with_capacity(8192), depth: 0, open: false, texted: false, options }
+        Self {
+            out: String::with_capacity(8192),
+            depth: 0,
+            open: false,
+            texted: false,
+            namespaced: false,
+            options,
+        }
     }
 
     pub(super) fn finish(mut self) -> String {
@@ -122,7 +131,10 @@ impl Writer {
 
     /// Declares one of libvirt's own namespaces.
     pub fn namespace(&mut self, prefix: &str) {
-        let _ = write!(self.out, " xmlns:{prefix}='{QEMU_NAMESPACE}'");
+        if !self.namespaced {
+            self.namespaced = true;
+            let _ = write!(self.out, " xmlns:{prefix}='{QEMU_NAMESPACE}'");
+        }
     }
 
     /// Writes the element's own text.

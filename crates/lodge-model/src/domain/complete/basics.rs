@@ -1,15 +1,13 @@
 //! Identity, memory, processors, machine, clock, and what follows the guest's end.
 
-use crate::domain::cpu::{
-    CpuCheck, CpuMatch, CpuMode, CpuModel, CpuTune, Fallback, FeaturePolicy, Placement, Vcpu,
-};
+use crate::domain::cpu::{CpuCheck, CpuMatch, CpuMode, CpuModel, Fallback, FeaturePolicy, Placement, Vcpu};
 use crate::domain::devices::Devices;
-use crate::domain::features::{Clock, Features, HypervMode, LifecycleAction, Pm};
-use crate::domain::interface::{InterfaceKind, InterfaceModel, Mac};
+use crate::domain::features::{Clock, ClockBasis, ClockOffset, Features, HypervMode, LifecycleAction, Pm};
+use crate::domain::interface::{Interface, InterfaceKind, InterfaceModel, Mac};
 use crate::domain::memory::MemoryBacking;
-use crate::domain::os::{BootDevice, BootSource};
+use crate::domain::os::{BootDevice, BootSource, Sysinfo, SysinfoBlock, SysinfoEntry};
 use crate::domain::{Domain, DomainKind, Platform};
-use crate::xml::OnOff;
+use crate::xml::{OnOff, read_number};
 use crate::{Bytes, DomainId, MacAddr};
 
 /// Completes what stands outside of `<devices>`.
@@ -21,11 +19,14 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
     for text in [&mut domain.title, &mut domain.description] {
         text.take_if(|text| text.is_empty());
     }
+    domain.metadata.take_if(|metadata| metadata.elements.is_empty());
     memory(domain);
+    super::tuning::complete(domain);
     machine(domain, platform);
     processors(domain, platform);
     features(domain);
-    domain.clock.get_or_insert_with(|| Box::new(Clock::default()));
+    clock(domain.clock.get_or_insert_default());
+    domain.sysinfo.iter_mut().for_each(sysinfo);
     domain.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     domain.on_reboot.get_or_insert(LifecycleAction::Restart);
     domain.on_crash.get_or_insert(LifecycleAction::Destroy);
@@ -33,14 +34,15 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
         // It is chosen at every start.
         label.label = None;
     }
+    for label in domain.seclabels.iter_mut().filter(|label| label.kind.as_deref() == Some("none")) {
+        label.model.get_or_insert_with(|| "none".to_owned());
+    }
     domain.devices.emulator.get_or_insert_with(|| platform.emulator.clone());
 }
 
 fn memory(domain: &mut Domain) {
-    let cells = domain.cpu.iter_mut().filter_map(|cpu| cpu.numa.as_mut()).flat_map(|numa| &mut numa.cells);
-    for (at, cell) in cells.enumerate() {
-        cell.id.get_or_insert_with(|| u32::try_from(at).unwrap_or(u32::MAX));
-        to_kib(&mut cell.memory, &mut cell.unit);
+    if let Some(numa) = domain.cpu.iter_mut().find_map(|cpu| cpu.numa.as_deref_mut()) {
+        super::numa::complete(numa);
     }
     let pages = domain.memory_backing.iter_mut().filter_map(|backing| backing.hugepages.as_mut());
     for page in pages.flat_map(|hugepages| &mut hugepages.pages) {
@@ -49,15 +51,31 @@ fn memory(domain: &mut Domain) {
     if domain.memory_backing.as_deref().is_some_and(|backing| *backing == MemoryBacking::default()) {
         domain.memory_backing = None;
     }
-    if domain.cputune.as_deref().is_some_and(|tune| *tune == CpuTune::default()) {
-        domain.cputune = None;
-    }
     let memory = domain.memory.size;
-    domain.current_memory.get_or_insert_with(|| memory.into());
+    let current = domain.current_memory.get_or_insert_with(|| memory.into());
+    if current.size > memory || current.size.0 == 0 {
+        current.size = memory;
+    }
+}
+
+/// A clock's offset in seconds is a variable one's (virDomainClockDefParseXML).
+fn clock(clock: &mut Clock) {
+    let is_number = clock.adjustment.as_deref().is_some_and(|text| text.parse::<i64>().is_ok());
+    if matches!(clock.offset, ClockOffset::Utc | ClockOffset::Localtime) && is_number {
+        clock.basis = Some(match clock.offset {
+            ClockOffset::Localtime => ClockBasis::Localtime,
+            _ => ClockBasis::Utc,
+        });
+        clock.offset = ClockOffset::Variable;
+    }
+    if clock.offset == ClockOffset::Variable {
+        clock.adjustment.get_or_insert_with(|| "0".to_owned());
+        clock.basis.get_or_insert(ClockBasis::Utc);
+    }
 }
 
 /// Brings a number with a unit to KiB; a unit nobody knows is left for `check`.
-fn to_kib(number: &mut u64, unit: &mut Option<String>) {
+pub(super) fn to_kib(number: &mut u64, unit: &mut Option<String>) {
     if let Ok(bytes) = Bytes::scaled(*number, unit.as_deref().unwrap_or("KiB")) {
         *number = bytes.kib();
         *unit = Some("KiB".to_owned());
@@ -105,6 +123,9 @@ fn processors(domain: &mut Domain, platform: &Platform) {
         }
         CpuMode::Custom => custom_model(cpu, default_model, domain.kind),
     }
+    if cpu.mode != Some(CpuMode::Custom) {
+        cpu.matching = None;
+    }
     if let Some(topology) = &mut cpu.topology {
         topology.dies.get_or_insert(1);
         topology.clusters.get_or_insert(1);
@@ -138,6 +159,10 @@ fn features(domain: &mut Domain) {
     if domain.features.as_deref().is_some_and(|features| *features == Features::default()) {
         domain.features = None;
     }
+    let tcg = domain.features.as_mut().and_then(|features| features.tcg.as_mut());
+    if let Some(cache) = tcg.and_then(|tcg| tcg.tb_cache.as_mut()) {
+        to_kib(&mut cache.size, &mut cache.unit);
+    }
     if let Some(hyperv) = domain.features.as_mut().and_then(|features| features.hyperv.as_mut()) {
         hyperv.mode.get_or_insert(HypervMode::Custom);
     }
@@ -150,14 +175,85 @@ fn features(domain: &mut Domain) {
 pub(super) fn complete_interfaces(devices: &mut Devices) {
     for interface in &mut devices.interfaces {
         interface.mac.get_or_insert_with(|| Mac { address: MacAddr::random(), ..Mac::default() });
-        interface.model.get_or_insert_with(|| InterfaceModel {
-            kind: "rtl8139".to_owned(),
-            ..InterfaceModel::default()
-        });
+        // A host's device is what it is.
+        if interface.kind != InterfaceKind::Hostdev {
+            if interface.model().is_some_and(|model| !model.starts_with("virtio")) {
+                // What it says is of virtio (virDomainNetDefParseXML).
+                interface.driver = None;
+            }
+            interface.model.get_or_insert_with(|| InterfaceModel {
+                kind: "rtl8139".to_owned(),
+                ..InterfaceModel::default()
+            });
+        }
+        interface_source(interface);
         let generated = match interface.kind {
             InterfaceKind::Direct => &["macvtap", "macvlan"][..],
             _ => &["vnet"][..],
         };
         interface.target.take_if(|target| generated.iter().any(|prefix| target.dev.starts_with(prefix)));
     }
+}
+
+fn interface_source(interface: &mut Interface) {
+    let kind = interface.kind;
+    if let Some(source) = interface.source.as_deref_mut() {
+        if kind == InterfaceKind::Direct {
+            source.mode.get_or_insert_with(|| "vepa".to_owned());
+        }
+        if kind == InterfaceKind::Hostdev {
+            let mut addresses = source.foreign.trees("address");
+            for address in &mut addresses {
+                for (name, digits) in [("domain", 4), ("bus", 2), ("slot", 2), ("function", 1)] {
+                    if let Some(number) = address.attribute(name).and_then(read_number) {
+                        address.set_attribute(name, Some(format!("0x{number:0digits$x}")));
+                    }
+                }
+            }
+            source.foreign.set_trees(&["address"], &addresses);
+        }
+        if kind == InterfaceKind::Ethernet {
+            let mut addresses = source.foreign.trees("ip");
+            for address in &mut addresses {
+                let text = address.attribute("address").unwrap_or_default();
+                let family = if text.contains(':') { "ipv6" } else { "ipv4" };
+                let given = std::mem::take(&mut address.attributes);
+                let found = |name: &str| {
+                    given.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+                };
+                for name in ["address", "family", "prefix", "peer"] {
+                    let value = found(name).or_else(|| (name == "family").then(|| family.to_owned()));
+                    address.set_attribute(name, value);
+                }
+            }
+            source.foreign.set_trees(&["ip"], &addresses);
+        }
+    }
+    if let Some(mut filter) = interface.filterref.tree("filterref") {
+        // libvirt keeps the parameters in a table and writes them by their names.
+        filter.children.sort_by_key(|parameter| parameter.attribute("name").map(str::to_owned));
+        interface.filterref.set_tree(&filter);
+    }
+}
+
+/// libvirt's order of the entries of SMBIOS (virSysinfoFormat).
+fn sysinfo(sysinfo: &mut Sysinfo) {
+    let order = |block: Option<&mut SysinfoBlock>, names: &[&str]| {
+        let place = |entry: &SysinfoEntry| {
+            names.iter().position(|name| Some(*name) == entry.name.as_deref()).unwrap_or(names.len())
+        };
+        if let Some(block) = block {
+            block.entries.sort_by_key(place);
+        }
+    };
+    for entry in sysinfo.entries.iter_mut().filter(|entry| entry.file.is_some()) {
+        entry.value = None;
+    }
+    order(sysinfo.bios.as_mut(), &["vendor", "version", "date", "release"]);
+    let system = ["manufacturer", "product", "version", "serial", "uuid", "sku", "family"];
+    order(sysinfo.system.as_mut(), &system);
+    for board in &mut sysinfo.base_boards {
+        order(Some(board), &["manufacturer", "product", "version", "serial", "asset", "location"]);
+    }
+    order(sysinfo.chassis.as_mut(), &["manufacturer", "version", "serial", "asset", "sku"]);
 }

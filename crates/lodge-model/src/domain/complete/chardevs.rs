@@ -11,7 +11,7 @@ const VIRTIO_PORTS: u32 = 31;
 pub(super) fn complete(devices: &mut Devices) {
     first_console_becomes_serial(devices);
     number_ports(&mut devices.serials);
-    number_ports(&mut devices.parallels);
+    number_parallel_ports(&mut devices.parallels);
     for serial in &mut devices.serials {
         serial_target(serial);
     }
@@ -92,6 +92,15 @@ fn number_ports(ports: &mut [CharDevice]) {
             target.port = Some(next);
             next = next.saturating_add(1);
         }
+    }
+}
+
+/// Parallel ports are numbered as they are read: after the highest before them.
+fn number_parallel_ports(ports: &mut [CharDevice]) {
+    let mut next = 0;
+    for device in ports {
+        let port = *device.target.get_or_insert_default().port.get_or_insert(next);
+        next = next.max(port.saturating_add(1));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Controllers: their numbers and models, and those that the board or a device calls for.
 
 use super::Board;
+use super::basics::to_kib;
 use super::chardevs::is_virtio;
 use super::hostdevs;
 use crate::domain::address::{Address, Master};
@@ -81,6 +82,9 @@ fn is_companion(controller: &Controller) -> bool {
 
 fn models(controllers: &mut [Controller], board: Board) {
     for controller in controllers {
+        if let Some(hole) = controller.pci_hole64.as_deref_mut() {
+            to_kib(&mut hole.size, &mut hole.unit);
+        }
         let default = match (controller.kind, board) {
             (ControllerKind::Usb, Board::Q35) => "qemu-xhci",
             (ControllerKind::Usb, Board::I440fx) => "piix3-uhci",
@@ -89,6 +93,7 @@ fn models(controllers: &mut [Controller], board: Board) {
             (ControllerKind::Pci, Board::I440fx) if controller.index == Some(0) => "pci-root",
             _ => continue,
         };
+        controller.model.take_if(|model| model == "auto");
         controller.model.get_or_insert_with(|| default.to_owned());
         if is_companion(controller) {
             let start_port = match controller.model.as_deref() {

@@ -2,7 +2,8 @@
 
 use crate::domain::address::{Address, DriveAddress};
 use crate::domain::devices::Devices;
-use crate::domain::disk::{Disk, DiskBus, DiskDevice, DiskSource, SourceKind};
+use crate::domain::disk::{Disk, DiskBus, DiskDevice, DiskSource, SourceKind, Transport};
+use crate::xml::{Foreign, ForeignItem};
 
 /// Completes the disks.
 pub(super) fn complete(devices: &mut Devices) {
@@ -22,12 +23,85 @@ fn complete_disk(disk: &mut Disk) {
     disk.readonly |= disk.device == DiskDevice::Cdrom;
     let driver = disk.driver.get_or_insert_default();
     driver.name.get_or_insert_with(|| "qemu".to_owned());
-    driver.format.get_or_insert_with(|| "raw".to_owned());
+    if disk.kind != SourceKind::Volume {
+        // What a volume holds, its pool says at the start.
+        driver.format.get_or_insert_with(|| "raw".to_owned());
+    }
+    if disk.kind == SourceKind::VhostUser {
+        disk.snapshot.get_or_insert_with(|| "no".to_owned());
+    }
+    encryption(&mut disk.encryption);
+    if let Some(source) = &mut disk.source {
+        encryption(&mut source.foreign);
+        if disk.kind == SourceKind::Network {
+            network_source(source);
+        }
+    }
+    let mut store = disk.backing_store.as_deref_mut();
+    while let Some(layer) = store {
+        if let (Some(SourceKind::Network), Some(source)) = (layer.kind, &mut layer.source) {
+            network_source(source);
+        }
+        store = layer.backing_store.as_deref_mut();
+    }
     if disk.place.address.is_none()
         && let Some(address) = drive_address(bus, &disk.target.dev)
     {
         disk.place.address = Some(Address::Drive(address));
     }
+}
+
+/// LUKS is QEMU's matter unless somebody else is named (qemuDomainDeviceDiskDefPostParse).
+fn encryption(kept: &mut Foreign) {
+    let Some(mut tree) = kept.tree("encryption") else { return };
+    if tree.attribute("format") == Some("luks") && tree.attribute("engine").is_none() {
+        tree.set_attribute("engine", Some("qemu".to_owned()));
+        kept.set_trees(&["encryption"], &[tree]);
+    }
+}
+
+/// Ports that nobody named, and the form in which libvirt writes the rest (virDomainStorageNetworkParseHosts).
+fn network_source(source: &mut DiskSource) {
+    let port = match source.protocol.as_deref().unwrap_or_default() {
+        "nbd" => Some(10809),
+        "http" => Some(80),
+        "https" => Some(443),
+        "ftp" => Some(21),
+        "ftps" => Some(990),
+        "iscsi" => Some(3260),
+        "ssh" => Some(22),
+        "gluster" => Some(24007),
+        "vxhs" => Some(9999),
+        _ => None,
+    };
+    for host in &mut source.hosts {
+        host.transport.take_if(|transport| *transport == Transport::Tcp);
+        if host.transport.is_none() && host.port.is_none() {
+            host.port = port;
+        }
+    }
+    if source.protocol.as_deref() == Some("iscsi")
+        && let Some(name) = source.name.as_mut().filter(|name| !name.contains('/'))
+    {
+        name.push_str("/0");
+    }
+    // A namespace is that of an NVMe device.
+    source
+        .foreign
+        .retain(|item| !matches!(item, ForeignItem::Attribute { name, .. } if **name == *"namespace"));
+    source.foreign.sort(&[
+        "snapshot",
+        "config",
+        "auth",
+        "encryption",
+        "slices",
+        "initiator",
+        "readahead",
+        "timeout",
+        "reconnect",
+        "knownHosts",
+        "identity",
+    ]);
 }
 
 /// The bus that a target's name means (virDomainDiskDefParseXML).

@@ -3,6 +3,7 @@
 //! libvirt reads QEMU's firmware descriptors (`/usr/share/qemu/firmware/*.json`); here they are
 //! [`Platform::firmwares`].
 
+use crate::domain::disk::SourceKind;
 use crate::domain::features::Smm;
 use crate::domain::os::{Firmware as Wanted, FirmwareFeature, FirmwareFormat, Loader, LoaderKind, Nvram};
 use crate::domain::platform::Firmware;
@@ -18,12 +19,21 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
         fill_in(domain, platform, found);
     }
     let os = &mut domain.os;
+    if let Some(menu) = &mut os.boot_menu
+        && menu.enable == Some(YesNo::No)
+    {
+        menu.timeout_ms = None;
+    }
     let Some(loader) = &mut os.loader else { return };
+    if loader.kind == Some(LoaderKind::Rom) {
+        return;
+    }
+    loader.kind.get_or_insert(LoaderKind::Rom);
     loader.format.get_or_insert(FirmwareFormat::Raw);
     if let Some(nvram) = &mut os.nvram {
         nvram.format.get_or_insert(FirmwareFormat::Raw);
-        if nvram.template.is_some() {
-            nvram.template_format.get_or_insert(FirmwareFormat::Raw);
+        if nvram.path.is_none() && nvram.source.is_none() {
+            nvram.path = Some(format!("{}/{}_VARS.fd", platform.nvram_dir, domain.name));
         }
     }
 }
@@ -53,9 +63,13 @@ fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
     let name = domain.name.clone();
     let os = &mut domain.os;
     os.firmware = Some(Wanted::Efi);
+    let kind = os.nvram.as_deref().and_then(|nvram| nvram.kind);
+    let is_local = kind.is_none_or(|kind| matches!(kind, SourceKind::File | SourceKind::Block));
     let block = os.firmware_features.get_or_insert_default();
     for name in FEATURES {
-        if !block.features.iter().any(|feature| feature.name == name) {
+        // Which keys lie in variables that somebody else keeps is not known.
+        let is_known = is_local || name != "enrolled-keys";
+        if is_known && !block.features.iter().any(|feature| feature.name == name) {
             let enabled = YesNo::from(found.has(name));
             block.features.push(FirmwareFeature {
                 enabled,
@@ -74,8 +88,13 @@ fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
         loader.secure.get_or_insert(YesNo::Yes);
     }
     let nvram: &mut Nvram = os.nvram.get_or_insert_default();
-    nvram.template.get_or_insert_with(|| found.vars.clone());
-    nvram.path.get_or_insert_with(|| format!("{}/{name}_VARS.fd", platform.nvram_dir));
+    if is_local {
+        nvram.template.get_or_insert_with(|| found.vars.clone());
+        nvram.template_format.get_or_insert(FirmwareFormat::Raw);
+    }
+    if nvram.source.is_none() {
+        nvram.path.get_or_insert_with(|| format!("{}/{name}_VARS.fd", platform.nvram_dir));
+    }
     if needs_smm {
         let features = domain.features.get_or_insert_default();
         features.smm.get_or_insert_with(|| Smm { state: OnOff::On, ..Smm::default() });

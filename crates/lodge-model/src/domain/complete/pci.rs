@@ -394,6 +394,9 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
 
 /// Names QEMU's devices of bridges and numbers chassis and ports.
 fn describe_bridges(devices: &mut Devices) {
+    // Expander buses are numbered from above, two apart, below those that have a number (qemuDomainAssignPCIAddresses).
+    let numbers = devices.controllers.iter().filter_map(|controller| controller.target.as_deref()?.bus_nr);
+    let mut lowest_bus = numbers.min().map_or(256_u16, u16::from);
     for controller in &mut devices.controllers {
         let Some(kind) = bridge_kind(controller) else { continue };
         if let Some(device) = kind.device() {
@@ -410,15 +413,22 @@ fn describe_bridges(devices: &mut Devices) {
                 let spot = address(&controller.place);
                 let target = controller.target.get_or_insert_default();
                 target.chassis.get_or_insert(index);
-                target.port.get_or_insert(spot.map_or(0, |spot| (spot.slot << 3) | (spot.function & 7)));
+                let port = spot.map_or(0, |spot| match kind {
+                    BusKind::SwitchDownstream => spot.slot,
+                    _ => (spot.slot << 3) | (spot.function & 7),
+                });
+                target.port.get_or_insert(port);
+            }
+            BusKind::Expander | BusKind::PcieExpander => {
+                let target = controller.target.get_or_insert_default();
+                let number = u8::try_from(lowest_bus.saturating_sub(2)).unwrap_or_default();
+                lowest_bus = lowest_bus.min(u16::from(*target.bus_nr.get_or_insert(number)));
             }
             BusKind::PciRoot
             | BusKind::PcieRoot
             | BusKind::DmiToPciBridge
             | BusKind::PcieToPciBridge
-            | BusKind::SwitchUpstream
-            | BusKind::Expander
-            | BusKind::PcieExpander => {}
+            | BusKind::SwitchUpstream => {}
         }
     }
 }

@@ -2,19 +2,27 @@
 
 use super::Board;
 use crate::domain::Platform;
-use crate::domain::devices::{Devices, Memballoon, PanicModel, Watchdog, WatchdogModel};
+use crate::domain::devices::{
+    Devices, Memballoon, MemballoonModel, PanicModel, RngModel, Watchdog, WatchdogModel,
+};
 use crate::domain::graphics::{
-    Audio, AudioKind, Graphics, GraphicsKind, Input, InputBus, InputKind, Listen, ListenKind, Video,
-    VideoKind, VideoModel,
+    Audio, AudioKind, Graphics, GraphicsKind, Input, InputBus, InputKind, Listen, ListenKind, SoundModel,
+    Video, VideoKind, VideoModel,
 };
 use crate::xml::YesNo;
 
 /// Completes them.
-pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board) {
+pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board, has_ps2: bool) {
     for graphics in &mut devices.graphics {
         complete_graphics(graphics);
     }
-    inputs(devices, board);
+    for sound in devices.sounds.iter_mut().filter(|sound| sound.model == SoundModel::Virtio) {
+        sound.streams.get_or_insert(2);
+    }
+    if let Some(vsock) = &mut devices.vsock {
+        vsock.model.get_or_insert(RngModel::Virtio);
+    }
+    inputs(devices, board, has_ps2);
     audio(devices);
     videos(devices, platform);
     if board == Board::Q35 && !devices.watchdogs.iter().any(|watchdog| watchdog.model == WatchdogModel::Itco)
@@ -23,7 +31,10 @@ pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board)
         let action = devices.watchdogs.first().map_or_else(Default::default, |watchdog| watchdog.action);
         devices.watchdogs.push(Watchdog { model: WatchdogModel::Itco, action, ..Watchdog::default() });
     }
-    devices.memballoon.get_or_insert_with(|| Box::new(Memballoon::default()));
+    let balloon = devices.memballoon.get_or_insert_with(|| Box::new(Memballoon::default()));
+    if balloon.model == MemballoonModel::None {
+        **balloon = Memballoon { model: MemballoonModel::None, ..Memballoon::default() };
+    }
     for panic in &mut devices.panics {
         panic.model.get_or_insert(PanicModel::Isa);
     }
@@ -50,8 +61,11 @@ fn complete_graphics(graphics: &mut Graphics) {
     let first = graphics.listens.first();
     graphics.listen =
         first.filter(|listen| listen.kind == ListenKind::Address).and_then(|listen| listen.address.clone());
-    graphics.socket =
-        first.filter(|listen| listen.kind == ListenKind::Socket).and_then(|listen| listen.socket.clone());
+    let is_vnc = graphics.kind == GraphicsKind::Vnc;
+    graphics.socket = first
+        .filter(|_| is_vnc)
+        .filter(|listen| listen.kind == ListenKind::Socket)
+        .and_then(|listen| listen.socket.clone());
     graphics.channels.retain(|channel| channel.mode != "any");
 }
 
@@ -89,7 +103,17 @@ fn spice_ports(graphics: &mut Graphics) {
     }
 }
 
-fn inputs(devices: &mut Devices, board: Board) {
+fn inputs(devices: &mut Devices, board: Board, has_ps2: bool) {
+    // A document that leaves the bus out gets the implied ones beside it, as with libvirt.
+    for kind in [InputKind::Mouse, InputKind::Keyboard] {
+        let wanted = Input { kind, bus: Some(InputBus::Ps2), ..Input::default() };
+        let is_wanted = board != Board::Other && has_ps2;
+        if is_wanted
+            && !devices.inputs.iter().any(|input| input.kind == wanted.kind && input.bus == wanted.bus)
+        {
+            devices.inputs.push(wanted);
+        }
+    }
     for input in &mut devices.inputs {
         match input.kind {
             InputKind::Mouse | InputKind::Keyboard => {
@@ -102,15 +126,6 @@ fn inputs(devices: &mut Devices, board: Board) {
                 input.bus.get_or_insert(InputBus::Virtio);
             }
             InputKind::Evdev => {}
-        }
-    }
-    if board == Board::Other {
-        return;
-    }
-    for kind in [InputKind::Mouse, InputKind::Keyboard] {
-        let wanted = Input { kind, bus: Some(InputBus::Ps2), ..Input::default() };
-        if !devices.inputs.iter().any(|input| input.kind == wanted.kind && input.bus == wanted.bus) {
-            devices.inputs.push(wanted);
         }
     }
 }
@@ -159,13 +174,13 @@ fn videos(devices: &mut Devices, platform: &Platform) {
 fn complete_model(model: &mut VideoModel) {
     const DEFAULT_KIB: u32 = 16 * 1024;
     const QXL_KIB: u32 = 64 * 1024;
+    let round = |kib: u32| kib.checked_next_power_of_two().unwrap_or(kib);
     match model.kind {
         VideoKind::None => return,
         VideoKind::Vga | VideoKind::Cirrus | VideoKind::VmVga | VideoKind::Bochs => {
-            model.vram_kib.get_or_insert(DEFAULT_KIB);
+            model.vram_kib = Some(round(model.vram_kib.unwrap_or(DEFAULT_KIB)));
         }
         VideoKind::Qxl => {
-            let round = |kib: u32| kib.checked_next_power_of_two().unwrap_or(kib);
             model.ram_kib = Some(round(model.ram_kib.unwrap_or(QXL_KIB)));
             model.vram_kib = Some(round(model.vram_kib.unwrap_or(QXL_KIB)));
             model.vgamem_kib = Some(round(model.vgamem_kib.unwrap_or(DEFAULT_KIB)));
