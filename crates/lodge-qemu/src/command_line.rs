@@ -28,6 +28,7 @@ mod machine;
 mod memory;
 mod module;
 mod nic;
+mod numa;
 mod props;
 mod screen;
 mod seed;

@@ -3,6 +3,7 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Address, Place};
 use lodge_model::domain::os::BootSource;
+use lodge_model::domain::qemu::QemuPropertyKind;
 use serde_json::Value;
 
 use super::props::Props;
@@ -33,6 +34,8 @@ pub(super) struct Builder<'a> {
     pub(super) first_node: usize,
     /// Which boot source the next fitting device takes, and at which index.
     boot: Vec<(BootSource, u32)>,
+    /// The devices whose overrides are done.
+    overrides_done: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -50,6 +53,7 @@ impl<'a> Builder<'a> {
             fdsets: 0,
             first_node: 1,
             boot,
+            overrides_done: Vec::new(),
         }
     }
 
@@ -137,7 +141,54 @@ impl<'a> Builder<'a> {
     /// Writes a `-device`, if this QEMU has it.
     pub(super) fn device(&mut self, name: &str, props: &Props) {
         if self.needs(name) {
-            self.json("-device", props);
+            let props = self.overridden(props);
+            self.json("-device", &props);
+        }
+    }
+
+    /// The properties with what `<qemu:override>` says of the device.
+    fn overridden(&mut self, props: &Props) -> Props {
+        let mut props = props.clone();
+        let devices = self.domain.qemu_override.iter().flat_map(|all| &all.devices);
+        let id = props.text("id").map(str::to_owned);
+        for device in devices.filter(|device| id.as_deref() == Some(device.alias.as_str())) {
+            self.overrides_done.push(device.alias.clone());
+            for property in device.frontend.iter().flat_map(|frontend| &frontend.properties) {
+                let text = property.value.as_deref().unwrap_or_default();
+                let value = match property.kind {
+                    QemuPropertyKind::Remove => {
+                        props.remove(&property.name);
+                        continue;
+                    }
+                    QemuPropertyKind::String => Some(Value::from(text)),
+                    QemuPropertyKind::Signed => text.parse::<i64>().ok().map(Value::from),
+                    QemuPropertyKind::Unsigned => text.parse::<u64>().ok().map(Value::from),
+                    QemuPropertyKind::Bool => match text {
+                        "true" | "yes" => Some(Value::from(true)),
+                        "false" | "no" => Some(Value::from(false)),
+                        _ => None,
+                    },
+                };
+                match value {
+                    Some(value) => props.replace(&property.name, value),
+                    None => self.refuse(format!(
+                        "<qemu:override>: `{text}` is no value of type '{}' for {}",
+                        property.kind, property.name
+                    )),
+                }
+            }
+        }
+        props
+    }
+
+    /// Refuses what `<qemu:override>` says of devices that are not there.
+    pub(super) fn unused_overrides(&mut self) {
+        let devices = self.domain.qemu_override.iter().flat_map(|all| &all.devices);
+        let unused = devices.filter(|device| !self.overrides_done.contains(&device.alias));
+        let unused: Vec<String> = unused.map(|device| device.alias.clone()).collect();
+        self.at("/domain/qemu:override");
+        for alias in unused {
+            self.refuse(format!("no device has the alias '{alias}'"));
         }
     }
 

@@ -53,6 +53,7 @@ fn one(b: &mut Builder<'_>, controller: &Controller) {
             let props = Props::driver(&name)
                 .maybe("max_ports", controller.ports)
                 .maybe("vectors", controller.vectors);
+            let props = virtio_options(props, controller.driver.as_deref().map(|driver| &driver.virtio));
             on_pci(b, controller, &name, props);
         }
         ControllerKind::Ccid => {
@@ -111,6 +112,7 @@ fn scsi(b: &mut Builder<'_>, controller: &Controller) {
             .maybe("num_queues", driver.queues)
             .maybe("cmd_per_lun", driver.cmd_per_lun)
             .maybe("max_sectors", driver.max_sectors);
+        props = virtio_options(props, Some(&driver.virtio));
     }
     on_pci(b, controller, &name, props);
 }

@@ -106,10 +106,6 @@ fn details(b: &mut Builder<'_>, cpu: &Cpu, words: &mut Vec<String>) {
         Some(addr) => words.extend(addr.bits.map(|bits| format!("phys-bits={bits}"))),
         None => {}
     }
-    if cpu.numa.is_some() {
-        b.at("/domain/cpu/numa");
-        b.refuse("NUMA cells are not supported yet");
-    }
 }
 
 /// What a guest that knows its hypervisor can use. All of it is KVM's: under TCG it has no meaning, and is left out
@@ -210,6 +206,7 @@ pub(super) fn topology(b: &mut Builder<'_>) {
         }
     }
     b.arg("-smp", text);
+    super::numa::cells(b);
     iothreads(b);
 }
 

@@ -10,7 +10,7 @@ use lodge_model::xml::OnOff;
 
 use super::alias::{disk_bus, drive_address};
 use super::builder::{Builder, Family, alias};
-use super::controller::virtio_name;
+use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 use crate::claims::Link;
 
@@ -96,7 +96,8 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
                 .maybe(
                     "detect-zeroes",
                     driver.detect_zeroes.map(lodge_model::domain::disk::DetectZeroes::as_str),
-                );
+                )
+                .maybe("discard-no-unref", driver.discard_no_unref.map(OnOff::is_on));
         }
         if !cache.is_empty() {
             format = format.nested("cache", &cache);
@@ -240,12 +241,13 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
 
 fn virtio(disk: &Disk, props: Props) -> Props {
     let Some(driver) = disk.driver.as_deref() else { return props };
-    props
+    let props = props
         .maybe("iothread", driver.iothread.map(|number| format!("iothread{number}")))
         .maybe("ioeventfd", driver.ioeventfd.map(OnOff::is_on))
         .maybe("event_idx", driver.event_idx.map(OnOff::is_on))
         .maybe("num-queues", driver.queues)
-        .maybe("queue-size", driver.queue_size)
+        .maybe("queue-size", driver.queue_size);
+    virtio_options(props, Some(&driver.virtio))
 }
 
 /// What any disk can have, in libvirt's order: boot, blocks, cache, errors, identity.

@@ -44,6 +44,10 @@ pub(super) fn boot(b: &mut Builder<'_>) {
 }
 
 fn firmware(b: &mut Builder<'_>) {
+    if b.domain.os.shim.is_some() {
+        b.at("/domain/os/shim");
+        b.refuse("a shim before the kernel is not supported yet");
+    }
     b.at("/domain/os/loader");
     let loader = b.domain.os.loader.as_deref();
     let is_rom = loader.is_some_and(|loader| loader.kind == Some(LoaderKind::Rom));
@@ -62,6 +66,9 @@ fn firmware(b: &mut Builder<'_>) {
         None => {}
     }
     b.at("/domain/os/nvram");
+    if b.domain.os.nvram.as_deref().is_some_and(|nvram| nvram.source.is_some()) {
+        b.refuse_hinted("variables at a <source> are not supported yet", "write their path into <nvram>");
+    }
     if let Some(variables) = &b.claims.nvram {
         flash(b, 1, variables);
     }

@@ -3,7 +3,7 @@
 use lodge_model::domain::graphics::{InputBus, InputKind};
 
 use super::builder::{Builder, alias};
-use super::controller::virtio_name;
+use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 
 /// Every `<input>`.
@@ -26,7 +26,9 @@ pub(super) fn inputs(b: &mut Builder<'_>) {
             }
             (InputBus::Virtio, kind) => {
                 let name = virtio_name(&format!("virtio-{kind}-pci"), input.model.as_deref());
-                let props = b.pci(Props::driver(&name).with("id", id), &input.place);
+                let props = Props::driver(&name).with("id", id);
+                let props = virtio_options(props, input.driver.as_deref().map(|driver| &driver.options));
+                let props = b.pci(props, &input.place);
                 b.device(&name, &props);
             }
             (bus, kind) => b.refuse(format!("a {kind} on bus '{bus}' is not supported")),

@@ -1,10 +1,12 @@
 //! The machine itself: name, type, accelerator, monitor, and what stands at the end of the line.
 
+use lodge_model::Bytes;
 use lodge_model::domain::DomainKind;
 use lodge_model::domain::features::{IoapicDriver, TimerName};
 use lodge_model::domain::graphics::SoundModel;
 use lodge_model::domain::memory_module::MemoryModel;
 use lodge_model::domain::os::LoaderKind;
+use lodge_model::domain::qemu::Deprecation;
 use lodge_model::xml::{OnOff, YesNo};
 
 use super::builder::{Builder, Family};
@@ -86,7 +88,11 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
         }
         _ => {}
     }
-    set("memory-backend", "pc.ram");
+    if !super::numa::has_cells(b.domain) {
+        set("memory-backend", "pc.ram");
+    } else if super::numa::has_attributes(b.domain) {
+        set("hmat", "on");
+    }
     let loader = b.domain.os.loader.as_deref();
     let is_rom = loader.is_some_and(|loader| loader.kind == Some(LoaderKind::Rom));
     if b.claims.firmware.is_some() && !is_rom {
@@ -131,7 +137,19 @@ fn accelerator(b: &mut Builder<'_>) {
     }
     match b.claims.accelerator {
         Accelerator::Kvm => b.arg("-accel", "kvm"),
-        Accelerator::Tcg => b.arg("-accel", "tcg,thread=multi"),
+        Accelerator::Tcg => {
+            let tcg = b.domain.features.as_deref().and_then(|features| features.tcg.as_ref());
+            let cache = tcg.and_then(|tcg| tcg.tb_cache.as_ref());
+            let size = cache.map(|cache| Bytes::scaled(cache.size, cache.unit.as_deref().unwrap_or("KiB")));
+            match size {
+                None => b.arg("-accel", "tcg,thread=multi"),
+                Some(Ok(size)) => b.arg("-accel", format!("tcg,thread=multi,tb-size={}", size.kib() / 1024)),
+                Some(Err(error)) => {
+                    b.at("/domain/features/tcg/tb-cache");
+                    b.refuse(error.to_string());
+                }
+            }
+        }
     }
 }
 
@@ -165,6 +183,7 @@ pub(super) fn last(b: &mut Builder<'_>) {
         b.arg("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     }
     b.arg("-msg", "timestamp=on");
+    qemus_own(b);
     let Some(own) = b.domain.qemu_commandline.as_deref() else { return };
     for (at, arg) in own.args.iter().enumerate() {
         b.at(format!("/domain/qemu:commandline/qemu:arg[{}]", at + 1));
@@ -173,4 +192,26 @@ pub(super) fn last(b: &mut Builder<'_>) {
     for env in &own.env {
         b.env(&env.name, env.value.as_deref().unwrap_or_default());
     }
+}
+
+/// The rest of QEMU's namespace. What overrides name is done where devices are written.
+fn qemus_own(b: &mut Builder<'_>) {
+    let behavior = b.domain.qemu_deprecation.as_ref().and_then(|deprecation| deprecation.behavior);
+    let words = match behavior {
+        None | Some(Deprecation::None) => None,
+        Some(Deprecation::Omit) => Some("deprecated-output=hide"),
+        Some(Deprecation::Reject) => Some("deprecated-input=reject,deprecated-output=hide"),
+        Some(Deprecation::Crash) => Some("deprecated-input=crash,deprecated-output=hide"),
+    };
+    if let Some(words) = words {
+        b.at("/domain/qemu:deprecation");
+        b.arg("-compat", words);
+    }
+    if let Some(capabilities) = b.domain.qemu_capabilities.as_deref() {
+        let all = capabilities.added.iter().chain(&capabilities.removed);
+        let names: Vec<&str> = all.map(|capability| capability.capability.as_str()).collect();
+        b.at("/domain/qemu:capabilities");
+        b.warn(format!("without effect: what QEMU can do is asked of QEMU itself ({})", names.join(", ")));
+    }
+    b.unused_overrides();
 }

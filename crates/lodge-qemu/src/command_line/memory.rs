@@ -1,6 +1,10 @@
 //! Memory: how much, and what is behind it.
 
-use lodge_model::domain::memory::{MemoryAccessMode, MemoryAllocationMode, MemoryBacking, MemorySourceKind};
+use lodge_model::domain::cpu::NumaCell;
+use lodge_model::domain::memory::{
+    HugePage, MemoryAccessMode, MemoryAllocationMode, MemoryBacking, MemorySourceKind,
+};
+use lodge_model::xml::Kept;
 
 use lodge_model::domain::processors::Processors;
 
@@ -26,10 +30,13 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     b.at("/domain/memoryBacking");
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
-    let object = object(b, backing, own.0);
-    // The cells are looked at on the way; what follows is of the backing again.
-    b.at("/domain/memoryBacking");
-    b.json("-object", &object);
+    if !super::numa::has_cells(b.domain) {
+        // `pc.ram` is the name that memory has inside a saved or migrated guest.
+        let object = object(b, "pc.ram", own.0, None);
+        // The host's cells are looked at on the way; what follows is of the backing again.
+        b.at("/domain/memoryBacking");
+        b.json("-object", &object);
+    }
     b.arg("-overcommit", if backing.locked { "mem-lock=on" } else { "mem-lock=off" });
     if backing.locked {
         b.lock_memory();
@@ -44,34 +51,39 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     }
 }
 
-/// `pc.ram` is the name that memory has inside a saved or migrated guest.
-fn object(b: &mut Builder<'_>, backing: &MemoryBacking, size_bytes: u64) -> Props {
+/// What is behind the guest's memory, or behind that of one of its cells.
+pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Option<&NumaCell>) -> Props {
+    b.at("/domain/memoryBacking");
+    let none = MemoryBacking::default();
+    let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
     let source = backing.source.as_ref().map(|source| source.kind);
-    let shared = backing.access.as_ref().is_some_and(|access| access.mode == MemoryAccessMode::Shared);
-    let kind = match (source, &backing.hugepages) {
+    let shared = match cell.and_then(|cell| cell.access.as_deref()) {
+        Some(access) => access == "shared",
+        None => backing.access.as_ref().is_some_and(|access| access.mode == MemoryAccessMode::Shared),
+    };
+    let number = cell.and_then(|cell| cell.id);
+    let pages = backing.hugepages.as_ref().map(|hugepages| page_of(&hugepages.pages, number));
+    // Pages of named sizes may be for other cells only.
+    let pages = pages.filter(|(given, page)| *given == 0 || page.is_some()).map(|(_, page)| page);
+    let kind = match (source, &pages) {
         (Some(MemorySourceKind::File), _) => {
             b.refuse_hinted(
                 "memory out of a file is not supported yet",
                 "<source type='memfd'/> does the same here",
             );
-            return Props::object("memory-backend-ram", "pc.ram");
+            return Props::object("memory-backend-ram", id);
         }
         (Some(MemorySourceKind::Memfd), _) | (_, Some(_)) => "memory-backend-memfd",
         _ => "memory-backend-ram",
     };
-    let mut object = Props::object(kind, "pc.ram");
-    if let Some(hugepages) = &backing.hugepages {
+    let mut object = Props::object(kind, id);
+    if let Some(page) = pages {
         object.set("hugetlb", true);
-        match hugepages.pages.as_slice() {
-            [] => {}
-            [page] if page.nodeset.is_none() => {
-                let unit = page.unit.as_deref().unwrap_or("KiB");
-                match lodge_model::Bytes::scaled(page.size, unit) {
-                    Ok(size) => object.set("hugetlbsize", size.0),
-                    Err(error) => b.refuse(format!("the size of huge pages: {error}")),
-                }
+        if let Some(page) = page {
+            match lodge_model::Bytes::scaled(page.size, page.unit.as_deref().unwrap_or("KiB")) {
+                Ok(size) => object.set("hugetlbsize", size.0),
+                Err(error) => b.refuse(format!("the size of huge pages: {error}")),
             }
-            _ => b.refuse("huge pages of several sizes are not supported yet"),
         }
     }
     if shared {
@@ -87,23 +99,32 @@ fn object(b: &mut Builder<'_>, backing: &MemoryBacking, size_bytes: u64) -> Prop
             object.set("prealloc-threads", threads);
         }
     }
-    cells(b, object.with("size", size_bytes))
+    host_cells(b, object.with("size", size_bytes), number)
+}
+
+/// How many sizes of pages are named, and which of them the cell has: its own, or the one for all.
+fn page_of(pages: &[HugePage], cell: Option<u32>) -> (usize, Option<&HugePage>) {
+    let is_own = |page: &&HugePage| {
+        let cells = page.nodeset.as_deref().and_then(Processors::parse).unwrap_or_default();
+        cells.numbers().contains(&cell.unwrap_or(0))
+    };
+    let own = pages.iter().find(is_own);
+    (pages.len(), own.or_else(|| pages.iter().find(|page| page.nodeset.is_none())))
 }
 
 /// `<numatune>`: the host's cells that the memory comes from. `restrictive` is a matter of the cgroup alone.
-fn cells(b: &mut Builder<'_>, object: Props) -> Props {
+fn host_cells(b: &mut Builder<'_>, object: Props, cell: Option<u32>) -> Props {
     b.at("/domain/numatune");
     let tree = b.domain.numatune.tree("numatune").unwrap_or_default();
-    if tree.child("memnode").is_some() {
-        b.refuse("cells of the guest's own (<memnode>) are not supported yet");
-    }
-    let Some(memory) = tree.child("memory") else { return object };
+    let is_own = |item: &&Kept| item.attribute("cellid").and_then(|id| id.parse().ok()) == cell;
+    let own = cell.and_then(|_| tree.all("memnode").find(is_own));
+    let Some(memory) = own.or_else(|| tree.child("memory")) else { return object };
     if memory.attribute("placement") == Some("auto") {
         b.refuse_hinted("numad is not available on this host", "name a nodeset");
         return object;
     }
     let Some(nodes) = memory.attribute("nodeset").and_then(Processors::parse) else {
-        b.refuse("<memory> needs a nodeset, such as 0-1");
+        b.refuse(format!("<{}> needs a nodeset, such as 0-1", memory.name));
         return object;
     };
     let policy = match memory.attribute("mode").unwrap_or("strict") {

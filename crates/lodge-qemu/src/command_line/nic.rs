@@ -5,7 +5,7 @@ use lodge_model::domain::os::BootSource;
 use lodge_model::xml::OnOff;
 
 use super::builder::{Builder, alias};
-use super::controller::virtio_name;
+use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 use crate::claims::{FdNumber, NicClaim};
 
@@ -81,7 +81,10 @@ fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
             .maybe("ioeventfd", driver.ioeventfd.map(OnOff::is_on))
             .maybe("event_idx", driver.event_idx.map(OnOff::is_on))
             .maybe("rx_queue_size", driver.rx_queue_size)
-            .maybe("tx_queue_size", driver.tx_queue_size);
+            .maybe("tx_queue_size", driver.tx_queue_size)
+            .maybe("rss", driver.rss.map(OnOff::is_on))
+            .maybe("hash", driver.rss_hash_report.map(OnOff::is_on));
+        props = virtio_options(props, Some(&driver.virtio));
     }
     if is_virtio && queues > 1 {
         props = props.with("mq", true).with("vectors", 2 * queues + 2);

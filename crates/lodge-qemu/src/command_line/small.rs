@@ -6,7 +6,7 @@ use lodge_model::domain::devices::{
 use lodge_model::xml::OnOff;
 
 use super::builder::{Builder, Family, alias};
-use super::controller::virtio_name;
+use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 
 /// `<watchdog>`.
@@ -78,6 +78,7 @@ fn balloon(b: &mut Builder<'_>, balloon: &Memballoon) {
         .with("id", id)
         .maybe("deflate-on-oom", balloon.autodeflate.map(OnOff::is_on))
         .maybe("free-page-reporting", balloon.free_page_reporting.map(OnOff::is_on));
+    let props = virtio_options(props, balloon.driver.as_deref().map(|driver| &driver.options));
     let props = b.pci(props, &balloon.place);
     b.device(&name, &props);
     if let Some(stats) = balloon.stats.as_ref().filter(|stats| stats.period_s > 0) {
@@ -104,6 +105,7 @@ fn rng(b: &mut Builder<'_>, rng: &Rng) {
     if let Some(rate) = &rng.rate {
         props = props.with("max-bytes", rate.bytes).with("period", rate.period_ms.unwrap_or(1000));
     }
+    let props = virtio_options(props, rng.driver.as_deref().map(|driver| &driver.options));
     let props = b.pci(props, &rng.place);
     b.device(&name, &props);
 }
@@ -133,6 +135,7 @@ fn vsock(b: &mut Builder<'_>) {
         .with("id", alias(&vsock.place))
         .with("guest-cid", cid)
         .with("vhostfd", fd.to_string());
+    let props = virtio_options(props, vsock.driver.as_deref().map(|driver| &driver.options));
     let props = b.pci(props, &vsock.place);
     b.device(&name, &props);
 }

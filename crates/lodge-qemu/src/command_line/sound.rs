@@ -1,8 +1,10 @@
 //! Sound cards.
 
 use lodge_model::domain::graphics::{Sound, SoundModel};
+use lodge_model::xml::YesNo;
 
 use super::builder::{Builder, alias};
+use super::controller::virtio_options;
 use super::props::Props;
 
 /// Every `<sound>`.
@@ -29,6 +31,14 @@ fn one(b: &mut Builder<'_>, sound: &Sound) {
         SoundModel::Ich7 => return b.refuse("sound of model 'ich7' is not QEMU's"),
     };
     let props = Props::driver(name).with("id", id);
+    let props = match sound.model {
+        SoundModel::Usb => props.maybe("multi", sound.multi_channel.map(YesNo::is_yes)),
+        SoundModel::Virtio => {
+            let props = props.maybe("streams", sound.streams);
+            virtio_options(props, sound.driver.as_deref().map(|driver| &driver.options))
+        }
+        _ => props,
+    };
     let is_hda = matches!(sound.model, SoundModel::Ich6 | SoundModel::Ich9);
     let props = if is_hda { props } else { props.with("audiodev", audio.as_str()) };
     let props = match sound.model {

@@ -4,6 +4,7 @@ use lodge_model::domain::graphics::{Video, VideoKind, VideoModel};
 use lodge_model::xml::{OnOff, YesNo};
 
 use super::builder::{Builder, alias};
+use super::controller::virtio_options;
 use super::props::Props;
 
 /// Every `<video>`.
@@ -30,6 +31,10 @@ fn one(b: &mut Builder<'_>, video: &Video, is_primary: bool) {
     let props = Props::driver(name).with("id", alias(&video.place));
     let props = with_memory(name, model, props);
     let props = with_size(name, model, props);
+    let props = match model.kind {
+        VideoKind::Virtio => virtio_options(props, video.driver.as_deref().map(|driver| &driver.virtio)),
+        _ => props,
+    };
     let props = b.pci(props, &video.place);
     b.device(name, &props);
 }

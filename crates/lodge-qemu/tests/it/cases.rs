@@ -38,6 +38,8 @@ pub fn cases() -> Vec<Case> {
             "modules",
             document("q35", GROWING, MODULES).replace("<memory unit='MiB'>64", "<memory unit='MiB'>240"),
         ),
+        case("numa", document("q35", NUMA, "<memballoon model='none'/>")),
+        case("virtio", document("q35", OVERRIDES, VIRTIO)),
         case("machine", document("q35", MACHINE, "<sound model='virtio'/><memballoon model='none'/>")),
     ]
 }
@@ -71,6 +73,54 @@ pub const MACHINE: &str = "
     <timer name='hpet' present='yes'/></clock>
   <on_reboot>destroy</on_reboot>
   <pm><suspend-to-mem enabled='yes'/></pm>";
+
+/// Two cells of memory, one without processors, with distances and speeds; room for modules.
+pub const NUMA: &str = "
+  <maxMemory slots='4' unit='MiB'>256</maxMemory>
+  <memoryBacking><source type='memfd'/></memoryBacking>
+  <cpu><numa>
+    <cell id='0' cpus='0' memory='32' unit='MiB'><distances><sibling id='1' value='21'/></distances></cell>
+    <cell id='1' memory='32' unit='MiB' memAccess='shared'>
+      <distances><sibling id='0' value='21'/></distances>
+      <cache level='1' associativity='direct' policy='writeback'>
+        <size value='10' unit='KiB'/><line value='8' unit='B'/></cache></cell>
+    <interconnects>
+      <latency initiator='0' target='0' type='access' value='5'/>
+      <latency initiator='0' target='1' type='access' value='15'/>
+      <bandwidth initiator='0' target='0' type='access' value='204800' unit='KiB'/>
+      <bandwidth initiator='0' target='1' type='access' value='102400' unit='KiB'/>
+    </interconnects>
+  </numa></cpu>";
+
+/// QEMU's own namespace, and a bound on TCG's memory.
+pub const OVERRIDES: &str = "
+  <iothreads>1</iothreads>
+  <qemu:override xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+    <qemu:device alias='ua-random'><qemu:frontend>
+      <qemu:property name='max-bytes' type='unsigned' value='4096'/>
+      <qemu:property name='packed' type='remove'/>
+      <qemu:property name='event_idx' type='bool' value='false'/></qemu:frontend></qemu:device>
+  </qemu:override>
+  <qemu:deprecation xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' behavior='omit'/>";
+
+/// What every virtio device can be told, at every sort of device.
+pub const VIRTIO: &str = "
+  <controller type='scsi' index='0' model='virtio-scsi'><driver iothread='1' packed='on'/></controller>
+  <controller type='virtio-serial' index='0'><driver packed='on'/></controller>
+  <disk type='file' device='disk' model='virtio-non-transitional'>
+    <driver name='qemu' type='qcow2' discard_no_unref='on' iommu='on' ats='on' packed='on' page_per_vq='on'/>
+    <source file='/images/a.qcow2'/><target dev='vda' bus='virtio'/>
+  </disk>
+  <interface type='network'><mac address='52:54:00:00:00:04'/><source network='default'/><model type='virtio-non-transitional'/>
+    <driver rss='on' rss_hash_report='on' packed='on' iommu='on'/></interface>
+  <input type='tablet' bus='virtio'><driver packed='on'/></input>
+  <sound model='virtio' streams='1'><driver packed='on'/></sound>
+  <sound model='usb' multichannel='yes'/>
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <video><driver iommu='on'/><model type='virtio' heads='1'/></video>
+  <memballoon model='virtio'><driver packed='on'/></memballoon>
+  <rng model='virtio'><rate bytes='1024'/><backend model='random'>/dev/urandom</backend><driver packed='on' ats='on'/>
+    <alias name='ua-random'/></rng>";
 
 /// What the host side would have resolved.
 pub trait Host {
