@@ -7,10 +7,15 @@
 
 mod addresses;
 mod devices;
+mod disks;
 mod filesystems;
 mod hostdevs;
 mod kinds;
+mod machine;
 mod modules;
+mod nics;
+mod screens;
+mod tuning;
 
 use super::cpu::CpuMode;
 use super::os::Firmware;
@@ -36,6 +41,11 @@ impl Domain {
         self.check_memory(&mut found);
         self.check_processors(&mut found);
         self.check_boot(&mut found);
+        tuning::check(self, &mut found);
+        machine::check(self, &mut found);
+        disks::check(self, &mut found);
+        nics::check(self, &mut found);
+        screens::check(self, &mut found);
         devices::check(self, &mut found);
         filesystems::check(self, &mut found);
         hostdevs::check(self, &mut found);

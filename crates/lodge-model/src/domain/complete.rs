@@ -59,14 +59,14 @@ impl Board {
 
 impl Domain {
     /// Adds all that libvirt adds when a domain is defined: UUID, MAC addresses, controllers, addresses …
-    /// Doing it twice changes nothing more. Its faults are lacks of room: no slot or port is left.
+    /// Doing it twice changes nothing more. Its faults are lacks: no slot or port is left, no firmware fits.
     pub fn complete(&mut self, platform: &Platform) -> Result<(), Faults> {
         too_many(&self.devices)?;
         // A running guest's text may be given as a definition.
         self.forget_live();
         modules::complete(self);
         basics::complete(self, platform);
-        firmware::complete(self, platform);
+        firmware::complete(self, platform)?;
         kinds::complete(self, platform);
         let board = Board::of(self);
         disks::complete(&mut self.devices);

@@ -3,6 +3,7 @@
 //! libvirt reads QEMU's firmware descriptors (`/usr/share/qemu/firmware/*.json`); here they are
 //! [`Platform::firmwares`].
 
+use crate::Faults;
 use crate::domain::disk::SourceKind;
 use crate::domain::features::Smm;
 use crate::domain::os::{Firmware as Wanted, FirmwareFeature, FirmwareFormat, Loader, LoaderKind, Nvram};
@@ -14,10 +15,27 @@ use crate::xml::{OnOff, YesNo};
 const FEATURES: [&str; 2] = ["enrolled-keys", "secure-boot"];
 
 /// Completes `<loader>`, `<nvram>` and `<firmware>`.
-pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
+pub(super) fn complete(domain: &mut Domain, platform: &Platform) -> Result<(), Faults> {
     if let Some(found) = find(domain, platform) {
         fill_in(domain, platform, found);
+    } else if let Some(wanted) = domain.os.firmware.filter(|_| !is_named(domain)) {
+        // A host without any is told at the start, which names the package.
+        if wanted == Wanted::Bios || !platform.firmwares.is_empty() {
+            let message = format!("this host has no firmware `{wanted}` for this machine and these features");
+            return Err(Faults::one("/domain/os/@firmware", message));
+        }
     }
+    others(domain, platform);
+    Ok(())
+}
+
+/// Whether the document itself says which image it is.
+fn is_named(domain: &Domain) -> bool {
+    domain.os.loader.as_deref().is_some_and(|loader| loader.path.is_some())
+}
+
+/// What follows from what is there.
+fn others(domain: &mut Domain, platform: &Platform) {
     let os = &mut domain.os;
     if let Some(menu) = &mut os.boot_menu
         && menu.enable == Some(YesNo::No)
