@@ -198,6 +198,7 @@ pub fn command_line(
     iommu::iommu(&mut builder);
     controller::controllers(&mut builder);
     module::modules(&mut builder);
+    disk::throttle_groups(&mut builder);
     disk::disks(&mut builder);
     filesystem::filesystems(&mut builder);
     nic::nics(&mut builder);

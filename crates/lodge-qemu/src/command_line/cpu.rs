@@ -138,6 +138,15 @@ fn paravirtual(b: &mut Builder<'_>, features: &Features, words: &mut Vec<String>
         toggle("avic", &hyperv.avic);
         toggle("emsr-bitmap", &hyperv.emsr_bitmap);
         toggle("xmm-input", &hyperv.xmm_input);
+        let mut inner = |name: &str, toggle: &Option<Toggle>, element: &str| {
+            let tree = toggle.as_ref().and_then(|toggle| toggle.foreign.tree(element));
+            if let Some(state) = tree.as_ref().and_then(|tree| tree.attribute("state")) {
+                words.push(format!("hv-{name}={state}"));
+            }
+        };
+        inner("stimer-direct", &hyperv.stimer, "direct");
+        inner("tlbflush-direct", &hyperv.tlbflush, "direct");
+        inner("tlbflush-ext", &hyperv.tlbflush, "extended");
         if let Some(spinlocks) = hyperv.spinlocks.as_ref().filter(|spinlocks| spinlocks.state.is_on()) {
             words.push(format!("hv-spinlocks={:#x}", spinlocks.retries.unwrap_or(0x1fff)));
         }

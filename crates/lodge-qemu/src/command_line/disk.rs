@@ -3,16 +3,38 @@
 //! Nodes are named as libvirt names them, `libvirt-N-storage` (the file) and `libvirt-N-format` (what is in it), the
 //! last disk first. Every node's format and mode are said: QEMU never guesses what a guest could have written.
 
+use lodge_model::Bytes;
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune};
 use lodge_model::domain::os::BootSource;
-use lodge_model::xml::OnOff;
+use lodge_model::xml::{Kept, OnOff};
 
 use super::alias::{disk_bus, drive_address};
 use super::builder::{Builder, Family, alias};
 use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 use crate::claims::Link;
+
+/// The limits that several disks share.
+pub(super) fn throttle_groups(b: &mut Builder<'_>) {
+    const STEADY: [(&str, &str); 6] = [
+        ("total_bytes_sec", "bps-total"),
+        ("read_bytes_sec", "bps-read"),
+        ("write_bytes_sec", "bps-write"),
+        ("total_iops_sec", "iops-total"),
+        ("read_iops_sec", "iops-read"),
+        ("write_iops_sec", "iops-write"),
+    ];
+    for group in b.domain.throttle_groups.tree("throttlegroups").unwrap_or_default().children {
+        b.at("/domain/throttlegroups");
+        let kept = |name: &str| group.child(name)?.text.parse::<u64>().ok().filter(|limit| *limit > 0);
+        let words = STEADY.iter().chain(&BURSTS);
+        let limits = words.fold(Props::plain(), |props, (name, word)| props.maybe(word, kept(name)));
+        let name = group.child("group_name").map(|name| name.text.clone()).unwrap_or_default();
+        let object = Props::object("throttle-group", &format!("throttlegroup-{name}"));
+        b.json("-object", &object.nested("limits", &limits));
+    }
+}
 
 /// Every `<disk>`.
 pub(super) fn disks(b: &mut Builder<'_>) {
@@ -99,6 +121,9 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
                 )
                 .maybe("discard-no-unref", driver.discard_no_unref.map(OnOff::is_on));
         }
+        if is_top {
+            format = window(b, disk, driver, &link.format, format);
+        }
         if !cache.is_empty() {
             format = format.nested("cache", &cache);
         }
@@ -123,6 +148,33 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         b.json("-blockdev", &format);
     }
     filters(b, disk, format!("libvirt-{first_node}-format"))
+}
+
+/// Which part of a raw file the disk is, and how much of a qcow2's tables is kept in memory.
+fn window(b: &mut Builder<'_>, disk: &Disk, driver: &DiskDriver, word: &str, mut format: Props) -> Props {
+    let slices = disk.source.as_deref().and_then(|source| source.foreign.tree("slices"));
+    if let Some(slice) = slices.as_ref().and_then(|slices| slices.child("slice")) {
+        let number = |name| slice.attribute(name).and_then(|text| text.parse::<u64>().ok());
+        match (number("offset"), number("size")) {
+            (Some(offset), Some(size)) if word == "raw" => {
+                format = format.with("offset", offset).with("size", size);
+            }
+            (Some(_), Some(_)) => {
+                b.refuse(format!("a slice of a {word} image is not supported; of a raw one it is"));
+            }
+            _ => b.refuse("a <slice> needs `offset` and `size`"),
+        }
+    }
+    let tables = driver.foreign.tree("metadata_cache");
+    if let Some(most) = tables.as_ref().and_then(|tables| tables.child("max_size")) {
+        let unit = most.attribute("unit").unwrap_or("bytes");
+        match most.text.parse().ok().and_then(|size| Bytes::scaled(size, unit).ok()) {
+            Some(size) if word == "qcow2" => format = format.with("cache-size", size.0),
+            Some(_) => b.refuse("only a qcow2 image has such a cache (<metadata_cache>)"),
+            None => b.refuse(format!("<max_size>: `{}` is no amount of memory", most.text)),
+        }
+    }
+    format
 }
 
 /// The object with the passphrase of an encrypted disk; its name.
@@ -165,6 +217,18 @@ fn filters(b: &mut Builder<'_>, disk: &Disk, mut top: String) -> String {
         b.json("-blockdev", &node);
         top = name;
     }
+    for (at, filter) in
+        disk.throttle_filters.tree("throttlefilters").unwrap_or_default().children.iter().enumerate()
+    {
+        let group = filter.attribute("group").unwrap_or_default();
+        let name = format!("libvirt-throttlefilter-{target}-{}", at + 1);
+        let node = Props::driver("throttle")
+            .with("node-name", name.as_str())
+            .with("throttle-group", format!("throttlegroup-{group}"))
+            .with("file", top);
+        b.json("-blockdev", &node);
+        top = name;
+    }
     if let Some(limits) = disk.iotune.as_deref().map(limits).filter(|limits| !limits.is_empty()) {
         let group = format!("throttle-{target}");
         b.json("-object", &Props::object("throttle-group", &group).nested("limits", &limits));
@@ -179,14 +243,33 @@ fn filters(b: &mut Builder<'_>, disk: &Disk, mut top: String) -> String {
     top
 }
 
+/// QEMU's and libvirt's words of the limits that are kept as trees.
+const BURSTS: [(&str, &str); 13] = [
+    ("total_bytes_sec_max", "bps-total-max"),
+    ("read_bytes_sec_max", "bps-read-max"),
+    ("write_bytes_sec_max", "bps-write-max"),
+    ("total_iops_sec_max", "iops-total-max"),
+    ("read_iops_sec_max", "iops-read-max"),
+    ("write_iops_sec_max", "iops-write-max"),
+    ("size_iops_sec", "iops-size"),
+    ("total_bytes_sec_max_length", "bps-total-max-length"),
+    ("read_bytes_sec_max_length", "bps-read-max-length"),
+    ("write_bytes_sec_max_length", "bps-write-max-length"),
+    ("total_iops_sec_max_length", "iops-total-max-length"),
+    ("read_iops_sec_max_length", "iops-read-max-length"),
+    ("write_iops_sec_max_length", "iops-write-max-length"),
+];
+
 fn limits(tune: &IoTune) -> Props {
-    Props::plain()
+    let kept = |name: &str| tune.foreign.tree(name)?.text.parse::<u64>().ok().filter(|limit| *limit > 0);
+    let steady = Props::plain()
         .maybe("bps-total", tune.total_bytes_sec.filter(|limit| *limit > 0))
         .maybe("bps-read", tune.read_bytes_sec.filter(|limit| *limit > 0))
         .maybe("bps-write", tune.write_bytes_sec.filter(|limit| *limit > 0))
         .maybe("iops-total", tune.total_iops_sec.filter(|limit| *limit > 0))
         .maybe("iops-read", tune.read_iops_sec.filter(|limit| *limit > 0))
-        .maybe("iops-write", tune.write_iops_sec.filter(|limit| *limit > 0))
+        .maybe("iops-write", tune.write_iops_sec.filter(|limit| *limit > 0));
+    BURSTS.iter().fold(steady, |props, (name, word)| props.maybe(word, kept(name)))
 }
 
 fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
@@ -241,6 +324,10 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
 
 fn virtio(disk: &Disk, props: Props) -> Props {
     let Some(driver) = disk.driver.as_deref() else { return props };
+    let props = match driver.foreign.tree("iothreads") {
+        Some(threads) => props.with("iothread-vq-mapping", mapping(&threads)),
+        None => props,
+    };
     let props = props
         .maybe("iothread", driver.iothread.map(|number| format!("iothread{number}")))
         .maybe("ioeventfd", driver.ioeventfd.map(OnOff::is_on))
@@ -248,6 +335,32 @@ fn virtio(disk: &Disk, props: Props) -> Props {
         .maybe("num-queues", driver.queues)
         .maybe("queue-size", driver.queue_size);
     virtio_options(props, Some(&driver.virtio))
+}
+
+/// Cylinders, heads and sectors, for systems that still count in them.
+fn geometry(b: &mut Builder<'_>, disk: &Disk, props: Props) -> Props {
+    let Some(tree) = disk.geometry.tree("geometry") else { return props };
+    let number = |name| tree.attribute(name).and_then(|text| text.parse::<u32>().ok());
+    let (Some(cyls), Some(heads), Some(secs)) = (number("cyls"), number("heads"), number("secs")) else {
+        b.refuse("<geometry> needs `cyls`, `heads` and `secs`");
+        return props;
+    };
+    let translation = tree.attribute("trans").filter(|_| disk_bus(disk) == DiskBus::Ide);
+    props.with("cyls", cyls).with("heads", heads).with("secs", secs).maybe("bios-chs-trans", translation)
+}
+
+/// Which I/O thread serves which queue.
+fn mapping(threads: &Kept) -> Vec<serde_json::Value> {
+    let one = |thread: &Kept| {
+        let mut entry = serde_json::json!({ "iothread": format!("iothread{}", thread.attribute("id").unwrap_or_default()) });
+        let queues: Vec<u32> =
+            thread.all("queue").filter_map(|queue| queue.attribute("id")?.parse().ok()).collect();
+        if !queues.is_empty() {
+            entry["vqs"] = queues.into();
+        }
+        entry
+    };
+    threads.all("iothread").map(one).collect()
 }
 
 /// What any disk can have, in libvirt's order: boot, blocks, cache, errors, identity.
@@ -266,7 +379,7 @@ fn common(b: &mut Builder<'_>, disk: &Disk, props: Props, has_medium: bool) -> P
         Some(CacheMode::WriteThrough | CacheMode::DirectSync) => Some("off"),
         Some(CacheMode::None | CacheMode::WriteBack | CacheMode::Unsafe) => Some("on"),
     };
-    let mut props = props.maybe("bootindex", boot_index);
+    let mut props = geometry(b, disk, props.maybe("bootindex", boot_index));
     if let Some(block) = disk.block_io.as_deref() {
         props = props
             .maybe("logical_block_size", block.logical_block_size)

@@ -39,6 +39,23 @@ pub(super) fn machine(b: &mut Builder<'_>) {
     b.at("/domain/os/type");
     b.arg("-machine", [vec![name.to_owned()], properties].concat().join(","));
     accelerator(b);
+    protected_memory(b);
+}
+
+/// How much memory only system management mode sees.
+fn protected_memory(b: &mut Builder<'_>) {
+    let smm = b.domain.features.as_deref().and_then(|features| features.smm.as_ref());
+    let Some(segment) = smm.and_then(|smm| smm.foreign.tree("tseg")) else { return };
+    b.at("/domain/features/smm/tseg");
+    if b.family != Family::Q35 {
+        return b.refuse("only machine q35 has one");
+    }
+    let unit = segment.attribute("unit").unwrap_or("MiB");
+    match segment.text.parse().ok().map(|size| Bytes::scaled(size, unit)) {
+        Some(Ok(size)) => b.arg("-global", format!("mch.extended-tseg-mbytes={}", size.kib() / 1024)),
+        Some(Err(error)) => b.refuse(error.to_string()),
+        None => b.refuse(format!("`{}` is no amount of memory", segment.text)),
+    }
 }
 
 /// Whether this QEMU can be the machine.
@@ -136,7 +153,17 @@ fn accelerator(b: &mut Builder<'_>) {
         (kind, _) => b.refuse(format!("type='{kind}' is not supported; `kvm` and `qemu` are")),
     }
     match b.claims.accelerator {
-        Accelerator::Kvm => b.arg("-accel", "kvm"),
+        Accelerator::Kvm => {
+            let kvm = b.domain.features.as_deref().and_then(|features| features.kvm.as_deref());
+            let ring = kvm.and_then(|kvm| kvm.foreign.tree("dirty-ring"));
+            match ring.filter(|ring| ring.attribute("state") == Some("on")) {
+                Some(ring) => {
+                    let size = ring.attribute("size").unwrap_or("4096");
+                    b.arg("-accel", format!("kvm,dirty-ring-size={}", escaped(size)));
+                }
+                None => b.arg("-accel", "kvm"),
+            }
+        }
         Accelerator::Tcg => {
             let tcg = b.domain.features.as_deref().and_then(|features| features.tcg.as_ref());
             let cache = tcg.and_then(|tcg| tcg.tb_cache.as_ref());

@@ -1,6 +1,6 @@
 //! Network interfaces: a tap's descriptor, and the card the guest sees.
 
-use lodge_model::domain::interface::{Interface, InterfaceKind, LinkState};
+use lodge_model::domain::interface::{Interface, InterfaceDriver, InterfaceKind, LinkState};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::OnOff;
 
@@ -21,7 +21,9 @@ pub(super) fn nics(b: &mut Builder<'_>) {
 fn one(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim) {
     let id = alias(&interface.place).to_owned();
     let netdev = match interface.kind {
-        InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet => tap(b, claim, &id),
+        InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet => {
+            tap(b, interface, claim, &id)
+        }
         InterfaceKind::User => user(b, interface, &id),
         kind => {
             b.refuse(format!("interfaces of type '{kind}' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are"));
@@ -36,7 +38,7 @@ fn one(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim) {
     }
 }
 
-fn tap(b: &mut Builder<'_>, claim: &NicClaim, id: &str) -> Option<Props> {
+fn tap(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim, id: &str) -> Option<Props> {
     let join = |fds: &[FdNumber]| fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
     let netdev = Props::plain().with("type", "tap");
     let netdev = match claim.taps.as_slice() {
@@ -52,6 +54,13 @@ fn tap(b: &mut Builder<'_>, claim: &NicClaim, id: &str) -> Option<Props> {
         [one] => netdev.with("vhost", true).with("vhostfd", one.to_string()),
         many => netdev.with("vhost", true).with("vhostfds", join(many)),
     };
+    let limit =
+        interface.tune.tree("tune").and_then(|tune| tune.child("sndbuf").map(|limit| limit.text.clone()));
+    if limit.as_ref().is_some_and(|limit| limit.parse::<u64>().is_err()) {
+        b.refuse("<sndbuf>: a number of bytes is wanted");
+        return None;
+    }
+    let netdev = netdev.maybe("sndbuf", limit);
     Some(netdev.with("id", format!("host{id}")))
 }
 
@@ -84,7 +93,7 @@ fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
             .maybe("tx_queue_size", driver.tx_queue_size)
             .maybe("rss", driver.rss.map(OnOff::is_on))
             .maybe("hash", driver.rss_hash_report.map(OnOff::is_on));
-        props = virtio_options(props, Some(&driver.virtio));
+        props = virtio_options(offloads(props, driver), Some(&driver.virtio));
     }
     if is_virtio && queues > 1 {
         props = props.with("mq", true).with("vectors", 2 * queues + 2);
@@ -105,4 +114,31 @@ fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
     let props =
         if model == "usb-net" { b.usb(props, &interface.place) } else { b.pci(props, &interface.place) };
     b.device(&name, &props);
+}
+
+/// What the card leaves to its other end, word by word.
+fn offloads(mut props: Props, driver: &InterfaceDriver) -> Props {
+    const HOST: [(&str, &str); 7] = [
+        ("csum", "csum"),
+        ("gso", "gso"),
+        ("tso4", "host_tso4"),
+        ("tso6", "host_tso6"),
+        ("ecn", "host_ecn"),
+        ("ufo", "host_ufo"),
+        ("mrg_rxbuf", "mrg_rxbuf"),
+    ];
+    const GUEST: [(&str, &str); 5] = [
+        ("csum", "guest_csum"),
+        ("tso4", "guest_tso4"),
+        ("tso6", "guest_tso6"),
+        ("ecn", "guest_ecn"),
+        ("ufo", "guest_ufo"),
+    ];
+    for (element, words) in [("host", &HOST[..]), ("guest", &GUEST[..])] {
+        let tree = driver.foreign.tree(element).unwrap_or_default();
+        for (word, property) in words {
+            props = props.maybe(property, tree.attribute(word).map(|state| state == "on"));
+        }
+    }
+    props
 }

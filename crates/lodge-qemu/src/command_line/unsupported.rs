@@ -5,19 +5,18 @@ use lodge_model::domain::cpu::Placement;
 use super::builder::Builder;
 
 /// Elements that change nothing of the machine the guest sees; to leave them out is worth a warning only.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 7] = [
     "/domain/bootloader",
     "/domain/perf",
     "/domain/keywrap",
     "/domain/resource",
     "/domain/seclabel",
     "/domain/idmap",
-    "/domain/throttlegroups",
     "/domain/metadata",
 ];
 
-/// Kept as trees, and done: by the command line or by the cgroup of the guest.
-const DONE: [&str; 8] = [
+/// Kept as trees, and done: by the command line or by the cgroup of the guest. Of several devices, the first's path.
+const DONE: [&str; 22] = [
     "/domain/blkiotune",
     "/domain/memtune",
     "/domain/numatune",
@@ -26,6 +25,20 @@ const DONE: [&str; 8] = [
     "/domain/cputune/vcpusched",
     "/domain/cputune/iothreadsched",
     "/domain/cputune/emulatorsched",
+    "/domain/throttlegroups",
+    "/domain/features/smm/tseg",
+    "/domain/features/hyperv/stimer/direct",
+    "/domain/features/hyperv/tlbflush/direct",
+    "/domain/features/hyperv/tlbflush/extended",
+    "/domain/features/kvm/dirty-ring",
+    "/domain/devices/disk/throttlefilters",
+    "/domain/devices/disk/geometry",
+    "/domain/devices/disk/driver/metadata_cache",
+    "/domain/devices/disk/driver/iothreads",
+    "/domain/devices/disk/source/slices",
+    "/domain/devices/interface/driver/host",
+    "/domain/devices/interface/driver/guest",
+    "/domain/devices/interface/tune",
 ];
 
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.
@@ -37,7 +50,11 @@ pub(super) fn judge(b: &mut Builder<'_>) {
         b.refuse_hinted("numad is not available on this host", "use placement='static' with a cpuset");
     }
     for fault in b.domain.unsupported() {
-        if DONE.iter().any(|known| fault.path.starts_with(known)) || is_own_encryption(&fault.path) {
+        let path = without_numbers(&fault.path);
+        if DONE.iter().any(|known| path.starts_with(known))
+            || is_limit(&path)
+            || is_own_encryption(&fault.path)
+        {
             continue;
         }
         b.at(fault.path.clone());
@@ -57,6 +74,17 @@ fn leases(b: &mut Builder<'_>) {
         b.at_device("lease", at);
         b.warn("there is no lock manager here to take the lock, as with libvirt where none is set up");
     }
+}
+
+/// A path as it is where there is one of each.
+fn without_numbers(path: &str) -> String {
+    let parts = path.split('/').map(|part| part.split('[').next().unwrap_or_default());
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// A disk's limits, but for the group that several share.
+fn is_limit(path: &str) -> bool {
+    path.strip_prefix("/domain/devices/disk/iotune/").is_some_and(|limit| limit != "group_name")
 }
 
 /// `<encryption>` of a disk or of its source, not of what it stands on: the disk's nodes have it.

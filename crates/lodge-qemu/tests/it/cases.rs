@@ -39,6 +39,11 @@ pub fn cases() -> Vec<Case> {
             document("q35", GROWING, MODULES).replace("<memory unit='MiB'>64", "<memory unit='MiB'>240"),
         ),
         case("numa", document("q35", NUMA, "<memballoon model='none'/>")),
+        case(
+            "limits",
+            document("q35", GROUPS, LIMITS)
+                .replace("<acpi/>", "<acpi/><smm state='on'><tseg unit='MiB'>48</tseg></smm>"),
+        ),
         case("virtio", document("q35", OVERRIDES, VIRTIO)),
         case("machine", document("q35", MACHINE, "<sound model='virtio'/><memballoon model='none'/>")),
     ]
@@ -91,6 +96,33 @@ pub const NUMA: &str = "
       <bandwidth initiator='0' target='1' type='access' value='102400' unit='KiB'/>
     </interconnects>
   </numa></cpu>";
+
+/// Limits that two disks share, and a larger room for system management mode.
+pub const GROUPS: &str = "
+  <iothreads>2</iothreads>
+  <throttlegroups><throttlegroup><group_name>g</group_name><total_bytes_sec>1000000</total_bytes_sec>
+    <total_bytes_sec_max>2000000</total_bytes_sec_max></throttlegroup></throttlegroups>";
+
+/// Limits with bursts, a part of a file, queues on threads of their own, a card that leaves nothing to its other end.
+pub const LIMITS: &str = "
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='qcow2' queues='2'><metadata_cache><max_size unit='KiB'>1024</max_size></metadata_cache>
+      <iothreads><iothread id='1'><queue id='0'/></iothread><iothread id='2'><queue id='1'/></iothread></iothreads>
+    </driver>
+    <source file='/images/a.qcow2'/><target dev='vda' bus='virtio'/>
+    <iotune><read_iops_sec>500</read_iops_sec><read_iops_sec_max>900</read_iops_sec_max>
+      <size_iops_sec>4096</size_iops_sec><read_iops_sec_max_length>3</read_iops_sec_max_length></iotune>
+    <throttlefilters><throttlefilter group='g'/></throttlefilters>
+  </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source file='/images/b.raw'><slices><slice type='storage' offset='1048576' size='2097152'/></slices></source>
+    <target dev='sda' bus='sata'/><geometry cyls='16' heads='16' secs='16'/>
+    <throttlefilters><throttlefilter group='g'/></throttlefilters>
+  </disk>
+  <interface type='network'><mac address='52:54:00:00:00:05'/><source network='default'/><model type='virtio'/>
+    <driver><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off' mrg_rxbuf='off'/>
+      <guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/></driver></interface>";
 
 /// QEMU's own namespace, and a bound on TCG's memory.
 pub const OVERRIDES: &str = "
