@@ -5,7 +5,11 @@
 //! So nothing may be removed, and if the plain install fails for that, the backports suite of the mirror that is
 //! already configured is added and the newer version taken.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -202,18 +206,22 @@ fn apt_install(packages: &[&str], suite: Option<&str>) -> Result<()> {
 
 /// The mirror that this host takes Debian from.
 pub fn mirror() -> Option<String> {
-    let sources = configured_sources().into_iter();
-    sources.map(|(uri, _)| uri).find(|uri| !uri.contains("security"))
+    let codename = codename().ok()?;
+    let is_debian = |suites: &str| suites.split_whitespace().any(|suite| suite == codename);
+    configured_sources().into_iter().find(|(_, suites)| is_debian(suites)).map(|(uri, _)| uri)
+}
+
+/// Debian's name for what this host runs.
+fn codename() -> Result<String> {
+    let os_release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    let mut lines = os_release.lines();
+    let name = lines.find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.context("/etc/os-release names no VERSION_CODENAME")?.trim_matches('"').to_owned())
 }
 
 /// Adds the backports suite beside the Debian suite that is configured, from the same mirror.
 fn add_backports() -> Result<String> {
-    let os_release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"').to_owned())
-        .context("/etc/os-release names no VERSION_CODENAME")?;
+    let codename = codename()?;
     let suite = format!("{codename}-backports");
     let sources = configured_sources();
     if sources.iter().any(|(_, suites)| suites.split_whitespace().any(|known| known == suite)) {
@@ -234,9 +242,11 @@ fn add_backports() -> Result<String> {
 
 /// Every (URI, suites) pair of apt's configuration, in both of its formats.
 fn configured_sources() -> Vec<(String, String)> {
-    let mut files = vec!["/etc/apt/sources.list".into()];
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
-        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+        // apt reads no others: one of another name was put aside.
+        let is_read = |path: &PathBuf| path.extension().is_some_and(|end| end == "list" || end == "sources");
+        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_read));
     }
     let mut found = Vec::new();
     for text in files.iter().filter_map(|file| fs::read_to_string(file).ok()) {
