@@ -2,13 +2,15 @@
 //!
 //! - `storage`: those that need a kernel with more than the host's may have (device-mapper, an NFS server), in a guest
 //!   that serves as a host: a small Debian, booted straight from its own kernel, with a test program of this project.
-//! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted.
+//! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted; one layout
+//!   alone by its name (`xfs-uefi-missing`).
 //!
 //! What is made for them is kept in `target/lab`, so that only the first run fetches packages.
 
 mod layouts;
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -54,32 +56,45 @@ echo "LAB RESULT $code"
 sync; echo o > /proc/sysrq-trigger; sleep 60
 "#;
 
-/// Runs the named labs, or all.
+/// Runs the named labs, or all; of `layouts`, those that are named.
 pub fn lab(args: &[String]) -> Result<()> {
     let (_, wanted) = words(args, &[], usize::MAX)?;
-    if let Some(unknown) = wanted.iter().find(|name| !LABS.contains(name)) {
-        bail!("there is no lab `{unknown}`; there are: {}", LABS.join(", "));
+    let is_known = |name: &&str| LABS.contains(name) || layouts::LAYOUTS.contains(name);
+    if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
+        let known = [LABS, layouts::LAYOUTS].concat();
+        bail!("there is no lab `{unknown}`; there are: {}", known.join(", "));
     }
     apt::install(apt::ALL)?;
-    for name in LABS.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
-        println!("── {name}");
-        match *name {
-            "storage" => storage()?,
-            "clones" => product_tests("lab_ten_booted_clones", None)?,
-            _ => product_tests("lab_clones_of_each_layout", Some(&layouts::images()?))?,
-        }
+    let is_wanted = |lab: &str| wanted.is_empty() || wanted.contains(&lab);
+    if is_wanted("storage") {
+        println!("── storage");
+        storage()?;
+    }
+    if is_wanted("clones") {
+        println!("── clones");
+        product_tests("lab_ten_booted_clones", &[])?;
+    }
+    let of_layouts = layouts::LAYOUTS.iter().copied();
+    let chosen: Vec<&str> =
+        of_layouts.filter(|layout| is_wanted("layouts") || wanted.contains(layout)).collect();
+    if !chosen.is_empty() {
+        println!("── layouts: {}", chosen.join(", "));
+        let images = layouts::images(&chosen)?;
+        let told = [
+            ("LODGE_LAB_IMAGES", images.as_os_str().to_owned()),
+            ("LODGE_LAB_LAYOUTS", chosen.join(" ").into()),
+        ];
+        product_tests("lab_clones_of_each_layout", &told)?;
     }
     Ok(())
 }
 
 /// Tests of the whole product that `cargo test` leaves out.
-fn product_tests(filter: &str, images: Option<&Path>) -> Result<()> {
+fn product_tests(filter: &str, told: &[(&str, OsString)]) -> Result<()> {
     run(cargo().args(["build", "--quiet", "-p", "lodge"]))?;
     let mut tests = cargo();
     tests.args(["test", "--quiet", "-p", "lodge-tests", "--test", "e2e", "--", "--ignored", "--nocapture"]);
-    if let Some(images) = images {
-        tests.env("LODGE_LAB_LAYOUTS", images);
-    }
+    tests.envs(told.iter().cloned());
     run(tests.arg(filter))
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// File system, firmware, machine id; each value at least once.
-const LAYOUTS: &[&str] = &["ext4-bios-file", "xfs-uefi-missing", "btrfs-bios-link", "lvm-uefi-file"];
+pub const LAYOUTS: &[&str] = &["ext4-bios-file", "xfs-uefi-missing", "btrfs-bios-link", "lvm-uefi-file"];
 const PACKAGES: &str = "systemd-sysv,udev,dbus,dbus-bin,libpam-systemd,linux-image-cloud-amd64,initramfs-tools,zstd,\
                         openssh-server,qemu-guest-agent,grub-pc-bin,grub-efi-amd64-bin,grub-efi-amd64-signed,\
                         shim-signed,grub2-common,lvm2,e2fsprogs,xfsprogs,btrfs-progs,dosfstools,iproute2";
@@ -30,17 +30,20 @@ const ENABLED: &[(&str, &str)] = &[
     ("sockets.target.wants/systemd-networkd.socket", "systemd-networkd.socket"),
 ];
 
-/// The directory of the images, made as far as they are not there: `LAYOUT.qcow2`, and `key` to log in as root.
-pub fn images() -> Result<PathBuf> {
+/// The directory of the images, of which those named are made as far as they are not there: `LAYOUT.qcow2`, and `key` to
+/// log in as root.
+pub fn images(wanted: &[&str]) -> Result<PathBuf> {
     let place = target().join("lab/layouts");
     fs::create_dir_all(&place)?;
-    let made = place.join("made-of");
     let recipe = format!("{PACKAGES}\n{INSTALL}");
-    let is_same = fs::read_to_string(&made).is_ok_and(|text| text == recipe);
-    if is_same && LAYOUTS.iter().all(|layout| image(&place, layout).is_file()) {
+    let made = |layout: &str| place.join(format!("{layout}.made-of"));
+    let is_made = |layout: &str| {
+        image(&place, layout).is_file() && fs::read_to_string(made(layout)).is_ok_and(|text| text == recipe)
+    };
+    let missing: Vec<&str> = wanted.iter().copied().filter(|layout| !is_made(layout)).collect();
+    if missing.is_empty() {
         return Ok(place);
     }
-    drop(fs::remove_file(&made));
     let key = place.join("key");
     if !key.is_file() {
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(&key))?;
@@ -48,8 +51,9 @@ pub fn images() -> Result<PathBuf> {
     let tree = tree(&place)?;
     let install = place.join("layouts.sh");
     fs::write(&install, INSTALL)?;
-    for layout in LAYOUTS {
+    for layout in missing {
         println!("installing {layout}");
+        drop(fs::remove_file(made(layout)));
         let disk = place.join(format!("{layout}.raw"));
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "--propagation", "private", "bash"]).arg(&install).arg(&tree);
@@ -58,8 +62,8 @@ pub fn images() -> Result<PathBuf> {
         convert.args(["convert", "-O", "qcow2"]).arg(&disk).arg(image(&place, layout));
         run(&mut convert)?;
         fs::remove_file(&disk)?;
+        fs::write(made(layout), &recipe)?;
     }
-    fs::write(made, recipe)?;
     Ok(place)
 }
 
