@@ -28,7 +28,7 @@ echo "address $(hostname -I | cut -d' ' -f1)"
 for card in /sys/class/net/e*; do echo "mac-address $(cat $card/address)"; done
 for key in /etc/ssh/ssh_host_*_key.pub; do echo "ssh-host-key $(ssh-keygen -lf $key | cut -d' ' -f2)"; done
 run lsblk -e 11 -nro UUID,PARTUUID,PTUUID | tr ' ' '\n' | sort -u | while read id; do [ -z "$id" ] || echo "device $id"; done
-if command -v vgs >/dev/null; then run vgs --noheadings -o vg_uuid | while read id; do echo "device $id"; done; fi
+if command -v vgs >/dev/null; then { run vgs --noheadings -o vg_uuid; run lvs --noheadings -o lv_uuid; } | while read id; do echo "device $id"; done; fi
 echo "root $(run lsblk -e 11 -nro UUID "$(findmnt -nvo SOURCE /)")"
 "#;
 
@@ -98,7 +98,7 @@ impl Inside {
             ensure!(new(&[item]) == *self.all(item), "{item}: {:?}\n{self:?}\n{act:#}", new(&[item]));
         }
         ensure!(new(&["host-name"]).contains(self.one("host-name")?), "{self:?}\n{act:#}");
-        for id in new(&["disk-id", "partition-id", "content-uuid", "group-uuid"]) {
+        for id in new(&["disk-id", "partition-id", "content-uuid", "group-uuid", "volume-uuid"]) {
             ensure!(self.all("device").contains(&id), "no device has {id}\n{self:?}\n{act:#}");
         }
         Ok(())

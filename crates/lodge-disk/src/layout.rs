@@ -246,6 +246,7 @@ impl Finder {
         let name = group.device_name(volume);
         let blocks = group.map(volume, pvs);
         let lv = device(&name, DeviceKind::Lvm, group.bytes(volume));
+        let lv = Device { volume: Some(volume.uuid.clone()).filter(|uuid| !uuid.is_empty()), ..lv };
         let Some(index) = self.add(lv, blocks.as_ref().ok().cloned()) else { return };
         let on = group.pvs_of(volume);
         for (parent, _) in indexes.iter().zip(pvs).filter(|(_, pv)| on.contains(&pv.uuid)) {
@@ -274,6 +275,7 @@ fn device(name: &str, kind: DeviceKind, bytes: u64) -> Device {
         start: None,
         table: None,
         partition: None,
+        volume: None,
         content: None,
         mount_point: None,
         children: Vec::new(),

@@ -25,6 +25,7 @@ const ALLOWED: &[Kind] = &[
     Kind::PARTITION_ID,
     Kind::CONTENT_UUID,
     Kind::GROUP_UUID,
+    Kind::VOLUME_UUID,
     Kind::SMBIOS_UUID,
     Kind::GENERATION_ID,
     Kind::TEMPLATE_VALUE,

@@ -50,6 +50,9 @@ fn targets<'a>(seen: &Seen<'a>) -> Vec<Target<'a>> {
         if let Some(partition) = &device.partition {
             add(Kind::PARTITION_ID, device.name.clone(), partition.uuid.clone(), "disk-ids");
         }
+        if let Some(uuid) = &device.volume {
+            add(Kind::VOLUME_UUID, device.name.clone(), uuid.clone(), "lvm-uuids");
+        }
         let Some(content) = &device.content else { continue };
         let operation = if content.kind == "LVM2_member" { "lvm-uuids" } else { "fs-uuids" };
         if let Some(uuid) = &content.uuid {
@@ -142,6 +145,10 @@ fn change_of(target: &Target<'_>, fresh: &Fresh) -> Option<(String, DeviceEdit)>
     }
     if target.kind == Kind::PARTITION_ID {
         return (!follows_disk(target)).then(|| (uuid.clone(), DeviceEdit::Partition { device, uuid }));
+    }
+    if target.kind == Kind::VOLUME_UUID {
+        let new = lvm_uuid(fresh, &purpose);
+        return Some((new.clone(), DeviceEdit::Volume { device, uuid: new }));
     }
     let content = target.device.content.as_ref()?;
     if target.kind == Kind::GROUP_UUID {

@@ -141,6 +141,8 @@ impl Kind {
     pub const CONTENT_UUID: Self = Self::known("content-uuid");
     /// The UUID of a volume group.
     pub const GROUP_UUID: Self = Self::known("group-uuid");
+    /// The UUID of a logical volume.
+    pub const VOLUME_UUID: Self = Self::known("volume-uuid");
     /// What SMBIOS tells the guest it is.
     pub const SMBIOS_UUID: Self = Self::known("smbios-uuid");
     /// The VM generation id.

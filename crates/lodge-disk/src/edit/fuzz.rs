@@ -52,7 +52,7 @@ pub(crate) fn identities(device: &Arc<dyn Blocks>) {
     );
     let members = [("vda".to_owned(), device.clone())];
     let (old, new) = ("i3ASi9-Zw3h-YXEL-5LyS-u8JF-QnKt-oFfN76", "aaaaaa-bbbb-cccc-dddd-eeee-ffff-000001");
-    let _ = (lvm::set_pv(&members, "vda", old, new), lvm::set_group(&members, old, new));
+    let _ = (lvm::set_pv(&members, "vda", old, new), lvm::set_in_group(&members, old, new));
 }
 
 /// Looks at an ext file system's names, maps and attributes, and gives it another UUID. The answer is how many files

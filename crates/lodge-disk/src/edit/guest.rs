@@ -135,7 +135,18 @@ impl Guest {
         let known = devices.iter().filter_map(|device| device.content.as_ref()?.group.as_ref());
         let old = known.filter(|(name, _)| name == group).map(|(_, uuid)| uuid).next();
         let Some(old) = old else { return Err(EditError::NoDevice { device: group.to_owned() }) };
-        told(group, lvm::set_group(&members, old, uuid))
+        told(group, lvm::set_in_group(&members, old, uuid))
+    }
+
+    fn set_volume(&self, name: &str, uuid: &str) -> Result<bool, EditError> {
+        let (device, _) = self.device(name)?;
+        let Some(old) = &device.volume else { return Err(bad(name, uuid, "it is no logical volume")) };
+        let holders = self.devices.layout().devices();
+        let holds = |holder: &&Device| holder.children.iter().any(|child| child.name == name);
+        let content = holders.into_iter().find(holds).and_then(|holder| holder.content.as_ref());
+        let group = content.and_then(|content| content.group.as_ref()).map(|(group, _)| group.as_str());
+        let members = self.members(group, "");
+        told(name, lvm::set_in_group(&members, old, uuid))
     }
 
     /// The PVs of a group, and one more.
@@ -206,6 +217,7 @@ impl Ground for Guest {
             DeviceEdit::Table { device, uuid } => self.set_table(device, uuid),
             DeviceEdit::Partition { device, uuid } => self.set_partition(device, uuid),
             DeviceEdit::Content { device, uuid } => self.set_content(device, uuid, tools),
+            DeviceEdit::Volume { device, uuid } => self.set_volume(device, uuid),
             DeviceEdit::Group { group, uuid } => self.set_group(group, uuid),
         }?;
         Ok(if is_other { Outcome::Changed } else { Outcome::Already })

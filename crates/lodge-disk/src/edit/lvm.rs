@@ -1,4 +1,5 @@
-//! UUIDs of LVM's physical volumes and groups: in the label, and in the text that every member of the group keeps.
+//! UUIDs of LVM's physical volumes, groups and logical volumes: in the label, and in the text that every member of the group
+//! keeps.
 //!
 //! An identity in the text is replaced by one of the same length, so the text stays where it is in its ring; its sum and
 //! its header's are made anew. Layout: LVM2's lib/format_text/layout.h.
@@ -57,8 +58,12 @@ pub(crate) fn set_pv(
     Ok(true)
 }
 
-/// Gives a group another UUID; says whether it was otherwise.
-pub(crate) fn set_group(members: &[(String, Arc<dyn Blocks>)], old: &str, new: &str) -> Result<bool, Fault> {
+/// Gives a group, or one of its volumes, another UUID; says whether it was otherwise.
+pub(crate) fn set_in_group(
+    members: &[(String, Arc<dyn Blocks>)],
+    old: &str,
+    new: &str,
+) -> Result<bool, Fault> {
     bare(new)?;
     if old == new {
         return Ok(false);

@@ -169,7 +169,8 @@ fn subject_key(subject: &Subject) -> String {
 }
 
 /// What a template or an image has and every machine made of it gets anew: no second machine has it.
-const RENEWED: [Item; 4] = [Item::DISK_ID, Item::PARTITION_ID, Item::CONTENT_UUID, Item::GROUP_UUID];
+const RENEWED: [Item; 5] =
+    [Item::DISK_ID, Item::PARTITION_ID, Item::CONTENT_UUID, Item::GROUP_UUID, Item::VOLUME_UUID];
 
 fn named(mut looked: Looked) -> (String, Identity) {
     if looked.kind != SubjectKind::Domain {

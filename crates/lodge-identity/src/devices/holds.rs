@@ -13,6 +13,8 @@ use crate::{
 /// The type of an EFI system partition.
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 
+const IN_CORE_IMAGE: &str = "GRUB's core image finds /boot by this UUID";
+
 const DRACUT: &[&str] =
     &["/etc/dracut.conf", "/etc/dracut.conf.d/*.conf", "/usr/lib/dracut/dracut.conf.d/*.conf"];
 const COMMAND_LINES: &[&str] = &[
@@ -50,6 +52,9 @@ pub(super) fn reasons(
     reasons.extend(programs(seen, old));
     if *kind == Kind::GROUP_UUID {
         reasons.extend(grub_on_lvm(seen, device));
+    }
+    if *kind == Kind::VOLUME_UUID && device.mount_point.as_deref() == Some(place_of_boot(seen)) {
+        reasons.push(IN_CORE_IMAGE.to_owned());
     }
     if *kind == Kind::PARTITION_ID && is_esp(device) && !has_fallback(seen, draft) {
         reasons.push(
@@ -112,7 +117,7 @@ fn programs(seen: &Seen<'_>, old: &str) -> Vec<String> {
     reasons
 }
 
-/// GRUB for a BIOS finds `/boot` on LVM by the group's UUID, which is in its core image.
+/// GRUB for a BIOS finds `/boot` on LVM by the UUIDs of group and volume, which are in its core image.
 fn grub_on_lvm(seen: &Seen<'_>, device: &Device) -> Option<String> {
     let group = device.content.as_ref().and_then(|content| content.group.as_ref()).map(|(name, _)| name)?;
     let boots = |mount: &str| {
@@ -128,9 +133,13 @@ fn grub_on_lvm(seen: &Seen<'_>, device: &Device) -> Option<String> {
                 })
         })
     };
+    boots(place_of_boot(seen)).then(|| IN_CORE_IMAGE.to_owned())
+}
+
+/// Where what is mounted has the boot loader's files.
+fn place_of_boot(seen: &Seen<'_>) -> &'static str {
     let has_boot = seen.layout.devices().iter().any(|device| device.mount_point.as_deref() == Some("/boot"));
-    let is_on_it = if has_boot { boots("/boot") } else { boots("/") };
-    is_on_it.then(|| "GRUB's core image finds /boot by this UUID".to_owned())
+    if has_boot { "/boot" } else { "/" }
 }
 
 fn is_esp(device: &Device) -> bool {

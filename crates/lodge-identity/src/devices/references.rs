@@ -1,7 +1,8 @@
 //! Where a guest refers to a device by its UUID, and how that is put right.
 //!
 //! A UUID is long and stands alone, so it is replaced as a word, whatever the file's own grammar: `UUID=…`,
-//! `/dev/disk/by-uuid/…`, `search --fs-uuid …`, `options root=PARTUUID=…`. LVM also writes its own without dashes.
+//! `/dev/disk/by-uuid/…`, `search --fs-uuid …`, `options root=PARTUUID=…`. LVM also writes its own without dashes, and those
+//! of a group and its volume in one word (`/dev/disk/by-id/dm-uuid-LVM-…`).
 
 use lodge_model::guest_disk::{FileNode, FilePath, Pattern};
 
@@ -154,12 +155,16 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 
 /// Replaces the id everywhere.
 pub(super) fn repair(old: &str, new: &str, draft: &mut Draft<'_>) {
+    // 6-4-4-4-4-4-6; others have five groups.
+    let is_of_lvm = old.split('-').count() == 7;
     for path in &draft.matching_any(REFERENCES) {
         let Ok(text) = draft.text(path) else { continue };
-        let changed = forms(old)
-            .iter()
-            .zip(forms(new))
-            .fold(text.clone(), |text, (old, new)| text::replace_word(&text, old, &new, text::is_id_char));
+        let changed = forms(old).iter().zip(forms(new)).fold(text.clone(), |text, (old, new)| {
+            // LVM's own without dashes is 32 letters of two sorts: by chance that stands in no other word.
+            let is_bare = old.len() == 32 && is_of_lvm;
+            let is_inner = |letter| !is_bare && text::is_id_char(letter);
+            text::replace_word(&text, old, &new, is_inner)
+        });
         if changed != text {
             draft.set_text(path, changed);
         }

@@ -4,7 +4,7 @@ use lodge_identity::{
     Address, Catalogue, DeviceUuids, Fresh, HostFacts, Kind, NicWish, Operations, PlanError, PrivateKeys,
     Purpose, State, StaticAddress, Wish, machine_id,
 };
-use lodge_model::guest_disk::{DeviceKind, Edit, FileEdit, FileNode, Gap, Layout, PartitionTable};
+use lodge_model::guest_disk::{Device, DeviceKind, Edit, FileEdit, FileNode, Gap, Layout, PartitionTable};
 
 use super::house::{self, Guest, ID, MAC, ROOT, SWAP, VFAT};
 
@@ -259,10 +259,17 @@ fn lvm() -> Guest {
     let mut holder = house::device("vda1", DeviceKind::Partition, Some(("LVM2_member", pv)), None);
     holder.content.as_mut().expect("a PV").group =
         Some(("vg".into(), "hhhhhh-bbbb-cccc-dddd-eeee-ffff-gggggg".into()));
-    holder.children.push(house::device("vg-root", DeviceKind::Lvm, Some(("ext4", ROOT)), Some("/")));
+    let root = house::device("vg-root", DeviceKind::Lvm, Some(("ext4", ROOT)), Some("/"));
+    holder.children.push(Device { volume: Some("rrrrrr-bbbb-cccc-dddd-eeee-ffff-gggggg".into()), ..root });
+    let data = house::device("vg-data", DeviceKind::Lvm, Some(("xfs", SWAP)), Some("/data"));
+    holder.children.push(Device { volume: Some("dddddd-bbbb-cccc-dddd-eeee-ffff-gggggg".into()), ..data });
     disk.children.push(holder);
     Guest { layout: Layout { disks: vec![disk] }, ..bare() }
-        .file("/etc/fstab", "/dev/mapper/vg-root / ext4 defaults 0 1\n")
+        .file(
+            "/etc/fstab",
+            "/dev/mapper/vg-root / ext4 defaults 0 1\n\
+             /dev/disk/by-id/dm-uuid-LVM-hhhhhhbbbbccccddddeeeeffffggggggddddddbbbbccccddddeeeeffffgggggg /data xfs defaults 0 2\n",
+        )
         .file(
             "/etc/lvm/devices/system.devices",
             "VERSION=1.1.1\nIDTYPE=devname IDNAME=/dev/vda1 PVID=aaaaaabbbbccccddddeeeeffffgggggg\n",
@@ -278,6 +285,13 @@ fn volumes_get_new_uuids_where_no_boot_loader_knows_them() {
         "{:?}",
         plan.kept
     );
+    let is_kept =
+        |place: &str| plan.kept.iter().any(|kept| kept.kind == Kind::VOLUME_UUID && kept.place == place);
+    assert!(is_kept("vg-root") && !is_kept("vg-data"), "{:?}", plan.kept);
+    assert_ne!(
+        after.layout.device("vg-data").unwrap().volume,
+        guest.layout.device("vg-data").unwrap().volume
+    );
     let pv = after.layout.device("vda1").unwrap().content.clone().unwrap().uuid.unwrap();
     let devices = after.text("/etc/lvm/devices/system.devices");
     assert!(devices.contains(&format!("PVID={}", pv.replace('-', ""))), "{devices} {pv}");
@@ -288,8 +302,15 @@ fn volumes_get_new_uuids_where_no_boot_loader_knows_them() {
         Some(("ext4", SWAP)),
         Some("/boot"),
     ));
-    let (plan, _) = guest.become_of(&wish(Purpose::Clone, 1));
+    let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
     assert!(plan.changes.iter().any(|change| change.kind == Kind::GROUP_UUID), "{:?}", plan.kept);
+    // Both are in one word of fstab.
+    let bare = |uuid: Option<String>| uuid.unwrap_or_default().replace('-', "");
+    let holder = after.layout.device("vda1").unwrap().content.clone().unwrap();
+    let volume = bare(after.layout.device("vg-data").unwrap().volume.clone());
+    let named = format!("dm-uuid-LVM-{}{volume} /data", bare(holder.group.map(|(_, uuid)| uuid)));
+    assert!(after.text("/etc/fstab").contains(&named), "{named}: {}", after.text("/etc/fstab"));
+    assert!(plan.changes.iter().any(|change| change.kind == Kind::VOLUME_UUID && change.place == "vg-root"));
 }
 
 #[test]

@@ -133,6 +133,7 @@ pub fn device(name: &str, kind: DeviceKind, content: Option<(&str, &str)>, mount
         start: None,
         table: None,
         partition: None,
+        volume: None,
         content: content.map(|(kind, uuid)| Content {
             kind: kind.to_owned(),
             uuid: Some(uuid.to_owned()),

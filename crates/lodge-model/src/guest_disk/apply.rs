@@ -87,7 +87,13 @@ fn apply_to(here: &mut Device, edit: &DeviceEdit) {
                 old.clone_from(uuid);
             }
         }
-        DeviceEdit::Table { .. } | DeviceEdit::Partition { .. } | DeviceEdit::Content { .. } => {}
+        DeviceEdit::Volume { device, uuid } if *device == here.name => {
+            here.volume = here.volume.is_some().then(|| uuid.clone());
+        }
+        DeviceEdit::Table { .. }
+        | DeviceEdit::Partition { .. }
+        | DeviceEdit::Content { .. }
+        | DeviceEdit::Volume { .. } => {}
     }
 }
 
@@ -134,6 +140,7 @@ mod tests {
             start: None,
             table: (kind == DeviceKind::Disk).then_some(PartitionTable::Dos(1)),
             partition,
+            volume: None,
             content: Some(Content {
                 kind: "LVM2_member".into(),
                 uuid: None,

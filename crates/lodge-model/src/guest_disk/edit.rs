@@ -74,6 +74,13 @@ pub enum DeviceEdit {
         /// The new one.
         uuid: String,
     },
+    /// A logical volume's UUID, on all PVs of its group.
+    Volume {
+        /// The volume, as Linux names its device.
+        device: String,
+        /// The new one.
+        uuid: String,
+    },
     /// A volume group's UUID, on all its PVs.
     Group {
         /// The group's name.

@@ -27,6 +27,9 @@ pub struct Device {
     pub table: Option<PartitionTable>,
     /// What the table says of it.
     pub partition: Option<Partition>,
+    /// The UUID of a logical volume.
+    #[serde(default)]
+    pub volume: Option<String>,
     /// What lies in it, as `blkid` names it.
     pub content: Option<Content>,
     /// Where the guest's own fstab mounts it.

@@ -27,6 +27,7 @@ const OLD: [&str; 2] = ["i3ASi9-Zw3h-YXEL-5LyS-u8JF-QnKt-oFfN76", "RYEjhK-UD23-F
 const OLD_GROUP: &str = "TyJ0Yd-tCOb-v7bo-11OW-ZqVb-Dmsr-fPdGgU";
 const NEW: [&str; 2] = ["aaaaaa-bbbb-cccc-dddd-eeee-ffff-000001", "aaaaaa-bbbb-cccc-dddd-eeee-ffff-000002"];
 const NEW_GROUP: &str = "gggggg-bbbb-cccc-dddd-eeee-ffff-000003";
+const NEW_VOLUME: &str = "vvvvvv-bbbb-cccc-dddd-eeee-ffff-000004";
 
 /// Both PVs of a group; in its `root` volume is an ext4.
 struct Group {
@@ -95,12 +96,19 @@ fn of_group(uuid: &str) -> DeviceEdit {
     DeviceEdit::Group { group: "rhel-x".to_owned(), uuid: uuid.to_owned() }
 }
 
+fn volume(device: &str, uuid: &str) -> DeviceEdit {
+    DeviceEdit::Volume { device: device.to_owned(), uuid: uuid.to_owned() }
+}
+
 #[test]
 fn a_groups_identities_change_and_lvm_finds_all_in_order() {
     let group = Group::new();
     let bare = |uuid: &str| uuid.replace('-', "");
     assert!(group.judged(0).contains(&bare(OLD[0])) && group.judged(1).contains(OLD_GROUP));
-    let all = [pv("vda", NEW[0]), pv("vdb", NEW[1]), of_group(NEW_GROUP)];
+    let before = Devices::read(group.disks());
+    let old_volume = before.layout().device("rhel--x-root").unwrap().volume.clone().unwrap();
+    assert!(group.judged(1).contains(&old_volume), "{old_volume}");
+    let all = [pv("vda", NEW[0]), pv("vdb", NEW[1]), of_group(NEW_GROUP), volume("rhel--x-root", NEW_VOLUME)];
     for wanted in [Outcome::Changed, Outcome::Already] {
         for edit in &all {
             assert_eq!(group.edit(edit).unwrap(), wanted, "{edit:?}");
@@ -109,16 +117,17 @@ fn a_groups_identities_change_and_lvm_finds_all_in_order() {
     for number in [0, 1] {
         let said = group.judged(number);
         assert!(said.contains(&bare(NEW[number])), "{said}");
-        for new in [NEW[0], NEW[1], NEW_GROUP] {
+        for new in [NEW[0], NEW[1], NEW_GROUP, NEW_VOLUME] {
             assert!(said.contains(&format!("\"{new}\"")), "{new}: {said}");
         }
-        for old in [OLD[0], OLD[1], OLD_GROUP] {
+        for old in [OLD[0], OLD[1], OLD_GROUP, &old_volume] {
             assert!(!said.contains(old) && !said.contains(&bare(old)), "{old}: {said}");
         }
     }
     // The volumes are where they were, and what is in them.
     let devices = Devices::read(group.disks());
     assert!(devices.gaps().is_empty(), "{:?}", devices.gaps());
+    assert_eq!(devices.layout().device("rhel--x-root").unwrap().volume.as_deref(), Some(NEW_VOLUME));
     let content = devices.layout().disks[1].content.clone().unwrap();
     assert_eq!(
         (content.uuid.as_deref(), content.group.map(|(_, uuid)| uuid).as_deref()),
@@ -137,7 +146,10 @@ fn what_does_not_fit_lvm_changes_nothing() {
     {
         assert!(matches!(group.edit(&pv("vda", bad)), Err(EditError::BadIdentity { .. })), "{bad}");
         assert!(matches!(group.edit(&of_group(bad)), Err(EditError::BadIdentity { .. })), "{bad}");
+        let edited = group.edit(&volume("rhel--x-root", bad));
+        assert!(matches!(edited, Err(EditError::BadIdentity { .. })), "{bad}");
     }
+    assert!(matches!(group.edit(&volume("vda", NEW_VOLUME)), Err(EditError::BadIdentity { .. })));
     let other = DeviceEdit::Group { group: "other".to_owned(), uuid: NEW_GROUP.to_owned() };
     assert!(matches!(group.edit(&other), Err(EditError::NoDevice { .. })));
     assert!([0, 1].map(|number| fs::read(group.path(number)).unwrap()) == before);

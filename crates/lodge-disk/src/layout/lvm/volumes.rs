@@ -41,6 +41,8 @@ pub(in crate::layout) struct Group {
 #[derive(Debug, Clone)]
 pub(in crate::layout) struct Volume {
     pub name: String,
+    /// Empty where the text has none.
+    pub uuid: String,
     pub is_visible: bool,
     extents: u64,
     segments: Vec<Piece>,
@@ -105,6 +107,7 @@ fn read_volume(name: &str, text: &Section) -> Volume {
     let is = |value: &Value, word: &str| matches!(value, Value::Text(text) if text == word);
     let mut volume = Volume {
         name: name.to_owned(),
+        uuid: text.text("id").unwrap_or_default().to_owned(),
         is_visible: text.list("status").iter().any(|value| is(value, "VISIBLE")),
         extents: 0,
         segments: Vec::new(),
