@@ -32,6 +32,9 @@ pub struct IdentityView {
     /// What could not be looked at, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<String>,
+    /// Why it is not another machine than its source yet, and what to do: of a clone with memory that nobody could finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
 }
 
 /// What an identity is of.

@@ -21,6 +21,7 @@ pub(crate) mod steps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test ends there, and should")]
 mod trials;
+pub(crate) mod unsettled;
 
 use std::time::Instant;
 
@@ -35,7 +36,6 @@ use crate::{
     job::JobHandle,
 };
 use plan::Plan;
-use settle::Settling;
 use source::Source;
 
 /// Clones that are made at the same time: what one waits for (the disk, the database) another uses.
@@ -118,16 +118,12 @@ impl Engine {
     ) -> Result<ClonedGuest> {
         let began = Instant::now();
         let name = plan.name.clone();
-        let settling = plan.memory().cloned().map(|memory| Settling {
-            memory,
-            wish: plan.wish.clone(),
-            act: plan.act.clone(),
-        });
+        let (id, has_memory) = (plan.id, plan.memory().is_some());
         let mut guest = steps::make(&self.clone_parts(), plan, stop).await?;
         self.feed.publish("domain.cloned", name.clone(), serde_json::json!({ "source": guest.source }));
-        if let Some(settling) = settling {
+        if has_memory {
             if !spec.no_start {
-                self.settle_clone(&settling, &mut guest.view).await?;
+                self.settle_clone(&mut guest.view, id).await?;
             }
         } else if spec.start {
             let options = StartOptions::default();

@@ -90,6 +90,7 @@ impl Engine {
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!(missed, "domain events missed; looking at all");
                         engine.follow_all().await;
+                        engine.settle_cut_clones().await;
                     }
                     Err(RecvError::Closed) => return,
                 }
@@ -118,17 +119,21 @@ impl Engine {
                 if let Ok(handle) = self.domains.get(event.domain) {
                     self.follow(&handle, true).await;
                 }
+                // By the agent, whose connection is the follower's.
+                self.settle_at(event);
                 return;
             }
             EventKind::Lifecycle(Lifecycle::Stopped, _) => {
                 lock(&self.followers.guests).remove(&event.domain);
+                self.settle_at(event);
                 return;
             }
             EventKind::Lifecycle(Lifecycle::Suspended | Lifecycle::PmSuspended, _) => Signal::Held,
             EventKind::Lifecycle(Lifecycle::Resumed, _) => Signal::Released,
             EventKind::Reboot => Signal::Reset,
-            _ => return,
+            _ => return self.settle_at(event),
         };
+        self.settle_at(event);
         self.followers.signal(event.domain, signal);
     }
 

@@ -186,6 +186,7 @@ impl Engine {
         engine.undo_cut_clones().await;
         engine.undo_cut_instances(&cut).await;
         engine.follow_domains().await;
+        engine.settle_cut_clones().await;
         engine.tell_of_networks();
         engine.tell_of_pools();
         engine.tell_of_secrets();

@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Done, Host, Login, Trace, document::nat_network, host::finish, turn};
 
+use super::live_clones::{goes_on, is_settled};
+
 /// Long enough for a slow machine; readiness itself says sooner when something is wrong.
 pub const BOOT: Duration = Duration::from_mins(15);
 
@@ -182,7 +184,7 @@ fn who(host: &Host, name: &str) -> Result<Vec<String>> {
 #[test]
 fn a_running_debian_goes_on_twice_as_two_machines() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
-    let host = host_with_image()?;
+    let mut host = host_with_image()?;
     let network = host.file("net.xml", &nat_network("default", "lgt-b5", 198))?;
     host.lodge(&["net-define", &network])?.ok()?;
     host.lodge(&["net-start", "default"])?.ok()?;
@@ -205,7 +207,22 @@ fn a_running_debian_goes_on_twice_as_two_machines() -> Result<()> {
     let address = |name: &str| host.lodge(&["ip", name])?.ok().map(|done| done.stdout);
     ensure!(address("web1")? != address("web2")?, "both have one address");
     no_common_randomness(&host)?;
-    for name in ["web1", "web2"] {
+    host.lodge_for(BOOT, &["rm", "--force", "web2"])?.ok()?;
+
+    // The daemon is killed while the clone goes on as its source still: the next one makes another machine of it.
+    let root = host.root().to_owned();
+    host.cut(&["clone", "web1", "web3"], |_| goes_on(&root, "web3", BOOT))?;
+    is_settled(&host, "web3", BOOT)?;
+    host.lodge_for(BOOT, &["wait", "web3", "--for", "address"])?.ok()?;
+    let third = who(&host, "web3")?;
+    ensure!(one[..2] == third[..2] && third[6] != "0", "{one:?} {third:?}");
+    for at in 2..6 {
+        ensure!(one[at] != third[at], "both have {}", one[at]);
+    }
+    host.lodge_for(BOOT, &["identity", "check", "web1", "web3"])?.ok()?;
+    let log = host.json(&["identity", "log", "web3"])?;
+    ensure!(log[0]["inside"] == "reset" && log[0]["changes"].to_string().contains(&third[2]), "{log}");
+    for name in ["web1", "web3"] {
         host.lodge_for(BOOT, &["rm", "--force", name])?.ok()?;
     }
     Ok(())

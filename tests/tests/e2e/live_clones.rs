@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, counter, document::tiny_with, turn};
+use serde_json::Value;
 
 /// A guest under TCG on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -160,5 +161,74 @@ fn a_source_is_as_before_when_the_daemon_is_killed_amid_its_clone() -> Result<()
             "round {round}: known {is_known}, disk {disk}, memory {memory}"
         );
     }
+    Ok(())
+}
+
+/// Waits until a clone's memory is on the disk, and until it was taken up: the clone goes on then.
+pub fn goes_on(root: &Path, clone: &str, patience: Duration) -> Result<()> {
+    let memory = root.join(format!("var/lib/libvirt/qemu/save/{clone}.save"));
+    let deadline = Instant::now() + patience;
+    for is_there in [true, false] {
+        while memory.exists() != is_there {
+            ensure!(Instant::now() < deadline, "`{clone}` does not go on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the daemon is done with making a clone another machine by itself.
+pub fn is_settled(host: &Host, clone: &str, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let jobs = host.json(&["job", "list"])?;
+        let own = |job: &&Value| job["kind"] == "guest.settle" && job["subject"] == clone;
+        if let Some(job) = jobs.as_array().context("jobs")?.iter().find(own)
+            && job["state"] != "running"
+        {
+            ensure!(job["state"] == "done", "{job}");
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "nobody finishes `{clone}`: {jobs}\n{}", host.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// It has no agent, so nobody can make it another machine; and that is told, whoever is the daemon.
+#[test]
+fn a_clone_that_cannot_be_finished_is_told_of_also_by_the_next_daemon() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    counting(&host, "count")?;
+    count_past(&host, "count", 5)?;
+    let root = host.root().to_owned();
+    host.cut(&["clone", "count", "twin"], |_| goes_on(&root, "twin", PATIENCE))?;
+    let at = count_past(&host, "twin", 0)?;
+    is_settled(&host, "twin", PATIENCE)?;
+    count_past(&host, "twin", at)?;
+    ensure!(told(&host, "twin", "<link state='")? == "down");
+    let log = host.json(&["identity", "log", "twin"])?;
+    let warnings = log[0]["warnings"].to_string();
+    ensure!(log[0]["inside"] == "not-reset" && warnings.contains("not wholly another machine"), "{log}");
+    ensure!(!warnings.contains("until it runs"), "what was said before it ran still stands: {log}");
+    host.lodge(&["identity", "check", "twin"])?.fails_saying(&["not another machine yet", "it runs"])?;
+    host.lodge(&["destroy", "twin"])?.ok()?;
+    let what = ["not another machine yet", "lodge identity reset twin"];
+    host.lodge(&["identity", "check", "twin"])?.fails_saying(&what)?;
+
+    // One that waits is finished when it goes on, whoever starts it.
+    host.lodge_for(PATIENCE, &["clone", "count", "later", "--no-start"])?.ok()?;
+    let what = ["not another machine yet", "when it goes on"];
+    host.lodge(&["identity", "check", "later"])?.fails_saying(&what)?;
+    host.lodge(&["start", "later"])?.ok()?;
+    is_settled(&host, "later", PATIENCE)?;
+    host.lodge(&["destroy", "later"])?.ok()?;
+    // What is gone is forgotten, and what has its UUID then is another.
+    let document = host.lodge(&["dumpxml", "later"])?.ok()?.stdout;
+    host.lodge(&["undefine", "later"])?.ok()?;
+    let document = host.file("later.xml", &document)?;
+    host.lodge(&["define", &document])?.ok()?;
+    let checked = host.lodge(&["identity", "check", "later"])?;
+    ensure!(!checked.stderr.contains("another machine yet"), "{}", checked.stderr);
     Ok(())
 }

@@ -16,6 +16,7 @@ struct Table {
     names: HashSet<String>,
     macs: HashSet<MacAddr>,
     sources: HashSet<DomainId>,
+    settling: HashSet<DomainId>,
 }
 
 /// Names and addresses that are somebody's until this is dropped.
@@ -25,12 +26,24 @@ pub(crate) struct Reserved {
     names: Vec<String>,
     macs: Vec<MacAddr>,
     sources: Vec<DomainId>,
+    settling: Vec<DomainId>,
 }
 
 impl Reservations {
     /// Reserves nothing yet.
     pub fn open(&self) -> Reserved {
-        Reserved { all: self.clone(), names: Vec::new(), macs: Vec::new(), sources: Vec::new() }
+        Reserved {
+            all: self.clone(),
+            names: Vec::new(),
+            macs: Vec::new(),
+            sources: Vec::new(),
+            settling: Vec::new(),
+        }
+    }
+
+    /// Whether an act makes another machine of this clone now.
+    pub fn is_settling(&self, clone: DomainId) -> bool {
+        self.table().settling.contains(&clone)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -57,14 +70,21 @@ impl Reserved {
         }
         is_free
     }
-}
 
-impl Reserved {
     /// Takes a running guest whose disks are to be frozen for a while, unless another act has it.
     pub fn source(&mut self, source: DomainId) -> bool {
         let is_free = self.all.table().sources.insert(source);
         if is_free {
             self.sources.push(source);
+        }
+        is_free
+    }
+
+    /// Takes a clone that is to be made another machine while it runs, unless another act has it.
+    pub fn settling(&mut self, clone: DomainId) -> bool {
+        let is_free = self.all.table().settling.insert(clone);
+        if is_free {
+            self.settling.push(clone);
         }
         is_free
     }
@@ -81,6 +101,9 @@ impl Drop for Reserved {
         }
         for source in &self.sources {
             table.sources.remove(source);
+        }
+        for clone in &self.settling {
+            table.settling.remove(clone);
         }
     }
 }

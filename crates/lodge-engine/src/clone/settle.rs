@@ -5,20 +5,18 @@
 //! ```
 //!
 //! Its links go up only when all of that is done and was read back, or somebody forces it: two machines of one address or
-//! one name on a network harm both. Nothing here takes the clone away: it is whole, and what is left to do is told.
+//! one name on a network harm both. Nothing here takes the clone away: it is whole, and what is left to do is told, and
+//! noted for the next daemon ([`super::unsettled`]).
 
 use std::time::{Duration, Instant};
 
 use lodge_api::{ClonedGuest, IdentityChange, InsideState, StartOptions};
-use lodge_domain::{
-    Handle,
-    control::{Scope, device},
-};
-use lodge_model::domain::lifecycle::State;
+use lodge_domain::{Handle, control::device};
+use lodge_model::{DomainId, domain::lifecycle::State};
 use lodge_qemu::agent::Agent;
 use lodge_store::db::identities::IdentityActRow;
 
-use super::live::MemoryPlan;
+use super::unsettled::{self, Unsettled};
 use crate::{
     Caller, Engine,
     error::{EngineError, Result, chain_of},
@@ -37,51 +35,26 @@ const TOOLS: Duration = Duration::from_secs(30);
 /// How long the guest may take to let a card go.
 const CARD: Duration = Duration::from_secs(10);
 
-/// What is left to do about a clone with memory once it is made.
-#[derive(Debug, Clone)]
-pub(super) struct Settling {
-    pub memory: MemoryPlan,
-    pub wish: Wish,
-    /// The entry in the book.
-    pub act: String,
-}
-
 impl Engine {
     /// Lets the clone go on, and makes it another machine.
-    pub(super) async fn settle_clone(&self, settling: &Settling, guest: &mut ClonedGuest) -> Result<()> {
+    pub(super) async fn settle_clone(&self, guest: &mut ClonedGuest, clone: DomainId) -> Result<()> {
+        let mut reserved = self.reservations.open();
+        // Its start is an event that others see to.
+        reserved.settling(clone);
         let name = guest.name.clone();
         self.start_domain(&Caller::daemon(), &name, StartOptions::default()).await.map_err(|error| {
             let text = format!("the clone `{name}` was made and does not go on: {error}");
             EngineError::new(error.kind(), text).with_hint(format!("`lodge start {name}` tries again"))
         })?;
         let handle = self.find_domain(&name)?;
-        let (mut report, is_done) = self.alter_clone(&handle, settling).await;
-        let wants_links = !settling.memory.up.is_empty();
-        if (is_done || settling.memory.force) && wants_links {
-            for at in &settling.memory.up {
-                let scope = Scope { live: true, config: true };
-                if let Err(error) = handle.change(device::set_link(*at, true, scope)).await {
-                    report
-                        .warnings
-                        .push(format!("the link of interface {at} stays down: {}", chain_of(&error)));
-                }
-            }
-        } else if wants_links {
-            report.warnings.push(format!(
-                "its interfaces' links are down, since it is not wholly another machine yet: see to that from its console, \
-                 and then plug them in (virsh domif-setlink {name} INTERFACE up, and the same with --config)"
-            ));
+        if let Some(note) = unsettled::find(self.store.db(), clone).await? {
+            *guest = self.settle(&handle, note).await?;
         }
-        guest.inside = report.state;
-        // What was said while nothing was done yet is over.
-        guest.warnings.retain(|warning| warning != super::live::LATER);
-        guest.changes.append(&mut report.changes);
-        guest.warnings.append(&mut report.warnings);
-        self.amend_book(settling, guest).await
+        Ok(())
     }
 
     /// All but the links. Says what became of it, and whether all of it was done.
-    async fn alter_clone(&self, handle: &Handle, settling: &Settling) -> (InsideReport, bool) {
+    pub(super) async fn alter_clone(&self, handle: &Handle, note: &Unsettled) -> (InsideReport, bool) {
         let mut report = InsideReport::default();
         if !matches!(handle.snapshot().state, State::Running { .. }) {
             report.warnings.push(
@@ -96,13 +69,13 @@ impl Engine {
                     "its identity inside is its source's ({why}): machine id, host name, keys, and random numbers unless its \
                      kernel heard of the new VM generation id"
                 ));
-                self.renew_cards(handle, None, settling, &mut report).await;
+                self.renew_cards(handle, None, note, &mut report).await;
                 return (report, false);
             }
         };
         let patience = self.accelerator.speed.scale(TOOLS);
         let mut is_done = reseed(&agent, patience, &mut report).await;
-        match self.inside.change_running(&handle.name(), &agent, &settling.wish, patience).await {
+        match self.inside.change_running(&handle.name(), &agent, &note.wish, patience).await {
             Ok(mut changed) => {
                 is_done &= changed.state == InsideState::Reset;
                 report.state = changed.state;
@@ -114,8 +87,8 @@ impl Engine {
                 report.warnings.push(format!("its identity inside is its source's: {}", chain_of(&error)));
             }
         }
-        is_done &= self.renew_cards(handle, Some(&agent), settling, &mut report).await;
-        is_done &= tell_programs(&agent, &settling.wish, patience, &mut report).await;
+        is_done &= self.renew_cards(handle, Some(&agent), note, &mut report).await;
+        is_done &= tell_programs(&agent, &note.wish, patience, &mut report).await;
         report.warnings.push(
             "programs that ran in its source keep what they have in memory (machine id, names, keys, random numbers of their \
              own, the UUID of the hardware) until they begin anew: restart it when that suits"
@@ -155,10 +128,10 @@ impl Engine {
         &self,
         handle: &Handle,
         agent: Option<&Agent>,
-        settling: &Settling,
+        note: &Unsettled,
         report: &mut InsideReport,
     ) -> bool {
-        let Wish::Another { macs, .. } = &settling.wish else { return true };
+        let Wish::Another { macs, .. } = &note.wish else { return true };
         // One that nobody answers for is asked, and not waited for long.
         let patience = if agent.is_some() { self.accelerator.speed.scale(CARD) } else { CARD / 2 };
         let mut are_done = true;
@@ -194,10 +167,11 @@ impl Engine {
         are_done
     }
 
-    async fn amend_book(&self, settling: &Settling, guest: &ClonedGuest) -> Result<()> {
-        let db = self.store.db();
-        let rows = db.identity_acts(Some(&guest.name)).await?;
-        let Some(row) = rows.into_iter().find(|row| row.id == settling.act) else { return Ok(()) };
+    /// What is written of the clone's making is what it is now.
+    pub(super) async fn amend_book(&self, note: &Unsettled) -> Result<()> {
+        let (db, guest) = (self.store.db(), &note.made);
+        let rows = db.identity_acts(Some(&guest.uuid)).await?;
+        let Some(row) = rows.into_iter().find(|row| row.id == note.act) else { return Ok(()) };
         let report = InsideReport {
             state: guest.inside,
             changes: guest.changes.clone(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guest:    disks ▸ variables ▸ inside ▸ seed ▸ book ▸ define
-//! running:  freeze ▸ disks ▸ variables ▸ memory ▸ release ▸ inside ▸ seed ▸ book ▸ define
+//! running:  freeze ▸ disks ▸ variables ▸ memory ▸ release ▸ inside ▸ seed ▸ book ▸ note ▸ define
 //! template: disks ▸ variables ▸ inside ▸ protect ▸ book ▸ register
 //! ```
 //!
@@ -124,6 +124,9 @@ pub(crate) fn steps(is_template: bool, is_live: bool) -> Vec<Box<dyn Step<Making
     } else {
         steps.push(Box::new(known::GiveSeed));
         steps.push(Box::new(known::WriteBook));
+        if is_live {
+            steps.push(Box::new(known::NoteUnsettled));
+        }
         steps.push(Box::new(known::DefineGuest));
     }
     steps

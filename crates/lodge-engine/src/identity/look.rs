@@ -53,7 +53,11 @@ impl Engine {
         // What lies on guests' disks is not for those who may only look at the host.
         caller.may_change()?;
         let subject = self.identity_subject(subject).await?;
-        Ok(self.look_into(&subject, false, None).await.view())
+        let mut view = self.look_into(&subject, false, None).await.view();
+        if let Subject::Guest(handle) = &subject {
+            view.unfinished = self.unfinished(handle).await;
+        }
+        Ok(view)
     }
 
     /// Two machines beside each other.
@@ -261,6 +265,7 @@ impl Looked {
             kind: self.kind,
             learnt: self.learnt,
             gaps: self.gaps,
+            unfinished: None,
         }
     }
 }

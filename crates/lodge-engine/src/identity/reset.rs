@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Caller, Engine,
+    clone::unsettled::{self, Unsettled},
     error::{EngineError, Result},
     job::JobHandle,
 };
@@ -64,20 +65,22 @@ impl Engine {
             self.reset_running(handle).await?
         } else {
             job.tell("changing its disks", None, &name);
+            let noted = unsettled::find(self.store.db(), handle.id()).await?;
             let wish_inside = match operations {
                 Some(operations) => Wish::Sysprep {
                     operations,
                     hostname: wish.hostname.clone(),
                     private_keys: wish.private_keys,
                 },
-                None => Wish::Another {
-                    hostname: wish.hostname.clone(),
-                    macs: Vec::new(),
-                    addresses: Vec::new(),
-                    private_keys: wish.private_keys,
-                },
+                None => another(wish, noted.as_ref()),
             };
-            self.reset_disks(handle, &wish_inside, wish.dry_run).await?
+            let mut report = self.reset_disks(handle, &wish_inside, wish.dry_run).await?;
+            let is_another =
+                matches!(wish_inside, Wish::Another { .. }) && report.state == InsideState::Reset;
+            if let Some(note) = noted.filter(|_| is_another && !wish.dry_run) {
+                report.warnings.extend(self.end_unsettled(handle, &note).await?);
+            }
+            report
         };
         let row = IdentityActRow {
             id: uuid::Uuid::new_v4().to_string(),
@@ -157,6 +160,17 @@ impl Engine {
             "programs that run still have the old machine id: restart the guest soon".to_owned(),
         ];
         Ok(InsideReport { state: InsideState::Reset, changes: vec![change], warnings, to_fill: Vec::new() })
+    }
+}
+
+/// Another machine. A clone that was to become one and did not becomes the one that it was to be.
+fn another(wish: &IdentityReset, noted: Option<&Unsettled>) -> Wish {
+    let (hostname, private_keys) = (wish.hostname.clone(), wish.private_keys);
+    match noted.map(|note| note.wish.clone()) {
+        Some(Wish::Another { hostname: planned, macs, addresses, .. }) => {
+            Wish::Another { hostname: hostname.or(planned), macs, addresses, private_keys }
+        }
+        _ => Wish::Another { hostname, macs: Vec::new(), addresses: Vec::new(), private_keys },
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps that make it known: the seed, the book, the definition, the register.
+//! The steps that make it known: the seed, the book, the note, the definition, the register.
 
 use async_trait::async_trait;
 use lodge_domain as verb;
@@ -7,7 +7,11 @@ use lodge_store::db::{identities::IdentityActRow, now_ms, templates::TemplateRow
 use lodge_store::saga::{Failure, Step};
 
 use super::{Making, failed};
-use crate::clone::{place::How, seed};
+use crate::clone::{
+    place::How,
+    seed,
+    unsettled::{self, Unsettled},
+};
 use crate::identity::inside::{InsideReport, Wish};
 use crate::template::TemplateDisk;
 
@@ -78,6 +82,25 @@ impl Step<Making> for WriteBook {
 
     async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
         making.parts.store.db().remove_identity_act(&making.plan.act).await.map_err(failed)
+    }
+}
+
+/// Notes that the guest is not another machine yet, where it has its source's memory.
+pub(super) struct NoteUnsettled;
+
+#[async_trait]
+impl Step<Making> for NoteUnsettled {
+    fn name(&self) -> &'static str {
+        "note-unsettled"
+    }
+
+    async fn run(&self, making: &mut Making) -> Result<(), Failure> {
+        let Some(note) = Unsettled::of(&making.plan) else { return Ok(()) };
+        unsettled::put(making.parts.store.db(), making.plan.id, &note).await.map_err(failed)
+    }
+
+    async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
+        unsettled::remove(making.parts.store.db(), making.plan.id).await.map_err(failed)
     }
 }
 

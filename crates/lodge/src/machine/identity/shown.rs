@@ -37,6 +37,9 @@ pub fn text(view: &IdentityView) -> String {
     for gap in &view.gaps {
         text += &format!("not looked at: {gap}\n");
     }
+    if let Some(why) = &view.unfinished {
+        text += &format!("not another machine yet: {why}\n");
+    }
     plain(&text)
 }
 
@@ -78,6 +81,12 @@ pub fn faults(views: &[IdentityView], ensure: bool) -> Vec<String> {
         faults.push(plain(&format!("'{}' has no machine id{why}", view.subject)));
     }
     if !ensure {
+        for view in views {
+            let why = view.unfinished.iter();
+            faults.extend(
+                why.map(|why| plain(&format!("'{}' is not another machine yet: {why}", view.subject))),
+            );
+        }
         for (id, subjects) in owners.into_iter().filter(|(_, subjects)| subjects.len() > 1) {
             faults.push(format!("the machine id {id} is that of {}", subjects.join(", ")));
         }
@@ -104,5 +113,14 @@ mod tests {
         assert_eq!(faults(&views, false), ["'d' has no machine id", "the machine id 1 is that of a, c"]);
         assert_eq!(faults(&views, true), ["'d' has no machine id"]);
         assert!(faults(&views[..2], false).is_empty());
+    }
+
+    #[test]
+    fn a_clone_that_is_not_another_machine_yet_is_a_fault() {
+        let view = IdentityView { unfinished: Some("it waits".to_owned()), ..machine("a", Some("1")) };
+        let views = [view];
+        assert_eq!(faults(&views, false), ["'a' is not another machine yet: it waits"]);
+        assert!(text(&views[0]).contains("not another machine yet: it waits"));
+        assert!(faults(&views, true).is_empty(), "dbus-uuidgen --ensure asks only for the id");
     }
 }
