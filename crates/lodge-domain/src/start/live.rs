@@ -125,7 +125,6 @@ fn add_seed(document: &mut Domain, seed: &SeedDisk) {
         source: Some(Box::new(source)),
         target: DiskTarget { dev, bus: Some(DiskBus::Virtio), ..DiskTarget::default() },
         readonly: true,
-        transient: true,
         place: Place { alias: Some(Alias::new(SEED_ALIAS)), ..Place::default() },
         ..Disk::default()
     });
