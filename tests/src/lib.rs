@@ -13,7 +13,7 @@ pub mod trace;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use host::{Done, Host};
+pub use host::{Done, Host, finish};
 pub use inside::{Inside, Login};
 pub use small_disk::SmallDisk;
 pub use trace::Trace;
