@@ -19,7 +19,7 @@ pub(crate) fn known(
 ) -> Arc<lodge_host::Host> {
     let settings = root.domains().with_file_name("libvirtd.conf");
     let uuid = lodge_host::host_uuid(&settings, &root.state().join("host-uuid"));
-    Arc::new(lodge_host::Host::new(uuid, Arc::clone(qemu), kvm))
+    Arc::new(lodge_host::Host::new(uuid, Arc::clone(qemu), kvm, Some(root.cache())))
 }
 
 impl Engine {

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let machine = qemu.machine(machine).ok_or("no such machine")?;
     let accelerator = if kvm { Accelerator::Kvm } else { Accelerator::Tcg };
-    let processor = Processor::probe(&qemu.binary, accelerator).await?;
+    let processor = Processor::probe(&qemu.binary, accelerator, None).await?;
     let document = DomainDocument {
         qemu: &qemu,
         processor: &processor,

@@ -206,6 +206,8 @@ impl HostDocument<'_> {
         text.empty("apic", &[("default", &"on"), ("toggle", &"no")]);
         text.empty("cpuselection", &[]);
         text.empty("deviceboot", &[]);
+        text.empty("disksnapshot", &[("default", &"on"), ("toggle", &"no")]);
+        text.empty("externalSnapshot", &[]);
         text.end();
         text.end();
     }

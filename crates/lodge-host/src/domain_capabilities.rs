@@ -2,6 +2,10 @@
 //!
 //! The lists name what a start of Lodge's accepts *and* this QEMU has; what only one of the two knows is left out, so
 //! that a client which asks first is never refused later.
+//! Deliberately absent: what only the host decides and only a start finds out (a device's group, a free port).
+
+mod devices;
+mod features;
 
 use lodge_model::cpu::CpuDescription;
 use lodge_model::markup::Markup;
@@ -92,11 +96,9 @@ impl DomainDocument<'_> {
         text.empty("iothreads", &[("supported", &"yes")]);
         self.firmware(&mut text);
         self.cpu(&mut text);
-        text.start("memoryBacking", &[("supported", &"yes")]);
-        choices(&mut text, "sourceType", &["anonymous", "memfd"]);
-        text.end();
-        self.devices(&mut text);
-        features(&mut text, self.kvm);
+        devices::memory_backing(&mut text, self.qemu);
+        devices::devices(&mut text, self.qemu, self.machine);
+        features::features(&mut text, self.kvm.then_some(self.processor));
         text.finish()
     }
 
@@ -187,111 +189,6 @@ impl DomainDocument<'_> {
         }
         text.end();
     }
-
-    fn devices(&self, text: &mut Markup) {
-        let has = |name: &str| self.qemu.has_device(name);
-        let some = |all: &[(&'static str, bool)]| -> Vec<&'static str> {
-            all.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
-        };
-        let old = self.machine.starts_with("pc-i440fx-");
-        let virtio: &[&str] = &["virtio", "virtio-transitional", "virtio-non-transitional"];
-        text.start("devices", &[]);
-        text.start("disk", &[("supported", &"yes")]);
-        choices(text, "diskDevice", &["disk", "cdrom", "floppy"]);
-        let usb = has("usb-storage");
-        let buses = [("ide", old), ("fdc", true), ("scsi", true), ("virtio", true), ("usb", usb)];
-        let mut buses = some(&buses);
-        buses.extend(some(&[("sata", has("ich9-ahci"))]));
-        choices(text, "bus", &buses);
-        choices(text, "model", virtio);
-        text.end();
-        text.start("graphics", &[("supported", &"yes")]);
-        choices(text, "type", &some(&[("vnc", self.qemu.has_vnc()), ("spice", self.qemu.has_spice())]));
-        text.end();
-        text.start("video", &[("supported", &"yes")]);
-        let kinds = [
-            ("vga", has("VGA")),
-            ("cirrus", has("cirrus-vga")),
-            ("vmvga", has("vmware-svga")),
-            ("qxl", has("qxl")),
-            ("virtio", has("virtio-gpu-pci")),
-            ("none", true),
-            ("bochs", has("bochs-display")),
-            ("ramfb", has("ramfb")),
-        ];
-        choices(text, "modelType", &some(&kinds));
-        text.end();
-        text.empty("hostdev", &[("supported", &"no")]);
-        text.start("rng", &[("supported", &"yes")]);
-        choices(text, "model", virtio);
-        choices(text, "backendModel", &["random", "builtin"]);
-        text.end();
-        text.empty("filesystem", &[("supported", &"no")]);
-        text.empty("tpm", &[("supported", &"no")]);
-        text.start("redirdev", &[("supported", &"yes")]);
-        choices(text, "bus", &some(&[("usb", has("usb-redir"))]));
-        text.end();
-        text.start("channel", &[("supported", &"yes")]);
-        choices(text, "type", &some(&[("pty", true), ("unix", true), ("spicevmc", self.qemu.has_spice())]));
-        text.end();
-        text.empty("crypto", &[("supported", &"no")]);
-        text.start("interface", &[("supported", &"yes")]);
-        choices(text, "backendType", &["default"]);
-        text.end();
-        text.start("panic", &[("supported", &"yes")]);
-        choices(text, "model", &some(&[("isa", has("pvpanic")), ("pvpanic", has("pvpanic-pci"))]));
-        text.end();
-        text.end();
-    }
-}
-
-fn features(text: &mut Markup, kvm: bool) {
-    let all = [
-        ("gic", "no"),
-        ("vmcoreinfo", "yes"),
-        ("genid", "yes"),
-        ("backingStoreInput", "yes"),
-        ("backup", "no"),
-        ("async-teardown", "no"),
-        ("ps2", "yes"),
-        ("sev", "no"),
-        ("sgx", "no"),
-    ];
-    text.start("features", &[]);
-    for (name, supported) in all {
-        text.empty(name, &[("supported", &supported)]);
-    }
-    if kvm {
-        text.start("hyperv", &[("supported", &"yes")]);
-        choices(
-            text,
-            "features",
-            &[
-                "relaxed",
-                "vapic",
-                "spinlocks",
-                "vpindex",
-                "runtime",
-                "synic",
-                "stimer",
-                "reset",
-                "vendor_id",
-                "frequencies",
-                "reenlightenment",
-                "tlbflush",
-                "ipi",
-                "evmcs",
-                "avic",
-                "emsr_bitmap",
-                "xmm_input",
-            ],
-        );
-        text.end();
-    } else {
-        text.empty("hyperv", &[("supported", &"no")]);
-    }
-    text.empty("launchSecurity", &[("supported", &"no")]);
-    text.end();
 }
 
 /// A mode of the processor whose only choice is whether it may move.

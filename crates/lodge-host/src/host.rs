@@ -1,6 +1,6 @@
 //! The host as its daemon knows it: what does not change is found out once, when it is first asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use lodge_model::Kind;
@@ -81,6 +81,17 @@ pub struct GuestSort<'a> {
     pub virt_type: Option<&'a str>,
 }
 
+/// A processor model as QEMU has it for a sort of guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestModel {
+    /// Its name.
+    pub name: String,
+    /// Whether a guest can have all of it here, where QEMU tells.
+    pub usable: Option<bool>,
+    /// QEMU will drop it.
+    pub deprecated: bool,
+}
+
 /// This host.
 #[derive(Debug)]
 pub struct Host {
@@ -88,6 +99,8 @@ pub struct Host {
     node: Node,
     qemu: Arc<Capabilities>,
     kvm: bool,
+    /// Where QEMU's answers are kept.
+    cache: Option<PathBuf>,
     cpu: OnceLock<HostCpu>,
     under_kvm: OnceCell<Processor>,
     under_tcg: OnceCell<Processor>,
@@ -97,13 +110,14 @@ pub struct Host {
 const EMULATED_VCPUS: u32 = 16;
 
 impl Host {
-    /// The host with this identity and QEMU; `kvm`: guests may run under KVM.
-    pub fn new(uuid: Uuid, qemu: Arc<Capabilities>, kvm: bool) -> Self {
+    /// The host with this identity and QEMU; `kvm`: guests may run under KVM; `cache`: where QEMU's answers are kept.
+    pub fn new(uuid: Uuid, qemu: Arc<Capabilities>, kvm: bool, cache: Option<PathBuf>) -> Self {
         Self {
             uuid,
             node: Node::default(),
             qemu,
             kvm,
+            cache,
             cpu: OnceLock::new(),
             under_kvm: OnceCell::new(),
             under_tcg: OnceCell::new(),
@@ -156,7 +170,7 @@ impl Host {
     async fn processor(&self, kvm: bool) -> Result<&Processor, HostError> {
         let (kept, accelerator) =
             if kvm { (&self.under_kvm, Accelerator::Kvm) } else { (&self.under_tcg, Accelerator::Tcg) };
-        kept.get_or_try_init(|| Processor::probe(&self.qemu.binary, accelerator))
+        kept.get_or_try_init(|| Processor::probe(&self.qemu.binary, accelerator, self.cache.as_deref()))
             .await
             .map_err(|source| HostError::Probe { source })
     }
@@ -178,6 +192,11 @@ impl Host {
                     return Err(HostError::NoProgram { program: path.to_owned(), source });
                 }
                 return Err(HostError::Config(format!("emulator '{path}' is not supported yet; '{own}' is")));
+            }
+            Some(_) if self.qemu.is_present() && arch != "x86_64" => {
+                return argument(format!(
+                    "architecture from emulator 'x86_64' doesn't match given architecture '{arch}'"
+                ));
             }
             _ if !self.qemu.is_present() || arch != "x86_64" => {
                 return Err(HostError::Config(format!(
@@ -218,6 +237,21 @@ impl Host {
             address_bits: self.cpu().address_bits,
         };
         Ok(document.to_xml())
+    }
+
+    /// The processor models that QEMU has for a sort of guest and libvirt knows, by name.
+    pub async fn guest_models(&self, sort: &GuestSort<'_>) -> Result<Vec<GuestModel>, HostError> {
+        let (_, kvm) = self.settle(sort)?;
+        let models = self.processor(kvm).await?.models.iter();
+        let model = |model: &lodge_qemu::qmp::CpuModel| GuestModel {
+            name: model.name.clone(),
+            usable: model.unavailable_features.as_ref().map(Vec::is_empty),
+            deprecated: model.deprecated,
+        };
+        let mut found: Vec<_> =
+            models.filter(|known| table().model(&known.name).is_some()).map(model).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
     }
 
     /// Names of the processor models of an architecture; an empty list: every model is taken.
@@ -384,7 +418,12 @@ mod tests {
     use super::*;
 
     fn without_qemu() -> Host {
-        Host::new(Uuid::nil(), Arc::new(Capabilities::none(Path::new("/usr/bin/qemu-system-x86_64"))), false)
+        Host::new(
+            Uuid::nil(),
+            Arc::new(Capabilities::none(Path::new("/usr/bin/qemu-system-x86_64"))),
+            false,
+            None,
+        )
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ pub use facts::{
     Cgroups, Cpu, Disk, Facts, Firewall, Hypervisor, Memory, Module, Modules, OtherManagers, Passthrough,
     Qemu, System,
 };
-pub use host::{GuestSort, Host, HostError};
+pub use host::{GuestModel, GuestSort, Host, HostError};
 pub use identity::host_uuid;
 pub use judge::judge;
 pub use kvm::{KvmVerdict, kvm_verdict, probe_main};

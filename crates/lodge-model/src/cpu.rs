@@ -98,6 +98,47 @@ impl CpuDescription {
         }
     }
 
+    /// The processors that a document tells of, each as a `<cpu>` of its own: `<cpu>` itself or several of them, a
+    /// domain's, a host's, the host's model in `<domainCapabilities>`.
+    pub fn all_in(text: &str) -> Result<Vec<String>, BadCpu> {
+        let text = text.trim_start();
+        let declared = text.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>"));
+        let text = format!("<container>{}</container>", declared.map_or(text, |(_, rest)| rest));
+        let settings = roxmltree::ParsingOptions {
+            allow_dtd: false,
+            nodes_limit: crate::xml::NODES_MAX,
+            ..Default::default()
+        };
+        let document = roxmltree::Document::parse_with_options(&text, settings)
+            .map_err(|error| BadCpu::Xml(format!("(CPU_definition):{error}")))?;
+        let mut found = Vec::new();
+        for root in document.root_element().children() {
+            let path: &[&str] = match root.tag_name().name() {
+                "cpu" => &[],
+                "domain" => &["cpu"],
+                "capabilities" => &["host", "cpu"],
+                "domainCapabilities" => &["cpu", "mode"],
+                _ => continue,
+            };
+            let mut nodes = vec![root];
+            for name in path {
+                nodes = nodes.iter().flat_map(roxmltree::Node::children).collect();
+                nodes.retain(|node| node.has_tag_name(*name));
+            }
+            for node in nodes {
+                if node.has_tag_name("cpu") {
+                    found.extend(text.get(node.range()).map(str::to_owned));
+                } else if node.attribute("name") == Some("host-model")
+                    && node.attribute("supported") == Some("yes")
+                {
+                    let inside = node.children().filter_map(|child| text.get(child.range()));
+                    found.push(format!("<cpu>{}</cpu>", inside.collect::<String>()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads `<cpu>`.
     pub fn parse(text: &str, kind: CpuKind) -> Result<Self, BadCpu> {
         let settings = roxmltree::ParsingOptions {
@@ -120,10 +161,16 @@ impl CpuDescription {
         };
         let own = |name: &str| root.attribute(name).map(str::to_owned);
         let arch = text("arch");
+        // What says both is neither a host's nor a guest's.
+        if kind == CpuKind::Unsaid && arch.is_some() && root.has_attribute("match") {
+            return Err(BadCpu::Xml(
+                "'arch' element cannot be used inside 'cpu' element with 'match' attribute'".to_owned(),
+            ));
+        }
         let guest = match kind {
             CpuKind::Guest => true,
             CpuKind::Host => false,
-            CpuKind::Unsaid => arch.is_none() || root.has_attribute("match"),
+            CpuKind::Unsaid => arch.is_none(),
         };
         if !guest && root.has_attribute("mode") {
             return Err(BadCpu::Unsupported("Attribute mode is only allowed for guest CPU".to_owned()));
@@ -206,6 +253,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn processors_are_found_in_all_that_has_them() {
+        let found = |text: &str| CpuDescription::all_in(text).unwrap();
+        let cpu = "<cpu><model>x</model></cpu>";
+        assert_eq!(found(cpu), [cpu]);
+        assert_eq!(found(&format!("<?xml version='1.0'?>\n{cpu}\n{cpu}")), [cpu, cpu]);
+        assert_eq!(found(&format!("<domain><name>a</name>{cpu}</domain>")), [cpu]);
+        assert_eq!(found(&format!("<capabilities><host>{cpu}</host></capabilities>")), [cpu]);
+        let own = "<domainCapabilities><cpu><mode name='custom' supported='yes'><model>y</model></mode>\
+                   <mode name='host-model' supported='yes'><model>x</model></mode></cpu></domainCapabilities>";
+        assert_eq!(found(own), [cpu]);
+        assert!(found("<cpus><cpu/></cpus>").is_empty());
+        assert!(CpuDescription::all_in("<cpu>").is_err());
+    }
+
+    #[test]
     fn a_host_is_told_from_a_guest() {
         let host = "<cpu><arch>x86_64</arch><model>Haswell</model><feature name='aes'/></cpu>";
         let host = CpuDescription::parse(host, CpuKind::Unsaid).unwrap();
@@ -221,6 +283,8 @@ mod tests {
         );
         let both = "<cpu mode='custom'><model>x</model></cpu>";
         assert!(matches!(CpuDescription::parse(both, CpuKind::Host), Err(BadCpu::Unsupported(_))));
+        let neither = "<cpu match='exact'><arch>x86_64</arch><model>x</model></cpu>";
+        assert!(matches!(CpuDescription::parse(neither, CpuKind::Unsaid), Err(BadCpu::Xml(_))));
         assert!(CpuDescription::parse("<domain/>", CpuKind::Unsaid).is_err());
         assert!(CpuDescription::parse("<cpu>", CpuKind::Unsaid).is_err());
     }

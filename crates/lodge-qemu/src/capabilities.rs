@@ -1,7 +1,7 @@
 //! What one QEMU binary can do, found by asking it, once per binary.
 //!
-//! The question is a QEMU without a machine (`-M none`) and its monitor over a socket pair: 0.2 s. The answer is kept
-//! on disk by path, size and time of the binary and of its modules' directory. Decisions ask methods here
+//! The question is a QEMU without a machine (`-M none`) and its monitor over a socket pair: a tenth of a second. The answer
+//! is kept on disk by path, inode, size and times of the binary, and the time of its modules' directory. Decisions ask methods here
 //! (`has_device`, `machine`), never a version number where the thing itself can be seen.
 //! Deliberately absent: the host's own side (is KVM any good? see lodge-host).
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::probe::ProbeError;
 pub(crate) use self::probe::Throwaway;
 pub use self::processor::Processor;
+use crate::Accelerator;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
 
 /// The answers of one binary.
@@ -32,6 +33,9 @@ pub struct Capabilities {
     pub machines: Vec<Machine>,
     /// The devices it has, modules included, by QEMU's type names.
     pub devices: BTreeSet<String>,
+    /// Its objects that a command line can make: memory, sources of randomness, secrets.
+    #[serde(default)]
+    pub objects: BTreeSet<String>,
     /// Its character device back ends, without `chardev-`.
     pub chardevs: BTreeSet<String>,
     /// Its processor models, as its TCG sees them.
@@ -47,17 +51,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// Asks the QEMU at `binary`, or takes the answer kept in `cache_dir` if the binary has not changed since.
     pub async fn probe(binary: &Path, cache_dir: Option<&Path>) -> Result<Self, ProbeError> {
-        let key = cache::Key::of(binary)
-            .map_err(|source| ProbeError::NoBinary { binary: binary.to_owned(), source })?;
+        let key = probe::key(binary, "all")?;
         if let Some(known) = cache_dir.and_then(|dir| cache::load(dir, &key)) {
             return Ok(known);
         }
-        let found = probe::ask(binary).await?;
-        if let Some(dir) = cache_dir
-            && let Err(error) = cache::store(dir, &key, &found)
-        {
-            tracing::warn!(dir = %dir.display(), %error, "QEMU's capabilities not kept");
-        }
+        let emulated = probe::key(binary, processor::question(Accelerator::Tcg))?;
+        let (found, processor) = probe::ask(binary).await?;
+        cache::keep(cache_dir, &emulated, &processor);
+        cache::keep(cache_dir, &key, &found);
         Ok(found)
     }
 
@@ -69,6 +70,7 @@ impl Capabilities {
             package: String::new(),
             machines: Vec::new(),
             devices: BTreeSet::new(),
+            objects: BTreeSet::new(),
             chardevs: BTreeSet::new(),
             cpu_models: Vec::new(),
             kvm: false,
@@ -85,6 +87,11 @@ impl Capabilities {
     /// Whether the device exists in this QEMU.
     pub fn has_device(&self, name: &str) -> bool {
         self.devices.contains(name)
+    }
+
+    /// Whether the object exists.
+    pub fn has_object(&self, name: &str) -> bool {
+        self.objects.contains(name)
     }
 
     /// Whether the character back end exists.

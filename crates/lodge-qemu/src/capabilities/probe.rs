@@ -1,4 +1,4 @@
-//! Asking a binary: a QEMU without a machine, its monitor on a socket pair, nine questions, `quit`.
+//! Asking a binary: a QEMU without a machine, its monitor on a socket pair, a dozen questions, `quit`.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,6 +11,9 @@ use lodge_sys::spawn::{Command, SpawnError};
 use tokio::net::UnixStream;
 
 use super::Capabilities;
+use super::cache::{self, Key};
+use super::processor::{self, Processor};
+use crate::Accelerator;
 use crate::qmp::{Monitor, MonitorError};
 
 /// A cold start from a slow disk may take seconds; a QEMU that hangs must not hang us.
@@ -142,20 +145,31 @@ pub(super) fn failed(binary: &Path, mut output: &std::fs::File, source: MonitorE
     ProbeError::Monitor { binary: binary.to_owned(), last_words: crate::log::last_words(&text), source }
 }
 
-/// Asks `binary` everything.
-pub(super) async fn ask(binary: &Path) -> Result<Capabilities, ProbeError> {
-    let args = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg"];
-    let qemu = Throwaway::start(binary, &args, Vec::new()).await?;
+/// How a QEMU is started that is only asked.
+pub(super) fn arguments(machine: &str) -> [&str; 6] {
+    ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", machine]
+}
+
+/// What a kept answer to this question must have been found with.
+pub(super) fn key(binary: &Path, question: &str) -> Result<Key, ProbeError> {
+    let host = (question == processor::question(Accelerator::Kvm)).then(cache::host);
+    Key::of(binary, question, host)
+        .map_err(|source| ProbeError::NoBinary { binary: binary.to_owned(), source })
+}
+
+/// Asks `binary` everything that needs no KVM, in one process.
+pub(super) async fn ask(binary: &Path) -> Result<(Capabilities, Processor), ProbeError> {
+    let qemu = Throwaway::start(binary, &arguments("none,accel=tcg"), Vec::new()).await?;
     match questions(binary, &qemu.monitor).await {
-        Ok(capabilities) => {
+        Ok(answers) => {
             let _ = qemu.monitor.quit().await;
-            Ok(capabilities)
+            Ok(answers)
         }
         Err(source) => Err(failed(binary, &qemu.output, source)),
     }
 }
 
-async fn questions(binary: &Path, monitor: &Monitor) -> Result<Capabilities, MonitorError> {
+async fn questions(binary: &Path, monitor: &Monitor) -> Result<(Capabilities, Processor), MonitorError> {
     let version = monitor.version().await?;
     let options = monitor.command_line_options().await?;
     let machine_properties = options
@@ -163,20 +177,27 @@ async fn questions(binary: &Path, monitor: &Monitor) -> Result<Capabilities, Mon
         .filter(|option| option.option == "machine")
         .flat_map(|option| option.parameters.iter().map(|parameter| parameter.name.clone()))
         .collect();
-    let chardevs = monitor.types("chardev").await?;
-    Ok(Capabilities {
+    let names = async |parent: &str| {
+        let types = monitor.types(parent).await?;
+        Ok::<_, MonitorError>(types.into_iter().map(|kind| kind.name))
+    };
+    let cpu_models = monitor.cpu_models().await?;
+    let processor = processor::fullest(monitor, Accelerator::Tcg, cpu_models.clone()).await?;
+    let capabilities = Capabilities {
         binary: binary.to_owned(),
         version: version.qemu,
         package: version.package.trim_matches([' ', '(', ')']).to_owned(),
         machines: monitor.machines().await?,
-        devices: monitor.types("device").await?.into_iter().map(|kind| kind.name).collect(),
-        chardevs: chardevs
-            .into_iter()
-            .filter_map(|kind| Some(kind.name.strip_prefix("chardev-")?.to_owned()))
+        devices: names("device").await?.collect(),
+        objects: names("user-creatable").await?.collect(),
+        chardevs: names("chardev")
+            .await?
+            .filter_map(|name| Some(name.strip_prefix("chardev-")?.to_owned()))
             .collect(),
-        cpu_models: monitor.cpu_models().await?,
+        cpu_models,
         kvm: monitor.kvm().await?.present,
         options: options.into_iter().map(|option| option.option).collect(),
         machine_properties,
-    })
+    };
+    Ok((capabilities, processor))
 }

@@ -1,5 +1,7 @@
-//! What one QEMU binary gives guests of the processor, under one accelerator: a further question than
-//! [`super::Capabilities`], asked when somebody wants to know (a third of a second) and kept by whoever asks.
+//! What one QEMU binary gives guests of the processor, under one accelerator.
+//!
+//! Under TCG it is asked with all else, in the same process ([`super::probe`]); under KVM when somebody wants to know, for
+//! that needs a process of its own. Kept on disk like [`super::Capabilities`].
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::probe::{ProbeError, Throwaway, failed};
+use super::cache;
+use super::probe::{self, ProbeError, Throwaway, failed};
 use crate::Accelerator;
 use crate::qmp::{CpuModel, Monitor, MonitorError};
 
@@ -24,30 +27,55 @@ pub struct Processor {
     pub vendor: Option<String>,
     /// Family, model and stepping that it says.
     pub signature: Option<(u32, u32, u32)>,
-    /// Displays it was built with: `sdl`, `egl-headless`, `dbus`, …
-    pub displays: BTreeSet<String>,
+    /// What it can tell a guest in the manner of Hyper-V, without `hv-`.
+    pub hyperv: BTreeSet<String>,
 }
 
 impl Processor {
-    /// Asks the QEMU at `binary`.
-    pub async fn probe(binary: &Path, accelerator: Accelerator) -> Result<Self, ProbeError> {
+    /// Asks the QEMU at `binary`, or takes the answer kept in `cache_dir` if nothing has changed since.
+    pub async fn probe(
+        binary: &Path,
+        accelerator: Accelerator,
+        cache_dir: Option<&Path>,
+    ) -> Result<Self, ProbeError> {
+        let key = probe::key(binary, question(accelerator))?;
+        if let Some(known) = cache_dir.and_then(|dir| cache::load(dir, &key)) {
+            return Ok(known);
+        }
         let machine = match accelerator {
             Accelerator::Kvm => "none,accel=kvm",
             Accelerator::Tcg => "none,accel=tcg",
         };
-        let args = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", machine];
-        let qemu = Throwaway::start(binary, &args, Vec::new()).await?;
-        match questions(&qemu.monitor, accelerator).await {
-            Ok(processor) => {
-                let _ = qemu.monitor.quit().await;
-                Ok(processor)
-            }
-            Err(source) => Err(failed(binary, &qemu.output, source)),
-        }
+        let qemu = Throwaway::start(binary, &probe::arguments(machine), Vec::new()).await?;
+        let found = match monitor_answers(&qemu.monitor, accelerator).await {
+            Ok(processor) => processor,
+            Err(source) => return Err(failed(binary, &qemu.output, source)),
+        };
+        let _ = qemu.monitor.quit().await;
+        cache::keep(cache_dir, &key, &found);
+        Ok(found)
     }
 }
 
-async fn questions(monitor: &Monitor, accelerator: Accelerator) -> Result<Processor, MonitorError> {
+/// The name of the question, in the cache.
+pub(super) fn question(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Kvm => "kvm",
+        Accelerator::Tcg => "tcg",
+    }
+}
+
+async fn monitor_answers(monitor: &Monitor, accelerator: Accelerator) -> Result<Processor, MonitorError> {
+    let models = monitor.cpu_models().await?;
+    fullest(monitor, accelerator, models).await
+}
+
+/// The answers of a QEMU that runs with this accelerator and has told its `models`.
+pub(super) async fn fullest(
+    monitor: &Monitor,
+    accelerator: Accelerator,
+    models: Vec<CpuModel>,
+) -> Result<Processor, MonitorError> {
     let name = match accelerator {
         Accelerator::Kvm => "host",
         Accelerator::Tcg => "max",
@@ -57,13 +85,14 @@ async fn questions(monitor: &Monitor, accelerator: Accelerator) -> Result<Proces
     let number =
         |key: &str| all.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
     let signature = number("family").zip(number("model")).zip(number("stepping"));
+    let names = all.as_object().into_iter().flatten().map(|(name, _)| name);
     Ok(Processor {
-        models: monitor.cpu_models().await?,
+        models,
         features: switched_on(&all),
         migratable: switched_on(&migratable),
         vendor: all.get("vendor").and_then(Value::as_str).map(str::to_owned),
         signature: signature.map(|((family, model), stepping)| (family, model, stepping)),
-        displays: displays(&monitor.schema().await?),
+        hyperv: names.filter_map(|name| Some(name.strip_prefix("hv-")?.to_owned())).collect(),
     })
 }
 
@@ -82,17 +111,6 @@ fn switched_on(properties: &Value) -> BTreeSet<String> {
     properties.filter(|(_, value)| value.as_bool() == Some(true)).map(|(name, _)| name.clone()).collect()
 }
 
-/// The members of the schema's enum of displays; the schema hides types' own names.
-fn displays(schema: &Value) -> BTreeSet<String> {
-    let members = |kind: &Value| -> BTreeSet<String> {
-        let values = kind.get("values").and_then(Value::as_array).into_iter().flatten();
-        values.filter_map(|value| value.as_str().map(str::to_owned)).collect()
-    };
-    let enums = schema.as_array().into_iter().flatten();
-    let mut enums = enums.filter(|kind| kind["meta-type"] == "enum").map(members);
-    enums.find(|members| members.contains("none") && members.contains("default")).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,10 +121,10 @@ mod tests {
         if !binary.exists() {
             return eprintln!("skipped: no {}", binary.display());
         }
-        let told = Processor::probe(binary, Accelerator::Tcg).await.expect("answers");
-        eprintln!("{:?} {:?} {:?}", told.vendor, told.signature, told.displays);
+        let told = Processor::probe(binary, Accelerator::Tcg, None).await.expect("answers");
+        eprintln!("{:?} {:?} {:?}", told.vendor, told.signature, told.hyperv);
         assert!(told.features.contains("sse2") && told.migratable.is_subset(&told.features));
         assert!(told.models.iter().any(|model| model.name == "qemu64"));
-        assert!(told.displays.contains("none"), "{:?}", told.displays);
+        assert!(told.hyperv.contains("spinlocks"), "{:?}", told.hyperv);
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn memory_stats(
     let last = node.cells().iter().map(|cell| cell.id).max().unwrap_or_default();
     if u32::try_from(args.cell_num).is_ok_and(|cell| cell > last) {
         let text = format!("cellNum in virHostMemGetStats must be less than or equal to {last}");
-        return Err(Fault::new(Code::InvalidArg, Origin::None, text));
+        return Err(Fault::bare(Code::InvalidArg, Origin::None, text));
     }
     if args.nparams == 0 {
         return Ok(NodeGetMemoryStatsRet { params: Vec::new(), nparams: count });

@@ -1,0 +1,58 @@
+//! `<features>`: what clients ask about beside devices.
+
+use lodge_model::markup::Markup;
+use lodge_qemu::Processor;
+
+use super::choices;
+
+/// libvirt's words for what Hyper-V tells its guests. QEMU writes the same with hyphens, behind `hv-`.
+const HYPERV: [&str; 17] = [
+    "relaxed",
+    "vapic",
+    "spinlocks",
+    "vpindex",
+    "runtime",
+    "synic",
+    "stimer",
+    "reset",
+    "vendor_id",
+    "frequencies",
+    "reenlightenment",
+    "tlbflush",
+    "ipi",
+    "evmcs",
+    "avic",
+    "emsr_bitmap",
+    "xmm_input",
+];
+
+/// Writes them. `under_kvm`: the processor that KVM gives; without one the guest is emulated, and QEMU's emulation tells
+/// a guest nothing in Hyper-V's manner.
+pub(super) fn features(text: &mut Markup, under_kvm: Option<&Processor>) {
+    let all = [
+        ("gic", "no"),
+        ("vmcoreinfo", "yes"),
+        ("genid", "yes"),
+        ("backingStoreInput", "yes"),
+        ("backup", "no"),
+        ("async-teardown", "no"),
+        ("ps2", "yes"),
+        ("sev", "no"),
+        ("sgx", "no"),
+    ];
+    text.start("features", &[]);
+    for (name, supported) in all {
+        text.empty(name, &[("supported", &supported)]);
+    }
+    let told = |name: &&str| under_kvm.is_some_and(|cpu| cpu.hyperv.contains(&name.replace('_', "-")));
+    let hyperv: Vec<&str> = HYPERV.into_iter().filter(told).collect();
+    if hyperv.is_empty() {
+        text.empty("hyperv", &[("supported", &"no")]);
+    } else {
+        text.start("hyperv", &[("supported", &"yes")]);
+        choices(text, "features", &hyperv);
+        text.end();
+    }
+    text.empty("launchSecurity", &[("supported", &"no")]);
+    text.end();
+}
