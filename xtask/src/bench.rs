@@ -19,6 +19,11 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("images", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
     ("dhcp", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
     ("wire", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
+    (
+        "capabilities",
+        "capabilities_bench",
+        "what a QEMU can do, asked and remembered, with --peers beside libvirtd",
+    ),
     ("daemon", "daemon_bench", "the daemon over its API, with --peers beside libvirtd"),
     (CLONE, "clone_bench", "clones with identities of their own, with --peers beside libguestfs"),
 ];
