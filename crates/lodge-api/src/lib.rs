@@ -25,6 +25,7 @@ pub mod image_file;
 pub mod instance;
 pub mod job;
 pub mod network;
+pub mod node;
 pub mod options;
 pub mod readiness;
 pub mod route;
@@ -73,6 +74,10 @@ pub use image_file::{
 pub use instance::{InstanceRemoval, InstanceSpec};
 pub use job::{Job, JobState, JobWait};
 pub use network::{Lease, NetworkOptions, NetworkUpdate, NetworkView, UpdateAct};
+pub use node::{
+    ArchQuery, CpuBaseline, CpuCompare, CpuStanding, CpuTimes, GuestCpuModel, GuestSort, MaxVcpusQuery,
+    NodeMemory, NodeView,
+};
 pub use options::{
     AddressSource, AddressesQuery, Autostart, ConsoleQuery, DefineOptions, DestroyOptions, DomainFilter,
     LogKind, LogQuery, ManagedSaveOptions, PowerMode, PowerOptions, RestoreOptions, SaveOptions,

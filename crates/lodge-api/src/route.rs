@@ -6,6 +6,10 @@
 //! | method, path | takes → gives |
 //! | --- | --- |
 //! | GET [`VERSION`] · [`HOST`] · [`HOST_CHECK`] | → `Version` · `HostView` · `HostReport` |
+//! | GET [`NODE`] · [`SYSINFO`] · [`MAX_VCPUS`] | → `NodeView` · → xml · `MaxVcpusQuery` → number |
+//! | GET [`CAPABILITIES`] · [`DOMAIN_CAPABILITIES`] | → xml · `GuestSort` → xml |
+//! | GET [`CPU_MODELS`] · [`GUEST_CPU_MODELS`] | `ArchQuery` → `[name]` · `GuestSort` → `[GuestCpuModel]` |
+//! | POST [`CPU_BASELINE`] · [`CPU_COMPARE`] | `CpuBaseline` → xml · `CpuCompare` → `CpuStanding` |
 //! | GET [`DOMAINS`] | `DomainFilter` → `[DomainView]` |
 //! | POST [`DOMAINS`] | `DefineOptions`, xml → `DomainView` |
 //! | GET [`DOMAIN`] · [`DOMAIN_XML`] | → `DomainView` · `XmlOptions` → xml |
@@ -92,6 +96,24 @@ pub const VERSION: &str = "/v1/version";
 pub const HOST: &str = "/v1/host";
 /// The host check.
 pub const HOST_CHECK: &str = "/v1/host/check";
+/// The host's processors and memory.
+pub const NODE: &str = "/v1/host/node";
+/// What the host's firmware says of it.
+pub const SYSINFO: &str = "/v1/host/sysinfo";
+/// Most processors of a guest.
+pub const MAX_VCPUS: &str = "/v1/host/max-vcpus";
+/// What the host is, and which guests it can have.
+pub const CAPABILITIES: &str = "/v1/host/capabilities";
+/// What a guest can be made of.
+pub const DOMAIN_CAPABILITIES: &str = "/v1/host/domain-capabilities";
+/// Processor models of an architecture.
+pub const CPU_MODELS: &str = "/v1/host/cpu-models";
+/// Processor models that QEMU has.
+pub const GUEST_CPU_MODELS: &str = "/v1/host/guest-cpu-models";
+/// What processors have in common.
+pub const CPU_BASELINE: &str = "/v1/host/cpu-baseline";
+/// How a processor stands to the host's.
+pub const CPU_COMPARE: &str = "/v1/host/cpu-compare";
 /// What libvirt's daemons left on this host.
 pub const ADOPTION: &str = "/v1/adoption";
 /// All domains.

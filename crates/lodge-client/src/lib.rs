@@ -20,6 +20,7 @@ mod events;
 mod guest_disks;
 mod image_files;
 mod jobs;
+mod node;
 mod secrets;
 mod snapshots;
 mod storage;

@@ -41,6 +41,7 @@ mod instance;
 mod job;
 mod look;
 mod network;
+mod node;
 mod nodedev;
 mod nwfilter;
 mod open;

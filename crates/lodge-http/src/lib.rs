@@ -30,6 +30,7 @@ mod instances;
 mod jobs;
 mod limits;
 mod networks;
+mod node;
 mod openapi;
 mod pools;
 mod refusal;

@@ -44,6 +44,7 @@ struct Document;
 fn described() -> OpenApiRouter<House> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(crate::host::routes())
+        .merge(crate::node::routes())
         .merge(crate::adoption::routes())
         .merge(crate::domains::routes())
         .merge(crate::blocks::routes())

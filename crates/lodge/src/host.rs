@@ -1,4 +1,7 @@
-//! The host: `host check`, `host info`, and virsh's `version hostname uri nodeinfo`.
+//! The host: `host check`, `host info`, and virsh's verbs about it: `version hostname uri`, [`node`], [`capabilities`].
+
+mod capabilities;
+mod node;
 
 use clap::{Args, Subcommand};
 use lodge_client::Endpoint;
@@ -20,8 +23,36 @@ pub enum Verb {
     Hostname,
     /// print the hypervisor canonical URI
     Uri,
+    /// capabilities
+    Capabilities,
+    /// domain capabilities
+    Domcapabilities(capabilities::Sort),
+    /// CPU models
+    CpuModels(capabilities::CpuModels),
+    /// Hypervisor reported CPU models
+    HypervisorCpuModels(capabilities::HypervisorCpuModels),
+    /// compute baseline CPU
+    CpuBaseline(capabilities::Baseline),
+    /// compute baseline CPU usable by a specific hypervisor
+    HypervisorCpuBaseline(capabilities::GuestBaseline),
+    /// compare host CPU with a CPU described by an XML file
+    CpuCompare(capabilities::Compare),
+    /// compare a CPU with the CPU created by a hypervisor on the host
+    HypervisorCpuCompare(capabilities::GuestCompare),
+    /// connection vcpu maximum
+    Maxvcpus(node::Maxvcpus),
     /// node information
     Nodeinfo,
+    /// NUMA free memory
+    Freecell(node::Freecell),
+    /// Prints memory stats of the node.
+    Nodememstats(node::Nodememstats),
+    /// Prints cpu stats of the node.
+    Nodecpustats(node::Nodecpustats),
+    /// node cpu map
+    Nodecpumap(node::Nodecpumap),
+    /// print the hypervisor sysinfo
+    Sysinfo,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,11 +104,21 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
             session.show(&uri, |uri| format!("{uri}\n"));
             Ok(())
         }
-        Verb::Nodeinfo => {
-            let host = host(session).await?;
-            session.show(&host, nodeinfo);
-            Ok(())
-        }
+        Verb::Capabilities => capabilities::capabilities(session).await,
+        Verb::Domcapabilities(sort) => sort.run(session).await,
+        Verb::CpuModels(verb) => verb.run(session).await,
+        Verb::HypervisorCpuModels(verb) => verb.run(session).await,
+        Verb::CpuBaseline(verb) => verb.run(None, session).await,
+        Verb::HypervisorCpuBaseline(verb) => verb.run(session).await,
+        Verb::CpuCompare(verb) => verb.run(None, session).await,
+        Verb::HypervisorCpuCompare(verb) => verb.run(session).await,
+        Verb::Maxvcpus(verb) => verb.run(session).await,
+        Verb::Nodeinfo => node::nodeinfo(session).await,
+        Verb::Freecell(verb) => verb.run(session).await,
+        Verb::Nodememstats(verb) => verb.run(session).await,
+        Verb::Nodecpustats(verb) => verb.run(session).await,
+        Verb::Nodecpumap(verb) => verb.run(session).await,
+        Verb::Sysinfo => node::sysinfo(session).await,
     }
 }
 
@@ -94,16 +135,6 @@ async fn uri(session: &mut Session) -> Result<String, Failure> {
             .is_ok_and(|endpoint| endpoint.sockets().iter().any(|path| path == client.socket()))
     });
     Ok(named.map_or_else(|| format!("unix://{socket}"), str::to_owned))
-}
-
-/// virsh's lines, as far as the daemon tells them.
-fn nodeinfo(host: &HostView) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| text += &format!("{:20} {value}\n", format!("{name}:"));
-    line("CPU model", host.arch.clone());
-    line("CPU(s)", host.cpus.to_string());
-    line("Memory size", format!("{} KiB", host.memory_kib));
-    text
 }
 
 async fn info(session: &mut Session) -> Result<(), Failure> {
