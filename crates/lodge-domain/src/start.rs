@@ -30,7 +30,7 @@ use std::sync::Arc;
 use lodge_model::domain::Domain;
 use lodge_model::domain::lifecycle::{Event as Change, PausedReason, Request, RunningReason};
 use lodge_model::xml::WriteOptions;
-use lodge_model::{JobId, Kind};
+use lodge_model::{DomainId, JobId, Kind};
 use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -160,8 +160,16 @@ pub(crate) struct Launching {
 }
 
 /// Starts a guest with a document that somebody gave, from nothing or from saved memory.
-pub(crate) fn launch_document(owner: &mut Owner, document: Domain, how: Launching, ticket: &Ticket) -> Begin {
+pub(crate) fn launch_document(
+    owner: &mut Owner,
+    mut document: Domain,
+    how: Launching,
+    ticket: &Ticket,
+) -> Begin {
     let Launching { paused, reset_nvram, restore } = how;
+    if restore.is_some() {
+        begin_generation(&mut document);
+    }
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     let transient = !owner.is_persistent();
     run(owner, ticket, move |ticket| async move {
@@ -185,13 +193,24 @@ pub(crate) struct Reviving {
 pub(crate) async fn revive(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
-    document: Domain,
+    mut document: Domain,
     how: Reviving,
     ticket: &Ticket,
 ) -> Result<Launched, DomainError> {
+    if how.restore.is_some() || how.load.is_some() {
+        begin_generation(&mut document);
+    }
     let mut plan = Plan::new(shared, &document, how.restore, how.paused, how.transient);
     (plan.reset_nvram, plan.load) = (how.reset_nvram, how.load);
     launch(shared, entry, plan, document, ticket).await
+}
+
+/// A file or a snapshot can be gone back to many times: by `<genid>` the guest hears that it was, and makes its random
+/// numbers anew. A managed save goes with its one start, and keeps the generation: of a live clone's it is a new one.
+fn begin_generation(document: &mut Domain) {
+    if let Some(genid) = &mut document.genid {
+        genid.uuid = Some(DomainId::random().to_string());
+    }
 }
 
 fn current_definition(shared: &Shared, entry: &Entry) -> Result<Domain, DomainError> {

@@ -7,6 +7,7 @@ use lodge_api::{
     DomainView, ImageBuild, InstanceRemoval, InstanceSpec, Job, SeedSpec, UndefineOptions, UndefineReport,
 };
 use lodge_domain::{self as verb, Handle, Ticket};
+use lodge_model::xml::escaped;
 use lodge_model::{DomainId, Kind};
 
 use crate::{
@@ -210,11 +211,8 @@ fn note_of(name: &str) -> String {
 
 /// libvirt's document of an instance; what is not said here is completed as libvirt would.
 fn document(name: &str, spec: &InstanceSpec, disk: &str) -> String {
-    let escape = |text: &str| {
-        text.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;").replace('"', "&quot;")
-    };
-    let (name, image, disk) = (escape(name), escape(&spec.image), escape(disk));
-    let network = escape(spec.network.as_deref().unwrap_or(NETWORK));
+    let (name, image, disk) = (escaped(name), escaped(&spec.image), escaped(disk));
+    let network = escaped(spec.network.as_deref().unwrap_or(NETWORK));
     let memory_kib = spec.memory_kib.unwrap_or(MEMORY_KIB);
     let cpus =
         std::thread::available_parallelism().map_or(VCPUS, |cpus| u32::try_from(cpus.get()).unwrap_or(VCPUS));
@@ -222,6 +220,7 @@ fn document(name: &str, spec: &InstanceSpec, disk: &str) -> String {
     format!(
         "<domain type='kvm'>
   <name>{name}</name>
+  <genid/>
   <metadata>
     <lodge:guest xmlns:lodge='{namespace}'>
       <lodge:image name='{image}'/>

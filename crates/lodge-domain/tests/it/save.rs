@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use lodge_domain::{
-    CreateOptions, DefineOptions, DestroyOptions, Progress, RestoreOptions, Resumption, SaveOptions,
+    CreateOptions, DefineOptions, DestroyOptions, Handle, Progress, RestoreOptions, Resumption, SaveOptions,
     StartOptions, Ticket, UndefineOptions, chain,
 };
 use lodge_model::Kind;
 use lodge_model::domain::lifecycle::State;
 use tokio::sync::watch;
 
-use crate::support::{Listener, World, has_qemu, state, tiny};
+use crate::support::{Listener, World, has_qemu, state, tiny, tiny_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_is_saved_and_restored() {
@@ -22,8 +22,11 @@ async fn a_guest_is_saved_and_restored() {
     let before = world.leavings();
     let mut listener = Listener::new(&domains);
     let file = world.dir.path().join("web1.save");
-    let guest = domains.create(&tiny("web1"), CreateOptions::default(), Ticket::default()).await.unwrap();
+    let document = tiny_with("web1", "<genid/>", "");
+    let guest = domains.create(&document, CreateOptions::default(), Ticket::default()).await.unwrap();
     let id = guest.id();
+    let generation = |guest: &Handle| guest.document().unwrap().genid.unwrap().uuid.unwrap();
+    let first = generation(&guest);
     let (progress, told) = watch::channel(Progress::default());
     let ticket = Ticket { progress: Some(progress), ..Ticket::default() };
     guest.save(file.clone(), SaveOptions::default(), ticket).await.unwrap();
@@ -37,9 +40,15 @@ async fn a_guest_is_saved_and_restored() {
     assert_eq!((guest.id(), state(&guest).as_str()), (id, "paused (migrating)"));
     let again = domains.restore(&file, RestoreOptions::default(), Ticket::default()).await.unwrap_err();
     assert_eq!(again.kind(), Kind::InvalidState, "{}", chain(&again));
+    let second = generation(&guest);
     guest.destroy(DestroyOptions::default()).await.unwrap();
     let guest = domains.restore(&file, RestoreOptions::default(), Ticket::default()).await.unwrap();
     assert_eq!(state(&guest), "running (restored)");
+    let third = generation(&guest);
+    assert!(first != second && second != third && first != third, "one past went on twice as one: {third}");
+    let monitor = guest.monitor().unwrap();
+    let told: serde_json::Value = monitor.execute("query-vm-generation-id", ()).await.unwrap();
+    assert_eq!(told["guid"], third.as_str(), "{told}");
     listener.wait_for("started restored").await;
     guest.destroy(DestroyOptions::default()).await.unwrap();
     std::fs::remove_file(&file).unwrap();

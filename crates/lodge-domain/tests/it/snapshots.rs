@@ -45,7 +45,8 @@ impl House {
              <target dev='vda' bus='virtio'/></disk>",
             image.display()
         );
-        let guest = domains.define(&tiny_with("web1", "", &disk), DefineOptions::default()).await.unwrap();
+        let guest =
+            domains.define(&tiny_with("web1", "<genid/>", &disk), DefineOptions::default()).await.unwrap();
         Self { world, domains, guest, image }
     }
 
@@ -159,11 +160,16 @@ async fn a_running_guest_goes_back_with_its_memory() {
     house.take("r2", CREATE).await.unwrap();
     assert_eq!(state(&house.guest), "paused (user)");
     let domid = house.guest.snapshot().domid();
+    let generation = || house.guest.document().unwrap().genid.unwrap().uuid.unwrap();
+    let first = generation();
     house.revert("r1", SnapshotRevertOptions::default()).await.unwrap();
+    let second = generation();
+    assert_ne!(first, second, "its past goes on a second time");
     assert_eq!(state(&house.guest), "running (from snapshot)");
     assert_ne!(house.guest.snapshot().domid(), domid, "it is another run");
     house.revert("r2", SnapshotRevertOptions::default()).await.unwrap();
     assert_eq!(state(&house.guest), "paused (from snapshot)");
+    assert!(![first, second].contains(&generation()), "and a third");
     let running = SnapshotRevertOptions { running: true, ..SnapshotRevertOptions::default() };
     house.revert("r2", running).await.unwrap();
     assert_eq!(state(&house.guest), "running (from snapshot)");
