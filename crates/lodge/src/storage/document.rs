@@ -1,4 +1,4 @@
-//! What documents are made of: how sizes are read and shown, texts escaped, options judged.
+//! What documents are made of: how sizes are read and shown, options judged.
 
 use std::str::FromStr as _;
 
@@ -23,11 +23,6 @@ pub fn size(text: &str, option: &str) -> Result<u64, Failure> {
         invalid(format!("Scaled numeric value '{text}' for <--{option}> option is malformed or out of range"))
     };
     Bytes::from_str(text).map(|bytes| bytes.0).map_err(|_| malformed())
-}
-
-/// A text as XML has it.
-pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// virsh's word on two options that cannot both be.

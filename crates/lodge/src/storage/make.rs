@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lodge_client::api::VolumeOptions;
+use lodge_model::xml::escaped;
 
-use super::document::{escaped, size};
+use super::document::size;
 use super::volume::find;
 use crate::domain::read_file;
 use crate::failure::{Failure, What};
@@ -153,19 +154,18 @@ impl CreateAs {
     }
 
     fn xml(&self, backing: Option<&str>) -> Result<String, Failure> {
-        let quoted = |text: &str| escaped(text).replace('\'', "&apos;");
         let mut xml = format!("<volume>\n  <name>{}</name>\n", escaped(&self.name));
         xml += &format!("  <capacity>{}</capacity>\n", size(&self.capacity, "capacity")?);
         if let Some(allocation) = &self.allocation {
             xml += &format!("  <allocation>{}</allocation>\n", size(allocation, "allocation")?);
         }
         if let Some(format) = &self.format {
-            xml += &format!("  <target>\n    <format type='{}'/>\n  </target>\n", quoted(format));
+            xml += &format!("  <target>\n    <format type='{}'/>\n  </target>\n", escaped(format));
         }
         if let Some(path) = backing {
             xml += &format!("  <backingStore>\n    <path>{}</path>\n", escaped(path));
             if let Some(format) = &self.backing_vol_format {
-                xml += &format!("    <format type='{}'/>\n", quoted(format));
+                xml += &format!("    <format type='{}'/>\n", escaped(format));
             }
             xml += "  </backingStore>\n";
         }

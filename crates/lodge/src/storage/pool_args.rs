@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use lodge_client::api::PoolOptions;
+use lodge_model::xml::escaped;
 
-use super::document::{escaped, exclusive};
+use super::document::exclusive;
 use crate::failure::{Failure, What, invalid};
 use crate::session::Session;
 
@@ -90,17 +91,13 @@ pub struct PoolCreateArgs {
     no_overwrite: bool,
 }
 
-fn quoted(text: &str) -> String {
-    escaped(text).replace('\'', "&apos;")
-}
-
 impl PoolArgs {
     fn xml(&self) -> String {
         let target = self
             .target
             .as_deref()
             .map(|path| format!("  <target>\n    <path>{}</path>\n  </target>\n", escaped(path)));
-        let (kind, name) = (quoted(&self.kind), escaped(&self.name));
+        let (kind, name) = (escaped(&self.kind), escaped(&self.name));
         let (source, target) = (self.source(), target.unwrap_or_default());
         format!("<pool type='{kind}'>\n  <name>{name}</name>\n{source}{target}</pool>\n")
     }
@@ -111,7 +108,7 @@ impl PoolArgs {
         let mut line = |value: Option<&String>, before: &str, after: &str| {
             if let Some(value) = value {
                 // A String takes all.
-                let _ = writeln!(text, "    {before}{}{after}", quoted(value));
+                let _ = writeln!(text, "    {before}{}{after}", escaped(value));
             }
         };
         line(self.source_host.as_ref(), "<host name='", "'/>");
@@ -122,7 +119,7 @@ impl PoolArgs {
         text += &self.auth();
         let mut line = |value: Option<&String>, before: &str, after: &str| {
             if let Some(value) = value {
-                let _ = writeln!(text, "    {before}{}{after}", quoted(value));
+                let _ = writeln!(text, "    {before}{}{after}", escaped(value));
             }
         };
         line(self.source_format.as_ref(), "<format type='", "'/>");
@@ -133,23 +130,23 @@ impl PoolArgs {
 
     fn adapter(&self) -> String {
         if let (Some(wwnn), Some(wwpn)) = (&self.adapter_wwnn, &self.adapter_wwpn) {
-            let parent = self.adapter_parent.as_ref().map(|parent| format!(" parent='{}'", quoted(parent)));
-            let (wwnn, wwpn, parent) = (quoted(wwnn), quoted(wwpn), parent.unwrap_or_default());
+            let parent = self.adapter_parent.as_ref().map(|parent| format!(" parent='{}'", escaped(parent)));
+            let (wwnn, wwpn, parent) = (escaped(wwnn), escaped(wwpn), parent.unwrap_or_default());
             return format!("    <adapter type='fc_host'{parent} wwnn='{wwnn}' wwpn='{wwpn}'/>\n");
         }
         let name = self.adapter_name.as_ref();
-        name.map(|name| format!("    <adapter type='scsi_host' name='{}'/>\n", quoted(name)))
+        name.map(|name| format!("    <adapter type='scsi_host' name='{}'/>\n", escaped(name)))
             .unwrap_or_default()
     }
 
     fn auth(&self) -> String {
         let (Some(kind), Some(user)) = (&self.auth_type, &self.auth_username) else { return String::new() };
         let secret = match (&self.secret_usage, &self.secret_uuid) {
-            (Some(usage), _) => format!("usage='{}'", quoted(usage)),
-            (None, Some(uuid)) => format!("uuid='{}'", quoted(uuid)),
+            (Some(usage), _) => format!("usage='{}'", escaped(usage)),
+            (None, Some(uuid)) => format!("uuid='{}'", escaped(uuid)),
             (None, None) => return String::new(),
         };
-        let (kind, user) = (quoted(kind), quoted(user));
+        let (kind, user) = (escaped(kind), escaped(user));
         format!("    <auth type='{kind}' username='{user}'>\n      <secret {secret}/>\n    </auth>\n")
     }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lodge_client::api::PoolSourceQuery;
+use lodge_model::xml::escaped;
 
-use super::document::escaped;
 use crate::domain::read_file;
 use crate::failure::{Failure, What};
 use crate::output;
@@ -52,14 +52,13 @@ impl Find {
 
 impl FindAs {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let quoted = |text: &str| escaped(text).replace('\'', "&apos;");
-        let port = self.port.as_deref().map(|port| format!(" port='{}'", quoted(port))).unwrap_or_default();
+        let port = self.port.as_deref().map(|port| format!(" port='{}'", escaped(port))).unwrap_or_default();
         let source = self.host.or(self.host_too).map(|host| {
             let initiator = self
                 .initiator
                 .as_deref()
-                .map(|iqn| format!("  <initiator>\n    <iqn name='{}'/>\n  </initiator>\n", quoted(iqn)));
-            let (host, initiator) = (quoted(&host), initiator.unwrap_or_default());
+                .map(|iqn| format!("  <initiator>\n    <iqn name='{}'/>\n  </initiator>\n", escaped(iqn)));
+            let (host, initiator) = (escaped(&host), initiator.unwrap_or_default());
             format!("<source>\n  <host name='{host}'{port}/>\n{initiator}</source>\n")
         });
         find(PoolSourceQuery { kind: self.kind, source }, session).await
