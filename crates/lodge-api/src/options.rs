@@ -104,6 +104,15 @@ pub struct UndefineOptions {
     /// Its NVRAM file goes too.
     #[serde(skip_serializing_if = "is_off")]
     pub nvram: bool,
+    /// Its NVRAM file stays.
+    #[serde(skip_serializing_if = "is_off")]
+    pub keep_nvram: bool,
+    /// Its TPM's state goes also if the document has it persist.
+    #[serde(skip_serializing_if = "is_off")]
+    pub tpm: bool,
+    /// Its TPM's state stays.
+    #[serde(skip_serializing_if = "is_off")]
+    pub keep_tpm: bool,
     /// Its saved memory goes too.
     #[serde(skip_serializing_if = "is_off")]
     pub managed_save: bool,

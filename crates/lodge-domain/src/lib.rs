@@ -55,6 +55,7 @@ mod stop;
 #[path = "../tests/it/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod tpm;
 mod undefine;
 mod vmm;
 
@@ -76,8 +77,9 @@ pub use options::{
 };
 pub use ports::{
     AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
-    SeedDisk, Seeds, SnapshotVerb, Volumes,
+    Secrets, SeedDisk, Seeds, SnapshotVerb, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};
 pub use snapshot::{Display, RunningJob, Snapshot, Summary, VmmView};
+pub use tpm::tpm_state;

@@ -70,6 +70,10 @@ fn places(document: &Domain) -> (Claims, BTreeMap<String, String>) {
             claims.sockets.insert(format!("channel{at}"), next());
         }
     }
+    // Where a helper's socket will be is not known before it runs.
+    for tpm in &document.devices.tpms {
+        claims.helpers.extend(tpm.place.alias.as_ref().map(|alias| (alias.name.clone(), next())));
+    }
     for graphics in &document.devices.graphics {
         let port = graphics.port.and_then(|port| u16::try_from(port).ok());
         claims.screens.push(ScreenClaim { port: port.or(Some(5900)), ..ScreenClaim::default() });

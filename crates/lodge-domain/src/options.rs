@@ -181,11 +181,16 @@ pub struct RestoreOptions {
 
 /// `virsh undefine`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "virsh's options")]
 pub struct UndefineOptions {
     /// Remove the UEFI variables too. Without it a guest that has some is not undefined.
     pub nvram: bool,
     /// Keep the UEFI variables' file.
     pub keep_nvram: bool,
+    /// Remove the TPM's state also where the document has it persist.
+    pub tpm: bool,
+    /// Keep the TPM's state.
+    pub keep_tpm: bool,
     /// Remove the managed save image too. Without it a guest that has one is not undefined.
     pub managed_save: bool,
     /// Forget the snapshots. Without it a guest that has some is not undefined.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
+use uuid::Uuid;
 
 /// Why a port refused. It says it in the resource's own words.
 #[derive(Debug, thiserror::Error)]
@@ -282,6 +283,13 @@ pub trait Seeds: Send + Sync {
     async fn forget(&self, domain: DomainId) -> Result<(), PortError>;
 }
 
+/// Values that only guests may have.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    /// The value of a secret for TPMs, as a file in memory that is to be read from its beginning.
+    async fn tpm_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError>;
+}
+
 /// What [`crate::Domains`] is wired to.
 #[derive(Clone)]
 pub struct Ports {
@@ -291,6 +299,8 @@ pub struct Ports {
     pub nics: Arc<dyn Nics>,
     /// First-boot seeds.
     pub seeds: Arc<dyn Seeds>,
+    /// Passphrases.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -226,8 +226,10 @@ async fn find_guest(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Ended {
     let process = record.identity().and_then(|identity| Process::hold(identity).ok().flatten());
     let Some(process) = process else {
         tracing::warn!(domain = record.name, pid = record.pid, "QEMU ended while no daemon was there");
+        let live = blocking(move || std::fs::read_to_string(dir.join(LIVE_XML)).ok()).await;
         clear_strays(shared, entry).await;
-        return ended(|owner| {
+        return ended(move |owner| {
+            owner.set_documents(|documents| documents.live = live.map(Arc::from));
             owner.set_state(
                 State::Running { reason: lodge_model::domain::lifecycle::RunningReason::Unknown },
                 None,

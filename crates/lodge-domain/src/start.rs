@@ -1,8 +1,8 @@
 //! How a guest comes up: the saga of a start, for `start`, `create` and `restore` alike.
 //!
 //! ```text
-//!  claim-volumes ▶ attach-nics ▶ write-seed ▶ spawn ▶ run ─▶ the owner takes the guest on
-//!        ◀──────────── each taken back if a later one fails or the daemon dies ────────┘
+//!  claim-volumes ▶ attach-nics ▶ write-seed ▶ start-helpers ▶ spawn ▶ run ─▶ the owner takes the guest on
+//!        ◀──────────── each taken back if a later one fails or the daemon dies ────────────────────┘
 //! ```
 //!
 //! Note, then act: before the first step the log says that all of them may have had their effect, and after the
@@ -13,6 +13,7 @@
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
 mod gather;
+mod helpers;
 mod kernel;
 mod live;
 mod notes;
@@ -47,7 +48,7 @@ use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
 use crate::owner::Owner;
 use crate::vmm::Vmm;
-use crate::{recover, save};
+use crate::{recover, save, tpm};
 
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-start";
@@ -68,6 +69,9 @@ pub(crate) struct Plan {
     pub restore: Option<SavedMemory>,
     /// Files that this start made and takes back if it fails.
     pub made: Vec<PathBuf>,
+    /// The TPM's state that this start made and takes back if it fails.
+    #[serde(default)]
+    pub made_tpm: Option<tpm::State>,
     /// It goes with the connection it is started from.
     #[serde(default)]
     pub autodestroy: bool,
@@ -284,6 +288,7 @@ pub(crate) async fn launch(
     launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;
     launch.plan.made.extend(pstore::choose(&launch.document));
+    launch.plan.made_tpm = helpers::choose_tpm(&launch);
     let db = shared.config.store.db();
     let job = ticket.id.map(|job| job.0);
     let begun = saga::begin(db, SAGA, &entry.id.to_string(), job, &launch).await;
@@ -359,6 +364,7 @@ impl Plan {
             domid: shared.new_domid(),
             restore,
             made: Vec::new(),
+            made_tpm: None,
             autodestroy: false,
             reset_nvram: false,
             load: None,

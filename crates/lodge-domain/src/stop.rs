@@ -27,6 +27,7 @@ use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::options::DestroyOptions;
 use crate::owner::Owner;
+use crate::tpm;
 
 /// How long QEMU may take to write its caches back before the plug is pulled.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
@@ -151,6 +152,7 @@ impl Owner {
     pub fn is_off(&mut self, reason: ShutoffReason) {
         self.vmm = None;
         self.entry.monitor.store(None);
+        self.forget_tpm_of_vanished();
         self.set_documents(|documents| documents.live = None);
         let summary =
             parse_inactive(&self.entry).ok().flatten().map(|definition| Arc::new(summary_of(&definition)));
@@ -161,6 +163,14 @@ impl Owner {
         let told = EventKind::Lifecycle(Lifecycle::Stopped, stopped_detail(reason));
         self.vanished = !self.is_persistent();
         self.advance(Change::Exited(reason), Some(told));
+    }
+
+    /// The state of the TPM of a domain without a definition goes with it.
+    fn forget_tpm_of_vanished(&self) {
+        let live = self.entry.documents.load().live.clone();
+        let Some(live) = live.filter(|live| !self.is_persistent() && live.contains("<tpm")) else { return };
+        let (root, id, name) = (self.shared.config.store.root().clone(), self.entry.id, self.name());
+        self.shared.runtime.spawn_blocking(move || tpm::forget_vanished(&root, id, &name, &live));
     }
 
     /// What is known of the snapshots of a domain that is gone goes, as libvirt has it; their bytes stay.
@@ -234,10 +244,13 @@ pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -
     clean
 }
 
-/// Removes a guest's cgroup and run-time directory, in this order: while the directory is there, a next try knows
+/// Ends a guest's helpers, removes its cgroup and run-time directory, in this order: while the directory is there, a next try knows
 /// that something is. The error says which could not be removed.
 pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'static str, io::Error)> {
     let (dir, relative) = (shared.config.store.root().guest(id.0), cgroup_of(shared, id));
+    if !lodge_qemu::helper::end_helpers(&dir).await {
+        return Err(("helper", io::Error::from(io::ErrorKind::TimedOut)));
+    }
     let begun = Instant::now();
     loop {
         let relative = relative.clone();
@@ -273,7 +286,8 @@ pub(crate) fn strays(cgroup: &Path, dir: &Path) -> io::Result<Vec<Process>> {
         let ours = dir.file_name().and_then(|uuid| uuid.to_str()).unwrap_or_default();
         let words: Vec<_> = arguments.split(|byte| *byte == 0).collect();
         let names_us = words.windows(2).any(|pair| pair[0] == b"-uuid" && pair[1] == ours.as_bytes());
-        if names_us && opens_into(pid, dir) && !pids.contains(&pid) {
+        let is_ours = (names_us && opens_into(pid, dir)) || lodge_qemu::helper::is_helper_of(pid, dir);
+        if is_ours && !pids.contains(&pid) {
             pids.push(pid);
         }
     }

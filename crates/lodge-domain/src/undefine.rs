@@ -22,8 +22,8 @@ use crate::event::{EventKind, Lifecycle};
 use crate::index::Entry;
 use crate::options::{DoomedFile, KeptFile, UndefineOptions, Undefined};
 use crate::owner::Owner;
-use crate::save;
 use crate::start::{file_failure, remove_file};
+use crate::{save, tpm};
 
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-undefine";
@@ -34,6 +34,8 @@ struct Plan {
     name: String,
     managed_save: Option<PathBuf>,
     nvram: Option<PathBuf>,
+    #[serde(default)]
+    tpm: Option<tpm::State>,
     /// The seed's files; the port knows how to forget them.
     seed: Vec<PathBuf>,
     disks: Vec<(String, PathBuf)>,
@@ -139,6 +141,13 @@ async fn make_plan(
         }
         plan.nvram = Some(nvram).filter(|_| options.nvram);
     }
+    // Of a running guest it goes when that stops, being transient then.
+    if !active
+        && tpm::emulated(&definition).is_some_and(|(_, tpm)| tpm::goes(tpm, options.tpm, options.keep_tpm))
+    {
+        let state = tpm::State::of(shared.config.store.root(), entry.id, &definition);
+        plan.tpm = state.filter(|state| state.path().exists());
+    }
     let port = |act| {
         let name = Arc::clone(&name);
         move |source| DomainError::Port { act, name, source }
@@ -185,6 +194,7 @@ fn report(shared: &Shared, plan: &Plan) -> Undefined {
     files.extend(plan.snapshots.iter().cloned().map(|path| doomed(path, "snapshot metadata")));
     files.extend(plan.managed_save.clone().map(|path| doomed(path, "managed save image")));
     files.extend(plan.nvram.clone().map(|path| doomed(path, "nvram")));
+    files.extend(plan.tpm.iter().map(|state| doomed(state.path().to_owned(), "TPM")));
     files.extend(plan.seed.iter().cloned().map(|path| doomed(path, "seed")));
     files.extend(plan.disks.iter().map(|(target, path)| doomed(path.clone(), &format!("disk {target}"))));
     let kept =
@@ -245,6 +255,12 @@ impl Step<Going> for RemoveRest {
         let mut failed: Vec<(PathBuf, String)> = Vec::new();
         for path in [going.plan.managed_save.clone(), going.plan.nvram.clone()].into_iter().flatten() {
             if let Err(error) = remove_file(path.clone()).await {
+                failed.push((path.clone(), file_failure("remove", &path, &error).message));
+            }
+        }
+        if let Some(state) = going.plan.tpm.clone() {
+            let path = state.path().to_owned();
+            if let Err(error) = blocking(move || state.remove()).await {
                 failed.push((path.clone(), file_failure("remove", &path, &error).message));
             }
         }

@@ -110,11 +110,22 @@ impl Engine {
         if let Some(wanted) = options.storage.clone() {
             return self.undefine_with(handle, &wanted, options).await;
         }
-        let UndefineOptions { nvram, managed_save, snapshots_metadata, remove_all_storage, dry_run, .. } =
-            options;
+        let UndefineOptions {
+            nvram,
+            keep_nvram,
+            tpm,
+            keep_tpm,
+            managed_save,
+            snapshots_metadata,
+            remove_all_storage,
+            dry_run,
+            storage: _,
+        } = options;
         let options = verb::UndefineOptions {
             nvram,
-            keep_nvram: false,
+            keep_nvram,
+            tpm,
+            keep_tpm,
             managed_save,
             snapshots_metadata,
             remove_all_storage,

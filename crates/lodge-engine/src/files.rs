@@ -103,10 +103,12 @@ impl Engine {
                 "autostart mark".to_owned(),
             ));
         }
-        files.push((
-            root.managed_saves().with_file_name("swtpm").join(handle.id().to_string()),
-            "TPM".to_owned(),
-        ));
+        let own = root.swtpm_state(handle.id().0);
+        let named = handle.definition().ok().flatten();
+        let named = named.and_then(|document| verb::tpm_state(root, handle.id(), &document));
+        files.extend(named.filter(|path| *path != own).map(|path| (path, "TPM".to_owned())));
+        files.push((own, "TPM".to_owned()));
+        files.push((root.swtpm_logs().join(format!("{name}-swtpm.log")), "log of the TPM".to_owned()));
         if let Some(vmm) = &snapshot.vmm {
             files.push((vmm.log.clone(), "log of QEMU".to_owned()));
             files.push((vmm.console_log.clone(), "log of the console".to_owned()));

@@ -105,11 +105,11 @@ impl Engine {
             Ok(handle) => {
                 let all = UndefineOptions {
                     nvram: true,
+                    tpm: true,
                     managed_save: true,
                     snapshots_metadata: true,
                     remove_all_storage: true,
-                    storage: None,
-                    dry_run: false,
+                    ..UndefineOptions::default()
                 };
                 self.undefine(&handle, all).await?;
             }
@@ -185,11 +185,12 @@ impl Engine {
         }
         let options = UndefineOptions {
             nvram: true,
+            tpm: true,
             managed_save: true,
             snapshots_metadata: true,
             remove_all_storage: true,
-            storage: None,
             dry_run: removal.dry_run,
+            ..UndefineOptions::default()
         };
         self.undefine(&handle, options).await
     }

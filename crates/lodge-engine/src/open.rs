@@ -135,7 +135,7 @@ impl Engine {
         storage.set_guests(Arc::new(known.clone()));
         let watch =
             crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
-        let ports = ports::wire(&store, (&storage, &pools), &networks, watch.clone());
+        let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, watch.clone());
         let domains = Domains::open_known(
             DomainsConfig {
                 store: store.clone(),

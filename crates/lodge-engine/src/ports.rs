@@ -23,13 +23,14 @@ use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
-use crate::{error::EngineError, identity::starts::Watch, seed};
+use crate::{error::EngineError, identity::starts::Watch, secret::Secrets, seed, storage_secrets::Keys};
 
 /// Everything a guest's life needs.
 pub(crate) fn wire(
     store: &Store,
     (storage, pools): (&Storage, &Pools),
     networks: &Networks,
+    secrets: &Arc<Secrets>,
     watch: Watch,
 ) -> Ports {
     let disks = Disks { storage: storage.clone(), pools: pools.clone() };
@@ -37,6 +38,7 @@ pub(crate) fn wire(
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone(), watch }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
+        secrets: Arc::new(Keys(Arc::clone(secrets))),
     }
 }
 

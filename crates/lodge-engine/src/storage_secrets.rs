@@ -1,8 +1,19 @@
-//! The secrets that storage opens encrypted volumes with: storage declares the need, the engine's secrets meet it.
+//! The secrets that encrypted volumes and TPMs are opened with: storage and guests declare the need, the engine's
+//! secrets meet it.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{Seek as _, Write as _},
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+};
 
-use lodge_model::secret::{SecretUsage, UsageKind};
+use lodge_domain::PortError;
+use lodge_model::{
+    Kind,
+    secret::{SecretUsage, UsageKind},
+};
 use lodge_storage::{PoolError, SecretName, SecretValue};
 use uuid::Uuid;
 
@@ -27,6 +38,33 @@ impl lodge_storage::Secrets for Keys {
         let found = self.0.by_usage(&for_volume(path.to_str()?));
         found.ok().map(|secret| secret.uuid)
     }
+}
+
+#[async_trait::async_trait]
+impl lodge_domain::Secrets for Keys {
+    async fn tpm_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError> {
+        let refused = |error: SecretError| PortError::new(error.kind(), error.to_string());
+        let document = self.0.by_uuid(secret).map_err(refused)?;
+        if let Some(usage) = document.usage.as_ref().filter(|usage| usage.kind != UsageKind::Vtpm) {
+            let text = format!(
+                "secret with uuid {secret} is of type '{}' not expected 'vtpm' type",
+                usage.kind.as_str()
+            );
+            return Err(PortError::new(Kind::InvalidInput, text));
+        }
+        let value = self.0.value_for_guest(secret).map_err(refused)?;
+        in_memory(&value).map_err(|error| {
+            PortError::new(Kind::Internal, format!("cannot keep a passphrase in memory: {error}"))
+        })
+    }
+}
+
+fn in_memory(value: &[u8]) -> std::io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    let mut file = File::from(memfd_create("passphrase", MemfdFlags::CLOEXEC)?);
+    file.write_all(value)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn for_volume(usage: &str) -> SecretUsage {

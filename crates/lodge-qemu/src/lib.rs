@@ -13,6 +13,7 @@ mod capabilities;
 mod claims;
 mod command_line;
 pub mod firmware;
+pub mod helper;
 mod hotplug;
 mod launch;
 mod log;

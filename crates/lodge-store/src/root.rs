@@ -186,6 +186,29 @@ impl Root {
         self.nvram().join(format!("{name}_VARS.fd"))
     }
 
+    /// `var/lib/libvirt/swtpm/UUID`: the state of a guest's emulated TPM, `tpm2` or `tpm1.2` below it. A user's
+    /// session has it beside the definitions, as libvirt's.
+    pub fn swtpm_state(&self, id: Uuid) -> PathBuf {
+        let all = match self.scope {
+            Scope::User => self.etc_libvirt.join("qemu/swtpm"),
+            Scope::System | Scope::Directory => self.lib_libvirt.join("swtpm"),
+        };
+        all.join(id.to_string())
+    }
+
+    /// `var/log/swtpm/libvirt/qemu`: what emulated TPMs log, `NAME-swtpm.log`.
+    pub fn swtpm_logs(&self) -> PathBuf {
+        match self.scope {
+            Scope::User => self.log_lodge.join("swtpm"),
+            Scope::System | Scope::Directory => self.identity.join("var/log/swtpm/libvirt/qemu"),
+        }
+    }
+
+    /// `var/lib/swtpm-localca`: whose certificates new TPMs get. None: swtpm's own configuration says.
+    pub fn swtpm_authority(&self) -> Option<PathBuf> {
+        (self.scope == Scope::Directory).then(|| self.identity.join("var/lib/swtpm-localca"))
+    }
+
     /// `var/lib/libvirt/qemu/save`: managed saves, `NAME.save`.
     pub fn managed_saves(&self) -> PathBuf {
         self.lib_libvirt.join("qemu/save")
@@ -336,6 +359,8 @@ mod tests {
         assert_eq!(root.domains(), Path::new("/etc/libvirt/qemu"));
         assert_eq!(root.db(), Path::new("/var/lib/lodge/lodge.db"));
         assert_eq!(root.rest_socket(), Path::new("/run/lodge/lodge.sock"));
+        assert_eq!(root.swtpm_logs(), Path::new("/var/log/swtpm/libvirt/qemu"));
+        assert_eq!(root.swtpm_authority(), None);
         assert_eq!(root.tag(), "system");
         assert_eq!(Root::at(Path::new("/")).unwrap(), root);
     }

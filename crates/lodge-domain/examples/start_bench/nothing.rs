@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainsConfig, Nics, PortError, Ports, SeedDisk,
-    Seeds, Volumes,
+    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainsConfig, Nics, PortError, Ports, Secrets,
+    SeedDisk, Seeds, Volumes,
 };
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
@@ -29,11 +29,18 @@ pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
 /// Ports that lead nowhere.
 pub fn ports() -> Ports {
     let nothing = Arc::new(Nothing);
-    Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing }
+    Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing.clone(), secrets: nothing }
 }
 
 /// A host without disks, nets and seeds.
 struct Nothing;
+
+#[async_trait]
+impl Secrets for Nothing {
+    async fn tpm_passphrase(&self, _: uuid::Uuid) -> Result<std::os::fd::OwnedFd, PortError> {
+        Err(PortError::new(lodge_model::Kind::NotFound, "there are no secrets here"))
+    }
+}
 
 #[async_trait]
 impl Volumes for Nothing {

@@ -23,6 +23,7 @@ use lodge_sys::cgroup::{Cgroup, Outcome};
 
 use rustix::fs::{FileType, OFlags};
 
+use super::helpers::Served;
 use super::steps::Seed;
 use super::{file_failure, kernel, nvram, pstore};
 use crate::control::Refusal;
@@ -71,6 +72,7 @@ pub(crate) struct Draft {
     pub passphrases: Vec<(String, OwnedFd)>,
     pub nics: Vec<AttachedNic>,
     pub seed: Seed,
+    pub helpers: Vec<Served>,
     pub ports: Vec<Port>,
 }
 
@@ -103,6 +105,9 @@ impl Draft {
             let file = File::open(&seed.path);
             let file = file.map_err(|error| file_failure("open the seed", &seed.path, &error))?;
             claims.seed = Some(descriptors.pass(file));
+        }
+        for Served { alias, socket } in std::mem::take(&mut self.helpers) {
+            claims.helpers.insert(alias, descriptors.pass(socket));
         }
         let agent = pass_channels(&self.document, &dir, &mut claims, &mut descriptors)?;
         pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
@@ -141,29 +146,11 @@ impl Draft {
         let refused = |refusal: Refusal| Failure::new(refusal.kind(), refusal.text);
         let cells = numa::of_document(&self.document).1;
         numa::available(&cells).map_err(refused)?;
-        let cgroup = self.make_cgroup();
-        start::limit(&self.document, cgroup.as_ref().map(Cgroup::relative)).map_err(refused)?;
-        Ok(cgroup)
-    }
-
-    /// The guest's own cgroup; it runs without where this host gives none.
-    fn make_cgroup(&self) -> Option<Cgroup> {
-        let name = &self.document.name;
         let relative = stop::cgroup_of(&self.shared, self.id);
         let wants_cells = self.document.numatune.tree("numatune").is_some();
-        let made =
-            if wants_cells { Cgroup::create_with_cpuset(&relative) } else { Cgroup::create(&relative) };
-        match made {
-            Ok(Outcome::Made(cgroup)) => Some(cgroup),
-            Ok(Outcome::Unavailable(why)) => {
-                tracing::debug!(domain = name, why, "the guest has no cgroup of its own");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(domain = name, %error, "the guest has no cgroup of its own");
-                None
-            }
-        }
+        let cgroup = guest_cgroup(&self.document.name, &relative, wants_cells);
+        start::limit(&self.document, cgroup.as_ref().map(Cgroup::relative)).map_err(refused)?;
+        Ok(cgroup)
     }
 
     fn pass_screens(&mut self, claims: &mut Claims) -> Result<Vec<Display>, Failure> {
@@ -191,7 +178,23 @@ impl Draft {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), Failure> {
+/// The guest's own cgroup; it runs without where this host gives none. Fine if it is there.
+pub(super) fn guest_cgroup(name: &str, relative: &Path, wants_cells: bool) -> Option<Cgroup> {
+    let made = if wants_cells { Cgroup::create_with_cpuset(relative) } else { Cgroup::create(relative) };
+    match made {
+        Ok(Outcome::Made(cgroup)) => Some(cgroup),
+        Ok(Outcome::Unavailable(why)) => {
+            tracing::debug!(domain = name, why, "the guest has no cgroup of its own");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(domain = name, %error, "the guest has no cgroup of its own");
+            None
+        }
+    }
+}
+
+pub(super) fn make_dir(dir: &Path) -> Result<(), Failure> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| file_failure("create", dir, &error))
 }

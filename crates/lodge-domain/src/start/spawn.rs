@@ -10,6 +10,7 @@ use lodge_store::saga::{Failure, Step};
 use lodge_sys::process::{Process, boot_id};
 
 use super::gather::{Draft, Gathered};
+use super::helpers::StartHelpers;
 use super::places::{self, Chains};
 use super::steps::{
     AttachNics, ClaimVolumes, LIVE, Launch, MONITOR_PATIENCE, Running, STARTING_UP, Seed, WriteSeed,
@@ -33,7 +34,6 @@ impl Step<Launch> for Spawn {
         if launch.running.is_some() || launch.find_running().await {
             return Ok(());
         }
-        clear_leftovers(launch).await?;
         // After a crash the descriptors are gone with the daemon that held them.
         if launch.disks.is_none() {
             ClaimVolumes.run(launch).await?;
@@ -43,6 +43,9 @@ impl Step<Launch> for Spawn {
         }
         if launch.seed == Seed::NotAsked {
             WriteSeed.run(launch).await?;
+        }
+        if launch.helpers.is_none() {
+            StartHelpers.run(launch).await?;
         }
         spawn(launch).await
     }
@@ -59,7 +62,7 @@ impl Step<Launch> for Spawn {
 }
 
 /// Ends whatever runs under this guest's name, and removes its cgroup and directory.
-async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
+pub(super) async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
     let root = launch.shared.config.store.root();
     let (dir, relative) = (root.guest(launch.id.0), stop::cgroup_of(&launch.shared, launch.id));
     // The directory comes first and goes last: without it there is nothing.
@@ -92,6 +95,7 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         passphrases: std::mem::take(&mut launch.passphrases),
         nics: launch.nics.take().unwrap_or_default(),
         seed: launch.seed.clone(),
+        helpers: launch.helpers.take().unwrap_or_default(),
         ports: Vec::new(),
     };
     let (draft, gathered) = blocking(move || {

@@ -14,6 +14,7 @@ use lodge_sys::process::Process;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::helpers::{Served, StartHelpers};
 use super::spawn::Spawn;
 use super::{Launched, Plan, file_failure, live, remove_file};
 use crate::control::tune::threads::{self, Threads};
@@ -42,7 +43,14 @@ const PORT_LIMIT: Duration = Duration::from_mins(2);
 
 /// The steps, in order.
 pub(crate) fn steps() -> Vec<Box<dyn Step<Launch>>> {
-    vec![Box::new(ClaimVolumes), Box::new(AttachNics), Box::new(WriteSeed), Box::new(Spawn), Box::new(Run)]
+    vec![
+        Box::new(ClaimVolumes),
+        Box::new(AttachNics),
+        Box::new(WriteSeed),
+        Box::new(StartHelpers),
+        Box::new(Spawn),
+        Box::new(Run),
+    ]
 }
 
 /// What the steps share. Only the plan outlives the daemon; the rest is asked for again.
@@ -57,6 +65,8 @@ pub(crate) struct Launch {
     pub passphrases: Vec<(String, OwnedFd)>,
     pub nics: Option<Vec<AttachedNic>>,
     pub seed: Seed,
+    /// What serves the guest beside QEMU. None: not started (by this daemon).
+    pub helpers: Option<Vec<Served>>,
     pub ports: Vec<Port>,
     pub running: Option<Running>,
     /// What QEMU told before the guest was its owner's.
@@ -99,6 +109,7 @@ impl Launch {
             passphrases: Vec::new(),
             nics: None,
             seed: Seed::NotAsked,
+            helpers: None,
             ports: Vec::new(),
             running: None,
             early: Vec::new(),
@@ -159,7 +170,7 @@ impl Launch {
     }
 }
 
-fn refused(error: &PortError) -> Failure {
+pub(super) fn refused(error: &PortError) -> Failure {
     Failure::of(error.kind, error).with_hint(error.hint.clone())
 }
 

@@ -14,12 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Launch, Plan, SAGA, steps};
 use crate::domains::{Domains, DomainsConfig, Shared};
-use crate::support::{QEMU, World, config_with, has_qemu, tiny};
+use crate::support::{QEMU, World, config_with, has_qemu, has_swtpm, tiny, tiny_with};
 
 struct Start {
     capabilities: Capabilities,
     id: DomainId,
     document: Domain,
+    /// QEMU, and what serves it.
+    processes: usize,
+    /// The state of its TPM, made beforehand: each of the many starts would look for primes.
+    tpm: Option<tempfile::TempDir>,
 }
 
 struct Host {
@@ -35,6 +39,12 @@ impl Scenario for Start {
     fn world(&self) -> Host {
         let world = World::new();
         let config = config_with(world.dir.path(), self.capabilities.clone());
+        if let Some(tpm) = &self.tpm {
+            let dir = world.root().swtpm_state(self.id.0).join("tpm2");
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::copy(tpm.path().join("tpm2-00.permall"), dir.join("tpm2-00.permall")).unwrap();
+            std::fs::write(dir.join(".lock"), "").unwrap();
+        }
         let before = world.leavings();
         Host { world, config, before }
     }
@@ -55,7 +65,7 @@ impl Scenario for Start {
         let live = host.world.root().guest(self.id.0).join("live.xml");
         let held = host.world.fakes.0.lock().unwrap();
         let has_all = [&held.volumes, &held.nics, &held.seeds].iter().all(|set| set.contains(&self.id));
-        if processes.len() == 1 && live.exists() && has_all {
+        if processes.len() == self.processes && live.exists() && has_all {
             Ok(())
         } else {
             Err(format!("processes {processes:?}, live {}, held {held:?}", live.exists()))
@@ -77,7 +87,23 @@ async fn a_start_is_whole_whatever_happens() {
     let mut document = Domain::parse(&tiny("web1")).unwrap();
     let id = DomainId::random();
     document.uuid = Some(id);
-    try_everything(&Start { capabilities, id, document }).await.unwrap();
+    try_everything(&Start { capabilities, id, document, processes: 1, tpm: None }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_tpm_is_whole_whatever_happens() {
+    if !has_qemu() || !has_swtpm() {
+        return;
+    }
+    let capabilities = Capabilities::probe(Path::new(QEMU), None).await.unwrap();
+    let tpm = "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>";
+    let mut document = Domain::parse(&tiny_with("web1", "", tpm)).unwrap();
+    let (id, state) = (DomainId::random(), tempfile::tempdir().unwrap());
+    document.uuid = Some(id);
+    let mut setup = std::process::Command::new("swtpm_setup");
+    let made = setup.args(["--tpm2", "--tpm-state"]).arg(state.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    try_everything(&Start { capabilities, id, document, processes: 2, tpm: Some(state) }).await.unwrap();
 }
 
 /// The guest runs and the note that its start is over never came to the disk.

@@ -17,5 +17,6 @@ mod policy;
 mod save;
 mod snapshots;
 mod support;
+mod tpm;
 mod tuning;
 mod verbs;

@@ -1,6 +1,7 @@
 //! A root of its own with real QEMU, fakes for disks, nets and seeds, and a look at what is left on the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use lodge_domain::{
     Accelerator, AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, DomainEvent, Domains,
-    DomainsConfig, Handle, ImageSnapshot, Nics, PortError, Ports, SeedDisk, Seeds, Snapshot, SnapshotVerb,
-    Volumes,
+    DomainsConfig, Handle, ImageSnapshot, Nics, PortError, Ports, Secrets, SeedDisk, Seeds, Snapshot,
+    SnapshotVerb, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -24,6 +25,15 @@ pub fn has_qemu() -> bool {
     let there = Path::new(QEMU).exists();
     if !there {
         eprintln!("skipped: there is no {QEMU}");
+    }
+    there
+}
+
+/// Says why a test is skipped, where there is no swtpm.
+pub fn has_swtpm() -> bool {
+    let there = lodge_sys::tool::find("swtpm_setup").is_some() && lodge_sys::tool::find("swtpm").is_some();
+    if !there {
+        eprintln!("skipped: there is no swtpm");
     }
     there
 }
@@ -62,7 +72,7 @@ impl Fakes {
 
     pub fn ports(&self) -> Ports {
         let this = Arc::new(self.clone());
-        Ports { volumes: this.clone(), nics: this.clone(), seeds: this }
+        Ports { volumes: this.clone(), nics: this.clone(), seeds: this.clone(), secrets: this }
     }
 }
 
@@ -267,6 +277,20 @@ impl Seeds for Fakes {
     }
 }
 
+/// The passphrase of every secret.
+pub const PASSPHRASE: &[u8] = b"correct horse";
+
+#[async_trait]
+impl Secrets for Fakes {
+    async fn tpm_passphrase(&self, _: uuid::Uuid) -> Result<std::os::fd::OwnedFd, PortError> {
+        self.call("passphrase", |_| ())?;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(PASSPHRASE).unwrap();
+        file.rewind().unwrap();
+        Ok(file.into())
+    }
+}
+
 /// A root under a temporary directory. Whatever runs under it ends with it.
 pub struct World {
     pub dir: tempfile::TempDir,
@@ -294,11 +318,12 @@ impl World {
         Domains::open(self.config().await, self.fakes.ports()).await.unwrap()
     }
 
-    /// Every file below the root, but for the database's own.
+    /// Every file below the root, but for the database's own, the authority of TPMs and their logs.
     pub fn files(&self) -> BTreeSet<String> {
         let mut files = BTreeSet::new();
         walk(self.dir.path(), self.dir.path(), &mut files);
-        files.retain(|file| !file.contains("lodge.db") && !file.contains("var/cache"));
+        let own = ["lodge.db", "var/cache", "swtpm-localca", "var/log/swtpm"];
+        files.retain(|file| !own.iter().any(|own| file.contains(own)));
         files
     }
 

@@ -29,10 +29,7 @@ fn tpm(b: &mut Builder<'_>, tpm: &Tpm) {
         }
         TpmBackendKind::Emulator => {
             let Some(server) = b.claims.helpers.get(id).copied() else {
-                return b.refuse_hinted(
-                    "its emulator, swtpm, was not started: Lodge does not do that yet",
-                    "start one and name its socket: <backend type='external'><source type='unix' path='…'/></backend>",
-                );
+                return b.refuse("its emulator, swtpm, was not started");
             };
             b.arg("-chardev", format!("socket,id=chrtpm,fd={server}"));
             format!("emulator,id=tpm-{id},chardev=chrtpm")

@@ -208,7 +208,7 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
         /domain/devices/filesystem[1]: its server, virtiofsd, was not started: Lodge does not do that yet
         /domain/devices/interface[1]: no tap was made for it
         /domain/devices/channel[1]: no socket was made for it
-        /domain/devices/tpm[1]: its emulator, swtpm, was not started: Lodge does not do that yet
+        /domain/devices/tpm[1]: its emulator, swtpm, was not started
         /domain/devices/tpm[2]: the host's TPM was not opened: Lodge does not pass it on yet
         /domain/devices/graphics[1]: no port was chosen for it
         /domain/devices/hostdev[1]: the host's USB device was not opened: Lodge does not pass it on yet

@@ -30,6 +30,12 @@ pub struct Undefine {
     /// keep nvram file
     #[arg(long)]
     keep_nvram: bool,
+    /// remove TPM state
+    #[arg(long)]
+    tpm: bool,
+    /// keep TPM state
+    #[arg(long)]
+    keep_tpm: bool,
     /// do nothing; list every file that would go
     #[arg(long)]
     dry_run: bool,
@@ -39,6 +45,9 @@ impl Undefine {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
         if self.nvram && self.keep_nvram {
             return Err(invalid("Options --nvram and --keep-nvram are mutually exclusive"));
+        }
+        if self.tpm && self.keep_tpm {
+            return Err(invalid("Options --tpm and --keep-tpm are mutually exclusive"));
         }
         let (client, dom) = (session.client().await?, &self.domain);
         if let Some(asked) = &self.storage {
@@ -55,6 +64,9 @@ impl Undefine {
         }
         let options = UndefineOptions {
             nvram: self.nvram,
+            keep_nvram: self.keep_nvram,
+            tpm: self.tpm,
+            keep_tpm: self.keep_tpm,
             managed_save: self.managed_save,
             snapshots_metadata: self.snapshots_metadata,
             remove_all_storage: self.remove_all_storage,

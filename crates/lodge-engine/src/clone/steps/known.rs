@@ -126,12 +126,11 @@ impl Step<Making> for DefineGuest {
             return Err(Failure::new(Kind::InvalidState, text));
         }
         let options = verb::UndefineOptions {
-            nvram: false,
             keep_nvram: true,
+            keep_tpm: true,
             managed_save: true,
             snapshots_metadata: true,
-            remove_all_storage: false,
-            dry_run: false,
+            ..verb::UndefineOptions::default()
         };
         handle.undefine(options).await.map(drop).map_err(failed)
     }

@@ -115,6 +115,8 @@ async fn forget(call: &Call, dom: &wire::Domain, flags: u32) -> Result<(), Fault
     let options = UndefineOptions {
         nvram: flags & gone::NVRAM != 0,
         keep_nvram: flags & gone::KEEP_NVRAM != 0,
+        tpm: flags & gone::TPM != 0,
+        keep_tpm: flags & gone::KEEP_TPM != 0,
         managed_save: flags & gone::MANAGED_SAVE != 0,
         snapshots_metadata: flags & gone::SNAPSHOTS != 0,
         ..UndefineOptions::default()

@@ -1,0 +1,143 @@
+//! The step that starts what serves a guest beside its QEMU, and its taking back.
+//!
+//! It makes the guest's directory and cgroup, clears what an earlier start left there, and leaves a connected socket
+//! per helper for QEMU. Deliberately absent: what each helper is told (`lodge_qemu::helper`), and their regular end,
+//! which comes with the guest's (`stop.rs`).
+
+mod tpm;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lodge_model::Kind;
+use lodge_qemu::helper::{Helper, HelperError, HelperSpec};
+use lodge_qemu::{Accelerator, Credentials, Descriptors, guest_credentials};
+use lodge_store::saga::{Failure, Step};
+use lodge_sys::cgroup::Cgroup;
+use lodge_sys::process::Ending;
+
+pub(super) use self::tpm::choose as choose_tpm;
+use super::file_failure;
+use super::gather::{guest_cgroup, make_dir};
+use super::spawn::clear_leftovers;
+use super::steps::Launch;
+use crate::define::blocking;
+
+/// How long one may take until it answers.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A helper's end of a connection, for QEMU.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The device that it serves.
+    pub alias: String,
+    pub socket: OwnedFd,
+}
+
+/// Starts swtpm for an emulated TPM.
+pub(super) struct StartHelpers;
+
+#[async_trait]
+impl Step<Launch> for StartHelpers {
+    fn name(&self) -> &'static str {
+        "start-helpers"
+    }
+
+    async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        if launch.running.is_some() || launch.find_running().await {
+            return Ok(());
+        }
+        launch.helpers = None;
+        clear_leftovers(launch).await?;
+        lodge_qemu::assign_aliases(&mut launch.document);
+        let mut served = Vec::new();
+        if crate::tpm::emulated(&launch.document).is_some() {
+            let site = Site::make(launch).await?;
+            served.extend(tpm::serve(launch, &site).await?);
+        }
+        launch.helpers = Some(served);
+        Ok(())
+    }
+
+    async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
+        launch.helpers = None;
+        clear_leftovers(launch).await?;
+        let Some(state) = launch.plan.made_tpm.clone() else { return Ok(()) };
+        let removed = {
+            let state = state.clone();
+            blocking(move || state.remove()).await
+        };
+        removed.map_err(|error| file_failure("remove", state.path(), &error))
+    }
+}
+
+/// Where a guest's helpers run.
+struct Site {
+    directory: PathBuf,
+    cgroup: Option<Cgroup>,
+    /// The guest's own user, where it has one.
+    credentials: Option<Credentials>,
+}
+
+impl Site {
+    async fn make(launch: &Launch) -> Result<Self, Failure> {
+        let config = &launch.shared.config;
+        let directory = config.store.root().guest(launch.id.0);
+        make_dir(&directory)?;
+        let relative = crate::stop::cgroup_of(&launch.shared, launch.id);
+        let (name, cells) = (launch.plan.name.clone(), launch.document.numatune.tree("numatune").is_some());
+        let cgroup = blocking(move || guest_cgroup(&name, &relative, cells)).await;
+        // Helpers need no device of the accelerator's.
+        let credentials = config.own_users.then(|| guest_credentials(launch.id, Accelerator::Tcg)).flatten();
+        Ok(Self { directory, cgroup, credentials })
+    }
+
+    /// A helper at this site.
+    fn spec(&self, name: String, program: PathBuf, log: PathBuf) -> HelperSpec {
+        HelperSpec {
+            name,
+            program,
+            arguments: Vec::new(),
+            descriptors: Descriptors::default(),
+            environment: Vec::new(),
+            directory: self.directory.clone(),
+            log,
+            credentials: self.credentials.clone(),
+            cgroup: self.cgroup.clone(),
+        }
+    }
+}
+
+/// Starts one. A start is a clone and an exec, which no stuck disk should make others wait for.
+async fn start(spec: HelperSpec, element: &str) -> Result<Helper, Failure> {
+    blocking(move || Helper::start(spec)).await.map_err(|error| failure(element, &error))
+}
+
+fn failure(element: &str, error: &HelperError) -> Failure {
+    let mut failure = Failure::of(error.kind(), error);
+    failure.message = format!("{element}: {}", failure.message);
+    failure
+}
+
+/// A program that must be there.
+fn program(name: &'static str, package: &str, element: &str) -> Result<PathBuf, Failure> {
+    lodge_sys::tool::find(name).ok_or_else(|| {
+        let message =
+            format!("{element}: Unable to find '{name}' binary in $PATH: No such file or directory");
+        Failure::new(Kind::NotFound, message).with_hint(format!("install it (Debian: {package})"))
+    })
+}
+
+/// Looks on beside all else: one that ends is reaped, and that it ended is told. The guest goes on without it.
+fn watch(helper: &Helper, domain: &str, alias: &str) {
+    let (process, domain, alias) = (helper.process().clone(), domain.to_owned(), alias.to_owned());
+    tokio::spawn(async move {
+        match process.ended().await {
+            Ok(Ending::Status(status)) if status.success() => tracing::debug!(domain, alias, "helper ended"),
+            Ok(ending) => tracing::warn!(domain, alias, %ending, "the helper of a device has ended"),
+            Err(error) => tracing::warn!(domain, alias, %error, "the helper of a device is not watched"),
+        }
+    });
+}
