@@ -11,6 +11,7 @@
 //! to it.
 
 pub mod swtpm;
+pub mod virtiofsd;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -61,6 +62,8 @@ pub struct HelperSpec {
     pub credentials: Option<Credentials>,
     /// The guest's cgroup.
     pub cgroup: Option<Cgroup>,
+    /// It may take other users by programs that are allowed to (newuidmap).
+    pub takes_users: bool,
 }
 
 /// Why a helper does not serve.
@@ -171,6 +174,7 @@ impl Helper {
         if let Some(credentials) = spec.credentials {
             command.credentials(credentials);
         }
+        command.no_new_privs(!spec.takes_users);
         if let Some(cgroup) = &spec.cgroup {
             command.limited_by(cgroup);
         }
@@ -342,6 +346,7 @@ mod tests {
             log: dir.join("log"),
             credentials: None,
             cgroup: None,
+            takes_users: false,
         }
     }
 

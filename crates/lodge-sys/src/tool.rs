@@ -71,6 +71,8 @@ pub enum ToolError {
 #[derive(Debug)]
 pub struct Tool {
     program: &'static str,
+    /// Where it is, if that is not to be looked for.
+    place: Option<PathBuf>,
     args: Vec<OsString>,
     deadline: Duration,
     input: Option<Vec<u8>>,
@@ -79,7 +81,12 @@ pub struct Tool {
 impl Tool {
     /// Will run `program`, looked for where programs of the system lie, for at most `deadline`.
     pub fn new(program: &'static str, deadline: Duration) -> Self {
-        Self { program, args: Vec::new(), deadline, input: None }
+        Self { program, place: None, args: Vec::new(), deadline, input: None }
+    }
+
+    /// Will run the program at `place`.
+    pub fn at(place: &Path, deadline: Duration) -> Self {
+        Self { place: Some(place.to_owned()), ..Self::new("", deadline) }
     }
 
     /// Adds an argument.
@@ -105,7 +112,8 @@ impl Tool {
 
     /// Runs it to its end and gives back what it printed.
     pub async fn run(self) -> Result<Vec<u8>, ToolError> {
-        let program = find(self.program).ok_or(ToolError::Missing { program: self.program })?;
+        let place = self.place.or_else(|| find(self.program));
+        let program = place.ok_or(ToolError::Missing { program: self.program })?;
         let command = said(&program, &self.args);
         let failed = |source| ToolError::Run { program: program.clone(), source };
         let mut child = Command::new(&program)

@@ -5,15 +5,17 @@
 //! which comes with the guest's (`stop.rs`).
 
 mod tpm;
+mod virtiofs;
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lodge_model::Kind;
+use lodge_model::domain::filesystem::Filesystem;
 use lodge_qemu::helper::{Helper, HelperError, HelperSpec};
-use lodge_qemu::{Accelerator, Credentials, Descriptors, guest_credentials};
+use lodge_qemu::{Accelerator, Credentials, Descriptors, connect, guest_credentials};
 use lodge_store::saga::{Failure, Step};
 use lodge_sys::cgroup::Cgroup;
 use lodge_sys::process::Ending;
@@ -36,7 +38,7 @@ pub(crate) struct Served {
     pub socket: OwnedFd,
 }
 
-/// Starts swtpm for an emulated TPM.
+/// Starts swtpm for an emulated TPM and virtiofsd for directories, or connects to those of others.
 pub(super) struct StartHelpers;
 
 #[async_trait]
@@ -52,12 +54,7 @@ impl Step<Launch> for StartHelpers {
         launch.helpers = None;
         clear_leftovers(launch).await?;
         lodge_qemu::assign_aliases(&mut launch.document);
-        let mut served = Vec::new();
-        if crate::tpm::emulated(&launch.document).is_some() {
-            let site = Site::make(launch).await?;
-            served.extend(tpm::serve(launch, &site).await?);
-        }
-        launch.helpers = Some(served);
+        launch.helpers = Some(serve(launch).await?);
         Ok(())
     }
 
@@ -71,6 +68,36 @@ impl Step<Launch> for StartHelpers {
         };
         removed.map_err(|error| file_failure("remove", state.path(), &error))
     }
+}
+
+async fn serve(launch: &Launch) -> Result<Vec<Served>, Failure> {
+    let devices = &launch.document.devices;
+    let mut directories: Vec<(usize, &Filesystem)> = devices.filesystems.iter().enumerate().collect();
+    directories.retain(|(_, directory)| directory.is_virtiofs());
+    let mut served = Vec::new();
+    if devices.tpms.is_empty() && directories.is_empty() {
+        return Ok(served);
+    }
+    let site = Site::make(launch).await?;
+    served.extend(tpm::serve(launch, &site).await?);
+    for directory in directories {
+        served.push(virtiofs::serve(launch, &site, directory).await?);
+    }
+    Ok(served)
+}
+
+/// Connects to a helper that somebody else started: QEMU's own user may not.
+async fn join(path: &Path, alias: String, element: &str) -> Result<Served, Failure> {
+    let connected = async { connect(path).await?.into_std() };
+    let socket = tokio::time::timeout(ANSWER_PATIENCE, connected).await;
+    let socket = socket.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let socket = socket.and_then(|socket| socket.set_nonblocking(false).map(|()| socket));
+    let socket = socket.map_err(|error| {
+        let mut failure = file_failure("connect to", path, &error);
+        failure.message = format!("{element}: {}", failure.message);
+        failure
+    })?;
+    Ok(Served { alias, socket: socket.into() })
 }
 
 /// Where a guest's helpers run.
@@ -106,6 +133,7 @@ impl Site {
             log,
             credentials: self.credentials.clone(),
             cgroup: self.cgroup.clone(),
+            takes_users: false,
         }
     }
 }

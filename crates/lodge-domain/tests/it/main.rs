@@ -20,3 +20,4 @@ mod support;
 mod tpm;
 mod tuning;
 mod verbs;
+mod virtiofs;

@@ -71,10 +71,7 @@ fn virtiofs(b: &mut Builder<'_>, filesystem: &Filesystem) {
         (Some(fd), _) => format!("fd={fd}"),
         (None, Some(path)) => format!("path={}", escaped(path)),
         (None, None) => {
-            return b.refuse_hinted(
-                "its server, virtiofsd, was not started: Lodge does not do that yet",
-                "start one and name its socket in <source socket='…'/>, or use 9p (without <driver type='virtiofs'/>)",
-            );
+            return b.refuse("its server, virtiofsd, was not started");
         }
     };
     b.arg("-chardev", format!("socket,id=chr-vu-{id},{server}"));

@@ -39,7 +39,11 @@ fn tpm(b: &mut Builder<'_>, tpm: &Tpm) {
             let Some(path) = source else {
                 return b.refuse("the path of its socket is missing");
             };
-            b.arg("-chardev", format!("socket,id=chrtpm,path={}", escaped(path)));
+            let server = match b.claims.helpers.get(id) {
+                Some(fd) => format!("fd={fd}"),
+                None => format!("path={}", escaped(path)),
+            };
+            b.arg("-chardev", format!("socket,id=chrtpm,{server}"));
             format!("emulator,id=tpm-{id},chardev=chrtpm")
         }
     };

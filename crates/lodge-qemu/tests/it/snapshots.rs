@@ -205,7 +205,7 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
     let refusals = command_line(&parse(&xml), &everything(), &nothing).unwrap_err();
     expect![[r"
         /domain/devices/disk[1]: the source of disk 'vda' was not opened
-        /domain/devices/filesystem[1]: its server, virtiofsd, was not started: Lodge does not do that yet
+        /domain/devices/filesystem[1]: its server, virtiofsd, was not started
         /domain/devices/interface[1]: no tap was made for it
         /domain/devices/channel[1]: no socket was made for it
         /domain/devices/tpm[1]: its emulator, swtpm, was not started

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lodge_model::Kind;
-use lodge_model::domain::tpm::{Tpm, TpmVersion};
+use lodge_model::domain::tpm::{Tpm, TpmBackendKind, TpmVersion};
 use lodge_qemu::helper::HelperSpec;
 use lodge_qemu::helper::swtpm::{Emulator, Setup, StatePlace, bank_arguments, greet};
 use lodge_qemu::{Credentials, connect, listen};
@@ -37,6 +37,9 @@ pub(in crate::start) fn choose(launch: &Launch) -> Option<State> {
 
 /// Makes the TPM if there is none, and starts its swtpm.
 pub(super) async fn serve(launch: &Launch, site: &Site) -> Result<Option<Served>, Failure> {
+    if let Some(external) = join_external(launch).await? {
+        return Ok(Some(external));
+    }
     let root = launch.shared.config.store.root();
     let Some(state) = State::of(root, launch.id, &launch.document) else { return Ok(None) };
     let Some((at, tpm)) = emulated(&launch.document) else { return Ok(None) };
@@ -46,12 +49,27 @@ pub(super) async fn serve(launch: &Launch, site: &Site) -> Result<Option<Served>
         tpm,
         state: &state,
         element: format!("/domain/devices/tpm[{}]", at + 1),
-        alias: tpm.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default(),
+        alias: alias_of(tpm),
         log: root.swtpm_logs().join(format!("{}-swtpm.log", launch.plan.name)),
         version: tpm.backend.version.unwrap_or(TpmVersion::V2_0),
     };
     turn.set_up().await?;
     turn.emulate().await.map(Some)
+}
+
+/// The TPM of a swtpm that somebody else started.
+async fn join_external(launch: &Launch) -> Result<Option<Served>, Failure> {
+    let mut tpms = launch.document.devices.tpms.iter().enumerate();
+    let external = tpms.find(|(_, tpm)| tpm.backend.kind == TpmBackendKind::External);
+    let Some((at, tpm)) = external else { return Ok(None) };
+    let path = tpm.backend.source.as_ref().and_then(|source| source.path.as_deref());
+    let Some(path) = path else { return Ok(None) };
+    let element = format!("/domain/devices/tpm[{}]/backend/source", at + 1);
+    super::join(path.as_ref(), alias_of(tpm), &element).await.map(Some)
+}
+
+fn alias_of(tpm: &Tpm) -> String {
+    tpm.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default()
 }
 
 /// One TPM in one start.
