@@ -19,5 +19,6 @@ mod e2e {
     mod snapshots;
     mod storage;
     mod sysprep;
+    mod tpm;
     mod verbs;
 }

@@ -135,7 +135,10 @@ impl State {
     /// Removes it. Fine if it is gone.
     pub fn remove(&self) -> io::Result<()> {
         let gone = |removed: io::Result<()>| match removed {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // What is in the way of a directory is not ours.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(())
+            }
             other => other,
         };
         match self {
