@@ -44,10 +44,8 @@ impl Dialect {
             features: Vec<String>,
         }
         let said: Option<Said> = serde_json::from_slice(capabilities).ok();
-        match said.is_some_and(|said| said.features.iter().any(|feature| feature == SEPARATE)) {
-            true => Self::Separate,
-            false => Self::List,
-        }
+        let is_separate = said.is_some_and(|said| said.features.iter().any(|feature| feature == SEPARATE));
+        if is_separate { Self::Separate } else { Self::List }
     }
 }
 
@@ -179,10 +177,10 @@ fn descriptor(path: &Path) -> Option<Descriptor> {
 pub async fn greet(socket: &mut UnixStream) -> io::Result<u64> {
     let asked: Vec<u8> = GET_FEATURES.iter().flat_map(|word| word.to_ne_bytes()).collect();
     socket.write_all(&asked).await?;
-    let mut answer = [0; 20];
-    socket.read_exact(&mut answer).await?;
-    let [.., a, b, c, d, e, f, g, h] = answer;
-    Ok(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+    let (mut header, mut features) = ([0; 12], [0; 8]);
+    socket.read_exact(&mut header).await?;
+    socket.read_exact(&mut features).await?;
+    Ok(u64::from_ne_bytes(features))
 }
 
 #[cfg(test)]
