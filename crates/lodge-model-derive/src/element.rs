@@ -221,6 +221,8 @@ fn writing(fields: &[XmlField]) -> Writing {
                 Shape::Option => {
                     quote!(if let ::core::option::Option::Some(value) = &self.#ident { writer.child(#tag, value); })
                 }
+                // What must be there is written, so that the text can be read again.
+                Shape::Plain | Shape::Vec if field.required => quote!(writer.child(#tag, &self.#ident);),
                 Shape::Plain | Shape::Vec => quote!(writer.child_unless_empty(#tag, &self.#ident);),
             })),
             Role::Children => made.content.push(quote!(for value in &self.#ident { writer.child(#tag, value); })),

@@ -10,7 +10,7 @@
 //! | `leaf` | a child element with only a text | `T`, `Option<T>` with `T: Value` |
 //! | `leaves` | all children of that name, with only a text | `Vec<T>` with `T: Value` |
 //! | `flag` | a child element that is there or not | `bool` |
-//! | `child` | a child element | `T`, `Option<T>` with `T: Element`; a plain `T` is left out when empty |
+//! | `child` | a child element | `T`, `Option<T>` with `T: Element`; a plain `T` is left out when empty, unless `required` |
 //! | `children` | all children of that name | `Vec<T>` with `T: Element` |
 //! | `flatten` | more attributes and children of the same element | `T: Part` |
 //! | `foreign` | what no other field knows | `Foreign`; `known`: it is no fault that it is there |

@@ -5,7 +5,7 @@
 //! `<cpu>` inside a domain document ([`crate::domain`]).
 
 use crate::markup::Markup;
-use crate::xml::words::words;
+use crate::xml::{bounds, words::words};
 use crate::{Fault, Faults};
 
 words! {
@@ -83,6 +83,7 @@ const ATTRIBUTES: [&str; 5] = ["mode", "match", "check", "migratable", "deprecat
 impl CpuDescription {
     /// Finds what no `<cpu>` can have.
     pub fn validate(text: &str) -> Result<(), BadCpu> {
+        bounds::check(text).map_err(|faults| BadCpu::Xml(format!("(CPU_definition):{faults}")))?;
         let document = roxmltree::Document::parse(text)
             .map_err(|error| BadCpu::Xml(format!("(CPU_definition):{error}")))?;
         let root = document.root_element();
@@ -141,6 +142,7 @@ impl CpuDescription {
 
     /// Reads `<cpu>`.
     pub fn parse(text: &str, kind: CpuKind) -> Result<Self, BadCpu> {
+        bounds::check(text).map_err(|faults| BadCpu::Xml(format!("(CPU_definition):{faults}")))?;
         let settings = roxmltree::ParsingOptions {
             allow_dtd: false,
             nodes_limit: crate::xml::NODES_MAX,

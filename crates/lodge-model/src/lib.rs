@@ -15,6 +15,7 @@ mod bytes;
 pub mod cpu;
 pub mod domain;
 mod fault;
+pub mod fuzz;
 pub mod guest_disk;
 mod id;
 mod kind;

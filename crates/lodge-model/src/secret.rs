@@ -91,6 +91,7 @@ impl Secret {
     /// Reads a document; one without a UUID gets a new one.
     pub fn parse(text: &str) -> Result<Self, BadSecret> {
         let xml = |message: String| BadSecret::Xml(message);
+        crate::xml::bounds::check(text).map_err(|faults| xml(format!("(secret_description): {faults}")))?;
         let settings =
             roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 1000, ..Default::default() };
         let document = roxmltree::Document::parse_with_options(text, settings)

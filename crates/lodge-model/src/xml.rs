@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: namespaces other than QEMU's in typed fields; any tree that outlives the reading.
 
+pub(crate) mod bounds;
 mod foreign;
 mod kept;
 mod locate;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use foreign::{Foreign, ForeignItem, Position};
 pub use kept::Kept;
+pub use locate::element_paths;
 pub use lodge_model_derive::Xml;
 pub use reader::{Reader, attribute_key, element_key};
 pub use roxmltree::{Attribute, Node};
@@ -121,23 +123,11 @@ impl<T: Element> Element for Box<T> {
 
 /// Reads the document `text`, whose root must be `root`.
 pub(crate) fn parse<T: Element>(text: &str, root: &str, options: ParseOptions) -> Result<T, Faults> {
-    if text.len() > DOCUMENT_MAX_BYTES {
-        let message =
-            format!("the document is {} bytes long; at most {DOCUMENT_MAX_BYTES} are read", text.len());
-        return Err(Faults::one("", message));
-    }
-    let settings =
-        roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
-    let document = roxmltree::Document::parse_with_options(text, settings)
-        .map_err(|error| malformed::malformed(text, &error))?;
+    let document = bounds::document(text)?;
     let node = document.root_element();
     let mut reader = Reader::new(text, options);
     if element_key(node) != ("", root) {
         reader.fault(node, format!("the document is a <{}>, not a <{root}>", node.tag_name().name()));
-        return Err(reader.into_faults());
-    }
-    reader.check_depth(&document);
-    if reader.has_faults() {
         return Err(reader.into_faults());
     }
     let made = T::read(node, "", &mut reader);
@@ -164,13 +154,7 @@ pub(crate) fn unsupported<T: Element>(value: &T) -> Vec<Fault> {
 
 /// The name of a text's root element, if the text is one element.
 pub(crate) fn root_name(text: &str) -> Result<Option<String>, Faults> {
-    if text.len() > DOCUMENT_MAX_BYTES {
-        return Err(Faults::one("", format!("the document is {} bytes long", text.len())));
-    }
-    let settings =
-        roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
-    let document = roxmltree::Document::parse_with_options(text, settings)
-        .map_err(|error| malformed::malformed(text, &error))?;
+    let document = bounds::document(text)?;
     let root = document.root_element();
     // A namespace's elements are no devices.
     Ok(root.tag_name().namespace().is_none().then(|| root.tag_name().name().to_owned()))

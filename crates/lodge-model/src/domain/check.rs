@@ -153,9 +153,14 @@ impl Domain {
 /// The faults found so far.
 struct Found(Vec<Fault>);
 
+/// Most faults that are told of one document: each has a place to be looked up.
+const FAULTS_MAX: usize = 100;
+
 impl Found {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Fault::at(path, message));
+        if self.0.len() < FAULTS_MAX {
+            self.0.push(Fault::at(path, message));
+        }
     }
 }
 

@@ -81,7 +81,9 @@ impl Domain {
         }
         controllers::complete(&mut self.devices, board);
         usb::complete(&mut self.devices)?;
-        pci::complete(&mut self.devices, board)
+        pci::complete(&mut self.devices, board)?;
+        // With those that were added: what is stored must be read again.
+        too_many(&self.devices)
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use roxmltree::Node;
 
 use super::Domain;
+use crate::xml::bounds;
 use crate::xml::{ForeignItem, escaped};
 
 /// Why an element cannot be set.
@@ -77,6 +78,10 @@ fn is_of(item: &ForeignItem, uri: &str) -> bool {
 }
 
 fn with_namespace(uri: &str, key: &str, xml: &str) -> Result<ForeignItem, MetadataFault> {
+    bounds::check(xml).map_err(|faults| MetadataFault::Malformed {
+        line: faults.0.first().map_or(0, |fault| fault.line),
+        message: faults.to_string(),
+    })?;
     let document = roxmltree::Document::parse(xml)
         .map_err(|error| MetadataFault::Malformed { line: error.pos().row, message: error.to_string() })?;
     let starts = |c: char| c.is_alphabetic() || c == '_';

@@ -11,7 +11,7 @@ pub struct Os {
     #[xml(attr)]
     pub firmware: Option<Firmware>,
     /// `<type arch='x86_64' machine='pc-q35-3.1'>hvm</type>`.
-    #[xml(child = "type", required)]
+    #[xml(child = "type")]
     pub kind: OsType,
     /// `<firmware><feature …/></firmware>`.
     #[xml(child = "firmware")]

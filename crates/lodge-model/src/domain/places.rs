@@ -5,7 +5,7 @@ use super::devices::Devices;
 
 impl Devices {
     /// Calls `visit` with each device's element name, its number among those, their count, and its place.
-    pub(crate) fn each_place<'a>(&'a self, visit: &mut dyn FnMut(&'static str, usize, usize, &'a Place)) {
+    pub fn each_place<'a>(&'a self, visit: &mut dyn FnMut(&'static str, usize, usize, &'a Place)) {
         macro_rules! lists {
             ($($name:literal = $list:ident),* $(,)?) => {
                 $(for (at, device) in self.$list.iter().enumerate() {

@@ -155,6 +155,8 @@ impl Network {
 
     /// The entry of an update, which must be a `<tag>`.
     fn entry<T: Element>(&self, update: &Update, tag: &str) -> Result<T, BadUpdate> {
+        crate::xml::bounds::check(&update.xml)
+            .map_err(|faults| BadUpdate::Entry(format!("(network_update_xml): {faults}")))?;
         let found = roxmltree::Document::parse(&update.xml)
             .map_err(|error| BadUpdate::Entry(format!("(network_update_xml): {error}")))?
             .root_element()

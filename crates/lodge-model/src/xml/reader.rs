@@ -2,9 +2,10 @@
 
 use super::foreign::{self, Foreign, ForeignItem, Position};
 use super::value::{Value, read_number};
-use super::{DEPTH_MAX, ParseOptions, QEMU_NAMESPACE};
+use super::{ParseOptions, QEMU_NAMESPACE};
 use crate::{Fault, Faults};
-use roxmltree::{Attribute, Document, Node};
+use roxmltree::{Attribute, Node, NodeId};
+use std::collections::HashMap;
 
 /// Most faults that are told of one document.
 const FAULTS_MAX: usize = 100;
@@ -18,7 +19,12 @@ pub struct Reader<'a> {
     faults: Vec<Fault>,
     foreign_count: usize,
     cursor: Cursor,
+    numbers: Numbers,
 }
+
+/// The numbers of elements among those of their name, `None` for one that has no twin. All children of an element are
+/// counted at once and once: to count them for each of many would take the square of the time.
+type Numbers = HashMap<NodeId, Option<usize>>;
 
 /// The last place asked for: places are mostly asked for in the text's order.
 #[derive(Clone, Copy)]
@@ -48,7 +54,14 @@ pub fn element_key<'a>(node: Node<'a, '_>) -> (&'static str, &'a str) {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, options: ParseOptions) -> Self {
-        Self { text, strict: options.strict, faults: Vec::new(), foreign_count: 0, cursor: START }
+        Self {
+            text,
+            strict: options.strict,
+            faults: Vec::new(),
+            foreign_count: 0,
+            cursor: START,
+            numbers: Numbers::new(),
+        }
     }
 
     pub(super) fn has_faults(&self) -> bool {
@@ -60,24 +73,6 @@ impl<'a> Reader<'a> {
         Faults(self.faults)
     }
 
-    /// Refuses a document that is nested too deeply for those who walk it.
-    pub(super) fn check_depth(&mut self, document: &Document<'_>) {
-        let mut depths: Vec<usize> = Vec::with_capacity(512);
-        for node in document.descendants() {
-            let depth = node
-                .parent()
-                .and_then(|parent| depths.get(parent.id().get_usize()))
-                .map_or(0, |depth| depth + 1);
-            depths.push(depth);
-            if depth > DEPTH_MAX {
-                let message = format!("elements are nested more than {DEPTH_MAX} deep");
-                let (line, column) = self.place(node.range().start);
-                self.push(Fault { line, column, path: String::new(), message });
-                return;
-            }
-        }
-    }
-
     fn push(&mut self, fault: Fault) {
         if self.faults.len() < FAULTS_MAX {
             self.faults.push(fault);
@@ -86,7 +81,7 @@ impl<'a> Reader<'a> {
 
     /// Notes that something is wrong with `node`.
     pub fn fault(&mut self, node: Node<'_, '_>, message: impl Into<String>) {
-        self.fault_at(node.range().start, path(node), message.into());
+        self.fault_at(node, node.range().start, None, message.into());
     }
 
     /// Notes that something is wrong with `node` unless its text is there and has been judged.
@@ -96,15 +91,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn fault_at(&mut self, offset: usize, path: String, message: String) {
+    fn fault_at(&mut self, node: Node<'_, '_>, offset: usize, attribute: Option<&str>, message: String) {
+        // What is not told needs no place.
         if self.faults.len() < FAULTS_MAX {
+            let path = self.path(node, attribute);
             let (line, column) = self.place(offset);
             self.push(Fault { line, column, path, message });
         }
     }
 
     fn attribute_fault(&mut self, node: Node<'_, '_>, attribute: &Attribute<'_, '_>, message: String) {
-        self.fault_at(attribute.range().start, format!("{}/@{}", path(node), attribute.name()), message);
+        self.fault_at(node, attribute.range().start, Some(attribute.name()), message);
+    }
+
+    /// The path of an element or of one of its attributes.
+    fn path(&mut self, node: Node<'_, '_>, attribute: Option<&str>) -> String {
+        let path = path(node, &mut self.numbers);
+        attribute.map_or_else(|| path.clone(), |name| format!("{path}/@{name}"))
     }
 
     /// Line and column of a byte of the text.
@@ -250,26 +253,24 @@ impl<'a> Reader<'a> {
         known: bool,
     ) -> Option<Position> {
         let what = if attribute.is_some() { "attribute" } else { "element" };
-        let path = || attribute.map_or_else(|| path(node), |name| format!("{}/@{name}", path(node)));
         if self.strict && !known {
-            let path = path();
-            self.fault_at(offset, path, format!("unknown {what}"));
+            self.fault_at(node, offset, attribute, format!("unknown {what}"));
             return None;
         }
         self.foreign_count += 1;
         if self.foreign_count > FOREIGN_MAX {
             if self.foreign_count == FOREIGN_MAX + 1 {
-                let path = path();
                 self.fault_at(
+                    node,
                     offset,
-                    path,
+                    attribute,
                     format!("more than {FOREIGN_MAX} unknown elements and attributes"),
                 );
             }
             return None;
         }
         let (line, column) = self.place(offset);
-        Some(Position { line, column, path: path().into() })
+        Some(Position { line, column, path: self.path(node, attribute).into() })
     }
 
     /// An attribute no field knows.
@@ -312,14 +313,29 @@ fn own_text<'a>(node: Node<'a, '_>) -> std::borrow::Cow<'a, str> {
 }
 
 /// The path of an element: `/domain/devices/disk[2]/source`. A number stands where several share a name.
-pub(super) fn path(node: Node<'_, '_>) -> String {
+pub(super) fn path(node: Node<'_, '_>, numbers: &mut Numbers) -> String {
     let mut steps = Vec::new();
     for ancestor in node.ancestors().filter(Node::is_element) {
-        let name = ancestor.tag_name();
-        let twins = |sibling: &Node<'_, '_>| sibling.is_element() && sibling.tag_name() == name;
-        let before = ancestor.prev_siblings().skip(1).filter(twins).count();
-        let alone = before == 0 && !ancestor.next_siblings().skip(1).any(|sibling| twins(&sibling));
-        steps.push(if alone { name.name().to_owned() } else { format!("{}[{}]", name.name(), before + 1) });
+        if let (None, Some(parent)) = (numbers.get(&ancestor.id()), ancestor.parent()) {
+            number_children(parent, numbers);
+        }
+        let name = ancestor.tag_name().name();
+        let number = numbers.get(&ancestor.id()).copied().flatten();
+        steps.push(number.map_or_else(|| name.to_owned(), |number| format!("{name}[{number}]")));
     }
     steps.iter().rev().fold(String::new(), |path, step| path + "/" + step)
+}
+
+fn number_children(parent: Node<'_, '_>, numbers: &mut Numbers) {
+    let mut counts = HashMap::<_, (NodeId, usize)>::new();
+    for child in parent.children().filter(Node::is_element) {
+        let name = (child.tag_name().namespace(), child.tag_name().name());
+        let (first, count) = counts.entry(name).or_insert((child.id(), 0));
+        *count += 1;
+        let number = (*count > 1).then_some(*count);
+        if number == Some(2) {
+            numbers.insert(*first, Some(1));
+        }
+        numbers.insert(child.id(), number);
+    }
 }

@@ -6,6 +6,7 @@ mod check;
 mod corpus;
 mod laws;
 mod lifecycle;
+mod mutate;
 mod network;
 mod status;
 mod storage;
