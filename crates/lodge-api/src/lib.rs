@@ -16,6 +16,7 @@ pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod figure;
 pub mod guest_disk;
 pub mod host;
@@ -55,6 +56,7 @@ pub use domain::{
 };
 pub use error::{ErrorBody, ErrorKind};
 pub use event::{Event, EventsQuery};
+pub use explain::{ElementWithout, ExplainedArgument, ExplainedCommand, ExplanationView};
 pub use figure::{
     DomainFigures, Figure, FigureGroup, FigureQuery, FigureTopic, FigureValue, FiguresQuery, VcpuView,
     VcpusView,

@@ -13,6 +13,7 @@
 //! | GET [`DOMAINS`] | `DomainFilter` → `[DomainView]` |
 //! | POST [`DOMAINS`] | `DefineOptions`, xml → `DomainView` |
 //! | GET [`DOMAIN`] · [`DOMAIN_XML`] | → `DomainView` · `XmlOptions` → xml |
+//! | GET [`DOMAIN_EXPLAIN`] · POST [`EXPLAIN`] | → `ExplanationView` · xml → `ExplanationView` |
 //! | DELETE [`DOMAIN`] | `UndefineOptions` → `UndefineReport` |
 //! | POST [`DOMAIN_START`] | `StartOptions` → `DomainView` |
 //! | POST [`DOMAIN_DESTROY`] | `DestroyOptions` → `DomainView` |
@@ -124,6 +125,10 @@ pub const RESTORE: &str = "/v1/domains/restore";
 pub const DOMAIN: &str = "/v1/domains/{dom}";
 /// A domain's document.
 pub const DOMAIN_XML: &str = "/v1/domains/{dom}/xml";
+/// Which element of its document became which argument of QEMU's.
+pub const DOMAIN_EXPLAIN: &str = "/v1/domains/{dom}/explain";
+/// The same of a document that is not defined.
+pub const EXPLAIN: &str = "/v1/explain";
 /// Starts a domain.
 pub const DOMAIN_START: &str = "/v1/domains/{dom}/start";
 /// Stops a domain at once.

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use lodge_api::{
     AddressSource, AddressesQuery, AdoptOptions, Adoption, Autostart, BlockView, ChangeScope, ClonedVolume,
-    DefineOptions, DestroyOptions, DomainFilter, DomainView, HostReport, HostView, ImageBuild, ImageClone,
-    ImageImport, ImageView, InstanceRemoval, InstanceSpec, InterfaceAddresses, Job, JobWait, Lease, LogQuery,
-    ManagedSaveOptions, NetworkOptions, NetworkUpdate, NetworkView, NicView, PowerOptions, Readiness,
-    RestoreOptions, SaveOptions, SeedSpec, SeedView, StartOptions, UndefineOptions, UndefineReport, Version,
-    WaitQuery, XmlOptions, route,
+    DefineOptions, DestroyOptions, DomainFilter, DomainView, ExplanationView, HostReport, HostView,
+    ImageBuild, ImageClone, ImageImport, ImageView, InstanceRemoval, InstanceSpec, InterfaceAddresses, Job,
+    JobWait, Lease, LogQuery, ManagedSaveOptions, NetworkOptions, NetworkUpdate, NetworkView, NicView,
+    PowerOptions, Readiness, RestoreOptions, SaveOptions, SeedSpec, SeedView, StartOptions, UndefineOptions,
+    UndefineReport, Version, WaitQuery, XmlOptions, route,
 };
 use serde::de::DeserializeOwned;
 
@@ -92,6 +92,16 @@ impl Client {
     /// A domain's document.
     pub async fn domain_xml(&self, dom: &str, options: &XmlOptions) -> Answer<String> {
         self.text(Call::get(route::of(route::DOMAIN_XML, dom)).query(options)).await
+    }
+
+    /// Which element of a domain's document became which argument of QEMU's.
+    pub async fn explain_domain(&self, dom: &str) -> Answer<ExplanationView> {
+        self.json(Call::get(route::of(route::DOMAIN_EXPLAIN, dom))).await
+    }
+
+    /// The same of a document that is not defined.
+    pub async fn explain_document(&self, xml: &str) -> Answer<ExplanationView> {
+        self.json(Call::post(route::EXPLAIN).xml(xml)).await
     }
 
     /// Drops a domain's definition.

@@ -83,6 +83,10 @@ impl Handle {
         crate::digest::current(&self.entry)
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The directory of its run.
     pub(crate) fn directory(&self) -> PathBuf {
         self.shared.config.store.root().guest(self.entry.id.0)

@@ -27,6 +27,7 @@ mod domains;
 mod dump;
 mod error;
 mod event;
+mod explain;
 mod facts;
 mod firmware;
 mod handle;
@@ -65,6 +66,7 @@ pub use error::{DomainError, chain};
 pub use event::{
     DiskName, DomainEvent, EventKind, GraphicsAddress, GraphicsEvent, GraphicsPhase, Lifecycle, TunableValue,
 };
+pub use explain::Explained;
 pub use handle::Handle;
 pub use job::{JobOperation, JobPhase, JobStats, MemoryStats};
 pub use metadata::{Affects, MetadataEdit, MetadataKind};

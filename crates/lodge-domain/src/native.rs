@@ -5,11 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use lodge_model::domain::chardev::CharKind;
-use lodge_model::domain::{Domain, DomainKind};
-use lodge_qemu::{
-    Accelerator, Claims, CommandLine, ENVIRONMENT, FdNumber, Link, NicClaim, ScreenClaim, command_line,
-};
+use lodge_model::domain::DomainKind;
+use lodge_qemu::{Accelerator, CommandLine, ENVIRONMENT, Refusals, Rehearsal, command_line};
 
 use crate::define::judge;
 use crate::domains::Domains;
@@ -21,15 +18,13 @@ impl Domains {
         let mut document = judge(&self.shared, xml, false)?;
         lodge_qemu::assign_aliases(&mut document);
         let capabilities = &self.shared.config.capabilities;
-        let (claims, names) = places(&document);
-        let line = command_line(&document, capabilities, &claims).map_err(|refusals| {
-            let faults = refusals
-                .0
-                .iter()
-                .map(|refused| lodge_model::Fault::at(refused.element.as_str(), refused.reason.as_str()));
-            DomainError::Document { faults: lodge_model::Faults(faults.collect()) }
-        })?;
-        let sets = sets(&line, &names);
+        let accelerator = if document.kind == DomainKind::Kvm { Accelerator::Kvm } else { Accelerator::Tcg };
+        let Rehearsal { mut claims, paths, .. } = Rehearsal::of(&document, accelerator);
+        // A person reads paths; where QEMU takes both, they are what is shown.
+        (claims.boot, claims.files) = Default::default();
+        claims.logs.clear();
+        let line = command_line(&document, capabilities, &claims).map_err(refused)?;
+        let sets = sets(&line, &paths);
         let own = line.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let environment = ENVIRONMENT.into_iter().chain(own);
         let mut lines: Vec<String> =
@@ -48,48 +43,10 @@ impl Domains {
     }
 }
 
-/// What a start would have open, by numbers of no file, and the path behind each.
-fn places(document: &Domain) -> (Claims, BTreeMap<String, String>) {
-    let mut numbers = (100..).map(FdNumber::fixed);
-    let mut next = || numbers.next().unwrap_or(FdNumber::fixed(0));
-    let accelerator = if document.kind == DomainKind::Kvm { Accelerator::Kvm } else { Accelerator::Tcg };
-    let mut claims = Claims::new(accelerator, next());
-    let mut names = BTreeMap::new();
-    let mut name = |fd: FdNumber, path: &str| names.insert(fd.to_string(), path.to_owned());
-    for disk in &document.devices.disks {
-        let Some(path) = disk.path() else { continue };
-        let fd = next();
-        name(fd, path);
-        claims.disks.insert(disk.target.dev.clone(), vec![Link::file(fd, disk.format(), disk.readonly)]);
-    }
-    for _ in &document.devices.interfaces {
-        claims.nics.push(NicClaim { taps: vec![next()], ..NicClaim::default() });
-    }
-    for (at, channel) in document.devices.channels.iter().enumerate() {
-        if channel.kind == CharKind::Unix && channel.source().is_none_or(|source| source.path.is_none()) {
-            claims.sockets.insert(format!("channel{at}"), next());
-        }
-    }
-    // Where a helper's socket will be is not known before it runs.
-    for tpm in &document.devices.tpms {
-        claims.helpers.extend(tpm.place.alias.as_ref().map(|alias| (alias.name.clone(), next())));
-    }
-    for graphics in &document.devices.graphics {
-        let port = graphics.port.and_then(|port| u16::try_from(port).ok());
-        claims.screens.push(ScreenClaim { port: port.or(Some(5900)), ..ScreenClaim::default() });
-    }
-    let os = &document.os;
-    if let Some(code) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
-        let fd = next();
-        name(fd, code);
-        claims.firmware = Some(Link::file(fd, "raw", true));
-    }
-    if let Some(nvram) = os.nvram.as_deref().and_then(|nvram| nvram.path.as_deref()) {
-        let fd = next();
-        name(fd, nvram);
-        claims.nvram = Some(Link::file(fd, "raw", false));
-    }
-    (claims, names)
+/// What this QEMU cannot give, as faults of the document.
+pub(crate) fn refused(refusals: Refusals) -> DomainError {
+    let fault = |refused: lodge_qemu::Refused| lodge_model::Fault::at(refused.element, refused.reason);
+    DomainError::Document { faults: lodge_model::Faults(refusals.0.into_iter().map(fault).collect()) }
 }
 
 /// The path behind each set of descriptors: `-add-fd set=1,fd=101,opaque=rdwr`.

@@ -36,6 +36,7 @@ use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::gather::choose_accelerator;
 use self::notes::FewNotes;
 pub(crate) use self::places::number_chain;
 pub(crate) use self::steps::{LIVE, Launch, steps};

@@ -2,6 +2,7 @@
 
 mod amend;
 mod change;
+mod explain;
 mod figures;
 mod snapshot;
 

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use lodge_api::{
     AddressesQuery, Autostart, BlockView, DefineOptions, DestroyOptions, DomainFilter, DomainView,
-    InterfaceAddresses, LogQuery, ManagedSaveOptions, NicView, PowerOptions, RestoreOptions, SaveOptions,
-    StartOptions, UndefineOptions, UndefineReport, XmlOptions, route,
+    ExplanationView, InterfaceAddresses, LogQuery, ManagedSaveOptions, NicView, PowerOptions, RestoreOptions,
+    SaveOptions, StartOptions, UndefineOptions, UndefineReport, XmlOptions, route,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +20,8 @@ pub(crate) fn routes() -> OpenApiRouter<House> {
         .routes(routes!(restore_domain))
         .routes(routes!(domain, undefine_domain))
         .routes(routes!(domain_xml))
+        .routes(routes!(explain_domain))
+        .routes(routes!(explain_document))
         .routes(routes!(start_domain))
         .routes(routes!(destroy_domain))
         .routes(routes!(shutdown_domain))
@@ -108,6 +110,26 @@ async fn domain_xml(
     Query(options): Query<XmlOptions>,
 ) -> Result<Response, Refusal> {
     Ok(xml(front.engine.domain_xml(&front.caller, &dom, options).await?))
+}
+
+/// Explain QEMU's arguments.
+///
+/// Which element of the domain's document became which argument: of the QEMU that runs, else of the next start.
+#[utoipa::path(get, path = route::DOMAIN_EXPLAIN, tag = "domains",
+    params(("dom" = String, Path, description = "The domain's name, UUID or number")),
+    responses((status = 200, description = "The arguments with their elements", body = ExplanationView), Refusal))]
+async fn explain_domain(front: Front, Name(dom): Name) -> Answer<ExplanationView> {
+    Ok(Json(front.engine.explain_domain(&front.caller, &dom).await?))
+}
+
+/// Explain what a document would be to QEMU.
+///
+/// The document is judged and completed as at a definition; nothing is kept.
+#[utoipa::path(post, path = route::EXPLAIN, tag = "domains",
+    request_body(content = String, content_type = "application/xml", description = "libvirt's `<domain>` document"),
+    responses((status = 200, description = "The arguments with their elements", body = ExplanationView), Refusal))]
+async fn explain_document(front: Front, Xml(document): Xml) -> Answer<ExplanationView> {
+    Ok(Json(front.engine.explain_document(&front.caller, document).await?))
 }
 
 /// Start a domain.

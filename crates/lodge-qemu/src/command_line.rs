@@ -49,6 +49,7 @@ use lodge_model::domain::Domain;
 
 pub use self::alias::assign_aliases;
 use self::builder::Builder;
+pub(crate) use self::builder::{OWN, alias as alias_of};
 pub use self::disk::node_numbers;
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};

@@ -12,6 +12,7 @@ pub mod agent;
 mod capabilities;
 mod claims;
 mod command_line;
+mod explain;
 pub mod firmware;
 pub mod helper;
 mod hotplug;
@@ -33,6 +34,7 @@ pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
     device_arguments, node_numbers,
 };
+pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
 pub use launch::{Credentials, ENVIRONMENT, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;

@@ -16,6 +16,7 @@ mod devices;
 mod disk;
 mod documents;
 mod edit;
+mod explain;
 mod facts;
 mod guest;
 mod keys;
@@ -94,6 +95,8 @@ pub enum Verb {
     Domblklist(devices::Domblklist),
     /// domain block device size information
     Domblkinfo(blocks::Domblkinfo),
+    /// which element of a domain's document became which argument of QEMU's
+    Explain(explain::Explain),
     /// Show errors on block devices
     Domblkerror(Dom),
     /// set the threshold for block-threshold event for a given block device or it's backing chain element
@@ -196,6 +199,7 @@ pub async fn run(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Domname(dom) => facts::domname(&dom.domain, session).await,
         Verb::Dominfo(dom) => facts::dominfo(&dom.domain, session).await,
         Verb::Domstate(verb) => verb.run(session).await,
+        Verb::Explain(verb) => verb.run(session).await,
         Verb::Domblklist(verb) => verb.run(session).await,
         Verb::Domblkinfo(verb) => verb.run(session).await,
         Verb::Domblkerror(dom) => blocks::domblkerror(&dom.domain, session).await,

@@ -26,7 +26,7 @@ const GROUPS: [Group; 13] = [
         title: "Machines and their Identity",
         keyword: "machine",
         of_virsh: false,
-        verbs: &["clone", "template", "identity", "sysprep", "virt-clone"],
+        verbs: &["clone", "template", "identity", "sysprep", "virt-clone", "explain"],
     },
     Group {
         title: "Domain Management",

@@ -1,7 +1,12 @@
 //! The verbs of virsh on guests without a disk, with virsh's words, columns and exit codes.
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, Trace, document::tiny, turn};
+use lodge_tests::{
+    Host, Trace,
+    document::{tiny, tiny_with},
+    turn,
+};
+use serde_json::Value;
 
 #[test]
 fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
@@ -42,6 +47,69 @@ fn a_guest_goes_through_the_verbs_of_its_life() -> Result<()> {
     says(&["domstate", "web1", "--reason"], "shut off (destroyed)")?;
     says(&["undefine", "web1"], "Domain 'web1' has been undefined")?;
     host.lodge(&["domstate", "web1"])?.fails_saying(&["error: failed to get domain 'web1'"])?;
+    Ok(())
+}
+
+#[test]
+fn what_is_explained_is_what_runs() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let document = host.file("told.xml", &tiny_with("told", "<input type='tablet' bus='usb'/>"))?;
+    let of_file = host.json(&["explain", "--file", &document])?;
+    host.lodge(&["explain", "told"])?.fails_saying(&["failed to get domain 'told'"])?;
+    host.lodge(&["define", &document])?.ok()?;
+    let before = host.json(&["explain", "told"])?;
+    ensure!(
+        before["pid"].is_null()
+            && of_file["arguments"].as_array().map(Vec::len) == before["arguments"].as_array().map(Vec::len)
+    );
+    host.lodge(&["start", "told"])?.ok()?;
+    let of_running = host.json(&["explain", "told"])?;
+    let pid = of_running["pid"].as_u64().context("no process")?;
+    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
+    let told = |view: &Value| -> Vec<[String; 3]> {
+        let arguments = view["arguments"].as_array().into_iter().flatten();
+        arguments
+            .map(|argument| {
+                ["option", "value", "element"]
+                    .map(|key| argument[key].as_str().unwrap_or_default().to_owned())
+            })
+            .collect()
+    };
+    let flat: Vec<_> = told(&of_running)
+        .into_iter()
+        .flat_map(|[option, value, _]| [option, value])
+        .filter(|word| !word.is_empty())
+        .collect();
+    ensure!(
+        words.trim_end_matches('\0').split('\0').skip(1).eq(flat.iter().map(String::as_str)),
+        "{words:?} is not {flat:?}"
+    );
+    // The same arguments as before the start, but for the numbers of descriptors; each of a known element.
+    let plain = |view: &Value| -> Vec<String> {
+        let digits = |text: String| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+        told(view)
+            .into_iter()
+            .map(|[option, value, element]| format!("{element} {option} {}", digits(value)))
+            .collect()
+    };
+    ensure!(plain(&before) == plain(&of_running), "{:#?} is not {:#?}", plain(&before), plain(&of_running));
+    ensure!(!plain(&of_running).iter().any(|line| line.starts_with("unknown")));
+    let table = host.lodge(&["explain", "told", "--all"])?.ok()?.stdout;
+    for line in
+        ["/domain/devices/input[1]", "usb-tablet", "input0", "/domain/devices/emulator", "the program itself"]
+    {
+        ensure!(table.contains(line), "no {line:?} in\n{table}");
+    }
+    // What came while it ran is in the document, and not among the words of its process.
+    let plugged =
+        host.file("rng.xml", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>")?;
+    host.lodge(&["attach-device", "told", &plugged, "--live"])?.ok()?;
+    let table = host.lodge(&["explain", "told", "--all"])?.ok()?.stdout;
+    ensure!(table.contains("plugged in or changed while it ran"), "{table}");
+    host.lodge(&["destroy", "told"])?.ok()?;
+    let bad = host.file("bad.xml", &tiny_with("bad", "<sound model='moon'/>"))?;
+    host.lodge(&["explain", "--file", &bad])?.fails_saying(&["/domain/devices/sound/@model"])?;
     Ok(())
 }
 

@@ -199,7 +199,8 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), Failure> {
     made.map_err(|error| file_failure("create", dir, &error))
 }
 
-fn choose_accelerator(
+/// What runs the guest's processors, why, and whether the document asks for another.
+pub(crate) fn choose_accelerator(
     config: &DomainsConfig,
     document: &Domain,
 ) -> Result<(Accelerator, String, bool), Failure> {

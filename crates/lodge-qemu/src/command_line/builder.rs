@@ -11,6 +11,9 @@ use super::{Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning};
 use crate::capabilities::{Capabilities, debian_package_of};
 use crate::claims::{Accelerator, Claims, FdNumber};
 
+/// The element of what every guest gets.
+pub(crate) const OWN: &str = "lodge";
+
 /// The two families of PC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
@@ -47,7 +50,7 @@ impl<'a> Builder<'a> {
             capabilities,
             claims,
             family: if machine.contains("q35") { Family::Q35 } else { Family::I440fx },
-            element: "lodge".to_owned(),
+            element: OWN.to_owned(),
             line: CommandLine::default(),
             refused: Vec::new(),
             fdsets: 0,
@@ -270,6 +273,6 @@ impl<'a> Builder<'a> {
 }
 
 /// The device's alias; [`assign_aliases`](super::assign_aliases) has given one to each.
-pub(super) fn alias(place: &Place) -> &str {
+pub(crate) fn alias(place: &Place) -> &str {
     place.alias.as_ref().map_or("", |alias| alias.name.as_str())
 }

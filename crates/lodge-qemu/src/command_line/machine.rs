@@ -9,7 +9,7 @@ use lodge_model::domain::os::LoaderKind;
 use lodge_model::domain::qemu::Deprecation;
 use lodge_model::xml::{OnOff, YesNo};
 
-use super::builder::{Builder, Family};
+use super::builder::{Builder, Family, OWN};
 use super::props::escaped;
 use crate::claims::Accelerator;
 
@@ -17,7 +17,7 @@ use crate::claims::Accelerator;
 pub(super) fn identity(b: &mut Builder<'_>) {
     b.at("/domain/name");
     b.arg("-name", format!("guest={},debug-threads=on", escaped(&b.domain.name)));
-    b.at("lodge");
+    b.at(OWN);
     b.flag("-S");
 }
 
@@ -191,7 +191,7 @@ pub(super) fn uuid(b: &mut Builder<'_>) {
 
 /// The monitor, and no screens or devices but ours.
 pub(super) fn monitor(b: &mut Builder<'_>) {
-    b.at("lodge");
+    b.at(OWN);
     b.arg("-display", "none");
     b.flag("-no-user-config");
     b.flag("-nodefaults");
@@ -202,7 +202,7 @@ pub(super) fn monitor(b: &mut Builder<'_>) {
 
 /// Incoming memory, the sandbox, and the user's own words.
 pub(super) fn last(b: &mut Builder<'_>) {
-    b.at("lodge");
+    b.at(OWN);
     if b.claims.incoming {
         b.arg("-incoming", "defer");
     }

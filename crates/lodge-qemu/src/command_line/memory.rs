@@ -27,14 +27,14 @@ pub(super) fn memory(b: &mut Builder<'_>) {
         text += &format!(",slots={},maxmem={}k", most.slots.unwrap_or(16), most.size.kib());
     }
     b.arg("-m", text);
-    b.at("/domain/memoryBacking");
+    at_backing(b);
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
     if !super::numa::has_cells(b.domain) {
         // `pc.ram` is the name that memory has inside a saved or migrated guest.
         let object = object(b, "pc.ram", own.0, None);
         // The host's cells are looked at on the way; what follows is of the backing again.
-        b.at("/domain/memoryBacking");
+        at_backing(b);
         b.json("-object", &object);
     }
     b.arg("-overcommit", if backing.locked { "mem-lock=on" } else { "mem-lock=off" });
@@ -51,9 +51,14 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     }
 }
 
+/// What says what is behind the memory; without it, the memory itself.
+fn at_backing(b: &mut Builder<'_>) {
+    b.at(if b.domain.memory_backing.is_some() { "/domain/memoryBacking" } else { "/domain/memory" });
+}
+
 /// What is behind the guest's memory, or behind that of one of its cells.
 pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Option<&NumaCell>) -> Props {
-    b.at("/domain/memoryBacking");
+    at_backing(b);
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
     let source = backing.source.as_ref().map(|source| source.kind);

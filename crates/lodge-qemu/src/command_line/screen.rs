@@ -40,7 +40,8 @@ pub(super) fn screens(b: &mut Builder<'_>) {
 fn audio(b: &mut Builder<'_>) {
     let spice = serves_spice(b);
     if b.domain.devices.audios.is_empty() {
-        b.at("/domain/devices/audio[1]");
+        // Of the first that needs it.
+        b.at_device(if b.domain.devices.graphics.is_empty() { "sound" } else { "graphics" }, 0);
         let driver = if spice { "spice" } else { "none" };
         b.arg("-audiodev", format!("{driver},id=audio1"));
         return;

@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod documents;
 mod exchange;
+mod explain;
 mod guest;
 mod probe;
 mod real;

@@ -49,6 +49,8 @@ async fn call_all(client: &Client) {
     drop(client.define_domain("<domain/>", &DefineOptions::default()).await);
     drop(client.domain(d).await);
     drop(client.domain_xml(d, &XmlOptions::default()).await);
+    drop(client.explain_domain(d).await);
+    drop(client.explain_document("<domain/>").await);
     drop(client.undefine_domain(d, &UndefineOptions::default()).await);
     drop(client.start_domain(d, &StartOptions::default()).await);
     drop(client.destroy_domain(d, &DestroyOptions::default()).await);
