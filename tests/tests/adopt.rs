@@ -3,5 +3,6 @@
 mod adopt {
     mod back;
     mod house;
+    mod kinds;
     mod over;
 }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Ends when the test's process does; reaps what is orphaned in it, as a host's first process does.
 const SCRIPT: &str = r#"
 set -e
-for d in /run /var/lib /var/log /var/cache; do mount -t tmpfs none $d; done
+for d in /run /var/lib /var/log /var/cache /dev/shm; do mount -t tmpfs none $d; done
 mkdir -p /run/libvirt /var/lib/libvirt/images /var/log/libvirt /var/cache/libvirt
 cp -a /etc/libvirt "$1/etc"; mount --bind "$1/etc" /etc/libvirt
 rm -rf /etc/libvirt/qemu/*.xml /etc/libvirt/qemu/autostart /etc/libvirt/qemu/networks /etc/libvirt/storage /etc/libvirt/secrets
