@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use lodge_api::{
     AddressSource, AdoptOptions, BlockCommit, BlockCopy, BlockJobEnd, BlockJobSpeed, BlockPull, BlockResize,
     BlockThreshold, ChainClone, ChainCommit, ChainFlatten, ChainRebase, ChainTemplate, ChangeScope,
-    CloneSpec, DefineOptions, DestroyOptions, DoctorQuery, DomainChange, DomainFilter, FigureQuery,
-    FigureTopic, FiguresQuery, FileQuery, GuestDiskQuery, IdentityAudit, IdentityDiffQuery, IdentityLogQuery,
-    IdentityReset, ImageBuild, ImageCheck, ImageClone, ImageCompact, ImageConvert, ImageFileQuery,
-    ImageImport, ImageResize, ImageSubject, ImageSysprep, InstanceRemoval, InstanceSpec, JobWait, LogQuery,
-    ManagedSaveOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions,
-    Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate,
-    SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, TemplateSpec, UndefineOptions,
-    UpdateAct, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery,
-    XmlOptions,
+    CloneSpec, CpuBaseline, CpuCompare, DefineOptions, DestroyOptions, DoctorQuery, DomainChange,
+    DomainFilter, FigureQuery, FigureTopic, FiguresQuery, FileQuery, GuestDiskQuery, GuestSort,
+    IdentityAudit, IdentityDiffQuery, IdentityLogQuery, IdentityReset, ImageBuild, ImageCheck, ImageClone,
+    ImageCompact, ImageConvert, ImageFileQuery, ImageImport, ImageResize, ImageSubject, ImageSysprep,
+    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, MaxVcpusQuery, NetworkOptions,
+    NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions,
+    RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate, SnapshotDelete, SnapshotRevert,
+    SnapshotXmlOptions, StartOptions, TemplateSpec, UndefineOptions, UpdateAct, VolumeOptions, VolumeRemoval,
+    VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -44,6 +44,15 @@ async fn call_all(client: &Client) {
     drop(client.version().await);
     drop(client.host().await);
     drop(client.host_check().await);
+    drop(client.node().await);
+    drop(client.sysinfo().await);
+    drop(client.max_vcpus(&MaxVcpusQuery::default()).await);
+    drop(client.capabilities().await);
+    drop(client.domain_capabilities(&GuestSort::default()).await);
+    drop(client.cpu_models("x86_64").await);
+    drop(client.guest_cpu_models(&GuestSort::default()).await);
+    drop(client.cpu_baseline(&CpuBaseline::default()).await);
+    drop(client.cpu_compare(&CpuCompare::default()).await);
     drop(client.openapi().await);
     drop(client.domains(&DomainFilter::default()).await);
     drop(client.define_domain("<domain/>", &DefineOptions::default()).await);
