@@ -94,7 +94,7 @@ impl Engine {
 
     /// Most processors of a guest that is run by `kvm` or `qemu`.
     pub fn max_vcpus(&self, _caller: &Caller, kind: Option<&str>) -> Result<u32> {
-        Ok(self.host.vcpus_max_of(kind)?)
+        Ok(self.host.vcpus_most(kind)?)
     }
 
     /// libvirt's `<sysinfo>`.

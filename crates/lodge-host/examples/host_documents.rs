@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         kvm,
         vcpus_max: machine.cpu_max,
         address_bits: cpu.address_bits,
+        swtpm: false,
     };
     print!("{}", document.to_xml());
     Ok(())

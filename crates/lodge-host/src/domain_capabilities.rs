@@ -29,6 +29,8 @@ pub struct DomainDocument<'a> {
     pub vcpus_max: u32,
     /// Bits of the host's physical addresses.
     pub address_bits: Option<u32>,
+    /// The host has the emulator of TPMs.
+    pub swtpm: bool,
 }
 
 /// The models as a decoder is to know them.
@@ -97,7 +99,7 @@ impl DomainDocument<'_> {
         self.firmware(&mut text);
         self.cpu(&mut text);
         devices::memory_backing(&mut text, self.qemu);
-        devices::devices(&mut text, self.qemu, self.machine);
+        devices::devices(&mut text, self.qemu, self.machine, self.swtpm);
         features::features(&mut text, self.kvm.then_some(self.processor));
         text.finish()
     }

@@ -166,6 +166,15 @@ impl Host {
         Ok(machine.map_or(0, |machine| self.vcpus_max(machine, kvm)))
     }
 
+    /// Most vcpus of a guest of a sort on the usual machine, as `virsh maxvcpus` tells: what `domcapabilities` says, else
+    /// what the older question is answered.
+    pub fn vcpus_most(&self, virt_type: Option<&str>) -> Result<u32, HostError> {
+        match self.settle(&GuestSort { virt_type, ..GuestSort::default() }) {
+            Ok((machine, kvm)) => Ok(self.vcpus_max(machine, kvm)),
+            Err(_) => self.vcpus_max_of(virt_type),
+        }
+    }
+
     /// What QEMU gives of the processor; found out when first asked for.
     async fn processor(&self, kvm: bool) -> Result<&Processor, HostError> {
         let (kept, accelerator) =
@@ -235,6 +244,7 @@ impl Host {
             kvm,
             vcpus_max: self.vcpus_max(machine, kvm),
             address_bits: self.cpu().address_bits,
+            swtpm: lodge_sys::tool::find("swtpm").is_some(),
         };
         Ok(document.to_xml())
     }
@@ -442,6 +452,7 @@ mod tests {
         let missing = GuestSort { emulator: Some("/nonexistent"), ..GuestSort::default() };
         assert_eq!(ask(missing).await, "Cannot check QEMU binary /nonexistent");
         assert!(host.vcpus_max_of(Some("foo")).is_err());
+        assert!(host.vcpus_most(Some("foo")).is_err());
         assert_eq!(host.model_names("aarch64").unwrap().len(), 0);
         assert!(host.model_names("x86_64").unwrap().contains(&"Haswell"));
     }

@@ -43,7 +43,7 @@ pub(super) fn memory_backing(text: &mut Markup, qemu: &Capabilities) {
 }
 
 /// All kinds of devices that clients choose among.
-pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str) {
+pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, swtpm: bool) {
     let has = |name: &str| qemu.has_device(name);
     text.start("devices", &[]);
     disk(text, qemu, machine);
@@ -65,11 +65,16 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str) {
     let sources =
         there(&[("random", qemu.has_object("rng-random")), ("builtin", qemu.has_object("rng-builtin"))]);
     kind(text, "rng", &[("model", &virtio(qemu, "virtio-rng-pci")), ("backendModel", &sources)]);
-    let shares = there(&[("path", has("virtio-9p-pci") && qemu.options.contains("fsdev"))]);
+    let shares = there(&[
+        ("path", has("virtio-9p-pci") && qemu.options.contains("fsdev")),
+        ("virtiofs", has("vhost-user-fs-pci")),
+    ]);
     kind(text, "filesystem", &[("driverType", &shares)]);
     let tpms = there(&[("tpm-tis", has("tpm-tis")), ("tpm-crb", has("tpm-crb"))]);
+    // A start passes no TPM of the host's on yet.
+    let servers = there(&[("emulator", swtpm), ("external", true)]);
     let versions: &[(&str, &[&str])] =
-        &[("model", &tpms), ("backendModel", &["external"]), ("backendVersion", &["1.2", "2.0"])];
+        &[("model", &tpms), ("backendModel", &servers), ("backendVersion", &["1.2", "2.0"])];
     kind(text, "tpm", versions);
     kind(text, "redirdev", &[("bus", &there(&[("usb", has("usb-redir") && qemu.has_spice())]))]);
     let channels = there(&[
@@ -116,7 +121,7 @@ mod tests {
         qemu.devices = devices.iter().map(ToString::to_string).collect();
         qemu.objects = objects.iter().map(ToString::to_string).collect();
         let mut text = Markup::new();
-        super::devices(&mut text, &qemu, "pc-q35-10.0");
+        super::devices(&mut text, &qemu, "pc-q35-10.0", false);
         text.finish()
     }
 
@@ -126,6 +131,7 @@ mod tests {
         for kind in ["rng", "tpm", "crypto", "redirdev", "filesystem", "panic", "graphics", "hostdev"] {
             assert!(bare.contains(&format!("<{kind} supported='no'/>")), "{kind}:\n{bare}");
         }
+        assert!(!bare.contains("emulator"), "{bare}");
         let some = offered(&["virtio-rng-pci", "virtio-rng-pci-transitional", "tpm-crb"], &["rng-builtin"]);
         assert!(some.contains("<value>virtio-transitional</value>"), "{some}");
         assert!(!some.contains("<value>virtio-non-transitional</value>"), "{some}");
