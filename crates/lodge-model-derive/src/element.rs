@@ -145,13 +145,14 @@ fn reading(fields: &[XmlField]) -> TokenStream {
 /// The match arm that takes a child element into a field.
 fn child_arm(field: &XmlField, slot: &proc_macro2::Ident, foreign: &TokenStream) -> Option<TokenStream> {
     let (prefix, name) = (&field.prefix, &field.name);
+    let keeps = field.keeps.iter().map(|name| name.trim_start_matches('@'));
     let body = match field.role {
         Role::Leaf => {
             quote!(if reader.first(child, #slot.is_none()) { #slot = reader.leaf(child, #foreign); })
         }
         Role::Leaves => quote!(#slot.extend(reader.leaf(child, #foreign))),
         Role::Flag => quote! {{
-            reader.flag(child, #foreign);
+            reader.flag(child, #foreign, &[#(#keeps),*]);
             #slot = true;
         }},
         Role::Child => quote! {

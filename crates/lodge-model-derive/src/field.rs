@@ -44,7 +44,7 @@ pub struct XmlField {
     pub secret: bool,
     pub known: bool,
     pub double_quotes: bool,
-    /// Of a foreign field: elements (and `@attributes`) that libvirt knows, so they are no fault.
+    /// Of a foreign field: elements (and `@attributes`) that libvirt knows, so they are no fault. Of a flag: `@attributes`.
     pub keeps: Vec<String>,
 }
 

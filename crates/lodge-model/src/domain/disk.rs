@@ -75,8 +75,8 @@ pub struct Disk {
     /// Several guests may use it at once.
     #[xml(flag)]
     pub shareable: bool,
-    /// Changes are thrown away at the guest's end.
-    #[xml(flag)]
+    /// Changes are thrown away at the guest's end; `shareBacking`, for several guests on one image, is kept.
+    #[xml(flag, keeps = "@shareBacking")]
     pub transient: bool,
     /// Serial number the guest sees.
     #[xml(leaf)]

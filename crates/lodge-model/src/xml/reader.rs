@@ -171,19 +171,26 @@ impl<'a> Reader<'a> {
         foreign: Option<&mut Foreign>,
         known: bool,
     ) -> Option<T> {
-        self.no_more_than_text(child, foreign, known);
+        self.no_more_than_text(child, foreign, known, &[]);
         let text = own_text(child);
         T::read_value(&text).map_err(|message| self.fault(child, message)).ok()
     }
 
-    /// A child that is only there or not.
-    pub fn flag(&mut self, child: Node<'_, '_>, foreign: Option<&mut Foreign>, known: bool) {
-        self.no_more_than_text(child, foreign, known);
+    /// A child that is only there or not; attributes named in `keeps` are no fault.
+    pub fn flag(&mut self, child: Node<'_, '_>, foreign: Option<&mut Foreign>, known: bool, keeps: &[&str]) {
+        self.no_more_than_text(child, foreign, known, keeps);
     }
 
     /// Keeps the attributes of a leaf with its parent; its children cannot be kept.
-    fn no_more_than_text(&mut self, child: Node<'_, '_>, mut foreign: Option<&mut Foreign>, known: bool) {
+    fn no_more_than_text(
+        &mut self,
+        child: Node<'_, '_>,
+        mut foreign: Option<&mut Foreign>,
+        known: bool,
+        keeps: &[&str],
+    ) {
         for attribute in child.attributes() {
+            let known = known || keeps.contains(&attribute.name());
             if let Some(position) =
                 self.unknown(child, attribute.range().start, Some(attribute.name()), known)
                 && let Some(foreign) = foreign.as_deref_mut()
