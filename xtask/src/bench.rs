@@ -2,7 +2,9 @@
 //!
 //! The measuring programs are examples of the crates they measure; this only builds and runs them.
 
-use std::process::Command;
+mod documents;
+
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -15,6 +17,11 @@ use crate::{
 const BENCHES: &[(&str, &str, &str)] = &[
     ("define", "define_bench", "durable defines beside bare write+fsync+rename"),
     ("start", "start_bench", "start and destroy beside bare QEMU"),
+    (
+        DOCUMENTS,
+        "documents_bench",
+        "domain documents read, completed and written, with --peers beside libvirtd",
+    ),
     ("images", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
     ("images", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
     ("dhcp", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
@@ -28,6 +35,8 @@ const BENCHES: &[(&str, &str, &str)] = &[
     (CLONE, "clone_bench", "clones with identities of their own, with --peers beside libguestfs"),
 ];
 
+/// The one whose peer is in a house.
+const DOCUMENTS: &str = "documents";
 /// The one whose peer is libguestfs.
 const CLONE: &str = "clone";
 /// The one that needs houses, and so is a part of the comparison.
@@ -35,6 +44,11 @@ const LIBVIRT: &str = "libvirt";
 
 /// Runs the named bench, or all.
 pub fn run(args: &[String]) -> Result<()> {
+    if let [word, words @ ..] = args
+        && word == documents::INSIDE
+    {
+        return documents::inside(words);
+    }
     let (options, wanted) = words(args, &["--peers"], usize::MAX)?;
     let peers = options.contains(&"--peers");
     let known = |name: &str| name == LIBVIRT || BENCHES.iter().any(|(bench, ..)| *bench == name);
@@ -74,6 +88,13 @@ pub fn run(args: &[String]) -> Result<()> {
     for (name, example, what) in chosen {
         println!("── {name}: {what}");
         let mut bench = Command::new(programs.join("examples").join(example));
+        if peers && *name == DOCUMENTS {
+            let told = bench.stdin(Stdio::null()).output()?;
+            let ours = String::from_utf8_lossy(&told.stdout).into_owned();
+            print!("{ours}");
+            documents::beside_libvirtd(&ours)?;
+            continue;
+        }
         run_command(bench.args(peers.then_some("--peers")))?;
     }
     Ok(())

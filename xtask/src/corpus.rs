@@ -36,14 +36,23 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     apt::install(&[apt::PEERS])?;
     run_command(cargo().args(["build", "--quiet", "-p", "lodge-compat"]))?;
+    let status = house(&["corpus", INSIDE])?
+        .args(&documents)
+        .stdin(Stdio::null())
+        .status()
+        .context("the house cannot be started")?;
+    ensure!(status.success(), "not every document was answered as its name says");
+    Ok(())
+}
+
+/// This program with these words in a house of libvirtd's; `lodge-compat` is built, documents are yet to be named.
+pub fn house(words: &[&str]) -> Result<Command> {
     let this = std::env::current_exe().context("this program has no path")?;
     let mut house = Command::new(target().join("debug/lodge-compat"));
     // The house wants both sides' programs; ours is not run in this one.
     house.arg("--lodge").arg(&this).args(["--program", "libvirtd"]);
-    house.arg(&this).args(["corpus", INSIDE]).arg(unpacked_tpm()?).args(&documents);
-    let status = house.stdin(Stdio::null()).status().context("the house cannot be started")?;
-    ensure!(status.success(), "not every document was answered as its name says");
-    Ok(())
+    house.arg(&this).args(words).arg(unpacked_tpm()?);
+    Ok(house)
 }
 
 /// The emulator of TPMs, unpacked and not installed: what libvirtd knows of TPMs depends on it.
@@ -81,11 +90,17 @@ fn sort(path: &Path) -> Option<(String, PathBuf)> {
     taken.or_else(|| file.strip_suffix(".refused.xml").map(|name| of(name, ".refused.txt")))
 }
 
-/// Asks the libvirtd of this house about each document.
-fn inside(words: &[String]) -> Result<()> {
+/// Puts what was unpacked where libvirtd looks for it; gives the words after it.
+pub fn settle(words: &[String]) -> Result<&[String]> {
     let (unpacked, documents) = words.split_first().context("no packages are named")?;
     // The house's /usr is an overlay; what is put there goes with it.
     run_command(Command::new("cp").arg("-a").arg(format!("{unpacked}/usr/.")).arg("/usr/"))?;
+    Ok(documents)
+}
+
+/// Asks the libvirtd of this house about each document.
+fn inside(words: &[String]) -> Result<()> {
+    let documents = settle(words)?;
     let mut wrong = Vec::new();
     for path in documents.iter().map(Path::new) {
         let (name, answer) = sort(path).context("no document")?;
