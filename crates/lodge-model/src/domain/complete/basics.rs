@@ -177,14 +177,14 @@ pub(super) fn complete_interfaces(devices: &mut Devices) {
         interface.mac.get_or_insert_with(|| Mac { address: MacAddr::random(), ..Mac::default() });
         // A host's device is what it is.
         if interface.kind != InterfaceKind::Hostdev {
-            if interface.model().is_some_and(|model| !model.starts_with("virtio")) {
-                // What it says is of virtio (virDomainNetDefParseXML).
-                interface.driver = None;
-            }
             interface.model.get_or_insert_with(|| InterfaceModel {
                 kind: "rtl8139".to_owned(),
                 ..InterfaceModel::default()
             });
+            if interface.model().is_some_and(|model| !model.starts_with("virtio")) {
+                // What it says is of virtio (virDomainNetDefParseXML).
+                interface.driver = None;
+            }
         }
         interface_source(interface);
         let generated = match interface.kind {
