@@ -191,6 +191,14 @@ impl<'a> Reader<'a> {
     ) {
         for attribute in child.attributes() {
             let known = known || keeps.contains(&attribute.name());
+            // An element that is there twice is written once, and an attribute of it, too.
+            let is_kept = |item: &ForeignItem| {
+                matches!(item, ForeignItem::LeafAttribute { leaf, name, .. }
+                    if **leaf == *child.tag_name().name() && **name == *attribute.name())
+            };
+            if foreign.as_deref().is_some_and(|foreign| foreign.items().iter().any(is_kept)) {
+                continue;
+            }
             if let Some(position) =
                 self.unknown(child, attribute.range().start, Some(attribute.name()), known)
                 && let Some(foreign) = foreign.as_deref_mut()
