@@ -19,6 +19,7 @@ use lodge_qemu::{Accelerator, Credentials, Descriptors, connect, guest_credentia
 use lodge_store::saga::{Failure, Step};
 use lodge_sys::cgroup::Cgroup;
 use lodge_sys::process::Ending;
+use tokio::net::UnixStream;
 
 pub(super) use self::tpm::choose as choose_tpm;
 use super::file_failure;
@@ -141,6 +142,27 @@ impl Site {
 /// Starts one. A start is a clone and an exec, which no stuck disk should make others wait for.
 async fn start(spec: HelperSpec, element: &str) -> Result<Helper, Failure> {
     blocking(move || Helper::start(spec)).await.map_err(|error| failure(element, &error))
+}
+
+/// Waits until a helper serves, which `greeting` finds at its socket: from then on it is looked after, and QEMU's.
+async fn served<G>(
+    helper: &Helper,
+    (domain, alias, element): (&str, String, &str),
+    (socket, log): (&Path, &Path),
+    greeting: impl AsyncFn(&mut UnixStream) -> std::io::Result<G>,
+) -> Result<Served, Failure> {
+    let answered = async {
+        let mut socket = connect(socket).await?;
+        greeting(&mut socket).await?;
+        socket.into_std()
+    };
+    let answered = helper.serves(answered, ANSWER_PATIENCE).await.map_err(|error| {
+        failure(element, &error).with_hint(format!("all that it said is in {}", log.display()))
+    })?;
+    let unblocked = answered.set_nonblocking(false);
+    unblocked.map_err(|error| file_failure("set up", socket, &error))?;
+    watch(helper, domain, &alias);
+    Ok(Served { alias, socket: answered.into() })
 }
 
 fn failure(element: &str, error: &HelperError) -> Failure {

@@ -17,10 +17,10 @@ use lodge_model::Kind;
 use lodge_model::domain::tpm::{Tpm, TpmBackendKind, TpmVersion};
 use lodge_qemu::helper::HelperSpec;
 use lodge_qemu::helper::swtpm::{Emulator, Setup, StatePlace, bank_arguments, greet};
-use lodge_qemu::{Credentials, connect, listen};
+use lodge_qemu::{Credentials, listen};
 use lodge_store::saga::Failure;
 
-use super::{ANSWER_PATIENCE, Served, Site, failure, program, start, watch};
+use super::{ANSWER_PATIENCE, Served, Site, failure, program, served, start};
 use crate::define::blocking;
 use crate::start::file_failure;
 use crate::start::steps::{Launch, refused};
@@ -238,20 +238,8 @@ impl Turn<'_> {
         }
         .arguments();
         let helper = start(spec, &self.element).await?;
-        let answered = async {
-            let mut control = connect(&socket).await?;
-            greet(&mut control).await?;
-            control.into_std()
-        };
-        let control = helper.serves(answered, ANSWER_PATIENCE).await;
-        let control = control.map_err(|error| {
-            let hint = format!("all that it said is in {}", self.log.display());
-            failure(&self.element, &error).with_hint(hint)
-        })?;
-        let unblocked = control.set_nonblocking(false);
-        unblocked.map_err(|error| file_failure("set up", &socket, &error))?;
-        watch(&helper, &self.launch.plan.name, &self.alias);
-        Ok(Served { alias: self.alias.clone(), socket: control.into() })
+        let whose = (self.launch.plan.name.as_str(), self.alias.clone(), self.element.as_str());
+        served(&helper, whose, (&socket, &self.log), greet).await
     }
 }
 

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use lodge_model::Kind;
 use lodge_model::domain::filesystem::Filesystem;
-use lodge_qemu::connect;
 use lodge_qemu::helper::virtiofsd::{Dialect, arguments, greet, installed};
 use lodge_store::saga::Failure;
 use lodge_sys::tool::Tool;
 
-use super::{ANSWER_PATIENCE, Served, Site, failure, start, watch};
+use super::{ANSWER_PATIENCE, Served, Site, served, start};
 use crate::define::blocking;
 use crate::start::file_failure;
 use crate::start::steps::Launch;
@@ -50,18 +49,7 @@ pub(super) async fn serve(
     spec.arguments = arguments(filesystem, &directory, dialect, listening)
         .map_err(|reason| Failure::new(Kind::Unsupported, format!("{element}/{reason}")))?;
     let helper = start(spec, &element).await?;
-    let answered = async {
-        let mut socket = connect(&socket).await?;
-        greet(&mut socket).await?;
-        socket.into_std()
-    };
-    let connected = helper.serves(answered, ANSWER_PATIENCE).await.map_err(|error| {
-        failure(&element, &error).with_hint(format!("all that it said is in {}", log.display()))
-    })?;
-    let unblocked = connected.set_nonblocking(false);
-    unblocked.map_err(|error| file_failure("set up", &socket, &error))?;
-    watch(&helper, &launch.plan.name, &alias);
-    Ok(Served { alias, socket: connected.into() })
+    served(&helper, (&launch.plan.name, alias, &element), (&socket, &log), greet).await
 }
 
 /// The program, and whether all is there.
