@@ -31,11 +31,8 @@ pub fn has_qemu() -> bool {
 
 /// Says why a test is skipped, where there is no swtpm.
 pub fn has_swtpm() -> bool {
-    let there = lodge_sys::tool::find("swtpm_setup").is_some() && lodge_sys::tool::find("swtpm").is_some();
-    if !there {
-        eprintln!("skipped: there is no swtpm");
-    }
-    there
+    let missing = ["swtpm_setup", "swtpm"].into_iter().find(|name| lodge_sys::tool::find(name).is_none());
+    missing.inspect(|name| eprintln!("skipped: there is no {name}")).is_none()
 }
 
 /// What the fakes hold, as other resources would.
