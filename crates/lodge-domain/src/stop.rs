@@ -244,8 +244,8 @@ pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -
     clean
 }
 
-/// Ends a guest's helpers, removes its cgroup and run-time directory, in this order: while the directory is there, a next try knows
-/// that something is. The error says which could not be removed.
+/// Ends a guest's helpers, removes its cgroup and run-time directory, in this order: while the directory is there, a
+/// next try knows that something is. The error says which could not be removed.
 pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'static str, io::Error)> {
     let (dir, relative) = (shared.config.store.root().guest(id.0), cgroup_of(shared, id));
     if !lodge_qemu::helper::end_helpers(&dir).await {
