@@ -52,7 +52,8 @@ pub(crate) fn foreign(disk: &DiskFile, intent: Intent) -> io::Result<Option<Fore
     Ok(None)
 }
 
-/// Says to other programs, as QEMU would, that the file is being read, or rewritten. It holds as long as this file is open.
+/// Says to other programs, as QEMU would, that the file is being read, or rewritten. It holds until
+/// [`take_back`], or until the last copy of this descriptor is closed.
 pub(crate) fn tell(disk: &DiskFile, intent: Intent) -> io::Result<()> {
     let mut bytes = vec![USES + READ, DENIES + WRITE, DENIES + RESIZE];
     if intent.writes {
@@ -73,6 +74,21 @@ pub(crate) fn tell(disk: &DiskFile, intent: Intent) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes back what was told. To close the file is not enough: a process that is being started elsewhere has a copy of
+/// each of our descriptors until it becomes its program, and the locks live as long as the last copy.
+pub(crate) fn take_back(disk: &DiskFile) {
+    let lock = libc::flock {
+        l_type: kind(libc::F_UNLCK),
+        l_whence: kind(libc::SEEK_SET),
+        l_start: USES,
+        l_len: 2 * (DENIES - USES),
+        l_pid: 0,
+    };
+    if let Err(error) = fcntl(&disk.file, FcntlArg::F_OFD_SETLK(&lock)) {
+        tracing::debug!(path = %disk.path.display(), %error, "the locks of a file go when it is closed");
+    }
 }
 
 fn is_locked(disk: &DiskFile, byte: i64) -> io::Result<bool> {
@@ -158,5 +174,23 @@ mod tests {
         assert!(is_free(false, false));
         drop(reader);
         assert!(is_free(true, false));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone_although_a_child_still_has_the_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let (held, other) =
+            (DiskFile::open(&path, Access::Write).unwrap(), DiskFile::open(&path, Access::Write).unwrap());
+        let intent = Intent { writes: true, shares_writing: false };
+        tell(&held, intent).unwrap();
+        assert!(foreign(&other, intent).unwrap().is_some());
+        // As a process has it between fork and exec.
+        let copy = held.file.try_clone().unwrap();
+        take_back(&held);
+        drop(held);
+        assert!(foreign(&other, intent).unwrap().is_none());
+        drop(copy);
     }
 }

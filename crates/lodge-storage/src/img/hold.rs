@@ -39,6 +39,7 @@ pub(crate) struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.files.iter().for_each(lock::take_back);
         self.storage.release(self.holder);
     }
 }
@@ -77,7 +78,7 @@ impl Storage {
         self.claims().claim(holder, act, &wanted)?;
         let mut held = Held { storage: self.clone(), holder, files: Vec::new() };
         // Claimed first and asked after, so that two cannot both find it free.
-        let lock = move || {
+        let lock = move |files: &[DiskFile]| {
             for (depth, file) in files.iter().enumerate() {
                 let intent = Intent { writes: writes && depth == 0, shares_writing: false };
                 let failed = |source| StorageError::Open { path: file.path.clone(), source };
@@ -88,7 +89,14 @@ impl Storage {
                     lock::tell(file, intent).map_err(failed)?;
                 }
             }
-            Ok(files)
+            Ok(())
+        };
+        let lock = move || match lock(&files) {
+            Ok(()) => Ok(files),
+            Err(error) => {
+                files.iter().for_each(lock::take_back);
+                Err(error)
+            }
         };
         held.files = self.blocking(path, limits::LOOK, lock).await?;
         Ok(held)
