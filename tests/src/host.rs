@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -147,7 +148,7 @@ impl Host {
     /// A socket file may be left of a daemon that was killed, so an answer counts, not the file.
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while !answers(&self.socket()) {
             if let Some(status) = self.daemon.try_wait()? {
                 bail!("the daemon ended with {status}:\n{}", self.log());
             }
@@ -257,6 +258,18 @@ pub fn finish(command: &mut Command, patience: Duration, name: &str) -> Result<D
     let Output { status, stdout, stderr } = ended?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Done { command: name.to_owned(), status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// Whether somebody answers there. That one can connect is not enough: a child that a killed daemon was just starting
+/// has the listening socket until it becomes its program.
+fn answers(socket: &Path) -> bool {
+    let asked = || -> std::io::Result<usize> {
+        let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /v1/version HTTP/1.1\r\nHost: lodge\r\nConnection: close\r\n\r\n")?;
+        stream.read(&mut [0; 64])
+    };
+    asked().is_ok_and(|read| read > 0)
 }
 
 fn spawn_daemon(root: &Path, flags: &[String]) -> Result<Child> {
