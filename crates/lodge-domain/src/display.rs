@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// libvirt's range: `remote_display_port_min` and `_max` of qemu.conf.
 const FIRST: u16 = 5900;
 const LAST: u16 = 65535;
+/// The same for VNC over WebSocket: `remote_websocket_port_min`.
+const FIRST_WEB: u16 = 5700;
 
 /// The ports of this daemon's guests.
 #[derive(Debug, Clone, Default)]
@@ -38,9 +40,18 @@ impl Drop for Port {
 impl Ports {
     /// The first port that nobody uses on `address`; none if all are taken.
     pub fn reserve(&self, address: Option<IpAddr>) -> Option<Port> {
+        self.first_free(FIRST, address)
+    }
+
+    /// The same for VNC over WebSocket.
+    pub fn reserve_web(&self, address: Option<IpAddr>) -> Option<Port> {
+        self.first_free(FIRST_WEB, address)
+    }
+
+    fn first_free(&self, first: u16, address: Option<IpAddr>) -> Option<Port> {
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut numbers = self.numbers();
-        let free = (FIRST..=LAST).find(|number| {
+        let free = (first..=LAST).find(|number| {
             !numbers.contains(number) && TcpListener::bind(SocketAddr::new(address, *number)).is_ok()
         })?;
         numbers.insert(free);

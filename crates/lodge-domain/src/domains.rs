@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lodge_model::DomainId;
+use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::{Domain, Machine, Platform};
 use lodge_qemu::{Capabilities, Speed};
 use lodge_store::Store;
@@ -56,6 +57,8 @@ pub struct DomainsConfig {
     pub store: Store,
     /// What the host's QEMU can do.
     pub capabilities: Arc<Capabilities>,
+    /// What the host's firmware says of the host; guests with `<smbios mode='host'/>` say the same.
+    pub host_words: Option<Sysinfo>,
     /// KVM or TCG.
     pub accelerator: Accelerator,
     /// How slow guests are here; every wait on a guest is this much longer.

@@ -23,6 +23,7 @@ impl Domains {
         // A person reads paths; where QEMU takes both, they are what is shown.
         (claims.boot, claims.files) = Default::default();
         claims.logs.clear();
+        claims.host_words.clone_from(&self.shared.config.host_words);
         let line = command_line(&document, capabilities, &claims).map_err(refused)?;
         let sets = sets(&line, &paths);
         let own = line.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -20,6 +20,7 @@ mod notes;
 mod nvram;
 mod places;
 mod pstore;
+mod ram;
 mod spawn;
 mod steps;
 #[cfg(test)]

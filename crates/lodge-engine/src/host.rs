@@ -22,6 +22,14 @@ pub(crate) fn known(
     Arc::new(lodge_host::Host::new(uuid, Arc::clone(qemu), kvm, Some(root.cache())))
 }
 
+/// What the firmware says of the host; none where it says nothing.
+pub(crate) fn firmware_words(host: &lodge_host::Host) -> Option<lodge_model::domain::os::Sysinfo> {
+    let words = host.node().firmware_words()?;
+    lodge_model::domain::os::Sysinfo::parse(&words)
+        .inspect_err(|error| tracing::warn!(%error, "the firmware's words"))
+        .ok()?
+}
+
 impl Engine {
     /// What the host tells of itself; all may look.
     pub fn host_facts(&self, _caller: &Caller) -> Arc<lodge_host::Host> {

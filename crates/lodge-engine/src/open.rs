@@ -136,10 +136,12 @@ impl Engine {
         let watch =
             crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
         let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, watch.clone());
+        let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let domains = Domains::open_known(
             DomainsConfig {
                 store: store.clone(),
                 capabilities: Arc::clone(&capabilities),
+                host_words: crate::host::firmware_words(&host),
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
                 own_users: true,
@@ -153,7 +155,6 @@ impl Engine {
         .await?;
         storage.collect_images().await?;
         let followers = Followers::new(accelerator.speed);
-        let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let filters = store.root().domains().with_file_name("nwfilter");
         let filters = Arc::new(crate::nwfilter::Filters::open(filters));
         let inside = inside(&config, &root, &storage, catalogue);

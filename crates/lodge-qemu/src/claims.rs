@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use lodge_model::domain::os::Sysinfo;
+
 /// The number of a descriptor that QEMU will have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FdNumber(RawFd);
@@ -115,6 +117,8 @@ pub struct ScreenClaim {
     pub port: Option<u16>,
     /// SPICE's TLS port.
     pub tls_port: Option<u16>,
+    /// VNC over WebSocket: its port, chosen and free.
+    pub websocket: Option<u16>,
     /// A unix socket's path instead of a port.
     pub socket: Option<String>,
 }
@@ -128,6 +132,8 @@ pub struct BootFiles {
     pub initrd: Option<FdNumber>,
     /// The device tree.
     pub dtb: Option<FdNumber>,
+    /// What is between the firmware and the kernel, for Secure Boot.
+    pub shim: Option<FdNumber>,
 }
 
 /// How a device of the host's is there for QEMU.
@@ -186,6 +192,13 @@ pub struct Claims {
     pub incoming: bool,
     /// Seconds since 1970: for a clock that is set against the host's.
     pub now_unix_s: Option<i64>,
+    /// Seconds that the host's own time is before UTC's: for a clock set against the host's local time.
+    pub local_offset_s: Option<i32>,
+    /// What the host's firmware says of the host, for guests that say the same.
+    pub host_words: Option<Sysinfo>,
+    /// Files for memory with `<source type='file'/>`, by the memory object's name: `pc.ram`, `ram-node0`. Empty and
+    /// without a name of their own, and QEMU's user may open them again by their number.
+    pub memory: BTreeMap<String, FdNumber>,
 }
 
 impl Claims {
@@ -213,6 +226,9 @@ impl Claims {
             vsock: None,
             incoming: false,
             now_unix_s: None,
+            local_offset_s: None,
+            host_words: None,
+            memory: BTreeMap::new(),
         }
     }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod alias;
+mod audio;
 mod builder;
 mod chardev;
 mod controller;
@@ -38,6 +39,7 @@ mod smartcard;
 mod smbios;
 mod sound;
 mod stores;
+mod stream;
 mod time;
 mod tpm;
 mod unsupported;
@@ -51,6 +53,7 @@ pub use self::alias::assign_aliases;
 use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
 pub use self::disk::node_numbers;
+pub use self::memory::memory_files;
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};
 

@@ -209,6 +209,11 @@ impl Root {
         (self.scope == Scope::Directory).then(|| self.identity.join("var/lib/swtpm-localca"))
     }
 
+    /// `var/lib/libvirt/qemu/ram`: memory of guests that have it in files; those have no names.
+    pub fn memory(&self) -> PathBuf {
+        self.lib_libvirt.join("qemu/ram")
+    }
+
     /// `var/lib/libvirt/qemu/save`: managed saves, `NAME.save`.
     pub fn managed_saves(&self) -> PathBuf {
         self.lib_libvirt.join("qemu/save")

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,7 +25,7 @@ use rustix::fs::{FileType, OFlags};
 
 use super::helpers::Served;
 use super::steps::Seed;
-use super::{file_failure, kernel, nvram, pstore};
+use super::{file_failure, kernel, nvram, pstore, ram};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -90,6 +90,8 @@ impl Draft {
         claims.fallback_reason = fell_back.then(|| reason.clone());
         claims.incoming = self.incoming;
         claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
+        claims.host_words.clone_from(&config.host_words);
+        claims.local_offset_s = Some(jiff::Zoned::now().offset().seconds());
         for disk in std::mem::take(&mut self.disks) {
             let (target, chain) = pass_disk(disk, &mut descriptors);
             claims.disks.insert(target, chain);
@@ -117,6 +119,13 @@ impl Draft {
         pstore::pass(&self.document, credentials.as_ref(), &mut claims, &mut descriptors)?;
         let room = config.store.root().state();
         kernel::pass(&self.document.os, credentials.as_ref(), &room, &mut claims, &mut descriptors)?;
+        ram::pass(
+            &self.document,
+            credentials.as_ref(),
+            &config.store.root().memory(),
+            &mut claims,
+            &mut descriptors,
+        )?;
         let displays = self.pass_screens(&mut claims)?;
         let command_line = command_line(&self.document, &config.capabilities, &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
@@ -167,9 +176,20 @@ impl Draft {
                 continue;
             }
             let address = listen_address(graphics);
-            let port = choose_port(&self.shared.displays, graphics, &address)?;
+            let ports = &self.shared.displays;
+            let port = choose_port(ports, graphics, &address)?;
             graphics.port = Some(i32::from(port.number()));
-            claims.screens.push(ScreenClaim { port: Some(port.number()), ..ScreenClaim::default() });
+            let web = choose_web_port(ports, graphics, &address)?;
+            let websocket = web.as_ref().map(Port::number);
+            if let Some(number) = websocket {
+                graphics.websocket = Some(i32::from(number));
+            }
+            claims.screens.push(ScreenClaim {
+                port: Some(port.number()),
+                websocket,
+                ..ScreenClaim::default()
+            });
+            self.ports.extend(web);
             let kind = if spice && has_spice { "spice" } else { "vnc" };
             displays.push(Display { kind: kind.to_owned(), listen: address, port: port.number() });
             self.ports.push(port);
@@ -294,10 +314,15 @@ fn pass_files(document: &Domain, claims: &mut Claims, descriptors: &mut Descript
     let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
     let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
     let ports = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels).chain(consoles);
-    for port in ports.filter(|port| port.kind == CharKind::File) {
+    for port in ports.filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
         let source = port.source().filter(|source| source.path.is_some());
         let (Some(alias), Some(source)) = (port.place.alias.as_ref(), source) else { continue };
         let path = Path::new(source.path.as_deref().unwrap_or_default());
+        if port.kind == CharKind::Dev {
+            let device = open_port(path)?;
+            claims.files.insert(alias.name.clone(), descriptors.pass(device));
+            continue;
+        }
         let append = source.append.is_some_and(OnOff::is_on);
         let mut options = OpenOptions::new();
         // Not waiting: there may be a pipe that nobody reads.
@@ -311,12 +336,39 @@ fn pass_files(document: &Domain, claims: &mut Claims, descriptors: &mut Descript
     Ok(())
 }
 
+/// A serial or parallel port of the host's. A modem that is not there is not waited for.
+fn open_port(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened =
+        OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let port = opened.map_err(|error| file_failure("open the port", path, &error))?;
+    let is_device = port.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    if !is_device {
+        let text = format!("`{}` is no port of this host's", path.display());
+        return Err(Failure::new(Kind::InvalidInput, text));
+    }
+    Ok(port.into())
+}
+
 /// The document's own port, or the next free one.
 fn choose_port(ports: &display::Ports, graphics: &Graphics, address: &str) -> Result<Port, Failure> {
     let fixed = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     match fixed.filter(|_| graphics.autoport.is_none_or(|auto| !auto.is_yes())) {
         Some(number) => ports.take(number).ok_or_else(|| port_taken(number)),
         None => ports.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port),
+    }
+}
+
+/// The same for VNC over WebSocket, where it is wanted.
+fn choose_web_port(
+    ports: &display::Ports,
+    graphics: &Graphics,
+    address: &str,
+) -> Result<Option<Port>, Failure> {
+    match graphics.websocket.filter(|_| graphics.kind == GraphicsKind::Vnc).map(u16::try_from) {
+        None => Ok(None),
+        Some(Ok(number)) if number > 0 => ports.take(number).ok_or_else(|| port_taken(number)).map(Some),
+        Some(_) => ports.reserve_web(address.parse::<IpAddr>().ok()).ok_or_else(no_port).map(Some),
     }
 }
 
@@ -332,5 +384,8 @@ fn port_taken(number: u16) -> Failure {
 }
 
 fn no_port() -> Failure {
-    Failure::new(Kind::Exhausted, "no TCP port from 5900 up is free for a display")
+    Failure::new(
+        Kind::Exhausted,
+        "no TCP port is free for a display (5900 and up, 5700 and up for WebSockets)",
+    )
 }

@@ -1,6 +1,6 @@
-//! What a guest boots directly: kernel, initial disk, device tree.
+//! What a guest boots directly: kernel, initial disk, device tree, shim.
 //!
-//! QEMU opens these three by name only, and runs as a user who may not: virt-install writes them with mode 0600, as
+//! QEMU opens these by name only, and runs as a user who may not: virt-install writes them with mode 0600, as
 //! root. libvirt gives such files to QEMU's user and takes them back when the guest has ended. Here every guest has a
 //! user of its own and two guests may share a kernel, so there is nobody to give them to. QEMU gets a descriptor, and
 //! `/proc/self/fd/N` as the name: opening that asks for rights on the file itself and for none on the way to it. A
@@ -31,9 +31,12 @@ pub(super) fn pass(
     descriptors: &mut Descriptors,
 ) -> Result<(), Failure> {
     let boot = &mut claims.boot;
-    for (path, claim) in
-        [(&os.kernel, &mut boot.kernel), (&os.initrd, &mut boot.initrd), (&os.dtb, &mut boot.dtb)]
-    {
+    for (path, claim) in [
+        (&os.kernel, &mut boot.kernel),
+        (&os.initrd, &mut boot.initrd),
+        (&os.dtb, &mut boot.dtb),
+        (&os.shim, &mut boot.shim),
+    ] {
         let Some(path) = path.as_deref().map(Path::new) else { continue };
         *claim = Some(descriptors.pass(readable(path, user, room)?));
     }

@@ -260,6 +260,17 @@ pub struct Sysinfo {
     pub foreign: Foreign,
 }
 
+impl Sysinfo {
+    /// Reads the text of one `<sysinfo>`.
+    pub fn parse(xml: &str) -> Result<Option<Self>, crate::Faults> {
+        let whole = format!(
+            "<domain type='kvm'><name>x</name><memory>1</memory><os><type>hvm</type></os>{}</domain>",
+            xml.trim()
+        );
+        Ok(super::Domain::parse(&whole)?.sysinfo.into_iter().next())
+    }
+}
+
 /// A block of `<entry>`s.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct SysinfoBlock {

@@ -142,6 +142,14 @@ fn escape(text: &str, out: &mut String) {
 }
 
 impl Foreign {
+    /// A kept attribute's value.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.items().iter().find_map(|item| match item {
+            ForeignItem::Attribute { name: known, value, .. } if &**known == name => Some(&**value),
+            _ => None,
+        })
+    }
+
     /// The first kept element of this name as a tree.
     pub fn tree(&self, name: &str) -> Option<Kept> {
         self.items().iter().find_map(|item| match item {

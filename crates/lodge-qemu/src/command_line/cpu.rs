@@ -1,6 +1,7 @@
 //! Processors: model, features, number.
 
 use lodge_model::domain::cpu::{Cpu, CpuCacheMode, CpuMatch, CpuMode, FeaturePolicy, MaxPhysAddrMode};
+use lodge_model::domain::devices::{Panic, PanicModel};
 use lodge_model::domain::features::{Features, Toggle};
 use lodge_model::domain::iothreads::Pool;
 use lodge_model::xml::OnOff;
@@ -20,6 +21,15 @@ pub(super) fn cpu(b: &mut Builder<'_>) {
     super::time::processor_clocks(b, &mut words);
     if let Some(features) = b.domain.features.as_deref() {
         paravirtual(b, features, &mut words);
+    }
+    let is_hyperv = |panic: &Panic| panic.model == Some(PanicModel::Hyperv);
+    if let Some(at) = b.domain.devices.panics.iter().position(is_hyperv) {
+        b.at_device("panic", at);
+        if b.is_kvm() {
+            words.push("hv-crash=on".to_owned());
+        } else {
+            b.warn("left out under TCG, which has no such thing: hv-crash=on");
+        }
     }
     b.at("/domain/cpu");
     b.arg("-cpu", words.join(","));

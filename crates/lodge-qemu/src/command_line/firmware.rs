@@ -27,7 +27,12 @@ pub(super) fn boot(b: &mut Builder<'_>) {
     }
     b.arg("-boot", text + "strict=on");
     let (os, boot) = (&b.domain.os, b.claims.boot);
+    if os.shim.is_some() && !b.capabilities.machine_properties.contains("shim") {
+        b.at("/domain/os/shim");
+        b.refuse(format!("this QEMU ({}) knows no shim; 10.0 does", b.capabilities.version));
+    }
     for (element, option, value, fd) in [
+        ("shim", "-shim", &os.shim, boot.shim),
         ("kernel", "-kernel", &os.kernel, boot.kernel),
         ("initrd", "-initrd", &os.initrd, boot.initrd),
         ("cmdline", "-append", &os.cmdline, None),
@@ -44,10 +49,6 @@ pub(super) fn boot(b: &mut Builder<'_>) {
 }
 
 fn firmware(b: &mut Builder<'_>) {
-    if b.domain.os.shim.is_some() {
-        b.at("/domain/os/shim");
-        b.refuse("a shim before the kernel is not supported yet");
-    }
     b.at("/domain/os/loader");
     let loader = b.domain.os.loader.as_deref();
     let is_rom = loader.is_some_and(|loader| loader.kind == Some(LoaderKind::Rom));

@@ -1,5 +1,6 @@
 //! Memory: how much, and what is behind it.
 
+use lodge_model::domain::Domain;
 use lodge_model::domain::cpu::NumaCell;
 use lodge_model::domain::memory::{
     HugePage, MemoryAccessMode, MemoryAllocationMode, MemoryBacking, MemorySourceKind,
@@ -67,21 +68,23 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
         None => backing.access.as_ref().is_some_and(|access| access.mode == MemoryAccessMode::Shared),
     };
     let number = cell.and_then(|cell| cell.id);
-    let pages = backing.hugepages.as_ref().map(|hugepages| page_of(&hugepages.pages, number));
-    // Pages of named sizes may be for other cells only.
-    let pages = pages.filter(|(given, page)| *given == 0 || page.is_some()).map(|(_, page)| page);
+    let pages = pages_of(backing, number);
     let kind = match (source, &pages) {
-        (Some(MemorySourceKind::File), _) => {
-            b.refuse_hinted(
-                "memory out of a file is not supported yet",
-                "<source type='memfd'/> does the same here",
-            );
-            return Props::object("memory-backend-ram", id);
-        }
         (Some(MemorySourceKind::Memfd), _) | (_, Some(_)) => "memory-backend-memfd",
+        (Some(MemorySourceKind::File), None) => "memory-backend-file",
         _ => "memory-backend-ram",
     };
     let mut object = Props::object(kind, id);
+    if kind == "memory-backend-file" {
+        match b.claims.memory.get(id) {
+            // Known by name only to QEMU, and without one: see `boot`.
+            Some(fd) => object.set("mem-path", format!("/proc/self/fd/{fd}")),
+            None => b.refuse("no file was made for it"),
+        }
+        if backing.discard {
+            object.set("discard-data", true);
+        }
+    }
     if let Some(page) = pages {
         object.set("hugetlb", true);
         if let Some(page) = page {
@@ -93,7 +96,7 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
     }
     if shared {
         object.set("share", true);
-    } else if kind == "memory-backend-memfd" {
+    } else if kind != "memory-backend-ram" {
         object.set("share", false);
     }
     if let Some(allocation) = &backing.allocation {
@@ -105,6 +108,33 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
         }
     }
     host_cells(b, object.with("size", size_bytes), number)
+}
+
+/// The names of the memory objects that are each in a file: [`Claims::memory`](crate::Claims) has one for each.
+pub fn memory_files(domain: &Domain) -> Vec<String> {
+    let Some(backing) = domain.memory_backing.as_deref() else { return Vec::new() };
+    if backing.source.as_ref().is_none_or(|source| source.kind != MemorySourceKind::File) {
+        return Vec::new();
+    }
+    let in_file = |cell: Option<u32>| pages_of(backing, cell).is_none();
+    let cells = domain.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref()).map(|numa| numa.cells.as_slice());
+    match cells.unwrap_or_default() {
+        [] => in_file(None).then(|| "pc.ram".to_owned()).into_iter().collect(),
+        cells => (0_u32..)
+            .zip(cells)
+            .filter(|(_, cell)| cell.memory > 0)
+            .map(|(at, cell)| cell.id.unwrap_or(at))
+            .filter(|number| in_file(Some(*number)))
+            .map(|number| format!("ram-node{number}"))
+            .collect(),
+    }
+}
+
+/// The huge pages that a cell has, or the whole memory; of no named size, or of this one.
+fn pages_of(backing: &MemoryBacking, cell: Option<u32>) -> Option<Option<&HugePage>> {
+    let (given, page) = page_of(&backing.hugepages.as_ref()?.pages, cell);
+    // Pages of named sizes may be for other cells only.
+    (given == 0 || page.is_some()).then_some(page)
 }
 
 /// How many sizes of pages are named, and which of them the cell has: its own, or the one for all.

@@ -1,6 +1,6 @@
-//! Screens' servers: SPICE, VNC; and where the sound goes.
+//! Screens' servers: SPICE, VNC.
 
-use lodge_model::domain::graphics::{AudioKind, Graphics, GraphicsKind, ListenKind};
+use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::xml::YesNo;
 
 use super::builder::Builder;
@@ -13,12 +13,9 @@ pub(super) fn serves_spice(b: &Builder<'_>) -> bool {
     asked && b.capabilities.has_spice()
 }
 
-/// Every `<graphics>`, and `<audio>` before it, for both refer to it.
+/// Every `<graphics>`, and `<audio>` before it, for it refers to it.
 pub(super) fn screens(b: &mut Builder<'_>) {
-    let needs_audio = !b.domain.devices.sounds.is_empty() || !b.domain.devices.graphics.is_empty();
-    if needs_audio {
-        audio(b);
-    }
+    super::audio::audios(b);
     for (at, graphics) in b.domain.devices.graphics.iter().enumerate() {
         b.at_device("graphics", at);
         let claim = b.claims.screens.get(at).cloned().unwrap_or_default();
@@ -37,39 +34,6 @@ pub(super) fn screens(b: &mut Builder<'_>) {
     }
 }
 
-fn audio(b: &mut Builder<'_>) {
-    let spice = serves_spice(b);
-    if b.domain.devices.audios.is_empty() {
-        // Of the first that needs it.
-        b.at_device(if b.domain.devices.graphics.is_empty() { "sound" } else { "graphics" }, 0);
-        let driver = if spice { "spice" } else { "none" };
-        b.arg("-audiodev", format!("{driver},id=audio1"));
-        return;
-    }
-    for (at, audio) in b.domain.devices.audios.iter().enumerate() {
-        b.at_device("audio", at);
-        let driver = match audio.kind {
-            AudioKind::Spice if !spice => {
-                b.warn("no sound: it goes over SPICE, which this guest's screen does not have here");
-                "none".to_owned()
-            }
-            AudioKind::None | AudioKind::Spice => audio.kind.as_str().to_owned(),
-            AudioKind::File => match &audio.path {
-                Some(path) => format!("wav,path={}", escaped(path)),
-                None => "wav".to_owned(),
-            },
-            kind => {
-                b.refuse(format!("sound by '{kind}' is not supported; 'none', 'spice' and 'file' are"));
-                continue;
-            }
-        };
-        let (driver, rest) = driver.split_once(',').unwrap_or((&driver, ""));
-        let rest = if rest.is_empty() { String::new() } else { format!(",{rest}") };
-        let period = audio.timer_period_us.map(|us| format!(",timer-period={us}")).unwrap_or_default();
-        b.arg("-audiodev", format!("{driver},id=audio{}{period}{rest}", audio.id));
-    }
-}
-
 /// The address to listen on: the document's, or this host only.
 fn address(graphics: &Graphics) -> &str {
     let listen = graphics.listens.iter().find(|listen| listen.kind == ListenKind::Address);
@@ -82,6 +46,24 @@ fn socket(graphics: &Graphics, claim: &ScreenClaim) -> Option<String> {
     let listen = graphics.listens.iter().find(|listen| listen.kind == ListenKind::Socket);
     let named = listen.and_then(|listen| listen.socket.clone());
     claim.socket.clone().or(named).or_else(|| graphics.socket.clone())
+}
+
+/// What a viewer has to say, until when, and what becomes of those who are there.
+fn password(b: &mut Builder<'_>, graphics: &Graphics, protocol: &str) {
+    let Some(password) = graphics.passwd.as_deref() else { return };
+    let mut arguments = serde_json::json!({ "protocol": protocol, "password": password });
+    if let Some(connected) = graphics.connected.as_deref() {
+        arguments["connected"] = connected.into();
+    }
+    b.command("set_password", arguments);
+    let Some(until) = graphics.passwd_valid_to.as_deref() else { return };
+    match super::time::unix_s(until) {
+        Some(seconds) => {
+            let arguments = serde_json::json!({ "protocol": protocol, "time": seconds.to_string() });
+            b.command("expire_password", arguments);
+        }
+        None => b.refuse(format!("passwdValidTo='{until}' is no time such as 2030-12-31T23:59:59")),
+    }
 }
 
 fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
@@ -104,17 +86,14 @@ fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
         (None, None) => return b.refuse("no port was chosen for it"),
     };
     if is_own {
-        if let Some(password) = graphics.passwd.as_deref() {
+        if graphics.passwd.is_some() {
             text += ",password=on";
-            b.command("set_password", serde_json::json!({ "protocol": "vnc", "password": password }));
+            password(b, graphics, "vnc");
         }
-        if graphics.passwd_valid_to.is_some() {
-            b.refuse("an end of the password's life is not supported yet");
-        }
-        match graphics.websocket {
-            None => {}
-            Some(port) if port > 0 => text += &format!(",websocket={port}"),
-            Some(_) => b.refuse("a WebSocket port chosen at the start is not supported yet; name one"),
+        match (graphics.websocket, claim.websocket) {
+            (None, _) => {}
+            (Some(_), Some(port)) => text += &format!(",websocket={port}"),
+            (Some(_), None) => b.refuse("no WebSocket port was chosen for it"),
         }
         if let Some(policy) = graphics.share_policy.as_deref() {
             text += &format!(",share={policy}");
@@ -150,10 +129,8 @@ fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
         }
         (None, None) => return b.refuse("no port was chosen for it"),
     }
-    match graphics.passwd.as_deref() {
-        Some(password) => {
-            b.command("set_password", serde_json::json!({ "protocol": "spice", "password": password }));
-        }
+    match graphics.passwd {
+        Some(_) => password(b, graphics, "spice"),
         None => words.push("disable-ticketing=on".to_owned()),
     }
     for channel in &graphics.channels {

@@ -8,6 +8,7 @@ use lodge_model::xml::OnOff;
 use super::builder::{Builder, Family, alias};
 use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
+use super::stream::{Stream, back_end};
 
 /// `<watchdog>`.
 pub(super) fn watchdogs(b: &mut Builder<'_>) {
@@ -97,7 +98,14 @@ fn rng(b: &mut Builder<'_>, rng: &Rng) {
         RngSource::Random => Props::object("rng-random", &format!("obj{id}"))
             .with("filename", rng.backend.path.as_deref().unwrap_or("/dev/urandom")),
         RngSource::Builtin => Props::object("rng-builtin", &format!("obj{id}")),
-        RngSource::Egd => return b.refuse("randomness of model 'egd' is not supported yet"),
+        RngSource::Egd => {
+            let Some(kind) = rng.backend.kind else { return b.refuse("model='egd' needs a type") };
+            let (sources, protocol) = (&rng.backend.sources, rng.backend.protocol.as_ref());
+            if !back_end(b, &Stream { id, kind, sources, protocol, log: None }) {
+                return;
+            }
+            Props::object("rng-egd", &format!("obj{id}")).with("chardev", format!("char{id}"))
+        }
     };
     b.json("-object", &object);
     let name = virtio_name("virtio-rng-pci", Some(rng.model.as_str()));
@@ -120,7 +128,9 @@ fn panic(b: &mut Builder<'_>, panic: &Panic) {
             let props = b.pci(Props::driver("pvpanic-pci").with("id", id), &panic.place);
             b.device("pvpanic-pci", &props);
         }
-        model => b.refuse(format!("panic devices of model '{model}' are not supported yet")),
+        // A word of the processor's, see `cpu`.
+        PanicModel::Hyperv => {}
+        model => b.refuse(format!("panic devices of model '{model}' are not a PC's")),
     }
 }
 

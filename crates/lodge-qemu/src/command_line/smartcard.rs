@@ -1,10 +1,11 @@
 //! `<smartcard>`: a card in a reader; the host's, one made of certificates, or one behind a stream.
 
-use lodge_model::domain::chardev::{CharDevice, CharKind};
+use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::smartcard::{Smartcard, SmartcardMode};
 
 use super::builder::{Builder, alias};
 use super::props::Props;
+use super::stream::{Stream, back_end};
 
 /// Where NSS keeps the host's certificates.
 const DATABASE: &str = "/etc/pki/nssdb";
@@ -60,13 +61,12 @@ fn stream(b: &mut Builder<'_>, card: &Smartcard, id: &str) -> bool {
         b.warn("left out: it comes over SPICE, which this guest's screen does not have here");
         return false;
     }
-    let device = CharDevice {
+    let stream = Stream {
+        id,
         kind,
-        sources: card.sources.clone(),
-        protocol: card.protocol.clone(),
-        log: card.log.clone(),
-        place: card.place.clone(),
-        ..CharDevice::default()
+        sources: &card.sources,
+        protocol: card.protocol.as_ref(),
+        log: card.log.as_deref(),
     };
-    super::chardev::back_end(b, &device)
+    back_end(b, &stream)
 }

@@ -10,7 +10,15 @@ pub(super) fn smbios(b: &mut Builder<'_>) {
     b.at("/domain/os/smbios");
     let mode = b.domain.os.smbios.as_ref().map_or(SmbiosMode::Emulate, |smbios| smbios.mode);
     if mode == SmbiosMode::Host {
-        b.refuse("mode='host' is not supported yet; 'sysinfo' with <sysinfo> is");
+        match &b.claims.host_words {
+            Some(words) => {
+                tables(b, &of_guest(words));
+            }
+            None => b.refuse_hinted(
+                "the host's firmware says nothing of itself (there is no /sys/class/dmi)",
+                "use mode='emulate', or mode='sysinfo' with <sysinfo>",
+            ),
+        }
     }
     for (at, sysinfo) in b.domain.sysinfo.iter().enumerate() {
         b.at(format!("/domain/sysinfo[{}]", at + 1));
@@ -21,6 +29,15 @@ pub(super) fn smbios(b: &mut Builder<'_>) {
             SysinfoKind::Fwcfg => entries(b, sysinfo),
         }
     }
+}
+
+/// The host's words without what must not be two machines'.
+fn of_guest(host: &Sysinfo) -> Sysinfo {
+    let mut words = host.clone();
+    if let Some(system) = &mut words.system {
+        system.entries.retain(|entry| entry.name.as_deref() != Some("uuid"));
+    }
+    words
 }
 
 fn tables(b: &mut Builder<'_>, sysinfo: &Sysinfo) {

@@ -90,35 +90,56 @@ fn base(b: &mut Builder<'_>, clock: &Clock) -> String {
         {
             match b.claims.now_unix_s {
                 _ if seconds == 0 => return "base=utc".to_owned(),
-                Some(now) => return format!("base={}", utc_text(now.saturating_add(seconds))),
+                Some(now) => return set_to(b, now.saturating_add(seconds)),
                 None => b.refuse("a clock set against the host's needs the time of the start"),
             }
         }
         (ClockOffset::Absolute, Ok(_)) => match clock.start_s.and_then(|start| i64::try_from(start).ok()) {
-            Some(start) => return format!("base={}", utc_text(start)),
+            Some(start) => return set_to(b, start),
             None => b.refuse("offset='absolute' needs a start"),
         },
-        (ClockOffset::Timezone, Ok(_)) => b.refuse_hinted(
-            "a clock in a named time zone is not supported yet",
-            "offset='utc' or 'localtime' are",
-        ),
-        (offset, Ok(_)) => b.refuse(format!("offset='{offset}' with an adjustment is not supported yet")),
+        (ClockOffset::Timezone, Ok(0)) => match clock.timezone.as_deref() {
+            // QEMU's C library reads the zone's file by this name.
+            Some(zone) => {
+                b.env("TZ", zone);
+                return "base=localtime".to_owned();
+            }
+            None => b.refuse("offset='timezone' needs a timezone"),
+        },
+        (ClockOffset::Variable, Ok(seconds)) => match (b.claims.now_unix_s, b.claims.local_offset_s) {
+            (Some(now), Some(offset)) => {
+                let local = now.saturating_add(i64::from(offset)).saturating_add(seconds);
+                return set_to(b, local);
+            }
+            _ => b.refuse("a clock set against the host's needs the host's time zone"),
+        },
+        (offset, Ok(_)) => b.refuse(format!("offset='{offset}' has no adjustment; offset='variable' has")),
     }
     "base=utc".to_owned()
 }
 
-/// Seconds since 1970 as `2026-11-20T13:48:18`: days to date by Howard Hinnant's `civil_from_days`.
-fn utc_text(unix_s: i64) -> String {
-    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+fn set_to(b: &mut Builder<'_>, unix_s: i64) -> String {
+    utc_text(unix_s).map_or_else(
+        || {
+            b.refuse("this is a time beyond the calendar");
+            String::new()
+        },
+        |text| format!("base={text}"),
+    )
+}
+
+/// How QEMU and libvirt write a time.
+const FORM: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// Seconds since 1970 as `2026-11-20T13:48:18`; none beyond what a calendar has.
+fn utc_text(unix_s: i64) -> Option<String> {
+    Some(jiff::Timestamp::from_second(unix_s).ok()?.strftime(FORM).to_string())
+}
+
+/// Seconds since 1970 of a time in UTC as `2026-11-20T13:48:18`; none of a date that is not in the calendar.
+pub(super) fn unix_s(text: &str) -> Option<i64> {
+    let time = jiff::civil::DateTime::strptime(FORM, text).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
 /// What happens when the guest ends itself, and which sleep states it has.
@@ -147,14 +168,19 @@ pub(super) fn power(b: &mut Builder<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::utc_text;
+    use super::{unix_s, utc_text};
 
     #[test]
-    fn seconds_become_dates() {
-        assert_eq!(utc_text(0), "1970-01-01T00:00:00");
-        assert_eq!(utc_text(951_782_399), "2000-02-28T23:59:59");
-        assert_eq!(utc_text(951_782_400), "2000-02-29T00:00:00");
-        assert_eq!(utc_text(1_795_182_498), "2026-11-20T13:48:18");
-        assert_eq!(utc_text(-1), "1969-12-31T23:59:59");
+    fn times_are_read_as_they_are_written() {
+        assert_eq!(utc_text(951_782_400).as_deref(), Some("2000-02-29T00:00:00"));
+        for seconds in [-1, 0, 951_782_399, 951_782_400, 1_795_182_498] {
+            assert_eq!(unix_s(&utc_text(seconds).unwrap()), Some(seconds));
+        }
+        assert_eq!(utc_text(i64::MAX), None);
+        for wrong in
+            ["", "2026-11-20", "2026-02-29T00:00:00", "2026-13-01T00:00:00", "2026-11-20T24:00:00", "aTb"]
+        {
+            assert_eq!(unix_s(wrong), None, "{wrong}");
+        }
     }
 }

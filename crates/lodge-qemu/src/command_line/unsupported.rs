@@ -16,7 +16,7 @@ const HARMLESS: [&str; 7] = [
 ];
 
 /// Kept as trees, and done: by the command line or by the cgroup of the guest. Of several devices, the first's path.
-const DONE: [&str; 22] = [
+const DONE: [&str; 24] = [
     "/domain/blkiotune",
     "/domain/memtune",
     "/domain/numatune",
@@ -39,6 +39,8 @@ const DONE: [&str; 22] = [
     "/domain/devices/interface/driver/host",
     "/domain/devices/interface/driver/guest",
     "/domain/devices/interface/tune",
+    "/domain/devices/audio",
+    "/domain/devices/graphics/@websocketGenerated",
 ];
 
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.
@@ -53,6 +55,7 @@ pub(super) fn judge(b: &mut Builder<'_>) {
         let path = without_numbers(&fault.path);
         if DONE.iter().any(|known| path.starts_with(known))
             || is_limit(&path)
+            || is_stream(&path)
             || is_own_encryption(&fault.path)
         {
             continue;
@@ -85,6 +88,17 @@ fn without_numbers(path: &str) -> String {
 /// A disk's limits, but for the group that several share.
 fn is_limit(path: &str) -> bool {
     path.strip_prefix("/domain/devices/disk/iotune/").is_some_and(|limit| limit != "group_name")
+}
+
+/// What of a stream's source `stream` does.
+fn is_stream(path: &str) -> bool {
+    let parts: Vec<&str> = path.strip_prefix("/domain/devices/").unwrap_or_default().split('/').collect();
+    let source = match parts.as_slice() {
+        ["rng", "backend", source @ ..]
+        | ["serial" | "parallel" | "console" | "channel" | "redirdev" | "smartcard", source @ ..] => source,
+        _ => return false,
+    };
+    matches!(source, ["source", "reconnect" | "clipboard" | "mouse", ..])
 }
 
 /// `<encryption>` of a disk or of its source, not of what it stands on: the disk's nodes have it.

@@ -6,6 +6,7 @@ use lodge_model::domain::redirfilter::{Redirfilter, RedirfilterDevice, UsbVersio
 
 use super::builder::{Builder, Family, alias};
 use super::props::Props;
+use super::stream::{Stream, back_end};
 
 /// A USB controller.
 pub(super) fn controller(b: &mut Builder<'_>, controller: &Controller) {
@@ -67,7 +68,10 @@ fn redirection(b: &mut Builder<'_>, redirdev: &Redirdev) {
         }
         CharKind::SpiceVmc => b.arg("-chardev", format!("spicevmc,id=char{id},name=usbredir")),
         kind => {
-            return b.refuse(format!("USB redirection of type '{kind}' is not supported yet; 'spicevmc' is"));
+            let (sources, protocol) = (&redirdev.sources, redirdev.protocol.as_ref());
+            if !back_end(b, &Stream { id, kind, sources, protocol, log: None }) {
+                return;
+            }
         }
     }
     let props = Props::driver("usb-redir")

@@ -11,6 +11,7 @@ use lodge_model::domain::chardev::{CharDevice, CharKind};
 use lodge_model::domain::disk::{BackingStore, Disk};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::domain::hostdev::HostdevKind;
+use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::tpm::TpmBackendKind;
 
 use crate::claims::{Accelerator, Claims, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim};
@@ -54,6 +55,13 @@ impl Rehearsal {
             rehearsal.claims.seed = Some(rehearsal.fd(None));
         }
         rehearsal.claims.now_unix_s = Some(0);
+        rehearsal.claims.local_offset_s = Some(0);
+        // Who knows the host's puts them here.
+        rehearsal.claims.host_words = Some(Sysinfo::default());
+        for id in crate::command_line::memory_files(document) {
+            let fd = rehearsal.fd(None);
+            rehearsal.claims.memory.insert(id, fd);
+        }
         rehearsal
     }
 
@@ -112,7 +120,8 @@ impl Rehearsal {
         let os = &document.os;
         let mut claim = |path: &Option<String>| path.as_deref().map(|path| self.fd(Some(path)));
         let (kernel, initrd, dtb) = (claim(&os.kernel), claim(&os.initrd), claim(&os.dtb));
-        self.claims.boot = crate::claims::BootFiles { kernel, initrd, dtb };
+        let shim = claim(&os.shim);
+        self.claims.boot = crate::claims::BootFiles { kernel, initrd, dtb, shim };
         if let Some(code) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
             self.claims.firmware = Some(Link::file(self.fd(Some(code)), "raw", true));
         }
@@ -178,7 +187,12 @@ fn screen(graphics: &Graphics) -> ScreenClaim {
         return ScreenClaim { socket, ..ScreenClaim::default() };
     }
     let port = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-    ScreenClaim { port: port.or(Some(5900)), ..ScreenClaim::default() }
+    let websocket = graphics.websocket.map(|port| u16::try_from(port).ok().filter(|port| *port > 0));
+    ScreenClaim {
+        port: port.or(Some(5900)),
+        websocket: websocket.map(|port| port.unwrap_or(5700)),
+        ..ScreenClaim::default()
+    }
 }
 
 fn alias(place: &Place) -> String {

@@ -52,6 +52,7 @@ const REASONS: &[(&str, &str)] = &[
     ("/domain/devices/input", "part of the machine"),
     ("/domain/devices/memballoon", "model='none': the guest has none"),
     ("/domain/devices/video", "type='none': the guest has none"),
+    ("/domain/devices/panic", "model='hyperv': within -cpu, under KVM"),
     ("/domain/devices/audio", "no sound is asked for"),
     ("/domain/devices/sound", "within -machine"),
     ("/domain/devices/lease", "kept, without effect: the lock of a lock manager"),

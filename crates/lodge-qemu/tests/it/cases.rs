@@ -29,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         case("i440fx", document("pc", "<clock offset='localtime'/>", I440FX)),
         case("streams", q35(STREAMS)),
         case("people", q35(PEOPLE)),
+        case("ends", document("q35", BESIDE_ENDS, ENDS)),
         case("small", document("q35", "<genid>8d0b5a2c-3f4e-4d5c-9a6b-7c8d9e0f1a2b</genid>", SMALL)),
         case("usb2", q35(USB2)),
         case("pci", q35(PCI)),
@@ -61,9 +62,46 @@ pub fn unstarted_cases() -> Vec<Case> {
     vec![
         Case { name: "hosts", xml: document("q35", backing, HOSTS) },
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
+        Case { name: "audio", xml: q35(AUDIO) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
     ]
 }
+
+/// Memory in a file, the clock of a place.
+pub const BESIDE_ENDS: &str = "
+  <memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>
+  <clock offset='timezone' timezone='Europe/Paris'/>";
+
+/// Ends of streams beside the usual ones, and a screen with all that a viewer has to say.
+pub const ENDS: &str = "
+  <controller type='usb' index='0' model='qemu-xhci'/>
+  <controller type='virtio-serial' index='0'/>
+  <serial type='udp'><source mode='connect' host='127.0.0.1' service='9'/><source mode='bind' host='127.0.0.1' service='0'/>
+    <target type='isa-serial' port='0'/></serial>
+  <serial type='null'><target type='isa-debug' port='1'><model name='isa-debugcon'/></target>
+    <address type='isa' iobase='0x402'/></serial>
+  <channel type='null'><target type='guestfwd' address='10.0.2.1' port='4600'/></channel>
+  <channel type='qemu-vdagent'><source><clipboard copypaste='yes'/><mouse mode='server'/></source>
+    <target type='virtio' name='com.redhat.spice.0'/></channel>
+  <redirdev bus='usb' type='tcp'><source mode='connect' host='127.0.0.1' service='9'>
+    <reconnect enabled='yes' timeout='3'/></source><protocol type='raw'/></redirdev>
+  <rng model='virtio'><backend model='egd' type='unix'><source mode='bind' path='SCRATCH/egd'/></backend></rng>
+  <graphics type='vnc' port='-1' autoport='yes' websocket='-1' passwd='secret' passwdValidTo='2031-01-02T03:04:05'
+    connected='keep'><listen type='address' address='127.0.0.1'/></graphics>
+  <audio id='1' type='file' path='SCRATCH/a.wav' timerPeriod='50'><output mixingEngine='yes' fixedSettings='yes' voices='1'
+    bufferLength='100'><settings frequency='44100' channels='2' format='s16'/></output></audio>";
+
+/// Back ends of sound that need a server or a device of the host's.
+pub const AUDIO: &str = "
+  <audio id='1' type='alsa'><input dev='/dev/dsp0'/><output dev='/dev/dsp1'/></audio>
+  <audio id='2' type='oss' tryMMap='yes' exclusive='yes' dspPolicy='3'>
+    <input dev='/dev/dsp0' bufferCount='50' tryPoll='yes'/><output dev='/dev/dsp0'/></audio>
+  <audio id='3' type='pulseaudio' serverName='acme.example.org'>
+    <input name='fish' streamName='food' latency='100'/><output name='f' latency='200'/></audio>
+  <audio id='4' type='sdl' driver='pulseaudio'><input bufferCount='40'/></audio>
+  <audio id='5' type='jack'><input serverName='fish' clientName='food' connectPorts='yum,nom' exactName='yes'/></audio>
+  <audio id='6' type='pipewire' runtimeDir='/run/user/1000'><input name='fish' streamName='food' latency='100'/></audio>
+  <sound model='ich9'><codec type='micro'/><audio id='3'/></sound>";
 
 /// Elements beside `<devices>`.
 pub const MACHINE: &str = "
@@ -210,12 +248,16 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
             claims.logs.insert(alias, host.fd("console.log", "log", false));
         }
     }
+    for id in lodge_qemu::memory_files(domain) {
+        claims.memory.insert(id, host.fd("memory", "memory", false));
+    }
     for graphics in &domain.devices.graphics {
         let on_socket = graphics.listens.iter().any(|listen| listen.kind == ListenKind::Socket);
         let screen = if on_socket {
             ScreenClaim { socket: Some(host.path("vnc.sock")), ..ScreenClaim::default() }
         } else {
-            ScreenClaim { port: Some(host.port()), ..ScreenClaim::default() }
+            let websocket = graphics.websocket.map(|_| host.port());
+            ScreenClaim { port: Some(host.port()), websocket, ..ScreenClaim::default() }
         };
         claims.screens.push(screen);
     }

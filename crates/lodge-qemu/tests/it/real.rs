@@ -35,6 +35,11 @@ impl Host for Real {
                 std::fs::write(&path, vec![0; 64 << 10]).unwrap();
                 std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
             }
+            "memory" => {
+                // QEMU makes it as long as it must be.
+                let file = File::create(&path).unwrap();
+                file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+            }
             "log" => {
                 let file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
                 return self.descriptors.pass(file);

@@ -159,12 +159,13 @@ fn refusals_name_the_element() {
         &q35("<interface type='direct'><mac address='52:54:00:00:00:01'/><source dev='eth0'/></interface>"),
         &everything,
     );
+    refuse("the host's words", &q35("").replace("</os>", "<smbios mode='host'/></os>"), &everything);
     refuse("a TPM", &q35("<tpm model='tpm-spapr'><backend type='emulator'/></tpm>"), &everything);
     refuse("gop video", &video("gop"), &everything);
     let mut poor = everything.clone();
     poor.devices.remove("i6300esb");
     refuse("a device not built in", &q35("<watchdog model='i6300esb'/>"), &poor);
-    expect![[r"
+    expect![[r#"
         no such machine: /domain/os/type: this QEMU (10.0.2) has no machine `pc-q35-99.0`
             → `pc-q35-10.0` is its newest of this family: set it in <os><type machine='pc-q35-10.0'>
         another family: /domain/os/type: machines of the family of `microvm` are not supported yet; `q35` and `pc` are
@@ -179,14 +180,16 @@ fn refusals_name_the_element() {
             → use bus='sata'
         two things: /domain/devices/graphics[1]: graphics of type 'sdl' are not supported; 'vnc' and 'spice' are
         two things: /domain/devices/sound[1]: sound of model 'ich7' is not QEMU's
-        two things: /domain/devices/rng[1]: randomness of model 'egd' is not supported yet
+        two things: /domain/devices/rng[1]: type='udp' needs a <source mode='connect' service='…'/>
         passt: /domain/devices/interface[1]: the backend 'passt' is not supported yet
             → without <backend> QEMU's own is used
         macvtap: /domain/devices/interface[1]: interfaces of type 'direct' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are
+        the host's words: /domain/os/smbios: the host's firmware says nothing of itself (there is no /sys/class/dmi)
+            → use mode='emulate', or mode='sysinfo' with <sysinfo>
         a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
-    "]].assert_eq(&table);
+    "#]].assert_eq(&table);
 }
 
 #[test]

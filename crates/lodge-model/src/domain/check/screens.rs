@@ -64,15 +64,7 @@ fn screen(devices: &Devices, graphics: &Graphics, path: &str, found: &mut Found)
     {
         found.add(path, format!("`listen` says {old}, the first <listen> says {new}"));
     }
-    let word = |name: &str| {
-        graphics.foreign.items().iter().find_map(|item| match item {
-            crate::xml::ForeignItem::Attribute { name: known, value, .. } if **known == *name => {
-                Some(&**value)
-            }
-            _ => None,
-        })
-    };
-    if word("p2p") == Some("yes") && word("address").is_some() {
+    if graphics.foreign.attribute("p2p") == Some("yes") && graphics.foreign.attribute("address").is_some() {
         found.add(path, "what is handed over (p2p) has no address");
     }
     if let Some(audio) = &graphics.audio
