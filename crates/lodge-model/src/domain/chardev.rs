@@ -38,7 +38,7 @@ pub struct CharDevice {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "acpi")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

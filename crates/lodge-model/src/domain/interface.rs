@@ -54,6 +54,9 @@ pub struct Interface {
     /// `<script path='…'/>`.
     #[xml(child)]
     pub script: Option<Script>,
+    /// `<downscript path='…'/>`.
+    #[xml(child)]
+    pub downscript: Option<Script>,
     /// `<target dev='vnet0'/>`; names `vnetN` are the daemon's and only live.
     #[xml(child)]
     pub target: Option<InterfaceTarget>,
@@ -121,6 +124,9 @@ pub struct Mac {
     /// Whether it is checked (ESX).
     #[xml(attr)]
     pub check: Option<YesNo>,
+    /// Live: what the guest has set it to.
+    #[xml(attr = "currentAddress", live)]
+    pub current: Option<String>,
     /// What this struct does not know.
     #[xml(foreign)]
     pub foreign: Foreign,
@@ -163,7 +169,10 @@ pub struct InterfaceSource {
     #[xml(attr)]
     pub port: Option<u16>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "local address reconnect route ip @managed @tls @switchid @hostname")]
+    #[xml(
+        foreign,
+        keeps = "local address reconnect route ip @managed @tls @switchid @portgroupid @connectionid @hostname"
+    )]
     pub foreign: Foreign,
 }
 

@@ -120,6 +120,13 @@ fn access(disk: &Disk, path: &str, found: &mut Found) {
         if !["default", "qcow", "luks", "luks2"].contains(&format) {
             found.add(format!("{path}/{place}encryption"), format!("format `{format}` is not known here"));
         }
+        let is_rbd = disk.source.as_deref().is_some_and(|source| source.protocol.as_deref() == Some("rbd"));
+        if tree.attribute("engine") == Some("librbd") && !is_rbd {
+            found.add(
+                format!("{path}/{place}encryption/@engine"),
+                "librbd knows images of protocol='rbd' only",
+            );
+        }
     }
 }
 

@@ -27,11 +27,12 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     }
     if let Some(security) = domain.launch_security.tree("launchSecurity") {
         let kind = security.attribute("type").unwrap_or_default();
-        if !["sev", "sev-snp", "s390-pv", "tdx"].contains(&kind) {
-            found.add(
-                "/domain/launchSecurity/@type",
-                format!("`{kind}` is not known here (known: sev, sev-snp)"),
-            );
+        if ["sev", "sev-snp", "s390-pv", "tdx"].contains(&kind) {
+            let message = format!("'{kind}' launch security is not supported: no QEMU is asked for it yet");
+            found.add("/domain/launchSecurity", message);
+        } else {
+            let message = format!("`{kind}` is not known here (known: sev, sev-snp)");
+            found.add("/domain/launchSecurity/@type", message);
         }
     }
     let backing = domain.memory_backing.as_deref();

@@ -67,6 +67,10 @@ fn screen(devices: &Devices, graphics: &Graphics, path: &str, found: &mut Found)
     if graphics.foreign.attribute("p2p") == Some("yes") && graphics.foreign.attribute("address").is_some() {
         found.add(path, "what is handed over (p2p) has no address");
     }
+    if graphics.kind == GraphicsKind::Vnc && graphics.connected.as_deref().is_some_and(|word| word != "keep")
+    {
+        found.add(format!("{path}/@connected"), "VNC knows connected='keep' only");
+    }
     if let Some(audio) = &graphics.audio
         && !devices.audios.iter().any(|known| known.id == audio.id)
     {
@@ -96,6 +100,16 @@ fn videos(domain: &Domain, found: &mut Found) {
         if wants_3d && model.kind != VideoKind::Virtio {
             found.add(format!("{path}/acceleration"), "3-D is possible with type='virtio' only");
         }
+        let accel = model.acceleration.as_deref();
+        if accel.is_some_and(|accel| accel.accel2d == Some(YesNo::Yes)) {
+            found.add(format!("{path}/acceleration/@accel2d"), "QEMU has no setting for 2-D");
+        }
+        let is_outside =
+            video.driver.as_deref().and_then(|driver| driver.name.as_deref()) == Some("vhostuser");
+        if accel.is_some_and(|accel| accel.render_node.is_some()) && !is_outside {
+            let message = "a render node is chosen here for <driver name='vhostuser'/> only";
+            found.add(format!("{path}/acceleration/@rendernode"), message);
+        }
         if model.blob.is_some_and(crate::xml::OnOff::is_on) && !in_memfd {
             found.add(
                 format!("{path}/@blob"),
@@ -113,6 +127,19 @@ fn sound(devices: &Devices, found: &mut Found) {
             found.add(path, "a number begins with 1");
         } else {
             ids.note(found, audio.id, &path, || format!("audio {} is given twice", audio.id));
+        }
+    }
+    for (at, audio) in devices.audios.iter().enumerate() {
+        let path = nth("/domain/devices/audio", at, devices.audios.len());
+        for name in ["input", "output"] {
+            let Some(tree) = audio.foreign.tree(name) else { continue };
+            let says = |word: &str| tree.attribute(word) == Some("yes");
+            if says("fixedSettings") && !says("mixingEngine") {
+                found.add(format!("{path}/{name}/@fixedSettings"), "fixed settings need mixingEngine='yes'");
+            }
+            if tree.child("settings").is_some() && !says("fixedSettings") {
+                found.add(format!("{path}/{name}/settings"), "settings need fixedSettings='yes'");
+            }
         }
     }
     for (at, sound) in devices.sounds.iter().enumerate() {
@@ -157,6 +184,11 @@ fn stream(name: &str, device: &CharDevice, path: &str, found: &mut Found) {
     if let Some(protocol) = device.protocol.as_ref().filter(|protocol| !PROTOCOLS.contains(&&*protocol.kind))
     {
         let message = format!("`{}` is not known here (known: {})", protocol.kind, PROTOCOLS.join(", "));
+        found.add(format!("{path}/protocol/@type"), message);
+    } else if let Some(protocol) = device.protocol.as_ref().filter(|_| device.kind == CharKind::Tcp)
+        && !["raw", "telnet"].contains(&&*protocol.kind)
+    {
+        let message = format!("tcp chardev protocol '{}' not supported", protocol.kind);
         found.add(format!("{path}/protocol/@type"), message);
     }
     if device.kind == CharKind::Nmdm {

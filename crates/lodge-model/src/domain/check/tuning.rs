@@ -66,6 +66,10 @@ fn vcpus(domain: &Domain, found: &mut Found) {
 fn memory(domain: &Domain, found: &mut Found) {
     for limit in domain.memtune.tree("memtune").unwrap_or_default().children {
         let path = format!("/domain/memtune/{}", limit.name);
+        if limit.name == "min_guarantee" {
+            found.add(path, "Parameter 'min_guarantee' not supported by QEMU.");
+            continue;
+        }
         let unit = limit.attribute("unit").unwrap_or("KiB");
         match limit.text.parse::<u64>() {
             Err(_) => found.add(path, format!("`{}` is no amount of memory", limit.text)),

@@ -16,12 +16,22 @@ pub(super) fn complete(devices: &mut Devices) {
         serial_target(serial);
     }
     serial_becomes_first_console(devices);
+    for target in devices.parallels.iter_mut().filter_map(|parallel| parallel.target.as_deref_mut()) {
+        (target.kind, target.model) = (None, None);
+    }
     let all = [&mut devices.serials, &mut devices.parallels, &mut devices.consoles, &mut devices.channels];
     for device in all.into_iter().flatten() {
         complete_source(device.kind, &mut device.sources, &mut device.protocol);
+        for source in &mut device.sources {
+            source.foreign.sort(&["seclabel", "reconnect"]);
+        }
     }
     for redirdev in &mut devices.redirdevs {
         complete_source(redirdev.kind, &mut redirdev.sources, &mut redirdev.protocol);
+        without_labels(&mut redirdev.sources);
+    }
+    for card in &mut devices.smartcards {
+        without_labels(&mut card.sources);
     }
     for backend in devices.rngs.iter_mut().map(|rng| &mut rng.backend) {
         if backend.model == RngSource::Random {
@@ -29,6 +39,7 @@ pub(super) fn complete(devices: &mut Devices) {
         }
         if let Some(kind) = backend.kind {
             complete_source(kind, &mut backend.sources, &mut backend.protocol);
+            without_labels(&mut backend.sources);
         }
     }
     let twins = usize::from(has_console(devices.serials.first()));
@@ -36,6 +47,13 @@ pub(super) fn complete(devices: &mut Devices) {
         console.target.get_or_insert_default().port = Some(at);
     }
     channel_ports(&mut devices.channels);
+}
+
+/// Labels are kept of ports, consoles and channels only.
+fn without_labels(sources: &mut [CharSource]) {
+    for source in sources {
+        source.foreign.set_trees(&["seclabel"], &[]);
+    }
 }
 
 /// Whether a serial port has a console as its twin: only those on the board do.

@@ -59,6 +59,10 @@ fn others(domain: &mut Domain, platform: &Platform) {
 /// The firmware that is meant: by its path, or the first that has what is asked for.
 fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
     let os = &domain.os;
+    // What has no variables is another image than those that a host has descriptors with variables of.
+    if os.loader.as_deref().is_some_and(|loader| loader.stateless == Some(YesNo::Yes)) {
+        return None;
+    }
     if let Some(path) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
         return platform.firmwares.iter().find(|firmware| firmware.code == path);
     }

@@ -131,7 +131,23 @@ fn inputs(devices: &mut Devices, board: Board, has_ps2: bool) {
 }
 
 /// Sound goes where the last screen is (qemuDomainDefAddDefaultAudioBackend).
+/// libvirt writes first what all back ends have.
+fn sort_words(audio: &mut Audio) {
+    const COMMON: [&str; 4] = ["mixingEngine", "fixedSettings", "voices", "bufferLength"];
+    for name in ["input", "output"] {
+        let Some(mut tree) = audio.foreign.tree(name) else { continue };
+        let place = |(name, _): &(String, String)| {
+            COMMON.iter().position(|known| known == name).unwrap_or(COMMON.len())
+        };
+        if !tree.attributes.is_sorted_by_key(place) {
+            tree.attributes.sort_by_key(place);
+            audio.foreign.set_trees(&[name], &[tree]);
+        }
+    }
+}
+
 fn audio(devices: &mut Devices) {
+    devices.audios.iter_mut().for_each(sort_words);
     if !devices.audios.is_empty() {
         return;
     }

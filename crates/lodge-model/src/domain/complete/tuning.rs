@@ -164,6 +164,11 @@ fn throttle_groups(domain: &mut Domain) {
     change(&mut domain.throttle_groups, "throttlegroups", |tree| {
         for group in &mut tree.children {
             sort(group, &LIMITS);
+            // Of a disk the name is among the limits, of a group it is last.
+            let name = group.child("group_name").cloned();
+            if let Some(name) = name {
+                group.set_child(name);
+            }
         }
     });
     for tune in domain.devices.disks.iter_mut().filter_map(|disk| disk.iotune.as_deref_mut()) {
