@@ -70,8 +70,8 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
     let number = cell.and_then(|cell| cell.id);
     let pages = pages_of(backing, number);
     let kind = match (source, &pages) {
-        (Some(MemorySourceKind::Memfd), _) | (_, Some(_)) => "memory-backend-memfd",
-        (Some(MemorySourceKind::File), None) => "memory-backend-file",
+        (Some(MemorySourceKind::Memfd), _) | (_, Pages::Huge | Pages::HugeOf(_)) => "memory-backend-memfd",
+        (Some(MemorySourceKind::File), Pages::Usual) => "memory-backend-file",
         _ => "memory-backend-ram",
     };
     let mut object = Props::object(kind, id);
@@ -85,13 +85,13 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
             object.set("discard-data", true);
         }
     }
-    if let Some(page) = pages {
+    if !matches!(pages, Pages::Usual) {
         object.set("hugetlb", true);
-        if let Some(page) = page {
-            match lodge_model::Bytes::scaled(page.size, page.unit.as_deref().unwrap_or("KiB")) {
-                Ok(size) => object.set("hugetlbsize", size.0),
-                Err(error) => b.refuse(format!("the size of huge pages: {error}")),
-            }
+    }
+    if let Pages::HugeOf(page) = pages {
+        match lodge_model::Bytes::scaled(page.size, page.unit.as_deref().unwrap_or("KiB")) {
+            Ok(size) => object.set("hugetlbsize", size.0),
+            Err(error) => b.refuse(format!("the size of huge pages: {error}")),
         }
     }
     if shared {
@@ -116,7 +116,7 @@ pub fn memory_files(domain: &Domain) -> Vec<String> {
     if backing.source.as_ref().is_none_or(|source| source.kind != MemorySourceKind::File) {
         return Vec::new();
     }
-    let in_file = |cell: Option<u32>| pages_of(backing, cell).is_none();
+    let in_file = |cell: Option<u32>| matches!(pages_of(backing, cell), Pages::Usual);
     let cells = domain.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref()).map(|numa| numa.cells.as_slice());
     match cells.unwrap_or_default() {
         [] => in_file(None).then(|| "pc.ram".to_owned()).into_iter().collect(),
@@ -130,11 +130,21 @@ pub fn memory_files(domain: &Domain) -> Vec<String> {
     }
 }
 
-/// The huge pages that a cell has, or the whole memory; of no named size, or of this one.
-fn pages_of(backing: &MemoryBacking, cell: Option<u32>) -> Option<Option<&HugePage>> {
-    let (given, page) = page_of(&backing.hugepages.as_ref()?.pages, cell);
-    // Pages of named sizes may be for other cells only.
-    (given == 0 || page.is_some()).then_some(page)
+/// What the memory of a cell, or the whole memory, is made of.
+enum Pages<'a> {
+    Usual,
+    Huge,
+    HugeOf(&'a HugePage),
+}
+
+fn pages_of(backing: &MemoryBacking, cell: Option<u32>) -> Pages<'_> {
+    let Some(hugepages) = &backing.hugepages else { return Pages::Usual };
+    match page_of(&hugepages.pages, cell) {
+        (_, Some(page)) => Pages::HugeOf(page),
+        (0, None) => Pages::Huge,
+        // Pages of named sizes are for other cells.
+        (_, None) => Pages::Usual,
+    }
 }
 
 /// How many sizes of pages are named, and which of them the cell has: its own, or the one for all.

@@ -90,12 +90,15 @@ fn is_limit(path: &str) -> bool {
     path.strip_prefix("/domain/devices/disk/iotune/").is_some_and(|limit| limit != "group_name")
 }
 
+/// The devices that are streams.
+const STREAMS: [&str; 6] = ["serial", "parallel", "console", "channel", "redirdev", "smartcard"];
+
 /// What of a stream's source `stream` does.
 fn is_stream(path: &str) -> bool {
     let parts: Vec<&str> = path.strip_prefix("/domain/devices/").unwrap_or_default().split('/').collect();
     let source = match parts.as_slice() {
-        ["rng", "backend", source @ ..]
-        | ["serial" | "parallel" | "console" | "channel" | "redirdev" | "smartcard", source @ ..] => source,
+        ["rng", "backend", source @ ..] => source,
+        [name, source @ ..] if STREAMS.contains(name) => source,
         _ => return false,
     };
     matches!(source, ["source", "reconnect" | "clipboard" | "mouse", ..])

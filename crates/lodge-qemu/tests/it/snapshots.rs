@@ -165,7 +165,7 @@ fn refusals_name_the_element() {
     let mut poor = everything.clone();
     poor.devices.remove("i6300esb");
     refuse("a device not built in", &q35("<watchdog model='i6300esb'/>"), &poor);
-    expect![[r#"
+    expect![[r"
         no such machine: /domain/os/type: this QEMU (10.0.2) has no machine `pc-q35-99.0`
             → `pc-q35-10.0` is its newest of this family: set it in <os><type machine='pc-q35-10.0'>
         another family: /domain/os/type: machines of the family of `microvm` are not supported yet; `q35` and `pc` are
@@ -189,7 +189,7 @@ fn refusals_name_the_element() {
         a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
-    "#]].assert_eq(&table);
+    "]].assert_eq(&table);
 }
 
 #[test]
