@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod cgroup;
+pub mod device;
 pub mod fs;
 pub mod fuse;
 pub mod kvm;
