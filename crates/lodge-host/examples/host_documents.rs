@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         vcpus_max: machine.cpu_max,
         address_bits: cpu.address_bits,
         swtpm: false,
+        vfio: false,
     };
     print!("{}", document.to_xml());
     Ok(())

@@ -31,6 +31,8 @@ pub struct DomainDocument<'a> {
     pub address_bits: Option<u32>,
     /// The host has the emulator of TPMs.
     pub swtpm: bool,
+    /// The host can give PCI devices to guests.
+    pub vfio: bool,
 }
 
 /// The models as a decoder is to know them.
@@ -99,7 +101,7 @@ impl DomainDocument<'_> {
         self.firmware(&mut text);
         self.cpu(&mut text);
         devices::memory_backing(&mut text, self.qemu);
-        devices::devices(&mut text, self.qemu, self.machine, self.swtpm);
+        devices::devices(&mut text, self.qemu, self.machine, (self.swtpm, self.vfio));
         features::features(&mut text, self.kvm.then_some(self.processor));
         text.finish()
     }

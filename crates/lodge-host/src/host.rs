@@ -245,6 +245,7 @@ impl Host {
             vcpus_max: self.vcpus_max(machine, kvm),
             address_bits: self.cpu().address_bits,
             swtpm: lodge_sys::tool::find("swtpm").is_some(),
+            vfio: crate::hostdev::has_vfio(),
         };
         Ok(document.to_xml())
     }

@@ -21,6 +21,7 @@ mod facts;
 mod firmware;
 mod gather;
 mod host;
+pub mod hostdev;
 mod identity;
 mod judge;
 mod kvm;

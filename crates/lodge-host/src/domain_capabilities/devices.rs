@@ -43,7 +43,9 @@ pub(super) fn memory_backing(text: &mut Markup, qemu: &Capabilities) {
 }
 
 /// All kinds of devices that clients choose among.
-pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, swtpm: bool) {
+///
+/// `swtpm`: the host has the emulator of TPMs; `vfio`: it can give PCI devices.
+pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (swtpm, vfio): (bool, bool)) {
     let has = |name: &str| qemu.has_device(name);
     text.start("devices", &[]);
     disk(text, qemu, machine);
@@ -60,8 +62,7 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, swt
         ("ramfb", has("ramfb")),
     ]);
     kind(text, "video", &[("modelType", &video)]);
-    // A start passes no device of the host's on yet.
-    kind(text, "hostdev", &[]);
+    hostdev(text, qemu, vfio);
     let sources =
         there(&[("random", qemu.has_object("rng-random")), ("builtin", qemu.has_object("rng-builtin"))]);
     kind(text, "rng", &[("model", &virtio(qemu, "virtio-rng-pci")), ("backendModel", &sources)]);
@@ -71,8 +72,7 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, swt
     ]);
     kind(text, "filesystem", &[("driverType", &shares)]);
     let tpms = there(&[("tpm-tis", has("tpm-tis")), ("tpm-crb", has("tpm-crb"))]);
-    // A start passes no TPM of the host's on yet.
-    let servers = there(&[("emulator", swtpm), ("external", true)]);
+    let servers = there(&[("passthrough", true), ("emulator", swtpm), ("external", true)]);
     let versions: &[(&str, &[&str])] =
         &[("model", &tpms), ("backendModel", &servers), ("backendVersion", &["1.2", "2.0"])];
     kind(text, "tpm", versions);
@@ -93,6 +93,26 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, swt
     let panics = there(&[("isa", has("pvpanic")), ("pvpanic", has("pvpanic-pci"))]);
     kind(text, "panic", &[("model", &panics)]);
     text.end();
+}
+
+/// Devices of the host's; `mode` has its word only where there is a way for one.
+fn hostdev(text: &mut Markup, qemu: &Capabilities, vfio: bool) {
+    let has = |name: &str| qemu.has_device(name);
+    let sorts = there(&[
+        ("usb", has("usb-host")),
+        ("pci", has("vfio-pci")),
+        ("scsi", has("scsi-generic") && has("virtio-scsi-pci")),
+    ]);
+    let modes = there(&[("subsystem", !sorts.is_empty())]);
+    let drivers = there(&[("default", vfio), ("vfio", vfio)]);
+    let enums: &[(&str, &[&str])] = &[
+        ("mode", &modes),
+        ("startupPolicy", &["default", "mandatory", "requisite", "optional"]),
+        ("subsysType", &sorts),
+        ("capsType", &[]),
+        ("pciBackend", &drivers),
+    ];
+    kind(text, "hostdev", enums);
 }
 
 fn disk(text: &mut Markup, qemu: &Capabilities, machine: &str) {
@@ -121,7 +141,7 @@ mod tests {
         qemu.devices = devices.iter().map(ToString::to_string).collect();
         qemu.objects = objects.iter().map(ToString::to_string).collect();
         let mut text = Markup::new();
-        super::devices(&mut text, &qemu, "pc-q35-10.0", false);
+        super::devices(&mut text, &qemu, "pc-q35-10.0", (false, false));
         text.finish()
     }
 
@@ -140,5 +160,11 @@ mod tests {
             some.contains("<value>tpm-crb</value>") && !some.contains("<value>tpm-tis</value>"),
             "{some}"
         );
+        let given = offered(&["usb-host", "vfio-pci"], &[]);
+        assert!(
+            given.contains("<value>usb</value>") && given.contains("<enum name='pciBackend'/>"),
+            "{given}"
+        );
+        assert!(!given.contains("<value>scsi</value>"), "{given}");
     }
 }

@@ -1,0 +1,276 @@
+//! Devices of the host's that guests get: found by what a document says of them, given to one guest at a time, and
+//! given back.
+//!
+//! ```text
+//!  document ─▶ find (reads sysfs) ─▶ reserve (taken) ─▶ note ─▶ bind, give ─▶ open ─▶ Claimed, for QEMU
+//!                                                         └──────────── release: undoes what the note tells of
+//! ```
+//!
+//! Note, then act: a PCI device's driver and a node's owner are on disk before they are changed, so whatever ends the
+//! daemon, the next one gives back. Both directions may run twice. The host's own nodes keep their owners but for
+//! VFIO's groups: all others are opened here, or reached by a node of the guest's own (`lodge_sys::device`).
+//! Deliberately absent: plugging devices into a running guest, and interfaces of type `hostdev`.
+
+mod adopt;
+mod bind;
+mod claim;
+mod error;
+mod find;
+mod kernel;
+mod note;
+mod pci;
+mod release;
+mod scsi;
+mod taken;
+#[cfg(test)]
+mod tests;
+mod usb;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+use lodge_model::domain::graphics::InputKind;
+use lodge_model::domain::tpm::TpmBackendKind;
+
+pub use error::{Fault, HostdevError};
+
+use find::Found;
+use kernel::{Kernel, Linux};
+use note::Note;
+use taken::Taken;
+
+/// Whom a guest's QEMU runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
+}
+
+/// How a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// From nothing.
+    Fresh,
+    /// From saved memory: the guest has seen its devices already.
+    FromMemory,
+}
+
+/// A device that a guest has now.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The element's alias.
+    pub alias: String,
+    /// How QEMU gets it.
+    pub gift: Gift,
+}
+
+/// How QEMU gets a device.
+#[derive(Debug)]
+pub enum Gift {
+    /// USB: its node, open for both, and where it was found.
+    Usb {
+        /// Its node.
+        fd: OwnedFd,
+        /// The bus.
+        bus: u32,
+        /// Its number there.
+        device: u32,
+    },
+    /// Open for both (vhost-scsi); or a node that QEMU opens by `/proc/self/fd/N` (SCSI units, event devices).
+    Opened(OwnedFd),
+    /// VFIO has it, and QEMU's user may ask for it.
+    Vfio,
+    /// The host's TPM.
+    Tpm {
+        /// It, open for both.
+        device: OwnedFd,
+        /// What cancels its work, open for writing.
+        cancel: OwnedFd,
+    },
+    /// It is not there, which the document lets be.
+    Missing,
+}
+
+/// Who has which device of the host's. Cheap to clone; every clone is the same.
+#[derive(Clone)]
+pub struct Hostdevs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Above `sys` and `dev`: `/`, or a tree made for a test.
+    root: PathBuf,
+    /// The directory of notes.
+    notes: PathBuf,
+    /// Which boot of the host this is.
+    boot: String,
+    kernel: Box<dyn Kernel>,
+    taken: Mutex<Taken>,
+    /// One act at a time on each guest's devices.
+    acts: Mutex<BTreeMap<DomainId, Arc<Mutex<()>>>>,
+}
+
+/// What one claim is about.
+struct Ask {
+    domain: DomainId,
+    document: Domain,
+    user: Option<User>,
+    begin: Begin,
+}
+
+impl Hostdevs {
+    /// The host's, with what earlier daemons noted in the directory `notes`.
+    pub fn open(notes: PathBuf) -> Self {
+        let boot = lodge_sys::process::boot_id().unwrap_or_default();
+        Self::at(PathBuf::from("/"), notes, boot, Box::new(Linux))
+    }
+
+    fn at(root: PathBuf, notes: PathBuf, boot: String, kernel: Box<dyn Kernel>) -> Self {
+        let mut taken = Taken::default();
+        for note in Note::all(&notes).iter().filter(|note| note.boot == boot) {
+            taken.put(note.domain, &note.name, &note.wishes);
+        }
+        let (taken, acts) = (Mutex::new(taken), Mutex::default());
+        Self { inner: Arc::new(Inner { root, notes, boot, kernel, taken, acts }) }
+    }
+
+    /// Gives `domain` all that `document`, whose devices have aliases, asks for; all or nothing. May be done again.
+    pub async fn claim(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        user: Option<User>,
+        begin: Begin,
+    ) -> Result<Vec<Claimed>, HostdevError> {
+        if !asks(document) {
+            return Ok(Vec::new());
+        }
+        let ask = Ask { domain, document: document.clone(), user, begin };
+        let (inner, acts) = (Arc::clone(&self.inner), self.inner.acts_of(domain));
+        let alive = Alive::default();
+        let wanted = Arc::clone(&alive.0);
+        blocking(move || {
+            let _one_at_a_time = lock(&acts);
+            // Who asked may have given up: what he had is given back already, and nobody would do it again.
+            if wanted.load(Ordering::Acquire) { inner.claim(&ask) } else { Ok(Vec::new()) }
+        })
+        .await
+    }
+
+    /// A running guest was taken over: what `document` (live) names is in use.
+    pub async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), HostdevError> {
+        if !asks(document) {
+            return Ok(());
+        }
+        let (inner, document) = (Arc::clone(&self.inner), document.clone());
+        blocking(move || inner.adopt(domain, &document)).await
+    }
+
+    /// Gives all that `domain` has back to the host. Nothing to give is no error.
+    pub async fn release(&self, domain: DomainId) -> Result<(), HostdevError> {
+        // A claim that was given up may be at work still: it is waited for.
+        if !lock(&self.inner.taken).has(domain) && !lock(&self.inner.acts).contains_key(&domain) {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.release(domain)).await
+    }
+
+    /// Gives back what guests had that are gone: `is_there` says of which something is left.
+    pub async fn sweep(&self, is_there: impl Fn(DomainId) -> bool) {
+        for note in Note::all(&self.inner.notes) {
+            if is_there(note.domain) {
+                continue;
+            }
+            let (inner, name) = (Arc::clone(&self.inner), note.name);
+            match blocking(move || inner.release(note.domain)).await {
+                Ok(()) => tracing::info!(domain = name, "devices of a guest that is gone were given back"),
+                Err(error) => {
+                    tracing::error!(
+                        domain = name,
+                        error = &error as &dyn std::error::Error,
+                        "devices of a guest that is gone were not given back"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Whether this host can give PCI devices to guests: the IOMMU is on, and VFIO is there.
+pub fn has_vfio() -> bool {
+    let groups = std::fs::read_dir("/sys/kernel/iommu_groups");
+    groups.is_ok_and(|mut groups| groups.next().is_some()) && std::path::Path::new("/dev/vfio/vfio").exists()
+}
+
+/// Whether a document asks for anything of the host's.
+fn asks(document: &Domain) -> bool {
+    let devices = &document.devices;
+    !devices.hostdevs.is_empty()
+        || devices.inputs.iter().any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
+        || devices.tpms.iter().any(|tpm| tpm.backend.kind == TpmBackendKind::Passthrough)
+}
+
+/// Says to a claim that is still to begin whether anybody waits for it.
+struct Alive(Arc<AtomicBool>);
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(act).await.expect("acts on devices do not panic")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is said of no element of a document.
+fn own(fault: Fault) -> HostdevError {
+    HostdevError { element: "/domain/devices".to_owned(), fault }
+}
+
+impl Inner {
+    fn acts_of(&self, domain: DomainId) -> Arc<Mutex<()>> {
+        Arc::clone(lock(&self.acts).entry(domain).or_default())
+    }
+
+    /// The note of this boot, or a new one.
+    fn note_of(&self, domain: DomainId, name: &str) -> Result<Note, HostdevError> {
+        let fresh = || Note {
+            domain,
+            name: name.to_owned(),
+            boot: self.boot.clone(),
+            wishes: Vec::new(),
+            rebound: Vec::new(),
+            given: Vec::new(),
+        };
+        let read = Note::read(&self.notes, domain);
+        let read = read.map_err(|source| own(Fault::Note { path: self.notes.clone(), source }))?;
+        Ok(read.filter(|note| note.boot == self.boot).unwrap_or_else(fresh))
+    }
+
+    fn write(&self, note: &Note) -> Result<(), HostdevError> {
+        note.write(&self.notes).map_err(|(path, source)| own(Fault::Note { path, source }))
+    }
+}
+
+fn of(found: &Found, fault: Fault) -> HostdevError {
+    HostdevError { element: found.element.clone(), fault }
+}

@@ -1,0 +1,134 @@
+//! Which devices of the host's a document means. Looks, and changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use lodge_model::domain::Domain;
+use lodge_model::domain::address::Place;
+use lodge_model::domain::graphics::{Input, InputKind};
+use lodge_model::domain::hostdev::{HostAddress, Hostdev, HostdevKind, HostdevMode};
+use lodge_model::domain::tpm::{Tpm, TpmBackendKind};
+
+use super::error::{Fault, HostdevError};
+use super::note::Rebound;
+use super::taken::{Key, Wish};
+use super::{Begin, pci, scsi, usb};
+
+/// The host's TPM where the document names none (libvirt's choice).
+const TPM: &str = "/dev/tpm0";
+/// Major number of input devices (Documentation/admin-guide/devices.txt).
+const INPUT: u32 = 13;
+
+/// A device of a document, found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub element: String,
+    pub alias: String,
+    /// What nobody else may have meanwhile.
+    pub wishes: Vec<Wish>,
+    pub way: Way,
+}
+
+/// How QEMU gets it.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Opened for it; where it is, for the live document.
+    Usb { path: PathBuf, bus: u32, device: u32 },
+    /// Opened for it.
+    Open { path: PathBuf },
+    /// QEMU opens it by name.
+    Node { path: PathBuf, major: u32 },
+    /// QEMU asks VFIO for it.
+    Vfio { group: u32, rebound: Option<Rebound> },
+    /// Opened for it, with the file that cancels what it does.
+    Tpm { path: PathBuf, cancel: PathBuf },
+    /// It is not there, which the document lets be.
+    Missing,
+}
+
+/// All that `document` asks for, each found or not. Of each fault the first is told.
+pub(super) fn each<'a>(
+    root: &'a Path,
+    document: &'a Domain,
+    begin: Begin,
+) -> impl Iterator<Item = Result<Found, HostdevError>> + 'a {
+    let devices = &document.devices;
+    let hostdevs = devices.hostdevs.iter().enumerate().filter(|(_, hostdev)| is_given(hostdev));
+    let hostdevs = hostdevs.map(move |(at, hostdev)| {
+        found(("hostdev", at), &hostdev.place, self::hostdev(root, hostdev, begin))
+    });
+    let inputs =
+        devices.inputs.iter().enumerate().filter_map(move |(at, input)| {
+            Some(found(("input", at), &input.place, self::input(root, input)?))
+        });
+    let tpms = devices.tpms.iter().enumerate();
+    let tpms = tpms.filter(|(_, tpm)| tpm.backend.kind == TpmBackendKind::Passthrough);
+    let tpms = tpms.map(move |(at, tpm)| found(("tpm", at), &tpm.place, Ok(self::tpm(root, tpm))));
+    hostdevs.chain(inputs).chain(tpms)
+}
+
+type Parts = (Vec<Wish>, Way);
+
+fn found(
+    (name, at): (&str, usize),
+    place: &Place,
+    parts: Result<Parts, Fault>,
+) -> Result<Found, HostdevError> {
+    let element = format!("/domain/devices/{name}[{}]", at + 1);
+    let alias = place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    match parts {
+        Ok((wishes, way)) => Ok(Found { element, alias, wishes, way }),
+        Err(fault) => Err(HostdevError { element, fault }),
+    }
+}
+
+/// Whether it is of this host, and something a guest can have; the rest is refused with the command line.
+fn is_given(hostdev: &Hostdev) -> bool {
+    hostdev.mode == HostdevMode::Subsystem && !hostdev.is_iscsi()
+}
+
+fn hostdev(root: &Path, hostdev: &Hostdev, begin: Begin) -> Result<Parts, Fault> {
+    let source = &hostdev.source;
+    match (hostdev.kind, &source.address) {
+        (HostdevKind::Usb, _) => usb::find(root, source, begin),
+        (HostdevKind::Pci, Some(HostAddress::Pci(address))) => pci::find(root, hostdev, address),
+        (HostdevKind::Mdev, Some(HostAddress::Mdev(address))) => {
+            let uuid = address.uuid.ok_or(Fault::Unnamed { what: "the uuid is missing" })?;
+            pci::find_mediated(root, uuid.0)
+        }
+        (HostdevKind::Mdev, _) => Err(Fault::Unnamed { what: "<address uuid='…'/> is missing" }),
+        (HostdevKind::Scsi, Some(HostAddress::Scsi(address))) => scsi::find(root, hostdev, address),
+        (HostdevKind::Pci | HostdevKind::Scsi, _) => Err(Fault::Unnamed { what: "<address> is missing" }),
+        (HostdevKind::ScsiHost, _) => scsi::find_target(root, source),
+        (HostdevKind::Storage | HostdevKind::Misc | HostdevKind::Net, _) => {
+            Err(Fault::Unnamed { what: "devices of this type are containers'" })
+        }
+    }
+}
+
+/// Several guests may name the same one: they take turns at it, by the keys that toggle the grab.
+fn input(root: &Path, input: &Input) -> Option<Result<Parts, Fault>> {
+    let source = input.source.as_deref();
+    let path = match input.kind {
+        InputKind::Evdev => source.and_then(|source| source.dev.as_deref()),
+        InputKind::Passthrough => source.and_then(|source| source.evdev.as_deref()),
+        InputKind::Mouse | InputKind::Tablet | InputKind::Keyboard => return None,
+    };
+    let path = path.ok_or(Fault::Unnamed { what: "<source> names no event device" });
+    Some(path.map(|path| (Vec::new(), Way::Node { path: below(root, path), major: INPUT })))
+}
+
+fn tpm(root: &Path, tpm: &Tpm) -> Parts {
+    let device = tpm.backend.device.as_ref().and_then(|device| device.path.as_deref()).unwrap_or(TPM);
+    let name = Path::new(device).file_name().unwrap_or_default();
+    // TPM 2.0 has no such file; its commands are cancelled through the device itself (virTPMCreateCancelPath).
+    let classes = ["sys/class/tpm", "sys/class/misc"];
+    let cancel = classes.map(|class| root.join(class).join(name).join("device/cancel"));
+    let cancel = cancel.into_iter().find(|path| path.exists()).unwrap_or_else(|| root.join("dev/null"));
+    let wish = Wish { key: Key::Tpm(PathBuf::from(device)), shareable: false };
+    (vec![wish], Way::Tpm { path: below(root, device), cancel })
+}
+
+/// A path of the host's, below another root.
+pub(super) fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}

@@ -1,0 +1,60 @@
+//! Giving back what a guest had, as its note tells it.
+
+use std::sync::Arc;
+
+use lodge_model::DomainId;
+
+use super::error::{Fault, HostdevError};
+use super::note::{Given, Note};
+use super::{Inner, bind, lock, own};
+
+impl Inner {
+    pub(super) fn release(&self, domain: DomainId) -> Result<(), HostdevError> {
+        let acts = self.acts_of(domain);
+        let given = {
+            let _one_at_a_time = lock(&acts);
+            self.give_back(domain)
+        };
+        drop(acts);
+        // Kept only as long as anybody waits for it.
+        lock(&self.acts).retain(|_, acts| Arc::strong_count(acts) > 1);
+        given
+    }
+
+    /// Undoes what the guest's note tells of. What fails is kept, noted and taken, for the next try.
+    pub(super) fn give_back(&self, domain: DomainId) -> Result<(), HostdevError> {
+        let note = Note::read(&self.notes, domain);
+        let note = note.map_err(|source| own(Fault::Note { path: self.notes.clone(), source }))?;
+        let mut failed = None;
+        if let Some(note) = note {
+            if note.boot == self.boot {
+                failed = self.undo(&note);
+            }
+            if failed.is_none() {
+                let removed = Note::remove(&self.notes, domain);
+                removed.map_err(|source| own(Fault::Note { path: self.notes.clone(), source }))?;
+            }
+        }
+        if let Some(fault) = failed {
+            return Err(own(fault));
+        }
+        lock(&self.taken).release(domain);
+        Ok(())
+    }
+
+    /// All of it is tried; the first failure is told.
+    fn undo(&self, note: &Note) -> Option<Fault> {
+        let mut failed = None;
+        for Given { path, owner } in note.given.iter().filter(|given| given.path.exists()) {
+            if let Err(source) = self.kernel.give(path, *owner) {
+                failed.get_or_insert(Fault::Give { path: path.clone(), source });
+            }
+        }
+        for rebound in note.rebound.iter().rev() {
+            if let Err(fault) = bind::give_back(&*self.kernel, &self.root, rebound) {
+                failed.get_or_insert(fault);
+            }
+        }
+        failed
+    }
+}
