@@ -139,7 +139,8 @@ pub struct BootFiles {
 /// How a device of the host's is there for QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostdevClaim {
-    /// USB: its node below /dev/bus/usb; SCSI: its /dev/sg; vhost: /dev/vhost-scsi.
+    /// USB: its node below /dev/bus/usb; vhost: /dev/vhost-scsi. SCSI: a node of its /dev/sg that QEMU's user may open,
+    /// which it does by `/proc/self/fd/N`.
     Opened(FdNumber),
     /// PCI, mediated: VFIO has it, and QEMU's user may open its group.
     Ready,
@@ -184,6 +185,8 @@ pub struct Claims {
     pub tpm: Option<(FdNumber, FdNumber)>,
     /// The host's devices by alias: `hostdev0`.
     pub hostdevs: BTreeMap<String, HostdevClaim>,
+    /// The host's event devices of `<input>` by alias (`input0`): nodes that QEMU's user may open.
+    pub inputs: BTreeMap<String, FdNumber>,
     /// The file of `<pstore>`, opened for both in a way that QEMU's user may repeat.
     pub pstore: Option<FdNumber>,
     /// `/dev/vhost-vsock`, with the CID that was chosen.
@@ -222,6 +225,7 @@ impl Claims {
             helpers: BTreeMap::new(),
             tpm: None,
             hostdevs: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             pstore: None,
             vsock: None,
             incoming: false,

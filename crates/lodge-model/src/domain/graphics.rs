@@ -436,6 +436,19 @@ pub struct Input {
     pub foreign: Foreign,
 }
 
+words! {
+    /// Whose devices a grab takes.
+    pub enum Grab { All = "all" }
+}
+
+words! {
+    /// Keys that are pressed together.
+    pub enum GrabToggle {
+        CtrlCtrl = "ctrl-ctrl", AltAlt = "alt-alt", ShiftShift = "shift-shift", MetaMeta = "meta-meta",
+        ScrollLock = "scrolllock", CtrlScrollLock = "ctrl-scrolllock",
+    }
+}
+
 /// `<source evdev='/dev/input/event1'/>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct InputSource {
@@ -445,7 +458,16 @@ pub struct InputSource {
     /// The host's device (evdev).
     #[xml(attr)]
     pub dev: Option<String>,
+    /// evdev: whether this one's grab is that of all of the guest's.
+    #[xml(attr)]
+    pub grab: Option<Grab>,
+    /// evdev: the keys that give the devices to the guest and back.
+    #[xml(attr = "grabToggle")]
+    pub grab_toggle: Option<GrabToggle>,
+    /// evdev: whether a key that is held counts again and again.
+    #[xml(attr)]
+    pub repeat: Option<OnOff>,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "@grab @repeat @grabToggle @startupID @name")]
+    #[xml(foreign, keeps = "@startupID @name")]
     pub foreign: Foreign,
 }

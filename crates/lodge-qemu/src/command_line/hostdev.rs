@@ -3,9 +3,10 @@
 
 use lodge_model::domain::address::{Address, PciAddress};
 use lodge_model::domain::hostdev::{
-    GuestReset, HostAddress, Hostdev, HostdevKind, HostdevMode, HostdevModel, StartupPolicy,
+    GuestReset, HostAddress, Hostdev, HostdevDriverName, HostdevKind, HostdevMode, HostdevModel,
+    StartupPolicy,
 };
-use lodge_model::xml::OnOff;
+use lodge_model::xml::{OnOff, YesNo};
 
 use super::builder::{Builder, alias};
 use super::controller::virtio_name;
@@ -36,7 +37,7 @@ fn descriptor(b: &mut Builder<'_>, hostdev: &Hostdev, what: &str) -> Option<FdNu
     match b.claims.hostdevs.get(alias(&hostdev.place)) {
         Some(HostdevClaim::Opened(fd)) => Some(*fd),
         Some(HostdevClaim::Ready) | None => {
-            b.refuse(format!("{what} was not opened: Lodge does not pass it on yet"));
+            b.refuse(format!("{what} was not opened"));
             None
         }
     }
@@ -46,18 +47,18 @@ fn descriptor(b: &mut Builder<'_>, hostdev: &Hostdev, what: &str) -> Option<FdNu
 fn is_ready(b: &mut Builder<'_>, hostdev: &Hostdev, what: &str) -> bool {
     let ready = b.claims.hostdevs.get(alias(&hostdev.place)) == Some(&HostdevClaim::Ready);
     if !ready {
-        b.refuse(format!("{what} was not given to VFIO: Lodge does not do that yet"));
+        b.refuse(format!("{what} was not given to VFIO"));
     }
     ready
 }
 
 fn usb(b: &mut Builder<'_>, hostdev: &Hostdev) {
     let id = alias(&hostdev.place);
-    let is_optional = hostdev.source.startup_policy == Some(StartupPolicy::Optional);
-    let path = if is_optional && !b.claims.hostdevs.contains_key(id) {
-        b.warn(
-            "the host has no such device now; the guest starts without it, as startupPolicy='optional' says",
-        );
+    let source = &hostdev.source;
+    let may_miss =
+        source.startup_policy == Some(StartupPolicy::Optional) || source.missing.is_some_and(YesNo::is_yes);
+    let path = if may_miss && !b.claims.hostdevs.contains_key(id) {
+        b.warn("the host has no such device now; the guest starts without it, as its startupPolicy says");
         return;
     } else {
         let Some(fd) = descriptor(b, hostdev, "the host's USB device") else { return };
@@ -87,6 +88,12 @@ fn pci(b: &mut Builder<'_>, hostdev: &Hostdev) {
     if matches!(hostdev.place.address, Some(Address::Unassigned(_))) {
         // Taken from the host, and not given to the guest: it shares a group with one that is.
         return;
+    }
+    if let Some(name) = hostdev.driver.name.filter(|name| *name != HostdevDriverName::Vfio) {
+        return b.refuse_hinted(
+            format!("QEMU has no driver '{name}' for PCI devices"),
+            "use <driver name='vfio'/>",
+        );
     }
     let Some(HostAddress::Pci(address)) = &hostdev.source.address else {
         return b.refuse("<source> names no PCI device");
@@ -154,6 +161,10 @@ fn vhost(b: &mut Builder<'_>, hostdev: &Hostdev) {
 
 fn scsi(b: &mut Builder<'_>, hostdev: &Hostdev) {
     let id = alias(&hostdev.place);
+    if hostdev.rawio.is_some_and(YesNo::is_yes) {
+        return b
+            .refuse_hinted("QEMU gets no right to raw commands (CAP_SYS_RAWIO)", "leave rawio='yes' out");
+    }
     let node = format!("libvirt-{id}-backend");
     let props = if hostdev.is_iscsi() {
         match iscsi(b, hostdev) {
@@ -162,8 +173,8 @@ fn scsi(b: &mut Builder<'_>, hostdev: &Hostdev) {
         }
     } else {
         let Some(fd) = descriptor(b, hostdev, "the host's SCSI unit") else { return };
-        let path = b.fdset(fd, "scsi");
-        Props::plain().with("driver", "host_device").with("filename", path)
+        // QEMU asks the name whether it is a generic SCSI device, and a set of descriptors has none.
+        Props::plain().with("driver", "host_device").with("filename", format!("/proc/self/fd/{fd}"))
     };
     let props = props.with("node-name", node.as_str()).with("read-only", hostdev.read_only);
     b.json("-blockdev", &props);

@@ -22,7 +22,7 @@ fn tpm(b: &mut Builder<'_>, tpm: &Tpm) {
     let backend = match tpm.backend.kind {
         TpmBackendKind::Passthrough => {
             let Some((device, cancel)) = b.claims.tpm else {
-                return b.refuse("the host's TPM was not opened: Lodge does not pass it on yet");
+                return b.refuse("the host's TPM was not opened");
             };
             let (device, cancel) = (b.fdset(device, "tpm"), b.fdset(cancel, "tpm-cancel"));
             format!("passthrough,id=tpm-{id},path={device},cancel-path={cancel}")

@@ -9,8 +9,8 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::{CharDevice, CharKind};
 use lodge_model::domain::disk::{BackingStore, Disk};
-use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
-use lodge_model::domain::hostdev::HostdevKind;
+use lodge_model::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKind};
+use lodge_model::domain::hostdev::{Hostdev, HostdevKind, StartupPolicy};
 use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::tpm::TpmBackendKind;
 
@@ -150,7 +150,20 @@ impl Rehearsal {
                 TpmBackendKind::External => {}
             }
         }
-        for hostdev in devices.hostdevs.iter().filter(|hostdev| hostdev.source.startup_policy.is_none()) {
+        for input in &devices.inputs {
+            let source = input.source.as_deref();
+            let path = source.and_then(|source| match input.kind {
+                InputKind::Evdev => source.dev.as_deref(),
+                InputKind::Passthrough => source.evdev.as_deref(),
+                InputKind::Mouse | InputKind::Tablet | InputKind::Keyboard => None,
+            });
+            if let Some(path) = path {
+                let fd = self.fd(Some(path));
+                self.claims.inputs.insert(alias(&input.place), fd);
+            }
+        }
+        let is_there = |hostdev: &&Hostdev| hostdev.source.startup_policy != Some(StartupPolicy::Optional);
+        for hostdev in devices.hostdevs.iter().filter(is_there) {
             let claim = match hostdev.kind {
                 HostdevKind::Pci | HostdevKind::Mdev => HostdevClaim::Ready,
                 _ => HostdevClaim::Opened(self.fd(None)),

@@ -4,14 +4,14 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::disk::DiskDevice;
-use lodge_model::domain::graphics::ListenKind;
+use lodge_model::domain::graphics::{InputKind, ListenKind};
 use lodge_model::domain::hostdev::HostdevKind;
 use lodge_model::domain::tpm::TpmBackendKind;
 use lodge_qemu::{Accelerator, Claims, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim, assign_aliases};
 
 use crate::documents::{
-    DISKS, GROWING, HOSTS, I440FX, IOMMU, KINDS, MODULES, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2, document,
-    q35,
+    DISKS, GROWING, HOSTS, I440FX, INPUTS, IOMMU, KINDS, MODULES, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2,
+    document, q35,
 };
 
 /// A document with a name.
@@ -60,6 +60,7 @@ pub fn unstarted_cases() -> Vec<Case> {
         document("pc", "", &tpm)
     };
     vec![
+        Case { name: "inputs", xml: document("q35", "", INPUTS) },
         Case { name: "hosts", xml: document("q35", backing, HOSTS) },
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
@@ -288,6 +289,11 @@ fn kinds(domain: &Domain, host: &mut dyn Host, claims: &mut Claims) {
             }
             TpmBackendKind::External => {}
         }
+    }
+    for input in
+        devices.inputs.iter().filter(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
+    {
+        claims.inputs.insert(alias(&input.place), host.fd("event", "device", false));
     }
     for hostdev in devices.hostdevs.iter().filter(|hostdev| hostdev.source.startup_policy.is_none()) {
         let claim = match hostdev.kind {

@@ -174,6 +174,13 @@ pub const MODULES: &str = "
     <target><size unit='MiB'>16</size></target></memory>
   <memballoon model='none'/>";
 
+/// The host's keyboards and mice.
+pub const INPUTS: &str = "
+  <input type='evdev'><source dev='/dev/input/event1' grab='all' grabToggle='shift-shift' repeat='on'/></input>
+  <input type='evdev'><source dev='/dev/input/event2'/></input>
+  <input type='passthrough' bus='virtio'><source evdev='/dev/input/event3'/><driver iommu='on'/></input>
+  <memballoon model='none'/>";
+
 /// What needs parts of a host that a test does not have: only written, not started.
 pub const HOSTS: &str = "
   <controller type='usb' index='0' model='qemu-xhci'/>

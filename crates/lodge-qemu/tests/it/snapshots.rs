@@ -203,6 +203,7 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
          <hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source></hostdev>\
          <hostdev mode='subsystem' type='pci'><source><address bus='1'/></source></hostdev>\
          <hostdev mode='subsystem' type='scsi_host'><source protocol='vhost' wwpn='naa.5123456789abcde0'/></hostdev>\
+         <input type='evdev'><source dev='/dev/input/event1'/></input>\
          <pstore backend='acpi-erst'><path>/a</path><size>64</size></pstore>");
     let nothing = lodge_qemu::Claims::new(Accelerator::Tcg, lodge_qemu::FdNumber::fixed(3));
     let refusals = command_line(&parse(&xml), &everything(), &nothing).unwrap_err();
@@ -212,11 +213,12 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
         /domain/devices/interface[1]: no tap was made for it
         /domain/devices/channel[1]: no socket was made for it
         /domain/devices/tpm[1]: its emulator, swtpm, was not started
-        /domain/devices/tpm[2]: the host's TPM was not opened: Lodge does not pass it on yet
+        /domain/devices/tpm[2]: the host's TPM was not opened
+        /domain/devices/input[1]: the host's event device was not opened
         /domain/devices/graphics[1]: no port was chosen for it
-        /domain/devices/hostdev[1]: the host's USB device was not opened: Lodge does not pass it on yet
-        /domain/devices/hostdev[2]: the host's PCI device 0000:01:00.0 was not given to VFIO: Lodge does not do that yet
-        /domain/devices/hostdev[3]: /dev/vhost-scsi was not opened: Lodge does not pass it on yet
+        /domain/devices/hostdev[1]: the host's USB device was not opened
+        /domain/devices/hostdev[2]: the host's PCI device 0000:01:00.0 was not given to VFIO
+        /domain/devices/hostdev[3]: /dev/vhost-scsi was not opened
         /domain/devices/vsock: this host has no vhost-vsock, or no number was chosen for the guest
         /domain/devices/pstore: the file of the store was not made"]]
     .assert_eq(&refusals.to_string().replace("; ", "\n"));
