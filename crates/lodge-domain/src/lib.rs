@@ -78,8 +78,9 @@ pub use options::{
     XmlOptions,
 };
 pub use ports::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
-    Secrets, SeedDisk, Seeds, SnapshotVerb, Volumes,
+    AttachedNic, Beginning, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift, DiskStorage,
+    HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, SnapshotVerb,
+    Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

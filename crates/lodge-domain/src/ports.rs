@@ -3,6 +3,8 @@
 //! Rules for all: every call may be made twice (after a crash it will be), `release`-like calls on what is not
 //! held are no error, and nothing here may block the thread. A call that takes long delays its own guest only.
 
+mod devices;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
 use uuid::Uuid;
+
+pub use self::devices::{Beginning, ClaimedDevice, DeviceGift, HostDevices, QemuUser};
 
 /// Why a port refused. It says it in the resource's own words.
 #[derive(Debug, thiserror::Error)]
@@ -301,6 +305,8 @@ pub struct Ports {
     pub seeds: Arc<dyn Seeds>,
     /// Passphrases.
     pub secrets: Arc<dyn Secrets>,
+    /// The host's own devices.
+    pub devices: Arc<dyn HostDevices>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -1,8 +1,8 @@
 //! How a guest comes up: the saga of a start, for `start`, `create` and `restore` alike.
 //!
 //! ```text
-//!  claim-volumes ▶ attach-nics ▶ write-seed ▶ start-helpers ▶ spawn ▶ run ─▶ the owner takes the guest on
-//!        ◀──────────── each taken back if a later one fails or the daemon dies ────────────────────┘
+//!  claim-volumes ▶ claim-devices ▶ attach-nics ▶ write-seed ▶ start-helpers ▶ spawn ▶ run ─▶ the owner takes it on
+//!        ◀──────────── each taken back if a later one fails or the daemon dies ─────────────────────┘
 //! ```
 //!
 //! Note, then act: before the first step the log says that all of them may have had their effect, and after the
@@ -12,6 +12,7 @@
 //! The steps are in `start/steps.rs`, what QEMU is given in `start/gather.rs`, the live document in
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
+mod devices;
 mod gather;
 mod helpers;
 mod kernel;

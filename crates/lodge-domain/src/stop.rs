@@ -228,10 +228,15 @@ pub(crate) fn cgroup_of(shared: &Shared, id: DomainId) -> PathBuf {
 pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -> bool {
     crate::handover::remove(shared.config.store.root(), name, Some(id));
     let ports = &shared.ports;
-    let (nics, volumes, seeds) =
-        tokio::join!(ports.nics.detach(id), ports.volumes.release(id), ports.seeds.discard(id));
+    let (nics, volumes, devices, seeds) = tokio::join!(
+        ports.nics.detach(id),
+        ports.volumes.release(id),
+        ports.devices.release(id),
+        ports.seeds.discard(id)
+    );
     let mut clean = true;
-    for (part, outcome) in [("network cards", nics), ("disks", volumes), ("seed", seeds)] {
+    let parts = [("network cards", nics), ("disks", volumes), ("host's devices", devices), ("seed", seeds)];
+    for (part, outcome) in parts {
         if let Err(error) = outcome {
             clean = false;
             tracing::error!(domain = name, part, error = %crate::error::chain(&error), "a guest's part was not given back");

@@ -33,6 +33,7 @@ mod guest;
 mod guest_disk;
 mod guest_files;
 mod host;
+mod host_devices;
 mod identity;
 mod idle;
 mod image;

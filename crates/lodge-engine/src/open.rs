@@ -12,6 +12,7 @@ use std::{
 
 use lodge_disk::worker::WorkerProgram;
 use lodge_domain::{Domains, DomainsConfig};
+use lodge_host::hostdev::Hostdevs;
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
 use lodge_qemu::Capabilities;
 use lodge_storage::{Pools, Storage};
@@ -135,7 +136,8 @@ impl Engine {
         storage.set_guests(Arc::new(known.clone()));
         let watch =
             crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
-        let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, watch.clone());
+        let devices = Hostdevs::open(root.host_devices());
+        let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, &devices, watch.clone());
         let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
         let domains = Domains::open_known(
             DomainsConfig {
@@ -153,6 +155,8 @@ impl Engine {
             },
         )
         .await?;
+        // One that still has its directory is its owner's to settle.
+        devices.sweep(|guest| root.guest(guest.0).exists()).await;
         storage.collect_images().await?;
         let followers = Followers::new(accelerator.speed);
         let filters = store.root().domains().with_file_name("nwfilter");

@@ -10,6 +10,7 @@ use lodge_domain::{
     AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
     SnapshotVerb, Volumes,
 };
+use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
     Bytes, DomainId, Kind, MacAddr,
     domain::{
@@ -23,7 +24,10 @@ use lodge_network::{AttachRequest, Networks};
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
 use lodge_store::{Root, Store};
 
-use crate::{error::EngineError, identity::starts::Watch, secret::Secrets, seed, storage_secrets::Keys};
+use crate::{
+    error::EngineError, host_devices::Devices, identity::starts::Watch, secret::Secrets, seed,
+    storage_secrets::Keys,
+};
 
 /// Everything a guest's life needs.
 pub(crate) fn wire(
@@ -31,6 +35,7 @@ pub(crate) fn wire(
     (storage, pools): (&Storage, &Pools),
     networks: &Networks,
     secrets: &Arc<Secrets>,
+    devices: &Hostdevs,
     watch: Watch,
 ) -> Ports {
     let disks = Disks { storage: storage.clone(), pools: pools.clone() };
@@ -38,6 +43,7 @@ pub(crate) fn wire(
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone(), watch }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
+        devices: Arc::new(Devices(devices.clone())),
         secrets: Arc::new(Keys(Arc::clone(secrets))),
     }
 }

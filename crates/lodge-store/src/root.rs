@@ -294,6 +294,11 @@ impl Root {
         self.run_lodge.join("guests").join(id.to_string())
     }
 
+    /// `run/lodge/hostdevs`: what guests have of the host's devices, and whom it is given back to.
+    pub fn host_devices(&self) -> PathBuf {
+        self.run_lodge.join("hostdevs")
+    }
+
     /// `run/lodge/networks`: running networks' control sockets and processes.
     pub fn running_networks(&self) -> PathBuf {
         self.run_lodge.join("networks")

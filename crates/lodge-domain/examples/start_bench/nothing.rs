@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ClaimedDisk, DiskStorage, DomainsConfig, Nics, PortError, Ports, Secrets,
-    SeedDisk, Seeds, Volumes,
+    Accelerator, AttachedNic, Beginning, ClaimedDevice, ClaimedDisk, DiskStorage, DomainsConfig, HostDevices,
+    Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, Volumes,
 };
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
@@ -30,11 +30,36 @@ pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
 /// Ports that lead nowhere.
 pub fn ports() -> Ports {
     let nothing = Arc::new(Nothing);
-    Ports { volumes: nothing.clone(), nics: nothing.clone(), seeds: nothing.clone(), secrets: nothing }
+    Ports {
+        volumes: nothing.clone(),
+        nics: nothing.clone(),
+        seeds: nothing.clone(),
+        devices: nothing.clone(),
+        secrets: nothing,
+    }
 }
 
 /// A host without disks, nets and seeds.
 struct Nothing;
+
+#[async_trait]
+impl HostDevices for Nothing {
+    async fn claim(
+        &self,
+        _: DomainId,
+        _: &Domain,
+        _: Option<QemuUser>,
+        _: Beginning,
+    ) -> Result<Vec<ClaimedDevice>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn release(&self, _: DomainId) -> Result<(), PortError> {
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Secrets for Nothing {

@@ -23,6 +23,7 @@ use lodge_sys::cgroup::{Cgroup, Outcome};
 
 use rustix::fs::{FileType, OFlags};
 
+use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
 use super::{file_failure, kernel, nvram, pstore, ram};
@@ -30,7 +31,7 @@ use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
-use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
+use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk};
 use crate::record::unix_ms;
 use crate::snapshot::Display;
 use crate::stop;
@@ -70,6 +71,7 @@ pub(crate) struct Draft {
     pub document: Domain,
     pub disks: Vec<ClaimedDisk>,
     pub passphrases: Vec<(String, OwnedFd)>,
+    pub devices: Vec<ClaimedDevice>,
     pub nics: Vec<AttachedNic>,
     pub seed: Seed,
     pub helpers: Vec<Served>,
@@ -99,6 +101,7 @@ impl Draft {
         for (target, passphrase) in std::mem::take(&mut self.passphrases) {
             claims.passphrases.insert(target, descriptors.pass(passphrase));
         }
+        devices::pass(&self.document, std::mem::take(&mut self.devices), &mut claims, &mut descriptors);
         for nic in &mut self.nics {
             let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();
             claims.nics.push(NicClaim { taps, ..NicClaim::default() });

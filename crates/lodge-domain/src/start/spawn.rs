@@ -9,6 +9,7 @@ use lodge_qemu::LaunchSpec;
 use lodge_store::saga::{Failure, Step};
 use lodge_sys::process::{Process, boot_id};
 
+use super::devices::ClaimDevices;
 use super::gather::{Draft, Gathered};
 use super::helpers::StartHelpers;
 use super::places::{self, Chains};
@@ -37,6 +38,9 @@ impl Step<Launch> for Spawn {
         // After a crash the descriptors are gone with the daemon that held them.
         if launch.disks.is_none() {
             ClaimVolumes.run(launch).await?;
+        }
+        if launch.devices.is_none() {
+            ClaimDevices.run(launch).await?;
         }
         if launch.nics.is_none() {
             AttachNics.run(launch).await?;
@@ -93,6 +97,7 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         document: std::mem::take(&mut launch.document),
         disks: launch.disks.take().unwrap_or_default(),
         passphrases: std::mem::take(&mut launch.passphrases),
+        devices: launch.devices.take().unwrap_or_default(),
         nics: launch.nics.take().unwrap_or_default(),
         seed: launch.seed.clone(),
         helpers: launch.helpers.take().unwrap_or_default(),

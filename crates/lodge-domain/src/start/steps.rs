@@ -14,6 +14,7 @@ use lodge_sys::process::Process;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::devices::ClaimDevices;
 use super::helpers::{Served, StartHelpers};
 use super::spawn::Spawn;
 use super::{Launched, Plan, file_failure, live, remove_file};
@@ -22,7 +23,7 @@ use crate::define::blocking;
 use crate::display::Port;
 use crate::domains::Shared;
 use crate::error::DomainError;
-use crate::ports::{AttachedNic, ClaimedDisk, PortError, SeedDisk};
+use crate::ports::{AttachedNic, ClaimedDevice, ClaimedDisk, PortError, SeedDisk};
 use crate::record::{Record, replace};
 use crate::restore;
 use crate::snapshots;
@@ -39,12 +40,13 @@ pub(crate) const LIVE: WriteOptions =
 pub(super) const STARTING_UP: State = State::Paused { reason: PausedReason::StartingUp };
 
 /// How long another resource may take for its part: a file server that is stuck must not hold a start for ever.
-const PORT_LIMIT: Duration = Duration::from_mins(2);
+pub(super) const PORT_LIMIT: Duration = Duration::from_mins(2);
 
 /// The steps, in order.
 pub(crate) fn steps() -> Vec<Box<dyn Step<Launch>>> {
     vec![
         Box::new(ClaimVolumes),
+        Box::new(ClaimDevices),
         Box::new(AttachNics),
         Box::new(WriteSeed),
         Box::new(StartHelpers),
@@ -63,6 +65,8 @@ pub(crate) struct Launch {
     pub disks: Option<Vec<ClaimedDisk>>,
     /// Passphrases of encrypted disks, by target.
     pub passphrases: Vec<(String, OwnedFd)>,
+    /// Devices of the host's. None: not taken (by this daemon).
+    pub devices: Option<Vec<ClaimedDevice>>,
     pub nics: Option<Vec<AttachedNic>>,
     pub seed: Seed,
     /// What serves the guest beside QEMU. None: not started (by this daemon).
@@ -107,6 +111,7 @@ impl Launch {
             document,
             disks: None,
             passphrases: Vec::new(),
+            devices: None,
             nics: None,
             seed: Seed::NotAsked,
             helpers: None,

@@ -64,7 +64,8 @@ impl Scenario for Start {
         let processes = host.world.processes();
         let live = host.world.root().guest(self.id.0).join("live.xml");
         let held = host.world.fakes.0.lock().unwrap();
-        let has_all = [&held.volumes, &held.nics, &held.seeds].iter().all(|set| set.contains(&self.id));
+        let has_all =
+            [&held.volumes, &held.devices, &held.nics, &held.seeds].iter().all(|set| set.contains(&self.id));
         if processes.len() == self.processes && live.exists() && has_all {
             Ok(())
         } else {

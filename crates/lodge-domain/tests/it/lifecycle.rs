@@ -93,7 +93,7 @@ async fn a_failed_start_leaves_nothing_and_says_why() {
     let domains = world.open().await;
     let guest = domains.define(&tiny("web1"), DefineOptions::default()).await.unwrap();
     let before = world.leavings();
-    for part in ["claim", "attach", "write seed"] {
+    for part in ["claim", "claim devices", "attach", "write seed"] {
         world.fakes.fail(Some(part));
         let error = guest.start(StartOptions::default(), Ticket::default()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);

@@ -11,6 +11,7 @@ mod boot;
 mod control;
 mod crash;
 mod definitions;
+mod devices;
 mod discard;
 mod lifecycle;
 mod policy;

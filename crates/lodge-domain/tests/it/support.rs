@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lodge_domain::{
-    Accelerator, AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, DomainEvent, Domains,
-    DomainsConfig, Handle, ImageSnapshot, Nics, PortError, Ports, Secrets, SeedDisk, Seeds, Snapshot,
-    SnapshotVerb, Volumes,
+    Accelerator, AttachedNic, Beginning, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift,
+    DiskStorage, DomainEvent, Domains, DomainsConfig, Handle, HostDevices, ImageSnapshot, Nics, PortError,
+    Ports, QemuUser, Secrets, SeedDisk, Seeds, Snapshot, SnapshotVerb, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -41,6 +41,7 @@ pub struct Held {
     pub volumes: BTreeSet<DomainId>,
     pub nics: BTreeSet<DomainId>,
     pub seeds: BTreeSet<DomainId>,
+    pub devices: BTreeSet<DomainId>,
     pub calls: Vec<String>,
     /// Which call is to fail next.
     pub failing: Option<&'static str>,
@@ -69,7 +70,13 @@ impl Fakes {
 
     pub fn ports(&self) -> Ports {
         let this = Arc::new(self.clone());
-        Ports { volumes: this.clone(), nics: this.clone(), seeds: this.clone(), secrets: this }
+        Ports {
+            volumes: this.clone(),
+            nics: this.clone(),
+            seeds: this.clone(),
+            devices: this.clone(),
+            secrets: this,
+        }
     }
 }
 
@@ -149,7 +156,7 @@ impl Volumes for Fakes {
         std::fs::remove_file(path).map_err(|error| PortError::new(Kind::Internal, error.to_string()))
     }
     async fn claim_more(&self, id: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
-        self.claim(id, document).await
+        Volumes::claim(self, id, document).await
     }
     async fn image_snapshots(&self, path: &Path) -> Result<Vec<ImageSnapshot>, PortError> {
         let info = qemu_img(&["info", "-U", "--output=json", &path.display().to_string()])?;
@@ -274,6 +281,37 @@ impl Seeds for Fakes {
     }
 }
 
+/// No device is there.
+#[async_trait]
+impl HostDevices for Fakes {
+    async fn claim(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        _: Option<QemuUser>,
+        _: Beginning,
+    ) -> Result<Vec<ClaimedDevice>, PortError> {
+        self.call("claim devices", |held| {
+            held.devices.insert(domain);
+        })?;
+        let missing = |hostdev: &lodge_model::domain::hostdev::Hostdev| {
+            let alias = hostdev.place.alias.as_ref().unwrap().name.clone();
+            ClaimedDevice { alias, gift: DeviceGift::Missing }
+        };
+        Ok(document.devices.hostdevs.iter().map(missing).collect())
+    }
+    async fn adopt(&self, domain: DomainId, _: &Domain) -> Result<(), PortError> {
+        self.call("adopt devices", |held| {
+            held.devices.insert(domain);
+        })
+    }
+    async fn release(&self, domain: DomainId) -> Result<(), PortError> {
+        self.call("release devices", |held| {
+            held.devices.remove(&domain);
+        })
+    }
+}
+
 /// The passphrase of every secret.
 pub const PASSPHRASE: &[u8] = b"correct horse";
 
@@ -345,11 +383,12 @@ impl World {
     pub fn leavings(&self) -> String {
         let held = self.fakes.0.lock().unwrap();
         format!(
-            "files {:#?} processes {:?} cgroups {:?} volumes {:?} nics {:?} seeds {:?}",
+            "files {:#?} processes {:?} cgroups {:?} volumes {:?} devices {:?} nics {:?} seeds {:?}",
             self.files(),
             self.processes(),
             self.cgroups(),
             held.volumes,
+            held.devices,
             held.nics,
             held.seeds
         )

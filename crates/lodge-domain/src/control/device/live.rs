@@ -7,7 +7,7 @@ use lodge_model::domain::address::{Alias, Place};
 use lodge_model::domain::controller::ControllerKind;
 use lodge_model::domain::devices::Devices;
 use lodge_model::domain::disk::{Disk, DiskBus, DiskDevice};
-use lodge_model::domain::graphics::InputBus;
+use lodge_model::domain::graphics::{InputBus, InputKind};
 use lodge_model::domain::interface::{InterfaceKind, InterfaceTarget};
 use lodge_qemu::qmp::Monitor;
 use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, NicClaim, device_arguments, plug};
@@ -72,6 +72,21 @@ pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
                 format!("hotplug of interface type of {kind} is not supported yet; 'network' and 'user' are"),
             )),
         },
+        "input"
+            if given
+                .devices
+                .inputs
+                .iter()
+                .any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough)) =>
+        {
+            Err(Refusal::unsupported(
+                "event devices of the host's cannot be hot plugged yet; a start gives them",
+            ))
+        }
+        "hostdev" => {
+            let text = "devices of the host's cannot be hot plugged yet; --config gives it at the next start";
+            Err(Refusal::unsupported(text))
+        }
         "input" => match given.devices.inputs.first().and_then(|input| input.bus) {
             Some(InputBus::Usb | InputBus::Virtio) => Ok(()),
             _ => Err(Refusal::unsupported("input device on bus 'ps2' cannot be hot plugged.")),

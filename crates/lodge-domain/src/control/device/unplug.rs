@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lodge_model::domain::devices::Devices;
 use lodge_model::domain::disk::{DiskBus, DiskDevice};
+use lodge_model::domain::graphics::InputBus;
 use lodge_qemu::qmp::{Event, MonitorError};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -49,6 +50,12 @@ pub(super) async fn unplug_within(
             return Err(Refusal::unsupported("This type of disk cannot be hot unplugged"));
         }
         crate::block_job::refuse_busy(running, &disk.target.dev)?;
+    }
+    if let Found::Input(at) = &found {
+        let bus = running.document.devices.inputs[*at].bus.unwrap_or(InputBus::None);
+        if !matches!(bus, InputBus::Usb | InputBus::Virtio) {
+            return Err(Refusal::unsupported(format!("input device on bus '{bus}' cannot be detached")));
+        }
     }
     let alias = find::place(&running.document, &found).and_then(|place| place.alias.as_ref());
     let alias = alias

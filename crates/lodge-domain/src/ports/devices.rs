@@ -1,0 +1,81 @@
+//! The host's own devices that a guest gets: `<hostdev>`, event devices of `<input>`, the host's TPM.
+
+use std::os::fd::OwnedFd;
+
+use async_trait::async_trait;
+use lodge_model::DomainId;
+use lodge_model::domain::Domain;
+
+use super::PortError;
+
+/// Whom a guest's QEMU runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QemuUser {
+    /// Its number.
+    pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
+}
+
+/// How a run begins: what a device may be missing for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// From nothing.
+    Fresh,
+    /// From saved memory or a snapshot.
+    FromMemory,
+}
+
+/// A device of the host's that a guest has now.
+#[derive(Debug)]
+pub struct ClaimedDevice {
+    /// The element's alias.
+    pub alias: String,
+    /// How QEMU gets it.
+    pub gift: DeviceGift,
+}
+
+/// How QEMU gets a device.
+#[derive(Debug)]
+pub enum DeviceGift {
+    /// A USB device: open, and where it was found.
+    Usb {
+        /// Its node, open for both.
+        fd: OwnedFd,
+        /// The bus.
+        bus: u32,
+        /// Its number there.
+        device: u32,
+    },
+    /// Open for both, or a node that QEMU's user may open by `/proc/self/fd/N`.
+    Opened(OwnedFd),
+    /// VFIO has it, and QEMU's user may open its group.
+    Vfio,
+    /// The host's TPM.
+    Tpm {
+        /// It, open for both.
+        device: OwnedFd,
+        /// What cancels its work, open for writing.
+        cancel: OwnedFd,
+    },
+    /// It is not there, which the document lets be.
+    Missing,
+}
+
+/// The host's own devices.
+#[async_trait]
+pub trait HostDevices: Send + Sync {
+    /// Gives `domain` every device of the host's that `document`, whose devices have aliases, asks for: free of the
+    /// host's drivers and for no other guest. `user`: whom QEMU runs as, if not as the daemon. All or nothing.
+    async fn claim(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        user: Option<QemuUser>,
+        beginning: Beginning,
+    ) -> Result<Vec<ClaimedDevice>, PortError>;
+    /// A running guest was taken over: what `document` (live) names is in use.
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
+    /// Gives all of `domain`'s back to the host and its drivers; QEMU has ended.
+    async fn release(&self, domain: DomainId) -> Result<(), PortError>;
+}
