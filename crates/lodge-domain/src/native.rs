@@ -23,6 +23,9 @@ impl Domains {
         // A person reads paths; where QEMU takes both, they are what is shown.
         (claims.boot, claims.files) = Default::default();
         claims.logs.clear();
+        for (alias, _) in lodge_qemu::listeners(&document) {
+            claims.sockets.remove(alias);
+        }
         claims.host_words.clone_from(&self.shared.config.host_words);
         let line = command_line(&document, capabilities, &claims).map_err(refused)?;
         let sets = sets(&line, &paths);

@@ -24,6 +24,7 @@ mod pstore;
 mod ram;
 mod spawn;
 mod steps;
+mod streams;
 #[cfg(test)]
 mod trials;
 

@@ -54,6 +54,7 @@ use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
 pub use self::disk::node_numbers;
 pub use self::memory::memory_files;
+pub use self::stream::listeners;
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};
 

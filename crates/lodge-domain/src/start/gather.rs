@@ -1,32 +1,30 @@
 //! What QEMU is given for one start: the accelerator, descriptors, ports, and from them its command line.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lodge_model::domain::chardev::{CharDevice, CharKind};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
-use lodge_model::xml::OnOff;
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
-    AGENT_SOCKET, Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, MONITOR_SOCKET, NicClaim,
-    ScreenClaim, command_line, guest_credentials, listen,
+    Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, MONITOR_SOCKET, NicClaim, ScreenClaim,
+    command_line, guest_credentials,
 };
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 
 use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
-use super::{file_failure, kernel, nvram, pstore, ram};
+use super::{file_failure, kernel, nvram, pstore, ram, streams};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -35,10 +33,6 @@ use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk};
 use crate::record::unix_ms;
 use crate::snapshot::Display;
 use crate::stop;
-use crate::vmm::CONSOLE_LOG;
-
-/// The channel that the guest agent listens on.
-const AGENT_CHANNEL: &str = "org.qemu.guest_agent.0";
 
 /// All of it.
 pub(crate) struct Gathered {
@@ -87,7 +81,7 @@ impl Draft {
         lodge_qemu::assign_aliases(&mut self.document);
         let (accelerator, reason, fell_back) = choose_accelerator(&config, &self.document)?;
         let mut descriptors = Descriptors::default();
-        let monitor = listening(&dir.join(MONITOR_SOCKET), &mut descriptors)?;
+        let monitor = streams::listening(&dir.join(MONITOR_SOCKET), &mut descriptors)?;
         let mut claims = Claims::new(accelerator, monitor);
         claims.fallback_reason = fell_back.then(|| reason.clone());
         claims.incoming = self.incoming;
@@ -114,9 +108,7 @@ impl Draft {
         for Served { alias, socket } in std::mem::take(&mut self.helpers) {
             claims.helpers.insert(alias, descriptors.pass(socket));
         }
-        let agent = pass_channels(&self.document, &dir, &mut claims, &mut descriptors)?;
-        pass_console(&self.document, &dir, &mut claims, &mut descriptors)?;
-        pass_files(&self.document, &mut claims, &mut descriptors)?;
+        let agent = streams::pass(&self.document, &dir, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         pstore::pass(&self.document, credentials.as_ref(), &mut claims, &mut descriptors)?;
@@ -249,11 +241,6 @@ pub(crate) fn choose_accelerator(
     }
 }
 
-fn listening(path: &Path, descriptors: &mut Descriptors) -> Result<lodge_qemu::FdNumber, Failure> {
-    let socket = listen(path).map_err(|error| file_failure("listen on", path, &error))?;
-    Ok(descriptors.pass(socket))
-}
-
 fn pass_disk(disk: ClaimedDisk, descriptors: &mut Descriptors) -> (String, Vec<Link>) {
     let pass = |link: ChainLink| Link {
         is_block: is_block(&link.fd),
@@ -266,91 +253,6 @@ fn pass_disk(disk: ClaimedDisk, descriptors: &mut Descriptors) -> (String, Vec<L
 
 fn is_block(fd: &OwnedFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice)
-}
-
-/// Sockets of unix channels without a path; says which is the agent's.
-fn pass_channels(
-    document: &Domain,
-    dir: &Path,
-    claims: &mut Claims,
-    descriptors: &mut Descriptors,
-) -> Result<Option<String>, Failure> {
-    let mut agent = None;
-    for (at, channel) in document.devices.channels.iter().enumerate() {
-        let has_path = channel.source().is_some_and(|source| source.path.is_some());
-        let is_agent = channel.channel_name() == Some(AGENT_CHANNEL);
-        // The agent's channel is ours wherever libvirt had put it.
-        if channel.kind != CharKind::Unix || (has_path && !is_agent) {
-            continue;
-        }
-        let alias = format!("channel{at}");
-        let file = if is_agent { AGENT_SOCKET.to_owned() } else { format!("{alias}.sock") };
-        claims.sockets.insert(alias.clone(), listening(&dir.join(file), descriptors)?);
-        if is_agent && agent.is_none() {
-            agent = Some(alias);
-        }
-    }
-    Ok(agent)
-}
-
-/// What the first serial port prints is kept.
-fn pass_console(
-    document: &Domain,
-    dir: &Path,
-    claims: &mut Claims,
-    descriptors: &mut Descriptors,
-) -> Result<(), Failure> {
-    if document.devices.serials.is_empty() {
-        return Ok(());
-    }
-    let path = dir.join(CONSOLE_LOG);
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-    let log: OwnedFd = log.map_err(|error| file_failure("open", &path, &error))?.into();
-    claims.logs.insert("serial0".to_owned(), descriptors.pass(log));
-    Ok(())
-}
-
-/// The files that ports write into are opened here: QEMU runs as a user who may not.
-fn pass_files(document: &Domain, claims: &mut Claims, descriptors: &mut Descriptors) -> Result<(), Failure> {
-    let devices = &document.devices;
-    // The first console is the first serial port by another name.
-    let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
-    let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
-    let ports = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels).chain(consoles);
-    for port in ports.filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
-        let source = port.source().filter(|source| source.path.is_some());
-        let (Some(alias), Some(source)) = (port.place.alias.as_ref(), source) else { continue };
-        let path = Path::new(source.path.as_deref().unwrap_or_default());
-        if port.kind == CharKind::Dev {
-            let device = open_port(path)?;
-            claims.files.insert(alias.name.clone(), descriptors.pass(device));
-            continue;
-        }
-        let append = source.append.is_some_and(OnOff::is_on);
-        let mut options = OpenOptions::new();
-        // Not waiting: there may be a pipe that nobody reads.
-        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-        let file = options.open(path).map_err(|error| file_failure("open", path, &error))?;
-        if !append && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            file.set_len(0).map_err(|error| file_failure("empty", path, &error))?;
-        }
-        claims.files.insert(alias.name.clone(), descriptors.pass(OwnedFd::from(file)));
-    }
-    Ok(())
-}
-
-/// A serial or parallel port of the host's. A modem that is not there is not waited for.
-fn open_port(path: &Path) -> Result<OwnedFd, Failure> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened =
-        OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path);
-    let port = opened.map_err(|error| file_failure("open the port", path, &error))?;
-    let is_device = port.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
-    if !is_device {
-        let text = format!("`{}` is no port of this host's", path.display());
-        return Err(Failure::new(Kind::InvalidInput, text));
-    }
-    Ok(port.into())
 }
 
 /// The document's own port, or the next free one.

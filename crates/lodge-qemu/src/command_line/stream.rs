@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: TLS, for the daemon has no certificates set up for it.
 
+use lodge_model::domain::Domain;
 use lodge_model::domain::chardev::{CharDevice, CharKind, CharLog, CharMode, CharSource, Protocol};
 use lodge_model::xml::{OnOff, YesNo};
 
@@ -34,6 +35,28 @@ impl<'a> Stream<'a> {
     fn with_mode(&self, mode: CharMode) -> Option<&'a CharSource> {
         self.sources.iter().find(|source| source.mode == Some(mode))
     }
+}
+
+/// The streams that listen at a socket of the document's, by alias and path: who opens it for QEMU puts it among
+/// [`Claims::sockets`](crate::Claims).
+pub fn listeners(domain: &Domain) -> Vec<(&str, &str)> {
+    let devices = &domain.devices;
+    // The first console is the first serial port by another name.
+    let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
+    let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
+    let ports = devices.serials.iter().chain(&devices.parallels).chain(consoles).chain(&devices.channels);
+    let ports = ports.map(|port| (&port.place, port.kind, &port.sources));
+    let redirections = devices.redirdevs.iter().map(|device| (&device.place, device.kind, &device.sources));
+    let cards = devices.smartcards.iter().filter_map(|card| Some((&card.place, card.kind?, &card.sources)));
+    let rngs = devices.rngs.iter();
+    let rngs = rngs.filter_map(|rng| Some((&rng.place, rng.backend.kind?, &rng.backend.sources)));
+    let all = ports.chain(redirections).chain(cards).chain(rngs);
+    let listens = |source: &&CharSource| source.mode.is_none_or(|mode| mode == CharMode::Bind);
+    all.filter(|(_, kind, _)| *kind == CharKind::Unix)
+        .filter_map(|(place, _, sources)| {
+            Some((alias(place), sources.first().filter(listens)?.path.as_deref()?))
+        })
+        .collect()
 }
 
 /// Writes it. Whether it could be written.

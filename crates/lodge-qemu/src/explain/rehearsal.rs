@@ -102,13 +102,19 @@ impl Rehearsal {
                 self.claims.sockets.insert(alias(&channel.place), fd);
             }
         }
+        for (alias, path) in crate::command_line::listeners(document) {
+            if !self.claims.sockets.contains_key(alias) {
+                let fd = self.fd(Some(path));
+                self.claims.sockets.insert(alias.to_owned(), fd);
+            }
+        }
         if !devices.serials.is_empty() {
             let fd = self.fd(None);
             self.claims.logs.insert("serial0".to_owned(), fd);
         }
         let all = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels);
         let all = all.chain(devices.consoles.iter().filter(|console| !is_serial(console)));
-        for port in all.filter(|port| port.kind == CharKind::File) {
+        for port in all.filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
             if let Some(path) = port.source().and_then(|source| source.path.as_deref()) {
                 let fd = self.fd(Some(path));
                 self.claims.files.insert(alias(&port.place), fd);
