@@ -16,9 +16,11 @@ mod e2e {
     mod layouts;
     mod live_clones;
     mod policies;
+    mod served;
     mod snapshots;
     mod storage;
     mod sysprep;
     mod tpm;
+    mod transient;
     mod verbs;
 }

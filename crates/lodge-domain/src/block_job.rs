@@ -153,8 +153,20 @@ pub(crate) fn idle_disk<'a>(guest: &'a Running, wanted: &str) -> Result<&'a Disk
         let target = &disk.target.dev;
         return Err(Refusal::invalid(format!("disk '{target}' does not have any media")));
     }
+    refuse_transient(disk)?;
     refuse_encrypted(disk)?;
     Ok(disk)
+}
+
+/// Refuses what would outlive a disk that goes with the run.
+pub(crate) fn refuse_transient(disk: &Disk) -> Result<(), Refusal> {
+    if disk.transient {
+        let target = &disk.target.dev;
+        return Err(Refusal::unsupported(format!(
+            "block jobs are not supported on transient disk '{target}'"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses what would need a second key: files beside an encrypted one would be plain, or could not be opened.

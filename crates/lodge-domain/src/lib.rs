@@ -79,8 +79,8 @@ pub use options::{
 };
 pub use ports::{
     AttachedNic, Beginning, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift, DiskStorage,
-    HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, SnapshotVerb,
-    Volumes,
+    HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, ServedLink,
+    SnapshotVerb, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

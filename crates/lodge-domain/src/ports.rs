@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
+use lodge_model::domain::disk::{DiskSource, SourceKind};
 use lodge_model::{DomainId, Kind};
 use uuid::Uuid;
 
@@ -57,14 +58,31 @@ pub struct ChainLink {
     pub read_only: bool,
 }
 
-/// A disk that is locked for a domain and open.
+/// One image of a disk's chain that a server has. There is nothing to lock: who else writes it, only the server knows.
 #[derive(Debug)]
+pub struct ServedLink {
+    /// Where it is.
+    pub source: DiskSource,
+    /// Its format as QEMU's driver word.
+    pub format: String,
+    /// It is only read.
+    pub read_only: bool,
+    /// The secret one logs in with, as a file in memory.
+    pub login: Option<OwnedFd>,
+    /// The cookies, as a file in memory.
+    pub cookies: Option<OwnedFd>,
+}
+
+/// A disk that is locked for a domain and open.
+#[derive(Debug, Default)]
 pub struct ClaimedDisk {
     /// The disk's target, as `vda`.
     pub target: String,
     /// The chain, the guest's own file first, the deepest backing file last. Empty for an empty drive and for
     /// what is no local file.
     pub chain: Vec<ChainLink>,
+    /// How the chain goes on, or what it is, where servers have the images.
+    pub served: Vec<ServedLink>,
 }
 
 /// What would happen to a disk's storage on removal.
@@ -129,6 +147,14 @@ pub trait Volumes: Send + Sync {
                 Err(PortError::new(Kind::Unsupported, text))
             }
         }
+    }
+    /// The UEFI variables of `document`, where a server has them.
+    async fn served_variables(&self, document: &Domain) -> Result<Option<ServedLink>, PortError> {
+        let kind = document.os.nvram.as_deref().and_then(|nvram| nvram.kind);
+        if kind == Some(SourceKind::Network) {
+            return Err(PortError::new(Kind::Unsupported, "variables that a server has are not known here"));
+        }
+        Ok(None)
     }
     /// A running guest was taken over from an earlier daemon: its disks are in use without a claim of ours.
     async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;

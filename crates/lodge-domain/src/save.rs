@@ -93,6 +93,12 @@ pub(crate) fn managed_save(owner: &mut Owner, options: SaveOptions, ticket: &Tic
     save_to(owner, "managedsave", file, options, true, ticket)
 }
 
+/// The document of the run, if it names what a save must look at.
+fn live_document(owner: &Owner) -> Option<Domain> {
+    let live = owner.entry.documents.load().live.clone()?;
+    live.contains("<transient").then(|| Domain::parse(&live).ok()).flatten()
+}
+
 fn save_to(
     owner: &mut Owner,
     act: &'static str,
@@ -114,6 +120,9 @@ fn save_to(
     if !crate::block_job::BlockJobs::read(&vmm.dir).all().is_empty() {
         // The job would end with its QEMU, and half of what it was for.
         let refusal = crate::control::Refusal::invalid("domain has active block job");
+        return Begin::Now(Err(refusal.into()));
+    }
+    if let Err(refusal) = live_document(owner).map_or(Ok(()), |live| crate::start::transient::refuse(&live)) {
         return Begin::Now(Err(refusal.into()));
     }
     if options.bypass_cache {

@@ -17,14 +17,17 @@ mod gather;
 mod helpers;
 mod kernel;
 mod live;
+mod lun;
 mod notes;
 mod nvram;
 mod places;
 mod pstore;
 mod ram;
+mod served;
 mod spawn;
 mod steps;
 mod streams;
+pub(crate) mod transient;
 #[cfg(test)]
 mod trials;
 
@@ -39,9 +42,10 @@ use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::gather::choose_accelerator;
+pub(crate) use self::gather::{choose_accelerator, pass};
 use self::notes::FewNotes;
-pub(crate) use self::places::number_chain;
+pub(crate) use self::places::{Told, number_chain, told};
+pub(crate) use self::served::plain;
 pub(crate) use self::steps::{LIVE, Launch, steps};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::{self, Edit, blocking, summary_of};
@@ -73,6 +77,9 @@ pub(crate) struct Plan {
     pub restore: Option<SavedMemory>,
     /// Files that this start made and takes back if it fails.
     pub made: Vec<PathBuf>,
+    /// The files that transient disks are written to.
+    #[serde(default)]
+    pub passing: Vec<transient::Passing>,
     /// The TPM's state that this start made and takes back if it fails.
     #[serde(default)]
     pub made_tpm: Option<tpm::State>,
@@ -292,6 +299,8 @@ pub(crate) async fn launch(
     launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;
     launch.plan.made.extend(pstore::choose(&launch.document));
+    let passing = transient::choose(&mut launch);
+    launch.plan.passing = passing.map_err(|failure| not_begun(&name, failure))?;
     launch.plan.made_tpm = helpers::choose_tpm(&launch);
     let db = shared.config.store.db();
     let job = ticket.id.map(|job| job.0);
@@ -368,6 +377,7 @@ impl Plan {
             domid: shared.new_domid(),
             restore,
             made: Vec::new(),
+            passing: Vec::new(),
             made_tpm: None,
             autodestroy: false,
             reset_nvram: false,

@@ -272,6 +272,7 @@ pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'s
             Err(error) => return Err(("cgroup", error)),
         }
     }
+    crate::start::transient::forget(shared, id, &dir).await;
     let removed = blocking(move || match std::fs::remove_dir_all(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -180,7 +180,7 @@ async fn make_plan(
 }
 
 fn nvram_of(definition: &Domain) -> Option<PathBuf> {
-    definition.os.nvram.as_deref()?.path.as_deref().map(PathBuf::from)
+    definition.os.nvram.as_deref()?.file().map(PathBuf::from)
 }
 
 fn report(shared: &Shared, plan: &Plan) -> Undefined {

@@ -8,7 +8,10 @@ use lodge_api::{
 use lodge_domain::Handle;
 use lodge_model::{
     Kind, MacAddr,
-    domain::{disk::Disk, interface::Interface},
+    domain::{
+        disk::{Disk, SourceKind},
+        interface::Interface,
+    },
 };
 use lodge_qemu::agent::{GuestAddress, GuestInterface};
 
@@ -121,8 +124,13 @@ fn block(disk: &Disk) -> BlockView {
         kind: disk.kind.as_str().to_owned(),
         device: disk.device.as_str().to_owned(),
         target: disk.target.dev.clone(),
-        source: disk.path().map(str::to_owned),
+        source: disk.path().map(str::to_owned).or_else(|| address(disk)),
     }
+}
+
+fn address(disk: &Disk) -> Option<String> {
+    let source = disk.source.as_deref().filter(|_| disk.kind == SourceKind::Network)?;
+    Some(source.address())
 }
 
 fn nic(card: &Interface, active: bool) -> NicView {

@@ -52,6 +52,7 @@ mod readiness;
 mod secret;
 mod secret_view;
 mod seed;
+mod served;
 mod storage_secrets;
 mod storage_view;
 mod template;

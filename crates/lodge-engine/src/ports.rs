@@ -8,7 +8,7 @@ use std::{
 
 use lodge_domain::{
     AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
-    SnapshotVerb, Volumes,
+    ServedLink, SnapshotVerb, Volumes,
 };
 use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
@@ -25,7 +25,7 @@ use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools
 use lodge_store::{Root, Store};
 
 use crate::{
-    error::EngineError, host_devices::Devices, identity::starts::Watch, secret::Secrets, seed,
+    error::EngineError, host_devices::Devices, identity::starts::Watch, secret::Secrets, seed, served,
     storage_secrets::Keys,
 };
 
@@ -38,7 +38,8 @@ pub(crate) fn wire(
     devices: &Hostdevs,
     watch: Watch,
 ) -> Ports {
-    let disks = Disks { storage: storage.clone(), pools: pools.clone() };
+    let keys = Keys(Arc::clone(secrets));
+    let disks = Disks { storage: storage.clone(), pools: pools.clone(), keys };
     Ports {
         volumes: Arc::new(disks),
         nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone(), watch }),
@@ -207,6 +208,7 @@ impl Nics for Cards {
 struct Disks {
     storage: Storage,
     pools: Pools,
+    keys: Keys,
 }
 
 impl Disks {
@@ -231,9 +233,17 @@ impl Disks {
     }
 }
 
-/// A claimed disk as the guest's life knows it.
-fn opened(disk: lodge_storage::ClaimedDisk) -> ClaimedDisk {
-    ClaimedDisk { target: disk.target, chain: disk.chain.into_iter().map(link).collect() }
+/// The claimed disks of `document`, in its order, as the guest's life knows them.
+fn opened(
+    claimed: Vec<lodge_storage::ClaimedDisk>,
+    document: &Domain,
+    keys: &Keys,
+) -> Result<Vec<ClaimedDisk>, PortError> {
+    let of = |(disk, claimed): (&Disk, lodge_storage::ClaimedDisk)| {
+        let chain = claimed.chain.into_iter().map(link).collect();
+        Ok(ClaimedDisk { target: claimed.target, chain, served: served::links(disk, keys)? })
+    };
+    document.devices.disks.iter().zip(claimed).map(of).collect()
 }
 
 fn link(file: lodge_storage::ClaimedFile) -> ChainLink {
@@ -260,7 +270,7 @@ impl Volumes for Disks {
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
         let uses = self.uses(document)?;
         match self.storage.claim(domain, &document.name, &uses).await {
-            Ok(claimed) => Ok(claimed.into_iter().map(opened).collect()),
+            Ok(claimed) => opened(claimed, document, &self.keys),
             Err(error) => Err(self.with_place(domain, &document.name, error).await),
         }
     }
@@ -276,10 +286,20 @@ impl Volumes for Disks {
         encrypted.map(passphrase).collect()
     }
 
+    async fn served_variables(&self, document: &Domain) -> Result<Option<ServedLink>, PortError> {
+        served::variables(document, &self.keys)
+    }
+
     async fn claim_more(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError> {
         let uses = self.uses(document)?;
         let claimed = self.storage.claim_more(domain, &document.name, &uses).await.map_err(storage_error)?;
-        Ok(claimed.into_iter().map(opened).collect())
+        match opened(claimed, document, &self.keys) {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                self.storage.release_disks(domain, &uses).await;
+                Err(error)
+            }
+        }
     }
 
     async fn release_some(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {

@@ -12,6 +12,7 @@ use std::{
 use lodge_domain::PortError;
 use lodge_model::{
     Kind,
+    domain::served::{Login, LoginSecret},
     secret::{SecretUsage, UsageKind},
 };
 use lodge_storage::{PoolError, SecretName, SecretValue};
@@ -57,6 +58,35 @@ impl lodge_domain::Secrets for Keys {
             PortError::new(Kind::Internal, format!("cannot keep a passphrase in memory: {error}"))
         })
     }
+}
+
+impl Keys {
+    /// The value of the secret that a disk's server asks for.
+    pub(crate) fn login(&self, login: &Login) -> Result<OwnedFd, PortError> {
+        let refused = |error: SecretError| PortError::new(error.kind(), error.to_string());
+        let document = match &login.secret {
+            LoginSecret::Uuid(uuid) => self.0.by_uuid(*uuid),
+            LoginSecret::Usage(id) => self.0.by_usage(&SecretUsage { kind: login.usage, id: id.clone() }),
+        };
+        let document = document.map_err(refused)?;
+        if let Some(usage) = document.usage.as_ref().filter(|usage| usage.kind != login.usage) {
+            let text = format!(
+                "secret with uuid {} is of type '{}' not expected '{}' type",
+                document.uuid,
+                usage.kind.as_str(),
+                login.usage.as_str()
+            );
+            return Err(PortError::new(Kind::InvalidInput, text));
+        }
+        let value = self.0.value_for_guest(document.uuid).map_err(refused)?;
+        kept_in_memory(&value)
+    }
+}
+
+/// A file in memory with a secret in it, for QEMU.
+pub(crate) fn kept_in_memory(value: &[u8]) -> Result<OwnedFd, PortError> {
+    in_memory(value)
+        .map_err(|error| PortError::new(Kind::Internal, format!("cannot keep a secret in memory: {error}")))
 }
 
 fn in_memory(value: &[u8]) -> std::io::Result<OwnedFd> {

@@ -36,6 +36,7 @@ mod platform;
 pub mod processors;
 pub mod qemu;
 pub mod redirfilter;
+pub mod served;
 pub mod shmem;
 pub mod size;
 pub mod smartcard;

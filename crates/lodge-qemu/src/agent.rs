@@ -29,6 +29,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+pub(crate) use self::call::encode_base64;
 pub use self::types::*;
 
 /// Why a call to the agent brought nothing.

@@ -20,6 +20,10 @@ pub use self::processor::Processor;
 use crate::Accelerator;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
 
+/// Drivers of the block layer for disks that a server has.
+pub const SERVED_DRIVERS: [&str; 10] =
+    ["nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi", "rbd", "nfs", "gluster"];
+
 /// The answers of one binary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
@@ -38,6 +42,9 @@ pub struct Capabilities {
     pub objects: BTreeSet<String>,
     /// Its character device back ends, without `chardev-`.
     pub chardevs: BTreeSet<String>,
+    /// Its drivers for disks that a server has, of those in [`SERVED_DRIVERS`]. Debian has most in a package of their own.
+    #[serde(default)]
+    pub served_drivers: BTreeSet<String>,
     /// Its processor models, as its TCG sees them.
     pub cpu_models: Vec<CpuModel>,
     /// It was built with KVM. Whether this host's KVM is usable is another question.
@@ -72,6 +79,7 @@ impl Capabilities {
             devices: BTreeSet::new(),
             objects: BTreeSet::new(),
             chardevs: BTreeSet::new(),
+            served_drivers: BTreeSet::new(),
             cpu_models: Vec::new(),
             kvm: false,
             options: BTreeSet::new(),
@@ -97,6 +105,11 @@ impl Capabilities {
     /// Whether the character back end exists.
     pub fn has_chardev(&self, name: &str) -> bool {
         self.chardevs.contains(name)
+    }
+
+    /// Whether it has the driver for a disk that a server has.
+    pub fn has_served_driver(&self, name: &str) -> bool {
+        self.served_drivers.contains(name)
     }
 
     /// Whether it can serve SPICE.
@@ -138,6 +151,7 @@ pub fn debian_package_of(device: &str) -> Option<&'static str> {
         _ if spice.contains(&device) => Some("qemu-system-modules-spice"),
         _ if opengl.contains(&device) => Some("qemu-system-modules-opengl"),
         "usb-host" => Some("qemu-system-x86"),
+        _ if device != "nbd" && SERVED_DRIVERS.contains(&device) => Some("qemu-block-extra"),
         _ => None,
     }
 }

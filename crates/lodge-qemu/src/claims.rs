@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use lodge_model::domain::disk::DiskSource;
 use lodge_model::domain::os::Sysinfo;
 
 /// The number of a descriptor that QEMU will have.
@@ -78,23 +79,49 @@ impl std::fmt::Display for Accelerator {
     }
 }
 
-/// One image of a disk's chain, opened by the daemon.
+/// One image of a disk's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Open for reading only if `read_only`, otherwise for both: QEMU insists on the very mode.
-    pub fd: FdNumber,
+    /// Where its bytes are.
+    pub bytes: LinkBytes,
     /// `qcow2`, `raw`: as known, never guessed by QEMU.
     pub format: String,
     /// Whether QEMU may not write it.
     pub read_only: bool,
-    /// Whether it is a block device, not a file.
-    pub is_block: bool,
+}
+
+/// Where the bytes of an image are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkBytes {
+    /// A file that the daemon has opened: for reading only if the link is, otherwise for both: QEMU insists on the very
+    /// mode.
+    File(FdNumber),
+    /// A block device, opened in the same way.
+    Device(FdNumber),
+    /// With a server, which QEMU itself asks.
+    Served(Box<Served>),
+}
+
+/// An image that a server has, and what the daemon has prepared for the way there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Served {
+    /// The document's `<source>`; with its `<auth>`, wherever the document has that.
+    pub source: DiskSource,
+    /// The login's secret: a file in memory, which QEMU reads by its number.
+    pub login: Option<FdNumber>,
+    /// The cookies, in the same way.
+    pub cookies: Option<FdNumber>,
+    /// A unix socket to the server, connected: QEMU's user may not open what the daemon may. Without one the path is
+    /// taken.
+    pub socket: Option<FdNumber>,
+    /// The directory of the certificates for TLS, as QEMU can open it.
+    pub certificates: Option<String>,
 }
 
 impl Link {
     /// A file.
     pub fn file(fd: FdNumber, format: &str, read_only: bool) -> Self {
-        Self { fd, format: format.to_owned(), read_only, is_block: false }
+        Self { bytes: LinkBytes::File(fd), format: format.to_owned(), read_only }
     }
 }
 
@@ -159,6 +186,8 @@ pub struct Claims {
     pub disks: BTreeMap<String, Chain>,
     /// Passphrases of encrypted disks by the disk's target name: each a file in memory, which QEMU reads by its number.
     pub passphrases: BTreeMap<String, FdNumber>,
+    /// The home directory, as QEMU can open it, with the keys and known hosts of disks that come by SSH.
+    pub ssh_home: Option<String>,
     /// One per `<interface>`, in the document's order.
     pub nics: Vec<NicClaim>,
     /// Listening sockets of unix character devices by alias: `channel0` (the agent's), `serial0` …
@@ -213,6 +242,7 @@ impl Claims {
             monitor,
             disks: BTreeMap::new(),
             passphrases: BTreeMap::new(),
+            ssh_home: None,
             nics: Vec::new(),
             sockets: BTreeMap::new(),
             logs: BTreeMap::new(),

@@ -15,6 +15,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use crate::agent::encode_base64;
+use crate::capabilities::SERVED_DRIVERS;
 use crate::claims::{Descriptors, FdNumber};
 use crate::command_line::{Argument, CommandLine};
 use crate::qmp::{Monitor, MonitorError};
@@ -94,7 +96,7 @@ async fn say(
                 plugged.0.push(Made::Node(name));
             }
             "-object" => {
-                let object = parsed(argument)?;
+                let object = with_secret(parsed(argument)?, descriptors)?;
                 let id = text_of(&object, "id");
                 tell(monitor, "object-add", object).await?;
                 plugged.0.push(Made::Object(id));
@@ -167,6 +169,25 @@ fn text_of(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// A secret's file in memory is not QEMU's any more once it runs: what is in it goes over the monitor instead.
+fn with_secret(mut object: Value, descriptors: &Descriptors) -> Result<Value, MonitorError> {
+    use std::os::unix::fs::FileExt;
+    let file = text_of(&object, "file");
+    let number = file.strip_prefix("/proc/self/fd/").and_then(|number| number.parse().ok());
+    let (Some(number), "secret") = (number, &*text_of(&object, "qom-type")) else { return Ok(object) };
+    let failed = |error: std::io::Error| refused("object-add", error.to_string());
+    let file = std::fs::File::from(copy_of(descriptors, FdNumber::fixed(number))?);
+    let length = file.metadata().map_err(failed)?.len();
+    let mut secret = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut secret, 0).map_err(failed)?;
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("file");
+        fields.insert("data".to_owned(), json!(encode_base64(&secret)));
+        fields.insert("format".to_owned(), json!("base64"));
+    }
+    Ok(object)
+}
+
 fn with_sets(node: &Value, sets: &BTreeMap<u32, u32>) -> Value {
     let mut node = node.clone();
     let path = text_of(&node, "filename");
@@ -188,6 +209,9 @@ pub async fn sweep_nodes(monitor: &Monitor) {
                 continue;
             }
             removed = true;
+            if SERVED_DRIVERS.contains(&node.drv.as_str()) {
+                remove_objects(monitor, &node.node_name).await;
+            }
             let set = node.file.strip_prefix("/dev/fdset/").and_then(|set| set.parse().ok());
             if let Some(set) = set.filter(|_| node.node_name.ends_with("-storage"))
                 && let Err(error) = monitor.remove_fdset(set).await
@@ -198,6 +222,15 @@ pub async fn sweep_nodes(monitor: &Monitor) {
         if !removed {
             return;
         }
+    }
+}
+
+/// Removes what a server's node had of objects: secrets, credentials. Not having one is fine.
+async fn remove_objects(monitor: &Monitor, node: &str) {
+    let ids =
+        [format!("{node}-auth-secret0"), format!("{node}-httpcookie-secret0"), format!("obj{node}_tls0")];
+    for id in ids {
+        let _: Result<IgnoredAny, _> = monitor.execute("object-del", json!({ "id": id })).await;
     }
 }
 
@@ -231,6 +264,20 @@ mod tests {
         for other in ["libvirt-pflash0-storage", "#block123", "lodge-seed", "libvirt-1-other", "mine"] {
             assert!(!is_ours(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_secret_goes_over_the_monitor_and_by_no_name() {
+        use std::io::Write;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"pass").unwrap();
+        let mut descriptors = Descriptors::default();
+        let number = descriptors.pass(file);
+        let object = json!({ "qom-type": "secret", "id": "s", "file": format!("/proc/self/fd/{number}") });
+        let told = with_secret(object, &descriptors).unwrap();
+        assert_eq!(told, json!({ "qom-type": "secret", "id": "s", "data": "cGFzcw==", "format": "base64" }));
+        let other = json!({ "qom-type": "rng-random", "id": "r", "filename": "/dev/urandom" });
+        assert_eq!(with_secret(other.clone(), &descriptors).unwrap(), other);
     }
 
     #[test]

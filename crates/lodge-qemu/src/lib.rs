@@ -28,7 +28,8 @@ mod vmm;
 pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
 pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{
-    Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim,
+    Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim,
+    ScreenClaim, Served,
 };
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
@@ -38,7 +39,7 @@ pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
 pub use launch::{Credentials, ENVIRONMENT, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
-pub use socket::{connect, listen};
+pub use socket::{connect, connect_now, listen};
 pub use speed::Speed;
 pub use stop::{Stop, StopError, kill_noted};
 pub use vmm::{AGENT_SOCKET, MONITOR_SOCKET, Note, QEMU_LOG, VMM_FILE, Vmm, forget};

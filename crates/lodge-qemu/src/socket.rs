@@ -16,6 +16,18 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(short).await
 }
 
+/// The same on a thread that must not wait: whoever listens at `path` takes the connection now, or it fails.
+pub fn connect_now(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let (_directory, short) = shorten(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(&short)?)?;
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
 /// Makes a listening socket at `path` in place of a socket that may be there, for its owner only.
 ///
 /// It is nobody's yet: it goes to a QEMU as a descriptor, so a client may connect before QEMU has come that far.

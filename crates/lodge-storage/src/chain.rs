@@ -51,6 +51,8 @@ pub(crate) struct Gate {
     pub dirs: Vec<PathBuf>,
     /// Files that may be.
     pub files: Vec<PathBuf>,
+    /// After so many files a server has the rest, whatever a header names.
+    pub served_after: Option<usize>,
 }
 
 impl Gate {
@@ -131,13 +133,16 @@ pub(crate) fn open_chain(
             Format::Raw => disk.length()?,
             Format::Qcow2 => {
                 let header = disk.qcow2_header()?;
-                if let Some(backing) = header.backing {
+                if let Some(backing) = header.backing.filter(|_| gate.served_after != Some(links.len() + 1)) {
                     next = Some(open_backing(&disk.path, &backing, gate)?);
                 }
                 header.virtual_bytes
             }
         };
         links.push(OpenLink { disk, format, virtual_bytes });
+    }
+    if gate.served_after.is_some_and(|files| files != links.len()) {
+        return Err(broken("fewer than its <backingStore> names".to_owned()));
     }
     Ok(links)
 }

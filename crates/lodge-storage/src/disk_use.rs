@@ -32,6 +32,8 @@ pub struct DiskUse {
     pub optional: bool,
     /// Files that `<backingStore>` names: the document vouches for them.
     pub backing: Vec<PathBuf>,
+    /// After so many files the chain goes on with a server's image, as the document says.
+    pub served_after: Option<usize>,
 }
 
 impl DiskUse {
@@ -51,6 +53,7 @@ impl DiskUse {
             }
         };
         let source = disk.source.as_deref();
+        let served = disk.served_layers();
         Ok(Self {
             target: disk.target.dev.clone(),
             path,
@@ -59,6 +62,7 @@ impl DiskUse {
             shareable: disk.shareable,
             optional: source.is_some_and(|s| s.startup_policy == Some(StartupPolicy::Optional)),
             backing: backing_files(disk.backing_store.as_deref()),
+            served_after: (!served.images.is_empty() && served.local > 0).then_some(served.local),
         })
     }
 
@@ -148,6 +152,20 @@ mod tests {
         assert_eq!((disks[1].path.as_deref(), disks[1].read_only), (None, true));
         assert_eq!(disks[2].path.as_deref(), Some(Path::new("/pool/v")));
         assert!(disks[2].shareable);
+    }
+
+    #[test]
+    fn files_end_where_a_servers_images_begin() {
+        let served = "<backingStore type='network'><format type='raw'/><source protocol='nbd'>\
+                      <host name='h'/></source></backingStore>";
+        let disks = disks(&format!(
+            "<disk type='file'><driver type='qcow2'/><source file='/a'/>{served}<target dev='vda' bus='virtio'/></disk>\
+             <disk type='network'><source protocol='nbd'><host name='h'/></source>{served}\
+               <target dev='vdb' bus='virtio'/></disk>"
+        ))
+        .unwrap();
+        assert_eq!((disks[0].served_after, disks[1].served_after), (Some(1), None));
+        assert_eq!(disks[1].path, None);
     }
 
     #[test]

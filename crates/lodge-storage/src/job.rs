@@ -119,6 +119,7 @@ impl Storage {
             shareable: false,
             optional: false,
             backing: copy.backing.iter().map(|(path, _)| path).chain(&copy.layers).cloned().collect(),
+            served_after: None,
         };
         let taken = self.claim_more(domain, name, std::slice::from_ref(&disk)).await;
         if taken.is_err() && !copy.reuse {

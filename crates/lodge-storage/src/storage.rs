@@ -122,7 +122,7 @@ impl Storage {
     pub(crate) fn gate(&self) -> Gate {
         let mut dirs = self.pool_dirs();
         dirs.push(self.inner.images.clone());
-        Gate { dirs, files: Vec::new() }
+        Gate { dirs, ..Gate::default() }
     }
 
     /// Touches files on a blocking thread. After `limit` the caller goes on without an answer; the

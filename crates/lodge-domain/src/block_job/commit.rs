@@ -45,6 +45,7 @@ pub(crate) async fn begin(
         // libvirt's words: it looks for a base before it finds that there is nothing at all.
         return Err(Refusal::arg(format!("could not find base image in chain for '{target}'")));
     }
+    super::refuse_transient(&disk)?;
     super::refuse_encrypted(&disk)?;
     let layers = layers(&disk)?;
     let (top, base) = range(&layers, &target, options, || refuse_busy(guest, &target))?;

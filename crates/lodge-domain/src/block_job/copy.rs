@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::layers::{layers, show_mirror};
 use super::{BlockJobKind, Layer, idle_disk, position, start};
-use crate::control::device::{accelerator, alone, next_node, pass};
+use crate::control::device::{accelerator, alone, next_node};
 use crate::control::{Change, Refusal, Running, Scope, Sort};
 use crate::ports::{ChainLink, CopyTarget};
+use crate::start::pass;
 
 /// Where a disk is copied to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -46,6 +46,12 @@ impl Layer {
 pub(crate) fn layers(disk: &Disk) -> Result<Vec<Layer>, Refusal> {
     let target = &disk.target.dev;
     let unknown = || Refusal::unsupported(format!("the layers of disk '{target}' are not known"));
+    if let Some(image) = disk.served_layers().images.first() {
+        let address = image.source.address();
+        let text =
+            format!("disk '{target}' is not of this host alone ({address}): its layers cannot be changed");
+        return Err(Refusal::unsupported(text));
+    }
     let source = disk.source.as_deref().ok_or_else(unknown)?;
     let volume = || Some(format!("{}/{}", source.pool.as_deref()?, source.volume.as_deref()?));
     let mut layers = vec![Layer {

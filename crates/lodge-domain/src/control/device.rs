@@ -18,7 +18,7 @@ mod unplug;
 mod update;
 
 pub use given::Given;
-pub(crate) use live::{accelerator, next_node, pass};
+pub(crate) use live::{accelerator, next_node};
 pub use renew::{renew_interface, set_link};
 pub use update::UpdateOptions;
 

@@ -13,8 +13,8 @@ use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
-    Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, MONITOR_SOCKET, NicClaim, ScreenClaim,
-    command_line, guest_credentials,
+    Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, LinkBytes, MONITOR_SOCKET, NicClaim,
+    ScreenClaim, command_line, guest_credentials,
 };
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
@@ -24,12 +24,13 @@ use rustix::fs::FileType;
 use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
-use super::{file_failure, kernel, nvram, pstore, ram, streams};
+use super::transient::{self, Passing};
+use super::{file_failure, kernel, lun, nvram, pstore, ram, served, streams};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
-use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk};
+use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, ServedLink};
 use crate::record::unix_ms;
 use crate::snapshot::Display;
 use crate::stop;
@@ -64,6 +65,10 @@ pub(crate) struct Draft {
     pub reset_nvram: bool,
     pub document: Domain,
     pub disks: Vec<ClaimedDisk>,
+    /// The UEFI variables that a server has.
+    pub variables: Option<ServedLink>,
+    /// The files that transient disks are written to.
+    pub passing: Vec<Passing>,
     pub passphrases: Vec<(String, OwnedFd)>,
     pub devices: Vec<ClaimedDevice>,
     pub nics: Vec<AttachedNic>,
@@ -78,6 +83,7 @@ impl Draft {
         let config = self.shared.config.clone();
         let dir = config.store.root().guest(self.id.0);
         make_dir(&dir)?;
+        transient::note(&dir, &self.passing)?;
         lodge_qemu::assign_aliases(&mut self.document);
         let (accelerator, reason, fell_back) = choose_accelerator(&config, &self.document)?;
         let mut descriptors = Descriptors::default();
@@ -88,9 +94,14 @@ impl Draft {
         claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
         claims.host_words.clone_from(&config.host_words);
         claims.local_offset_s = Some(jiff::Zoned::now().offset().seconds());
-        for disk in std::mem::take(&mut self.disks) {
-            let (target, chain) = pass_disk(disk, &mut descriptors);
-            claims.disks.insert(target, chain);
+        let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
+        lun::check(&self.document, &self.disks)?;
+        let way = served::Way { config: &config, dir: &dir, user: credentials.as_ref() };
+        way.pass((&mut self.disks, self.variables.take()), &mut claims, &mut descriptors)?;
+        for ClaimedDisk { target, chain, .. } in std::mem::take(&mut self.disks) {
+            let files = chain.into_iter().map(|link| pass(link, &mut descriptors));
+            let served = claims.disks.remove(&target).unwrap_or_default();
+            claims.disks.insert(target, files.chain(served).collect());
         }
         for (target, passphrase) in std::mem::take(&mut self.passphrases) {
             claims.passphrases.insert(target, descriptors.pass(passphrase));
@@ -110,7 +121,6 @@ impl Draft {
         }
         let agent = streams::pass(&self.document, &dir, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
-        let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         pstore::pass(&self.document, credentials.as_ref(), &mut claims, &mut descriptors)?;
         let room = config.store.root().state();
         kernel::pass(&self.document.os, credentials.as_ref(), &room, &mut claims, &mut descriptors)?;
@@ -241,18 +251,13 @@ pub(crate) fn choose_accelerator(
     }
 }
 
-fn pass_disk(disk: ClaimedDisk, descriptors: &mut Descriptors) -> (String, Vec<Link>) {
-    let pass = |link: ChainLink| Link {
-        is_block: is_block(&link.fd),
-        fd: descriptors.pass(link.fd),
-        format: link.format,
-        read_only: link.read_only,
-    };
-    (disk.target, disk.chain.into_iter().map(pass).collect())
-}
-
-fn is_block(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice)
+/// A file or device of a chain as QEMU gets it.
+pub(crate) fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
+    let is_device = rustix::fs::fstat(&link.fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
+    let fd = descriptors.pass(link.fd);
+    let bytes = if is_device { LinkBytes::Device(fd) } else { LinkBytes::File(fd) };
+    Link { bytes, format: link.format, read_only: link.read_only }
 }
 
 /// The document's own port, or the next free one.

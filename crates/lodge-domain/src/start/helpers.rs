@@ -76,6 +76,11 @@ async fn serve(launch: &Launch) -> Result<Vec<Served>, Failure> {
     let mut directories: Vec<(usize, &Filesystem)> = devices.filesystems.iter().enumerate().collect();
     directories.retain(|(_, directory)| directory.is_virtiofs());
     let mut served = Vec::new();
+    for (at, disk) in devices.disks.iter().enumerate() {
+        let Some(socket) = disk.vhost_user_socket() else { continue };
+        let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+        served.push(join(socket.as_ref(), alias, &format!("/domain/devices/disk[{}]/source", at + 1)).await?);
+    }
     if devices.tpms.is_empty() && directories.is_empty() {
         return Ok(served);
     }

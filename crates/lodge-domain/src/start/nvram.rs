@@ -1,12 +1,13 @@
 //! UEFI: the firmware's code, and the guest's own file of variables, made from a template at the first start.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use lodge_model::Kind;
 use lodge_model::domain::os::{Firmware, FirmwareFormat, LoaderKind, Nvram};
 use lodge_model::xml::YesNo;
-use lodge_qemu::{Claims, Descriptors, Link};
+use lodge_qemu::{Claims, Descriptors, Link, LinkBytes};
 use lodge_store::saga::Failure;
 
 use super::file_failure;
@@ -30,8 +31,14 @@ pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descrip
     let file = File::open(&code).map_err(|error| file_failure("open the firmware", &code, &error))?;
     claims.firmware = Some(Link::file(descriptors.pass(file), &format_of(loader.format), true));
     let Some(nvram) = os.nvram.as_deref() else { return Ok(()) };
-    let Some(path) = nvram.path.as_deref().map(PathBuf::from) else { return Ok(()) };
     let format = format_of(nvram.format);
+    if let Some(device) = nvram.source.as_deref().and_then(|source| source.dev.as_deref()) {
+        return pass_device(Path::new(device), format, draft.reset_nvram, claims, descriptors);
+    }
+    if claims.nvram.is_some() && draft.reset_nvram {
+        return Err(not_anew("that a server has"));
+    }
+    let Some(path) = nvram.file().map(PathBuf::from) else { return Ok(()) };
     let template = nvram.template.as_deref().map(PathBuf::from).or_else(|| template_of(&code));
     if !path.exists() || draft.reset_nvram {
         make(&path, template.as_deref())?;
@@ -40,6 +47,31 @@ pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descrip
     let file = file.map_err(|error| file_failure("open the UEFI variables", &path, &error))?;
     claims.nvram = Some(Link::file(descriptors.pass(file), &format, false));
     Ok(())
+}
+
+/// Variables on a block device: somebody has put them there, and nothing is written over them.
+fn pass_device(
+    device: &Path,
+    format: String,
+    reset: bool,
+    claims: &mut Claims,
+    descriptors: &mut Descriptors,
+) -> Result<(), Failure> {
+    if reset {
+        return Err(not_anew("on a device"));
+    }
+    let file = OpenOptions::new().read(true).write(true).open(device);
+    let file = file.map_err(|error| file_failure("open the UEFI variables", device, &error))?;
+    if !file.metadata().is_ok_and(|of| of.file_type().is_block_device()) {
+        return Err(Failure::new(Kind::InvalidInput, format!("`{}` is no block device", device.display())));
+    }
+    let bytes = LinkBytes::Device(descriptors.pass(file));
+    claims.nvram = Some(Link { bytes, format, read_only: false });
+    Ok(())
+}
+
+fn not_anew(place: &str) -> Failure {
+    Failure::new(Kind::Unsupported, format!("UEFI variables {place} are not made anew"))
 }
 
 /// Picks the firmware of `<os firmware='efi'>` and the place of the variables. Says which file a start will make.
@@ -66,6 +98,10 @@ pub(super) fn choose(launch: &mut Launch) -> Result<Vec<PathBuf>, Failure> {
     });
     if pflash {
         let nvram: &mut Nvram = os.nvram.get_or_insert_default();
+        if nvram.source.is_some() {
+            let file = nvram.file().map(PathBuf::from);
+            return Ok(file.filter(|path| !path.exists()).into_iter().collect());
+        }
         let path = PathBuf::from(nvram.path.get_or_insert_with(|| default.display().to_string()).as_str());
         return Ok(if path.exists() { Vec::new() } else { vec![path] });
     }

@@ -2,30 +2,50 @@
 //! with the chain under each disk, the sockets of its channels. A libvirt daemon that takes the guest over finds them
 //! by these.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::chardev::{CharKind, CharMode, CharSource};
 use lodge_model::domain::disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind};
 use lodge_qemu::{AGENT_SOCKET, node_numbers};
 
-use crate::ports::ClaimedDisk;
+use crate::ports::{ChainLink, ClaimedDisk, ServedLink};
 
-/// Path and format of each file of a disk's chain, by the disk's target.
+/// A layer of a disk's chain as a document tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    kind: SourceKind,
+    source: DiskSource,
+    format: String,
+}
+
+/// The layers of a disk.
+pub(crate) fn told(disk: &ClaimedDisk) -> Vec<Told> {
+    let file = |link: &ChainLink| Told {
+        kind: SourceKind::File,
+        source: DiskSource { file: Some(link.path.display().to_string()), ..DiskSource::default() },
+        format: link.format.clone(),
+    };
+    let served = |link: &ServedLink| Told {
+        kind: SourceKind::Network,
+        source: link.source.clone(),
+        format: link.format.clone(),
+    };
+    disk.chain.iter().map(file).chain(disk.served.iter().map(served)).collect()
+}
+
+/// The layers of each disk's chain, by the disk's target.
 #[derive(Debug, Default)]
-pub(super) struct Chains(Vec<(String, Vec<(PathBuf, String)>)>);
+pub(super) struct Chains(Vec<(String, Vec<Told>)>);
 
 impl Chains {
     /// Those of the disks that were opened.
     pub fn of(disks: Option<&[ClaimedDisk]>) -> Self {
-        let chain = |disk: &ClaimedDisk| {
-            let links = disk.chain.iter().map(|link| (link.path.clone(), link.format.clone()));
-            (disk.target.clone(), links.collect())
-        };
+        let chain = |disk: &ClaimedDisk| (disk.target.clone(), told(disk));
         Self(disks.unwrap_or_default().iter().map(chain).collect())
     }
 
-    fn get(&self, target: &str) -> &[(PathBuf, String)] {
+    fn get(&self, target: &str) -> &[Told] {
         self.0.iter().find(|(known, _)| known == target).map_or(&[], |(_, links)| links)
     }
 
@@ -40,17 +60,17 @@ impl Chains {
 }
 
 /// Puts a disk's chain into its element, its nodes numbered from `first` on.
-pub(crate) fn number_chain(disk: &mut Disk, links: &[(PathBuf, String)], first: usize) {
+pub(crate) fn number_chain(disk: &mut Disk, links: &[Told], first: usize) {
     let (Some(source), false) = (disk.source.as_deref_mut(), links.is_empty()) else { return };
     source.index = u32::try_from(first).ok();
     let below = links.iter().enumerate().skip(1).rev();
     let end = BackingStore::default();
-    disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, (path, format))| {
-        let source = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
+    disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, layer)| {
+        let Told { kind, source, format } = layer.clone();
         BackingStore {
-            kind: Some(SourceKind::File),
+            kind: Some(kind),
             index: u32::try_from(first + depth).ok(),
-            format: Some(ImageFormat { kind: format.clone(), ..ImageFormat::default() }),
+            format: Some(ImageFormat { kind: format, ..ImageFormat::default() }),
             source: Some(Box::new(source)),
             backing_store: Some(Box::new(deeper)),
             ..BackingStore::default()

@@ -16,7 +16,7 @@ use super::places::{self, Chains};
 use super::steps::{
     AttachNics, ClaimVolumes, LIVE, Launch, MONITOR_PATIENCE, Running, STARTING_UP, Seed, WriteSeed,
 };
-use super::{file_failure, live, remove_file};
+use super::{file_failure, live, remove_file, served};
 use crate::define::blocking;
 use crate::record::{Record, replace, unix_ms};
 use crate::stop;
@@ -96,6 +96,8 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         reset_nvram: launch.plan.reset_nvram,
         document: std::mem::take(&mut launch.document),
         disks: launch.disks.take().unwrap_or_default(),
+        variables: launch.variables.take(),
+        passing: launch.plan.passing.clone(),
         passphrases: std::mem::take(&mut launch.passphrases),
         devices: launch.devices.take().unwrap_or_default(),
         nics: launch.nics.take().unwrap_or_default(),
@@ -135,9 +137,10 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     };
     let accelerator = spec.accelerator.to_string();
     let started = SystemTime::now();
-    let qemu = lodge_qemu::launch(spec)
-        .await
-        .map_err(|error| Failure::of(error.kind(), &error).with_hint(error.hint()))?;
+    let qemu = lodge_qemu::launch(spec).await.map_err(|error| {
+        let hint = served::hint(&launch.document, &error).or_else(|| error.hint());
+        Failure::of(error.kind(), &error).with_hint(hint)
+    })?;
     // QEMU has its own copies of all descriptors now.
     launch.disks = Some(Vec::new());
     let gone = || Failure::new(Kind::Internal, "QEMU ended right after its monitor had answered");

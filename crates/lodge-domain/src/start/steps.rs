@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 
 use super::devices::ClaimDevices;
 use super::helpers::{Served, StartHelpers};
-use super::spawn::Spawn;
-use super::{Launched, Plan, file_failure, live, remove_file};
+use super::spawn::{Spawn, clear_leftovers};
+use super::{Launched, Plan, file_failure, live, remove_file, served, transient};
 use crate::control::tune::threads::{self, Threads};
 use crate::define::blocking;
 use crate::display::Port;
 use crate::domains::Shared;
 use crate::error::DomainError;
-use crate::ports::{AttachedNic, ClaimedDevice, ClaimedDisk, PortError, SeedDisk};
+use crate::ports::{AttachedNic, ClaimedDevice, ClaimedDisk, PortError, SeedDisk, ServedLink};
 use crate::record::{Record, replace};
 use crate::restore;
 use crate::snapshots;
@@ -63,6 +63,8 @@ pub(crate) struct Launch {
     /// The document of this run; becomes the live one.
     pub document: Domain,
     pub disks: Option<Vec<ClaimedDisk>>,
+    /// The UEFI variables that a server has.
+    pub variables: Option<ServedLink>,
     /// Passphrases of encrypted disks, by target.
     pub passphrases: Vec<(String, OwnedFd)>,
     /// Devices of the host's. None: not taken (by this daemon).
@@ -110,6 +112,7 @@ impl Launch {
             plan,
             document,
             disks: None,
+            variables: None,
             passphrases: Vec::new(),
             devices: None,
             nics: None,
@@ -194,8 +197,15 @@ impl Step<Launch> for ClaimVolumes {
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
         let volumes = Arc::clone(&launch.shared.ports.volumes);
+        if !launch.plan.passing.is_empty() {
+            // An earlier run's directory notes the same files: it goes, with them, before they are made.
+            clear_leftovers(launch).await?;
+            transient::make(&launch.shared, &launch.plan.passing).await?;
+        }
         let passphrases = volumes.passphrases(&launch.document).await;
         launch.passphrases = passphrases.map_err(|error| refused(&error))?;
+        let variables = volumes.served_variables(&launch.document).await;
+        launch.variables = variables.map_err(|error| refused(&error))?;
         let claimed = volumes.claim(launch.id, &launch.document).await;
         launch.disks = Some(claimed.map_err(|error| refused(&error))?);
         Ok(())
@@ -204,7 +214,10 @@ impl Step<Launch> for ClaimVolumes {
     async fn undo(&self, launch: &mut Launch) -> Result<(), Failure> {
         launch.disks = None;
         launch.passphrases.clear();
-        launch.shared.ports.volumes.release(launch.id).await.map_err(|error| refused(&error))
+        let released = launch.shared.ports.volumes.release(launch.id).await;
+        released.map_err(|error| refused(&error))?;
+        transient::remove(&launch.shared, launch.id, &launch.plan.passing).await;
+        Ok(())
     }
 }
 
@@ -293,6 +306,7 @@ impl Step<Launch> for Run {
                 .and_then(|threads| threads.apply(&launch.document, &cgroup, |_| true))
                 .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
         }
+        served::judge(&monitor, &launch.document).await?;
         if let Some(memory) = &launch.plan.restore {
             restore::load(&monitor, memory).await?;
         }

@@ -12,9 +12,12 @@ use lodge_store::saga::{self, Step};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Launch, Plan, SAGA, steps};
+use super::{Launch, Plan, SAGA, steps, transient};
 use crate::domains::{Domains, DomainsConfig, Shared};
 use crate::support::{QEMU, World, config_with, has_qemu, has_swtpm, tiny, tiny_with};
+
+/// The file of a guest's disk, in its world.
+const DISK: &str = "disk.raw";
 
 struct Start {
     capabilities: Capabilities,
@@ -45,6 +48,7 @@ impl Scenario for Start {
             std::fs::copy(tpm.path().join("tpm2-00.permall"), dir.join("tpm2-00.permall")).unwrap();
             std::fs::write(dir.join(".lock"), "").unwrap();
         }
+        std::fs::write(world.dir.path().join(DISK), [0; 4096]).unwrap();
         let before = world.leavings();
         Host { world, config, before }
     }
@@ -57,7 +61,13 @@ impl Scenario for Start {
         let shared = Arc::new(Shared::new(host.config.clone(), host.world.fakes.ports()));
         let fresh = || Plan::new(&shared, &self.document, None, false, false);
         let plan = saved.map_or_else(fresh, |saved| serde_json::from_value(saved.clone()).unwrap());
-        Launch::new(&shared, self.id, plan, self.document.clone())
+        let mut launch = Launch::new(&shared, self.id, plan, self.document.clone());
+        for disk in &mut launch.document.devices.disks {
+            let path = host.world.dir.path().join(DISK).display().to_string();
+            disk.source.get_or_insert_default().file = Some(path);
+        }
+        launch.plan.passing = transient::choose(&mut launch).unwrap();
+        launch
     }
 
     fn is_done(&self, host: &Host) -> Result<(), String> {
@@ -66,7 +76,9 @@ impl Scenario for Start {
         let held = host.world.fakes.0.lock().unwrap();
         let has_all =
             [&held.volumes, &held.devices, &held.nics, &held.seeds].iter().all(|set| set.contains(&self.id));
-        if processes.len() == self.processes && live.exists() && has_all {
+        let above = host.world.dir.path().join(format!("{DISK}.TRANSIENT-web1"));
+        let has_file = above.exists() != self.document.devices.disks.is_empty();
+        if processes.len() == self.processes && live.exists() && has_all && has_file {
             Ok(())
         } else {
             Err(format!("processes {processes:?}, live {}, held {held:?}", live.exists()))
@@ -105,6 +117,20 @@ async fn a_start_with_a_tpm_is_whole_whatever_happens() {
     let made = setup.args(["--tpm2", "--tpm-state"]).arg(state.path()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     try_everything(&Start { capabilities, id, document, processes: 2, tpm: Some(state) }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_transient_disk_is_whole_whatever_happens() {
+    if !has_qemu() {
+        return;
+    }
+    let capabilities = Capabilities::probe(Path::new(QEMU), None).await.unwrap();
+    let disk = "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/nonexistent'/>\
+                <target dev='vda' bus='virtio'/><transient/></disk>";
+    let mut document = Domain::parse(&tiny_with("web1", "", disk)).unwrap();
+    let id = DomainId::random();
+    document.uuid = Some(id);
+    try_everything(&Start { capabilities, id, document, processes: 1, tpm: None }).await.unwrap();
 }
 
 /// The guest runs and the note that its start is over never came to the disk.

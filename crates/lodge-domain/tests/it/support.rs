@@ -106,7 +106,7 @@ impl Volumes for Fakes {
             while let Some((path, format)) = stands_on(chain.last().unwrap()) {
                 chain.push(opened(&path, &format, false));
             }
-            Some(ClaimedDisk { target: disk.target.dev.clone(), chain })
+            Some(ClaimedDisk { target: disk.target.dev.clone(), chain, ..ClaimedDisk::default() })
         };
         Ok(document.devices.disks.iter().filter_map(open).collect())
     }

@@ -114,6 +114,7 @@ impl Engine {
         if with_memory {
             refuse_memory(&name, &document, has_agent, spec)?;
         }
+        super::source::refuse_variables_elsewhere(&name, &document)?;
         let nvram = self.nvram_of(&name, &document);
         Ok(Source {
             origin: Origin { kind: OriginKind::Domain, name, version: None },

@@ -60,6 +60,16 @@ impl Source {
     }
 }
 
+/// A copy gets variables of its own, which are a file at the usual place.
+pub(super) fn refuse_variables_elsewhere(name: &str, document: &Domain) -> Result<()> {
+    if document.os.nvram.as_deref().is_none_or(|nvram| nvram.source.is_none()) {
+        return Ok(());
+    }
+    let text = format!("the UEFI variables of `{name}` are at a <source>, which is not copied");
+    Err(EngineError::new(Kind::Unsupported, text)
+        .with_hint("write the path of their file into <nvram> itself"))
+}
+
 impl Engine {
     /// Finds what somebody named: a domain before a template of the same name.
     pub(crate) async fn clone_source(&self, spec: &CloneSpec) -> Result<Source> {
@@ -97,6 +107,7 @@ impl Engine {
         let document = handle.definition()?.ok_or_else(|| {
             EngineError::new(Kind::InvalidState, format!("domain `{name}` has no definition"))
         })?;
+        refuse_variables_elsewhere(&name, &document)?;
         let nvram = self.nvram_of(&name, &document);
         Ok(Source {
             origin: Origin { kind: OriginKind::Domain, name, version: None },

@@ -7,8 +7,9 @@ use std::path::Path;
 use lodge_domain::DiskFacts;
 use lodge_domain::control::Refusal;
 use lodge_domain::control::tune::block::position;
+use lodge_model::domain::disk::Disk;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Guest, Look};
 
@@ -195,7 +196,11 @@ impl Guest {
             if disk.source.is_none() {
                 return Err(Refusal::arg(format!("disk '{path}' does not currently have a source assigned")));
             }
-            return Err(Refusal::unsupported("sizes of disks that are no local file are not told yet"));
+            if !self.snapshot.is_active() {
+                let text = "sizes of disks that are no local file are told only while the guest runs";
+                return Err(Refusal::unsupported(text));
+            }
+            return self.size_by_qemu(disk, path).await;
         };
         let mut size = file_size(file, disk.format()).map_err(|error| {
             let text = format!("Failed to open file '{}': {}", file.display(), plain(&error));
@@ -207,6 +212,23 @@ impl Guest {
             size.allocation = self.block_figures(path).await?.highest;
         }
         Ok(size)
+    }
+
+    /// Sizes as the running QEMU knows them: of an image that a server has.
+    async fn size_by_qemu(&self, disk: &Disk, path: &str) -> Look<BlockSize> {
+        let nodes: Vec<Value> = self.ask("query-named-block-nodes", json!({ "flat": true })).await?;
+        let index = disk.source.as_deref().and_then(|source| source.index).unwrap_or_default();
+        let name = format!("libvirt-{index}-format");
+        let node = nodes.iter().find(|node| node.get("node-name").and_then(Value::as_str) == Some(&name));
+        let size = |field: &str| node?.get("image")?.get(field)?.as_u64();
+        let capacity = size("virtual-size")
+            .ok_or_else(|| Refusal::internal(format!("QEMU does not tell the size of disk '{path}'")))?;
+        let physical = size("actual-size").unwrap_or(capacity);
+        let allocation = match size("actual-size") {
+            Some(bytes) => bytes,
+            None => self.block_figures(path).await?.highest,
+        };
+        Ok(BlockSize { capacity, allocation, physical })
     }
 
     /// Bytes of a disk's file. Only of a raw one: those of others are no disk's.

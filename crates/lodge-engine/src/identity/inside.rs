@@ -469,6 +469,7 @@ fn uses(disks: &[GuestDisk]) -> Result<Vec<DiskUse>> {
         shareable: false,
         optional: false,
         backing: Vec::new(),
+        served_after: None,
     };
     match disks.iter().find(|disk| disk.is_encrypted) {
         Some(disk) => {

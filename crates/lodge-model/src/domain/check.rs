@@ -15,6 +15,7 @@ mod machine;
 mod modules;
 mod nics;
 mod screens;
+mod served;
 mod tuning;
 
 use super::cpu::CpuMode;

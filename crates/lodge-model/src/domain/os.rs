@@ -166,6 +166,14 @@ pub struct Nvram {
     pub foreign: Foreign,
 }
 
+impl Nvram {
+    /// The file of this host with the variables, whichever way it is said.
+    pub fn file(&self) -> Option<&str> {
+        let source = self.source.as_deref().and_then(|source| source.file.as_deref());
+        source.or(self.path.as_deref())
+    }
+}
+
 words! {
     /// What to boot from.
     pub enum BootSource { Fd = "fd", Cdrom = "cdrom", Hd = "hd", Network = "network" }

@@ -1,5 +1,6 @@
 //! Asking a binary: a QEMU without a machine, its monitor on a socket pair, a dozen questions, `quit`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -8,11 +9,12 @@ use std::time::Duration;
 use lodge_model::Kind;
 use lodge_sys::process::Process;
 use lodge_sys::spawn::{Command, SpawnError};
+use serde_json::json;
 use tokio::net::UnixStream;
 
-use super::Capabilities;
 use super::cache::{self, Key};
 use super::processor::{self, Processor};
+use super::{Capabilities, SERVED_DRIVERS};
 use crate::Accelerator;
 use crate::qmp::{Monitor, MonitorError};
 
@@ -169,6 +171,34 @@ pub(super) async fn ask(binary: &Path) -> Result<(Capabilities, Processor), Prob
     }
 }
 
+/// Which drivers are there. QEMU's schema names those too whose module is not installed; so each is asked for a node
+/// with a name that no node can have: QEMU looks for the driver first and at the name next, and connects to nothing.
+async fn served_drivers(monitor: &Monitor) -> Result<BTreeSet<String>, MonitorError> {
+    let mut found = BTreeSet::new();
+    for driver in SERVED_DRIVERS {
+        let inet = json!({ "type": "inet", "host": "127.0.0.1", "port": "1" });
+        let mut node = match driver {
+            "nbd" => json!({ "server": inet }),
+            "ssh" => json!({ "server": { "host": "127.0.0.1", "port": "1" }, "path": "/" }),
+            "iscsi" => json!({ "transport": "tcp", "portal": "127.0.0.1:1", "target": "a" }),
+            "rbd" => json!({ "pool": "a", "image": "a" }),
+            "nfs" => json!({ "server": { "type": "inet", "host": "127.0.0.1" }, "path": "/" }),
+            "gluster" => json!({ "volume": "a", "path": "a", "server": [inet] }),
+            url => json!({ "url": format!("{url}://127.0.0.1:1/") }),
+        };
+        node["driver"] = json!(driver);
+        node["node-name"] = json!("-");
+        match monitor.blockdev_add(node).await {
+            Err(MonitorError::Refused { description, .. }) if description.contains("node-name") => {
+                found.insert(driver.to_owned());
+            }
+            Ok(()) | Err(MonitorError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
 async fn questions(binary: &Path, monitor: &Monitor) -> Result<(Capabilities, Processor), MonitorError> {
     let version = monitor.version().await?;
     let options = monitor.command_line_options().await?;
@@ -181,6 +211,7 @@ async fn questions(binary: &Path, monitor: &Monitor) -> Result<(Capabilities, Pr
         let types = monitor.types(parent).await?;
         Ok::<_, MonitorError>(types.into_iter().map(|kind| kind.name))
     };
+    let served_drivers = served_drivers(monitor).await?;
     let cpu_models = monitor.cpu_models().await?;
     let processor = processor::fullest(monitor, Accelerator::Tcg, cpu_models.clone()).await?;
     let capabilities = Capabilities {
@@ -194,6 +225,7 @@ async fn questions(binary: &Path, monitor: &Monitor) -> Result<(Capabilities, Pr
             .await?
             .filter_map(|name| Some(name.strip_prefix("chardev-")?.to_owned()))
             .collect(),
+        served_drivers,
         cpu_models,
         kvm: monitor.kvm().await?.present,
         options: options.into_iter().map(|option| option.option).collect(),

@@ -5,7 +5,7 @@
 
 use lodge_model::Bytes;
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune};
+use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune, SourceKind};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::{Kept, OnOff};
 
@@ -13,7 +13,8 @@ use super::alias::{disk_bus, drive_address};
 use super::builder::{Builder, Family, alias};
 use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
-use crate::claims::Link;
+use super::{lun, served, vhost_user};
+use crate::claims::{Link, LinkBytes};
 
 /// The limits that several disks share.
 pub(super) fn throttle_groups(b: &mut Builder<'_>) {
@@ -38,6 +39,7 @@ pub(super) fn throttle_groups(b: &mut Builder<'_>) {
 
 /// Every `<disk>`.
 pub(super) fn disks(b: &mut Builder<'_>) {
+    served::home(b);
     let disks = &b.domain.devices.disks;
     let numbers = node_numbers(b.domain, |disk| chain(b, disk).len());
     // Numbers count from 1; a running guest has some already.
@@ -67,17 +69,25 @@ fn chain<'a>(b: &Builder<'a>, disk: &Disk) -> &'a [Link] {
 }
 
 fn one(b: &mut Builder<'_>, disk: &Disk, first_node: usize) {
+    match disk.kind {
+        SourceKind::VhostUser => return vhost_user::disk(b, disk),
+        SourceKind::Nvme => {
+            let hint = "give the guest the whole device: <hostdev mode='subsystem' type='pci'>";
+            return b.refuse_hinted("disks of type 'nvme' are not supported", hint);
+        }
+        SourceKind::VhostVdpa | SourceKind::Dir => {
+            return b.refuse(format!("disks of type '{}' are not supported", disk.kind));
+        }
+        SourceKind::File | SourceKind::Block | SourceKind::Network | SourceKind::Volume => {}
+    }
     let links = chain(b, disk);
     let is_drive = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
     if links.is_empty() && !(is_drive && disk.source.is_none()) {
         b.refuse(format!("the source of disk '{}' was not opened", disk.target.dev));
         return;
     }
-    if disk.device == DiskDevice::Lun {
-        return b.refuse("device='lun' is not supported yet");
-    }
-    if disk.transient {
-        b.refuse("<transient/> disks are not supported yet");
+    if disk.device == DiskDevice::Lun && !lun::is_scsi(b, disk, links) {
+        return;
     }
     let top = (!links.is_empty()).then(|| nodes(b, disk, links, first_node));
     device(b, disk, top.as_deref());
@@ -92,19 +102,11 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
     for (depth, link) in links.iter().enumerate().rev() {
         let number = first_node + depth;
         let is_top = depth == 0;
-        if matches!(driver.cache, Some(CacheMode::None | CacheMode::DirectSync)) {
-            b.direct(link.fd);
-        }
-        let path = b.fdset(link.fd, if link.read_only { "rdonly" } else { "rdwr" });
         let storage = format!("libvirt-{number}-storage");
+        let Some((file, read_only)) = bytes(b, link, driver, &storage) else { continue };
         // What lies below is written for block jobs only. QEMU then takes a descriptor for that from the same set.
-        let mode = if is_top { ("read-only", link.read_only) } else { ("auto-read-only", true) };
-        let mut file = Props::driver(if link.is_block { "host_device" } else { "file" })
-            .with("filename", path)
-            .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str))
-            .with("node-name", storage.as_str())
-            .with(mode.0, mode.1)
-            .with("discard", "unmap");
+        let mode = if is_top { read_only } else { ("auto-read-only", true) };
+        let mut file = file.with("node-name", storage.as_str()).with(mode.0, mode.1).with("discard", "unmap");
         if !cache.is_empty() {
             file = file.nested("cache", &cache);
         }
@@ -148,6 +150,31 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         b.json("-blockdev", &format);
     }
     filters(b, disk, format!("libvirt-{first_node}-format"))
+}
+
+/// The node of an image's bytes, without what every node has; how it is written to if it is a chain's first.
+pub(super) fn bytes(
+    b: &mut Builder<'_>,
+    link: &Link,
+    driver: &DiskDriver,
+    name: &str,
+) -> Option<(Props, (&'static str, bool))> {
+    let (word, fd) = match &link.bytes {
+        LinkBytes::File(fd) => ("file", *fd),
+        LinkBytes::Device(fd) => ("host_device", *fd),
+        LinkBytes::Served(served) => {
+            let node = served::node(b, served, name, link.read_only)?;
+            return Some((node, ("auto-read-only", true)));
+        }
+    };
+    if matches!(driver.cache, Some(CacheMode::None | CacheMode::DirectSync)) {
+        b.direct(fd);
+    }
+    let path = b.fdset(fd, if link.read_only { "rdonly" } else { "rdwr" });
+    let node = Props::driver(word)
+        .with("filename", path)
+        .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str));
+    Some((node, ("read-only", link.read_only)))
 }
 
 /// Which part of a raw file the disk is, and how much of a qcow2's tables is kept in memory.
@@ -283,14 +310,20 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
             let props = b.pci(props, &disk.place);
             (name, props)
         }
-        (DiskBus::Scsi, DiskDevice::Disk | DiskDevice::Cdrom) => {
-            let name = if is_cdrom { "scsi-cd" } else { "scsi-hd" };
+        (DiskBus::Scsi, DiskDevice::Disk | DiskDevice::Cdrom | DiskDevice::Lun) => {
+            let name = match disk.device {
+                DiskDevice::Lun => "scsi-block",
+                _ if is_cdrom => "scsi-cd",
+                _ => "scsi-hd",
+            };
             let props = Props::driver(name)
                 .with("bus", format!("scsi{}.{}", drive.controller, drive.bus))
                 .with("channel", 0)
                 .with("scsi-id", drive.target)
-                .with("lun", drive.unit)
-                .with("device_id", format!("drive-{id}"));
+                .with("lun", drive.unit);
+            // A device handed through says itself who it is.
+            let device_id = (disk.device != DiskDevice::Lun).then(|| format!("drive-{id}"));
+            let props = props.maybe("device_id", device_id);
             (name.to_owned(), props)
         }
         (DiskBus::Ide, DiskDevice::Disk | DiskDevice::Cdrom) => {

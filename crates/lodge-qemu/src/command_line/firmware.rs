@@ -1,9 +1,11 @@
 //! How the guest boots: firmware, its variables, direct kernels, the boot menu.
 
+use lodge_model::domain::disk::DiskDriver;
 use lodge_model::domain::os::{Firmware, LoaderKind};
 use lodge_model::xml::YesNo;
 
 use super::builder::Builder;
+use super::disk;
 use super::props::{Props, escaped};
 use crate::claims::Link;
 
@@ -67,8 +69,9 @@ fn firmware(b: &mut Builder<'_>) {
         None => {}
     }
     b.at("/domain/os/nvram");
-    if b.domain.os.nvram.as_deref().is_some_and(|nvram| nvram.source.is_some()) {
-        b.refuse_hinted("variables at a <source> are not supported yet", "write their path into <nvram>");
+    let has_source = b.domain.os.nvram.as_deref().is_some_and(|nvram| nvram.source.is_some());
+    if has_source && b.claims.nvram.is_none() {
+        b.refuse("the variables at its <source> were not opened");
     }
     if let Some(variables) = &b.claims.nvram {
         flash(b, 1, variables);
@@ -80,14 +83,9 @@ fn firmware(b: &mut Builder<'_>) {
 }
 
 fn flash(b: &mut Builder<'_>, number: u8, link: &Link) {
-    let mode = if link.read_only { "rdonly" } else { "rdwr" };
-    let path = b.fdset(link.fd, mode);
     let storage = format!("libvirt-pflash{number}-storage");
-    let file = Props::driver("file")
-        .with("filename", path)
-        .with("node-name", storage.as_str())
-        .with("read-only", link.read_only);
-    b.json("-blockdev", &file);
+    let Some((file, mode)) = disk::bytes(b, link, &DiskDriver::default(), &storage) else { return };
+    b.json("-blockdev", &file.with("node-name", storage.as_str()).with(mode.0, mode.1));
     let format = Props::plain()
         .with("node-name", format!("libvirt-pflash{number}-format"))
         .with("read-only", link.read_only)

@@ -16,7 +16,7 @@ const HARMLESS: [&str; 7] = [
 ];
 
 /// Kept as trees, and done: by the command line or by the cgroup of the guest. Of several devices, the first's path.
-const DONE: [&str; 24] = [
+const DONE: [&str; 25] = [
     "/domain/blkiotune",
     "/domain/memtune",
     "/domain/numatune",
@@ -36,6 +36,7 @@ const DONE: [&str; 24] = [
     "/domain/devices/disk/driver/metadata_cache",
     "/domain/devices/disk/driver/iothreads",
     "/domain/devices/disk/source/slices",
+    "/domain/devices/disk/transient",
     "/domain/devices/interface/driver/host",
     "/domain/devices/interface/driver/guest",
     "/domain/devices/interface/tune",
@@ -57,6 +58,7 @@ pub(super) fn judge(b: &mut Builder<'_>) {
             || is_limit(&path)
             || is_stream(&path)
             || is_own_encryption(&fault.path)
+            || is_of_server(&path)
         {
             continue;
         }
@@ -109,6 +111,38 @@ fn is_own_encryption(path: &str) -> bool {
     let mut parts = path.split('/').map(|part| part.split('[').next().unwrap_or_default()).skip(1);
     let begins = parts.by_ref().take(3).eq(["domain", "devices", "disk"]);
     begins && matches!(parts.collect::<Vec<_>>()[..], ["encryption"] | ["source", "encryption"])
+}
+
+/// What is said of the server of a disk or of what it stands on: the node of its protocol has it, or refuses it.
+fn is_of_server(path: &str) -> bool {
+    const WORDS: [&str; 19] = [
+        "auth",
+        "ssl",
+        "cookies",
+        "initiator",
+        "readahead",
+        "timeout",
+        "snapshot",
+        "config",
+        "knownHosts",
+        "identity",
+        "reconnect",
+        "host",
+        "@query",
+        "@tls",
+        "@tlsHostname",
+        "@namespace",
+        "@index",
+        "@type",
+        "@path",
+    ];
+    let of_disk = path.strip_prefix("/domain/devices/disk/");
+    let Some(mut rest) = of_disk.or_else(|| path.strip_prefix("/domain/os/nvram/")) else { return false };
+    while let Some(below) = rest.strip_prefix("backingStore/") {
+        rest = below;
+    }
+    let inner = rest.strip_prefix("source/").or_else(|| rest.starts_with("auth").then_some(rest));
+    inner.is_some_and(|inner| WORDS.contains(&inner.split('/').next().unwrap_or_default()))
 }
 
 /// What of `<memtune>` no host can give a QEMU.

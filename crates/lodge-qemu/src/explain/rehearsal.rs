@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::{CharDevice, CharKind};
-use lodge_model::domain::disk::{BackingStore, Disk};
+use lodge_model::domain::disk::{BackingStore, Disk, DiskSource};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKind};
 use lodge_model::domain::hostdev::{Hostdev, HostdevKind, StartupPolicy};
 use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::tpm::TpmBackendKind;
 
-use crate::claims::{Accelerator, Claims, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim};
+use crate::claims::{
+    Accelerator, Claims, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim, ScreenClaim, Served,
+};
 
 /// The first number that stands for a descriptor: far from those that any process has of itself.
 const FIRST: i32 = 100;
@@ -37,7 +39,7 @@ impl Rehearsal {
         let claims = Claims::new(accelerator, FdNumber::fixed(FIRST));
         let mut rehearsal = Self { claims, paths: BTreeMap::new(), next: FIRST + 1 };
         for disk in &document.devices.disks {
-            rehearsal.disk(disk);
+            rehearsal.disk(disk, &document.name);
         }
         for interface in &document.devices.interfaces {
             let driver = interface.driver.as_deref();
@@ -75,22 +77,59 @@ impl Rehearsal {
     }
 
     /// The disk's image, and what the document says it stands on.
-    fn disk(&mut self, disk: &Disk) {
-        let Some(path) = disk.path() else { return };
-        let is_block = disk.source.as_deref().is_some_and(|source| source.dev.is_some());
-        let link = Link { is_block, ..Link::file(self.fd(Some(path)), disk.format(), disk.readonly) };
-        let mut chain = vec![link];
-        let mut below = disk.backing_store.as_deref();
-        while let Some((store, path)) = below.and_then(|store| Some((store, path_of(store)?))) {
-            let format = store.format.as_ref().map_or("raw", |format| format.kind.as_str());
-            chain.push(Link::file(self.fd(Some(path)), format, true));
-            below = store.backing_store.as_deref();
+    fn disk(&mut self, disk: &Disk, name: &str) {
+        let mut chain = Vec::new();
+        if let Some(path) = disk.path() {
+            if disk.transient {
+                let above = format!("{path}.TRANSIENT-{name}");
+                chain.push(Link::file(self.fd(Some(&above)), "qcow2", false));
+            }
+            let fd = self.fd(Some(path));
+            let is_block = disk.source.as_deref().is_some_and(|source| source.dev.is_some());
+            let bytes = if is_block { LinkBytes::Device(fd) } else { LinkBytes::File(fd) };
+            chain.push(Link {
+                bytes,
+                format: disk.format().to_owned(),
+                read_only: disk.readonly || disk.transient,
+            });
+            let mut below = disk.backing_store.as_deref();
+            while let Some((store, path)) = below.and_then(|store| Some((store, path_of(store)?))) {
+                let format = store.format.as_ref().map_or("raw", |format| format.kind.as_str());
+                chain.push(Link::file(self.fd(Some(path)), format, true));
+                below = store.backing_store.as_deref();
+            }
+        }
+        for image in disk.served_layers().images {
+            let read_only = !chain.is_empty() || disk.readonly;
+            let served = self.served(image.source);
+            chain.push(Link { bytes: LinkBytes::Served(Box::new(served)), format: image.format, read_only });
+        }
+        if chain.is_empty() {
+            return;
         }
         self.claims.disks.insert(disk.target.dev.clone(), chain);
         if disk.encryption_tree().is_some() {
             let fd = self.fd(None);
             self.claims.passphrases.insert(disk.target.dev.clone(), fd);
         }
+    }
+
+    /// What a start prepares for the way to a server.
+    fn served(&mut self, source: DiskSource) -> Served {
+        let login = source.foreign.tree("auth").map(|_| self.fd(None));
+        let cookies = source.cookie_line().map(|_| self.fd(None));
+        let certificates = (source.foreign.attribute("tls") == Some("yes")).then(|| self.directory());
+        if source.protocol.as_deref() == Some("ssh") && self.claims.ssh_home.is_none() {
+            self.claims.ssh_home = Some(self.directory());
+        }
+        let socket = source.hosts.first().and_then(|host| host.socket.clone());
+        let is_kept = source.protocol.as_deref() == Some("nbd") && source.foreign.tree("reconnect").is_none();
+        let socket = socket.filter(|_| is_kept).map(|path| self.fd(Some(&path)));
+        Served { source, login, cookies, socket, certificates }
+    }
+
+    fn directory(&mut self) -> String {
+        format!("/proc/self/fd/{}", self.fd(None))
     }
 
     fn streams(&mut self, document: &Domain) {
@@ -131,9 +170,15 @@ impl Rehearsal {
         if let Some(code) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
             self.claims.firmware = Some(Link::file(self.fd(Some(code)), "raw", true));
         }
-        if let Some(nvram) = os.nvram.as_deref().and_then(|nvram| nvram.path.as_deref()) {
-            self.claims.nvram = Some(Link::file(self.fd(Some(nvram)), "raw", false));
-        }
+        let Some(nvram) = os.nvram.as_deref() else { return };
+        let source = nvram.source.as_deref();
+        let bytes = match (nvram.file(), source.and_then(|source| source.dev.as_deref()), source) {
+            (Some(path), ..) => LinkBytes::File(self.fd(Some(path))),
+            (None, Some(device), _) => LinkBytes::Device(self.fd(Some(device))),
+            (None, None, Some(source)) => LinkBytes::Served(Box::new(self.served(source.clone()))),
+            (None, None, None) => return,
+        };
+        self.claims.nvram = Some(Link { bytes, format: "raw".to_owned(), read_only: false });
     }
 
     /// Helpers' sockets and the host's own devices.
@@ -145,6 +190,10 @@ impl Rehearsal {
         for filesystem in devices.filesystems.iter().filter(served) {
             let fd = self.fd(None);
             self.claims.helpers.insert(alias(&filesystem.place), fd);
+        }
+        for disk in devices.disks.iter().filter(|disk| disk.vhost_user_socket().is_some()) {
+            let fd = self.fd(disk.vhost_user_socket());
+            self.claims.helpers.insert(alias(&disk.place), fd);
         }
         for tpm in &devices.tpms {
             match tpm.backend.kind {

@@ -3,15 +3,19 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::CharKind;
-use lodge_model::domain::disk::DiskDevice;
+use lodge_model::domain::disk::{DiskDevice, DiskSource, SourceKind};
 use lodge_model::domain::graphics::{InputKind, ListenKind};
 use lodge_model::domain::hostdev::HostdevKind;
+use lodge_model::domain::served::ServedImage;
 use lodge_model::domain::tpm::TpmBackendKind;
-use lodge_qemu::{Accelerator, Claims, FdNumber, HostdevClaim, Link, NicClaim, ScreenClaim, assign_aliases};
+use lodge_qemu::{
+    Accelerator, Claims, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim, ScreenClaim, Served,
+    assign_aliases,
+};
 
 use crate::documents::{
-    DISKS, GROWING, HOSTS, I440FX, INPUTS, IOMMU, KINDS, MODULES, PCI, PEOPLE, RHEL8, SMALL, STREAMS, USB2,
-    document, q35,
+    DISKS, GROWING, HOSTS, I440FX, INPUTS, IOMMU, KINDS, LUNS, MODULES, PCI, PEOPLE, RHEL8, SERVED, SMALL,
+    STREAMS, USB2, VHOST_USER, document, q35,
 };
 
 /// A document with a name.
@@ -62,6 +66,9 @@ pub fn unstarted_cases() -> Vec<Case> {
     vec![
         Case { name: "inputs", xml: document("q35", "", INPUTS) },
         Case { name: "hosts", xml: document("q35", backing, HOSTS) },
+        Case { name: "luns", xml: q35(LUNS) },
+        Case { name: "served", xml: q35(SERVED) },
+        Case { name: "vhost-user", xml: document("q35", backing, VHOST_USER) },
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
@@ -228,11 +235,30 @@ pub fn parse(xml: &str) -> Domain {
 pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) -> Claims {
     let mut claims = Claims::new(accelerator, host.fd("monitor.sock", "socket", false));
     for disk in domain.devices.disks.iter().filter(|disk| disk.source.is_some()) {
-        let read_only = disk.device == DiskDevice::Cdrom;
+        let read_only = disk.device == DiskDevice::Cdrom || disk.readonly && disk.kind == SourceKind::Network;
         let name = &disk.target.dev;
-        let mut chain = vec![Link::file(host.fd(name, disk.format(), read_only), disk.format(), read_only)];
-        if disk.format() == "qcow2" {
+        if disk.kind == SourceKind::VhostUser {
+            if let Some(socket) = disk.vhost_user_socket() {
+                let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+                claims.helpers.insert(alias, host.fd(socket, "connected", false));
+            }
+            continue;
+        }
+        let layers = disk.served_layers();
+        let mut chain = Vec::new();
+        if layers.local > 0 {
+            chain.push(Link::file(host.fd(name, disk.format(), read_only), disk.format(), read_only));
+        }
+        if disk.kind == SourceKind::Block {
+            chain = vec![Link { bytes: LinkBytes::Device(host.fd(name, "raw", false)), ..chain.remove(0) }];
+        }
+        if disk.format() == "qcow2" && layers.images.is_empty() {
             chain.push(Link::file(host.fd("base", "qcow2", true), "qcow2", true));
+        }
+        for ServedImage { source, format } in layers.images {
+            let read_only = read_only || !chain.is_empty();
+            let served = served(source, host, &mut claims);
+            chain.push(Link { bytes: LinkBytes::Served(Box::new(served)), format, read_only });
         }
         claims.disks.insert(name.clone(), chain);
     }
@@ -268,6 +294,21 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
         claims.fallback_reason = Some("this host's KVM is emulated".to_owned());
     }
     claims
+}
+
+/// What a start makes ready for a disk's server.
+fn served(source: DiskSource, host: &mut dyn Host, claims: &mut Claims) -> Served {
+    let mut secret = |wanted: bool| wanted.then(|| host.fd("secret", "secret", true));
+    let login = secret(source.foreign.tree("auth").is_some());
+    let cookies = secret(source.cookie_line().is_some());
+    let first = source.hosts.first().and_then(|first| first.socket.as_deref());
+    let socket = (source.protocol.as_deref() == Some("nbd")).then_some(first).flatten();
+    let socket = socket.map(|path| host.fd(path, "connected", false));
+    let certificates = source.foreign.attribute("tls").map(|_| "/etc/pki/qemu".to_owned());
+    if source.protocol.as_deref() == Some("ssh") {
+        claims.ssh_home = Some("/proc/self/fd/99".to_owned());
+    }
+    Served { source, login, cookies, socket, certificates }
 }
 
 /// What the engine has of helpers and of the host's devices.

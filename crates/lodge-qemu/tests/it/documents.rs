@@ -18,6 +18,92 @@ pub fn document(machine: &str, top: &str, devices: &str) -> String {
     )
 }
 
+/// Disks that servers have, a protocol each, and a file of this host above one.
+pub const SERVED: &str = "
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw' cache='none' discard='unmap'/>
+    <source protocol='nbd' name='export' tls='yes' tlsHostname='cert.example'>
+      <host name='nbd.example' port='10810'/><reconnect delay='10'/></source>
+    <target dev='vda' bus='virtio'/>
+    <iotune><read_iops_sec>500</read_iops_sec></iotune>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='nbd'><host transport='unix' socket='/run/nbd,1.sock'/></source>
+    <target dev='vdb' bus='virtio'/><shareable/>
+  </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='qcow2'/>
+    <source file='/images/above.qcow2'/>
+    <backingStore type='network'><format type='qcow2'/>
+      <source protocol='https' name='images/a b.qcow2' query='v=1&amp;w=2'><host name='www.example'/>
+        <ssl verify='no'/><cookies><cookie name='a'>secret</cookie></cookies>
+        <readahead size='65536'/><timeout seconds='6'/></source>
+      <backingStore type='network'><format type='raw'/>
+        <source protocol='ftp' name='base'><host name='::1' port='2121'/></source></backingStore></backingStore>
+    <target dev='vdc' bus='virtio'/>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='ssh' name='srv/disk.img'><host name='ssh.example'/>
+      <knownHosts path='/etc/lodge/known'/><identity username='me' keyfile='/etc/lodge/key'/></source>
+    <target dev='sda' bus='scsi'/>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <auth username='me'><secret type='iscsi' usage='libvirtiscsi'/></auth>
+    <source protocol='iscsi' name='iqn.2013-07.com.example:iscsi-pool/2'><host name='iscsi.example'/>
+      <initiator><iqn name='iqn.2013-07.com.example:client'/></initiator></source>
+    <target dev='sdb' bus='scsi'/>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='rbd' name='pool/image' namespace='space'>
+      <host name='mon1.example' port='6321'/><host name='mon2.example'/>
+      <snapshot name='snap'/><config file='/etc/ceph/other.conf'/>
+      <auth username='me'><secret type='ceph' uuid='2a5b08e4-3dca-4ff9-9a1d-40389758d081'/></auth></source>
+    <target dev='sdc' bus='scsi'/><readonly/>
+  </disk>
+  <disk type='network' device='cdrom'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='http' name='boot.iso'><host name='www.example' port='8080'/></source>
+    <target dev='sdd' bus='scsi'/><readonly/>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='nfs' name='/export/disk.img'><host name='nfs.example'/><identity user='+1000' group='+1001'/></source>
+    <target dev='sde' bus='scsi'/>
+  </disk>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source protocol='gluster' name='volume/disk.img'><host name='one.example'/>
+      <host transport='unix' socket='/run/glusterd'/></source>
+    <target dev='sdf' bus='scsi'/>
+  </disk>";
+
+/// Disks that another process serves.
+pub const VHOST_USER: &str = "
+  <disk type='vhostuser' device='disk'>
+    <driver name='qemu' type='raw' queues='2' queue_size='256' packed='on'/>
+    <source type='unix' path='/run/vhost-blk,0.sock'/><target dev='vda' bus='virtio'/><boot order='1'/>
+  </disk>
+  <disk type='vhostuser' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source type='unix' path='/run/vhost-blk,1.sock'><reconnect enabled='yes' timeout='10'/></source>
+    <target dev='vdb' bus='virtio'/>
+  </disk>";
+
+/// Devices of the host's and of an iSCSI server's, handed through.
+pub const LUNS: &str = "
+  <disk type='block' device='lun'>
+    <driver name='qemu' type='raw' cache='none'/><source dev='/dev/sdz'/><target dev='sda' bus='scsi'/><shareable/>
+  </disk>
+  <disk type='network' device='lun' sgio='filtered' rawio='no'>
+    <driver name='qemu' type='raw' error_policy='stop'/>
+    <source protocol='iscsi' name='iqn.2013-07.com.example:pool/1'><host name='iscsi.example' port='3261'/></source>
+    <target dev='sdb' bus='scsi'/>
+  </disk>";
+
 /// Every way a disk can hang on a q35.
 pub const DISKS: &str = "
   <controller type='scsi' index='0' model='virtio-scsi'><driver queues='2'/></controller>

@@ -29,6 +29,9 @@ impl Host for Real {
         let path = self.dir.join(what);
         match format {
             "socket" => return self.descriptors.pass(listen(&path).unwrap()),
+            "connected" => {
+                return self.descriptors.pass(std::os::unix::net::UnixStream::connect(what).unwrap());
+            }
             "tap" => return self.descriptors.pass(File::open("/dev/null").unwrap()),
             "shared" => {
                 // Opened again by name, as the guest's user.
@@ -262,5 +265,76 @@ async fn a_guest_is_saved_to_libvirts_format_and_restored() {
     let error = SavedGuest::open(&path).unwrap().give_memory(vmm.monitor(), |_| {}).await.unwrap_err();
     assert!(matches!(error, SaveImageError::Failed { .. } | SaveImageError::Monitor { .. }), "{error}");
     println!("{error}: {}", vmm.last_words());
+    vmm.stop(Stop::Kill).await.unwrap();
+}
+
+/// A program beside QEMU; it goes with this.
+struct Beside(std::process::Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn beside(program: &str, arguments: &[String], socket: &Path) -> Beside {
+    let mut beside = Beside(Command::new(program).args(arguments).spawn().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    while !socket.exists() {
+        assert!(
+            beside.0.try_wait().unwrap().is_none() && Instant::now() < deadline,
+            "{program} serves nothing"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    beside
+}
+
+/// A server's image and one that stands on it, and a disk of another process'.
+#[tokio::test]
+async fn a_real_qemu_takes_disks_that_others_serve() {
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["served.raw", "other.raw"] {
+        File::create(at(name)).unwrap().set_len(1 << 20).unwrap();
+    }
+    let (nbd, vhost) = (at("nbd,1.sock"), at("vhost.sock"));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let serve =
+        words(&["-t", "-e", "4", "-f", "raw", "-x", "disk", "-k", &text(&nbd), &text(&at("served.raw"))]);
+    let _nbd = beside("qemu-nbd", &serve, &nbd);
+    let file = format!("driver=file,node-name=disk,filename={}", text(&at("other.raw")));
+    let export = format!(
+        "type=vhost-user-blk,id=e,node-name=disk,writable=on,addr.type=unix,addr.path={}",
+        text(&vhost)
+    );
+    let serve = words(&["--blockdev", &file, "--export", &export]);
+    let _vhost = beside("qemu-storage-daemon", &serve, &vhost);
+    let source = format!(
+        "<source protocol='nbd' name='disk'><host transport='unix' socket='{}'/></source>",
+        text(&nbd)
+    );
+    let disks = format!(
+        "<disk type='network'><driver name='qemu' type='raw' discard='unmap'/>{source}<target dev='vda' bus='virtio'/>\
+           <iotune><read_iops_sec>500</read_iops_sec></iotune></disk>\
+         <disk type='file'><driver name='qemu' type='qcow2'/><source file='/above'/><target dev='vdb' bus='virtio'/>\
+           <backingStore type='network'><format type='raw'/>{source}</backingStore></disk>\
+         <disk type='vhostuser'><driver name='qemu' type='raw'/><source type='unix' path='{}'/>\
+           <target dev='vdc' bus='virtio'/></disk>",
+        text(&vhost)
+    );
+    let shared = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
+    let guest = dir.path().join("guest");
+    std::fs::create_dir(&guest).unwrap();
+    let (vmm, _) = launched(&guest, &crate::documents::document("q35", shared, &disks)).await;
+    assert_eq!(vmm.monitor().status().await.unwrap().status.as_str(), "prelaunch");
+    let nodes = vmm.monitor().block_nodes().await.unwrap();
+    assert_eq!(nodes.iter().filter(|node| node.drv == "nbd").count(), 2, "{nodes:?}");
+    vmm.monitor().cont().await.unwrap();
     vmm.stop(Stop::Kill).await.unwrap();
 }

@@ -26,7 +26,7 @@ pub fn files_of(document: &Domain, place: &PlaceOf<'_>) -> Vec<FileUse> {
     let os = &document.os;
     let named = [
         (os.loader.as_deref().and_then(|loader| loader.path.as_deref()), Part::Loader, false),
-        (os.nvram.as_deref().and_then(|nvram| nvram.path.as_deref()), Part::Nvram, true),
+        (os.nvram.as_deref().and_then(|nvram| nvram.file()), Part::Nvram, true),
         (os.kernel.as_deref(), Part::Kernel, false),
         (os.initrd.as_deref(), Part::Initrd, false),
         (os.dtb.as_deref(), Part::Dtb, false),

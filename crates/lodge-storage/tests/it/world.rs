@@ -141,6 +141,7 @@ pub fn disk(path: &Path) -> DiskUse {
         shareable: false,
         optional: false,
         backing: Vec::new(),
+        served_after: None,
     }
 }
 

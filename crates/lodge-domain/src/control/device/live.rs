@@ -1,7 +1,5 @@
 //! Plugging a device into a running guest.
 
-use std::path::PathBuf;
-
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Alias, Place};
 use lodge_model::domain::controller::ControllerKind;
@@ -15,8 +13,8 @@ use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, NicClaim, dev
 use super::{Given, alone, inventory, medium};
 use crate::control::{Refusal, Running, Sort, amend};
 use crate::event::EventKind;
-use crate::ports::{AttachedNic, ChainLink, ClaimedDisk};
-use crate::start::number_chain;
+use crate::ports::{AttachedNic, ClaimedDisk};
+use crate::start::{Told, number_chain, pass, plain, told};
 
 /// Plugs `given` in.
 pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Refusal> {
@@ -62,6 +60,11 @@ pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
             if disk.device != DiskDevice::Disk {
                 let text = format!("disk device type '{}' cannot be hotplugged", disk.device);
                 return Err(Refusal::unsupported(text));
+            }
+            if disk.transient {
+                return Err(Refusal::unsupported(
+                    "transient disks cannot be hotplugged; they are made at a start",
+                ));
             }
             Ok(())
         }
@@ -185,8 +188,8 @@ pub(super) struct Claimed {
     /// Names of the taps that were made.
     pub nics: Vec<String>,
     bridges: Vec<Option<String>>,
-    /// Path and format of each file of a disk's chain, by the disk's target.
-    chains: Vec<(String, Vec<(PathBuf, String)>)>,
+    /// What each disk's chain is made of, by the disk's target.
+    chains: Vec<(String, Vec<Told>)>,
 }
 
 impl Claimed {
@@ -198,10 +201,24 @@ impl Claimed {
         let mut chains = Vec::new();
         if !with.devices.disks.is_empty() {
             for disk in ports.volumes.claim_more(running.id, with).await? {
-                let ClaimedDisk { target, chain } = disk;
-                let links = chain.iter().map(|link| (link.path.clone(), link.format.clone()));
-                chains.push((target.clone(), links.collect()));
-                let chain = chain.into_iter().map(|link| pass(link, &mut descriptors)).collect();
+                if let Some(served) = disk.served.last().filter(|served| served.format != "raw") {
+                    // What its header names can only be seen once QEMU has opened it: a start looks, see `start/served.rs`.
+                    let format = &served.format;
+                    let text =
+                        format!("a server's image of format '{format}' cannot be plugged in; a raw one can");
+                    give_back(running, with, &[]).await;
+                    return Err(Refusal::unsupported(text));
+                }
+                if disk.served.iter().any(|served| served.source.foreign.attribute("tls") == Some("yes")) {
+                    give_back(running, with, &[]).await;
+                    let text = "the certificates for TLS are given to QEMU at its start only";
+                    return Err(Refusal::unsupported(text));
+                }
+                chains.push((disk.target.clone(), told(&disk)));
+                let ClaimedDisk { target, chain, served } = disk;
+                let mut chain: Vec<Link> =
+                    chain.into_iter().map(|link| pass(link, &mut descriptors)).collect();
+                chain.extend(served.into_iter().map(|link| plain(link, &mut descriptors)));
                 claims.disks.insert(target, chain);
             }
         }
@@ -287,13 +304,6 @@ pub(crate) fn accelerator(running: &Running) -> Accelerator {
         lodge_model::domain::DomainKind::Kvm if running.shared.config.accelerator.kvm => Accelerator::Kvm,
         _ => Accelerator::Tcg,
     }
-}
-
-pub(crate) fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
-    use rustix::fs::FileType;
-    let is_block = rustix::fs::fstat(&link.fd)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
-    Link { is_block, fd: descriptors.pass(link.fd), format: link.format, read_only: link.read_only }
 }
 
 /// A number that no node of the guest's has or, as far as this daemon knows, had; nor any after it.

@@ -1,7 +1,7 @@
 //! Changing a device in its place.
 
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::{Disk, DiskDevice};
+use lodge_model::domain::disk::{Disk, DiskDevice, SourceKind};
 use lodge_model::domain::graphics::Graphics;
 use lodge_model::domain::interface::{Interface, LinkState};
 use serde_json::json;
@@ -85,10 +85,10 @@ async fn disk(running: &mut Running, given: &Given, options: UpdateOptions) -> R
         return Err(Refusal::unsupported("cannot modify field 'device' of the disk"));
     }
     if matches!(old.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
-        let same = wanted.path() == old.path() && wanted.source.is_some() == old.source.is_some();
+        let same = is_same_source(wanted, old) && wanted.source.is_some() == old.source.is_some();
         return if same { Ok(()) } else { medium::change(running, given, options.force).await };
     }
-    if wanted.path() != old.path() {
+    if !is_same_source(wanted, old) {
         return Err(Refusal::unsupported("cannot modify field 'source' of the disk"));
     }
     if is_like(wanted, old) {
@@ -97,6 +97,12 @@ async fn disk(running: &mut Running, given: &Given, options: UpdateOptions) -> R
     Err(Refusal::unsupported(
         "changing a disk of a running guest other than a drive's medium is not supported yet",
     ))
+}
+
+fn is_same_source(wanted: &Disk, old: &Disk) -> bool {
+    let served =
+        |disk: &Disk| disk.source.as_ref().filter(|_| disk.kind == SourceKind::Network).map(|s| s.address());
+    wanted.path() == old.path() && served(wanted) == served(old)
 }
 
 fn is_like(wanted: &Disk, old: &Disk) -> bool {

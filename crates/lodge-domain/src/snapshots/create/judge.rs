@@ -77,7 +77,17 @@ pub(super) async fn judge(
         Ok(snapshot)
     })
     .await;
-    Ok((aligned?, domain))
+    let aligned = aligned?;
+    for (disk, own) in aligned.disks().iter().zip(&domain.devices.disks) {
+        if guest.is_some() && own.transient && disk.location() != Location::No {
+            let text = format!(
+                "snapshots of the transient disk '{}' of a running guest are not supported",
+                disk.name()
+            );
+            return Err(refuse(SnapshotSort::Unsupported, text));
+        }
+    }
+    Ok((aligned, domain))
 }
 
 /// What a running guest's disks were seen to stand on is not the document's word: images say it themselves.

@@ -20,6 +20,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
         bus(disk, &path, found);
         identity(disk, &path, found);
         access(disk, &path, found);
+        super::served::check(domain, disk, &path, found);
         if let Some(driver) = disk.driver.as_deref() {
             self::driver(disk, driver, &format!("{path}/driver"), found);
         }
@@ -99,6 +100,15 @@ fn access(disk: &Disk, path: &str, found: &mut Found) {
     let is_read_only = disk.readonly || disk.device == DiskDevice::Cdrom;
     if disk.transient && is_read_only {
         found.add(format!("{path}/transient"), "nothing is written to it that could be thrown away");
+    }
+    let target = &disk.target.dev;
+    if disk.transient && !matches!(disk.kind, SourceKind::File | SourceKind::Volume | SourceKind::VhostUser) {
+        let text = format!("transient disk supported only with 'file' type ({target})");
+        found.add(format!("{path}/transient"), text);
+    }
+    if disk.transient && matches!(disk.device, DiskDevice::Floppy | DiskDevice::Lun) {
+        let text = format!("transient disk supported only with 'disk' device ({target})");
+        found.add(format!("{path}/transient"), text);
     }
     let format = disk.driver.as_deref().and_then(|driver| driver.format.as_deref());
     if let Some(format) = format.filter(|format| disk.shareable && *format != "raw") {

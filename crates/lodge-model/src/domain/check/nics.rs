@@ -23,7 +23,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     }
 }
 
-fn shares_memory(domain: &Domain) -> bool {
+pub(super) fn shares_memory(domain: &Domain) -> bool {
     let access = domain.memory_backing.as_deref().and_then(|backing| backing.access.as_ref());
     let cells = domain.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref());
     access.is_some_and(|access| access.mode == MemoryAccessMode::Shared)
