@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "netns/card.rs"]
+mod card;
 #[path = "netns/change.rs"]
 mod change;
 #[path = "netns/conflict.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lodge_model::domain::Domain;
 use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::DiskDevice;
-use lodge_model::domain::interface::InterfaceKind;
+use lodge_model::domain::interface::{Interface, InterfaceKind};
 
 use crate::error::DomainError;
 use crate::index::Entry;
@@ -32,8 +32,8 @@ pub struct Digest {
     pub iothreads: u32,
     /// The disks.
     pub disks: Vec<DiskFacts>,
-    /// Names on the host of the cards that are taps.
-    pub taps: Vec<String>,
+    /// The cards that have an interface on the host.
+    pub taps: Vec<TapFacts>,
 }
 
 /// A disk in short.
@@ -49,6 +49,26 @@ pub struct DiskFacts {
     pub format: String,
     /// It is a drive that may be empty.
     pub removable: bool,
+}
+
+/// A card that has an interface on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapFacts {
+    /// The interface's name.
+    pub name: String,
+    /// What the kernel counts as received there, the guest has received (virDomainNetTypeSharesHostView).
+    pub counts_as_guest: bool,
+}
+
+impl TapFacts {
+    /// None: the card has nothing on the host.
+    pub fn of(card: &Interface) -> Option<Self> {
+        let name = card.target.as_ref().map(|target| target.dev.clone())?;
+        Some(Self {
+            name,
+            counts_as_guest: matches!(card.kind, InterfaceKind::Direct | InterfaceKind::Ethernet),
+        })
+    }
 }
 
 impl Digest {
@@ -77,7 +97,7 @@ impl Digest {
             }),
             iothreads: domain.iothreads.unwrap_or(0),
             disks: domain.devices.disks.iter().map(disk).collect(),
-            taps: cards.filter_map(|card| card.target.as_ref()).map(|target| target.dev.clone()).collect(),
+            taps: cards.filter_map(TapFacts::of).collect(),
         }
     }
 }

@@ -60,7 +60,7 @@ mod tpm;
 mod undefine;
 mod vmm;
 
-pub use digest::{Digest, DiskFacts};
+pub use digest::{Digest, DiskFacts, TapFacts};
 pub use domains::{Accelerator, Domains, DomainsConfig};
 pub use error::{DomainError, chain};
 pub use event::{

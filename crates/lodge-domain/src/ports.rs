@@ -256,17 +256,15 @@ fn no_snapshots() -> PortError {
     PortError::new(Kind::Unsupported, "snapshots of disks are not supported here")
 }
 
-/// A network card that is plugged in on the host's side.
-#[derive(Debug)]
+/// A network card that is plugged in on the host's side. The default: one that has nothing there.
+#[derive(Debug, Default)]
 pub struct AttachedNic {
-    /// The host's interface, as `vnet3`; none for user-mode networking.
+    /// The host's interface, as `vnet3`; none where QEMU itself or another program is the other end.
     pub ifname: Option<String>,
-    /// The tap's queues; empty for user-mode networking.
+    /// The interface's queues.
     pub fds: Vec<OwnedFd>,
-    /// The bridge it is on, for the live document.
+    /// The bridge of the network it is on, for the live document.
     pub bridge: Option<String>,
-    /// Nothing but QEMU's own user-mode stack serves this card.
-    pub user_mode: bool,
 }
 
 /// Network cards.

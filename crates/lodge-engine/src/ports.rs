@@ -1,5 +1,7 @@
 //! What one resource needs of another, handed to it here: resources never use each other.
 
+mod cards;
+
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -7,23 +9,20 @@ use std::{
 };
 
 use lodge_domain::{
-    AttachedNic, ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, Nics, PortError, Ports,
-    ServedLink, SnapshotVerb, Volumes,
+    ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, PortError, Ports, ServedLink, SnapshotVerb,
+    Volumes,
 };
 use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
-    Bytes, DomainId, Kind, MacAddr,
-    domain::{
-        Domain,
-        disk::Disk,
-        interface::{Interface, InterfaceKind},
-    },
+    Bytes, DomainId,
+    domain::{Domain, disk::Disk},
     xml::Kept,
 };
-use lodge_network::{AttachRequest, Networks};
+use lodge_network::Networks;
 use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
-use lodge_store::{Root, Store};
+use lodge_store::Store;
 
+use self::cards::Cards;
 use crate::{
     error::EngineError, host_devices::Devices, identity::starts::Watch, secret::Secrets, seed, served,
     storage_secrets::Keys,
@@ -56,152 +55,6 @@ pub(crate) fn port_error(error: EngineError) -> PortError {
         message: error.to_string(),
         hint: error.hint().map(str::to_owned),
         source: error.into_source(),
-    }
-}
-
-struct Cards {
-    networks: Networks,
-    root: Root,
-    watch: Watch,
-}
-
-impl Cards {
-    async fn plug(
-        &self,
-        domain: DomainId,
-        document: &Domain,
-        card: &Interface,
-    ) -> Result<AttachedNic, PortError> {
-        let source = card.source.as_deref();
-        match card.kind {
-            InterfaceKind::User => {
-                Ok(AttachedNic { ifname: None, fds: Vec::new(), bridge: None, user_mode: true })
-            }
-            InterfaceKind::Network => {
-                let network = source.and_then(|source| source.network.clone());
-                let network = network.ok_or_else(|| missing("source network"))?;
-                self.refuse_taken_mac(domain, &network, card.mac())?;
-                let request = AttachRequest {
-                    network,
-                    domain,
-                    domain_name: document.name.clone(),
-                    hostnames: seed::seeded_hostname(&self.root, domain, &document.name)
-                        .into_iter()
-                        .collect(),
-                    mac: card.mac().ok_or_else(|| missing("mac address"))?,
-                    target: card.target.as_ref().map(|target| target.dev.clone()),
-                    mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
-                };
-                let attached =
-                    self.networks.attach(request).await.map_err(|error| port_error(error.into()))?;
-                Ok(AttachedNic {
-                    ifname: Some(attached.ifname),
-                    fds: vec![attached.tap],
-                    bridge: Some(attached.bridge),
-                    user_mode: false,
-                })
-            }
-            other => Err(PortError::new(
-                Kind::Unsupported,
-                format!("interfaces of type `{}` are not supported yet", other.as_str()),
-            )
-            .with_hint(
-                "use <interface type='network'>; a network of mode bridge plugs guests into any bridge",
-            )),
-        }
-    }
-}
-
-impl Cards {
-    /// Two guests with one MAC on one network would take each other's frames and lease.
-    fn refuse_taken_mac(
-        &self,
-        domain: DomainId,
-        network: &str,
-        mac: Option<MacAddr>,
-    ) -> Result<(), PortError> {
-        let Ok(network) = self.networks.get(network) else { return Ok(()) };
-        let holder = network.nics.iter().find(|nic| nic.domain != domain && Some(nic.mac) == mac);
-        let Some(holder) = holder else { return Ok(()) };
-        let message = format!(
-            "MAC address {} is already in use on network `{}` by domain `{}`",
-            holder.mac, network.name, holder.domain_name
-        );
-        Err(PortError::new(Kind::Conflict, message)
-            .with_hint("give the interface another <mac address>, or leave it out to get a new one"))
-    }
-}
-
-fn missing(what: &str) -> PortError {
-    PortError::new(Kind::InvalidInput, format!("an <interface> has no {what}"))
-}
-
-#[async_trait::async_trait]
-impl Nics for Cards {
-    async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError> {
-        self.watch.admit(domain, document).await?;
-        let mut attached = Vec::new();
-        for card in &document.devices.interfaces {
-            match self.plug(domain, document, card).await {
-                Ok(nic) => attached.push(nic),
-                Err(error) => {
-                    self.detach(domain).await?;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(attached)
-    }
-
-    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
-        // A tap of ours names its domain in its ifalias; one of libvirt's is told of here.
-        let mut failed = None;
-        for card in document.devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Network) {
-            let network = card.source.as_deref().and_then(|source| source.network.clone());
-            let (Some(network), Some(target), Some(mac)) = (network, &card.target, card.mac()) else {
-                continue;
-            };
-            let request = AttachRequest {
-                network,
-                domain,
-                domain_name: document.name.clone(),
-                hostnames: seed::seeded_hostname(&self.root, domain, &document.name).into_iter().collect(),
-                mac,
-                target: None,
-                mtu: None,
-            };
-            if let Err(error) = self.networks.take_tap(&target.dev, request).await {
-                failed.get_or_insert(port_error(error.into()));
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    async fn attach_more(
-        &self,
-        domain: DomainId,
-        document: &Domain,
-        at: usize,
-    ) -> Result<AttachedNic, PortError> {
-        let card = document.devices.interfaces.get(at).ok_or_else(|| missing("place in the document"))?;
-        self.plug(domain, document, card).await
-    }
-
-    async fn detach_one(&self, ifname: &str) -> Result<(), PortError> {
-        self.networks.detach(ifname).await.map_err(|error| port_error(error.into()))
-    }
-
-    async fn detach(&self, domain: DomainId) -> Result<(), PortError> {
-        let mut failed = None;
-        for network in self.networks.list() {
-            for nic in network.nics.iter().filter(|nic| nic.domain == domain) {
-                // Every card is tried; the first failure is told.
-                if let Err(error) = self.networks.detach(&nic.ifname).await {
-                    failed.get_or_insert(port_error(error.into()));
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
     }
 }
 

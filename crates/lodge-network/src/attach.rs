@@ -1,5 +1,6 @@
-//! Plugging a guest's interface into a network, and out of it.
+//! Plugging a guest's interface into a network or into something else of the host's, and out of it.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use lodge_model::{DomainId, MacAddr};
@@ -21,15 +22,86 @@ pub struct AttachRequest {
     pub target: Option<String>,
     /// `<mtu size='…'/>`; without it the network's.
     pub mtu: Option<u32>,
+    /// How many queues the tap has.
+    pub queues: u32,
+    /// `<port isolated='yes'/>`: it reaches no other isolated port of the bridge.
+    pub isolated: bool,
 }
 
 /// A tap on the network's bridge. The tap lives as long as a descriptor of it is open.
 #[derive(Debug)]
 pub struct Attached {
-    /// The tap, opened with `IFF_VNET_HDR`, close-on-exec; for QEMU's `-netdev tap,fd=`.
-    pub tap: OwnedFd,
+    /// The tap's queues, opened with `IFF_VNET_HDR`, close-on-exec; for QEMU's `-netdev tap,fd=`.
+    pub taps: Vec<OwnedFd>,
     /// Its name on the host.
     pub ifname: String,
     /// The bridge it is on.
     pub bridge: String,
+}
+
+/// What a guest's interface asks that is on no network of ours.
+#[derive(Debug, Clone)]
+pub struct CardRequest {
+    /// Whose interface it is.
+    pub domain: DomainId,
+    /// The domain's name.
+    pub domain_name: String,
+    /// The guest's hardware address.
+    pub mac: MacAddr,
+    /// `<target dev='…'/>`; a name that is the daemon's to give is not taken as a wish, as in libvirt.
+    pub target: Option<String>,
+    /// `<mtu size='…'/>`.
+    pub mtu: Option<u32>,
+    /// How many queues it has.
+    pub queues: u32,
+    /// Where it leads.
+    pub end: CardEnd,
+}
+
+/// Where a card leads that is on no network of ours.
+#[derive(Debug, Clone)]
+pub enum CardEnd {
+    /// Onto a bridge that somebody else made.
+    Bridge {
+        /// Its name.
+        name: String,
+        /// `<port isolated='yes'/>`.
+        isolated: bool,
+    },
+    /// To a tap and no further: the host itself is its other end.
+    Alone {
+        /// Addresses of the host's end, with the lengths of their prefixes.
+        addresses: Vec<(IpAddr, u8)>,
+    },
+    /// To the tap or macvtap `target` that somebody else made and keeps (`managed='no'`).
+    Made,
+    /// Straight to an interface of the host's, by a macvtap.
+    Direct {
+        /// That interface.
+        dev: String,
+        /// How macvtaps of one interface reach each other.
+        mode: DirectMode,
+    },
+}
+
+/// `<source mode='…'/>` of `type='direct'`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectMode {
+    /// By the switch beyond the interface.
+    Vepa,
+    /// In the host.
+    Bridge,
+    /// Not at all.
+    Private,
+    /// There is one only, and it has the interface for itself.
+    Passthrough,
+}
+
+/// A card that was plugged in.
+#[derive(Debug)]
+pub struct PluggedCard {
+    /// Its queues, as those of [`Attached`].
+    pub taps: Vec<OwnedFd>,
+    /// Its name on the host.
+    pub ifname: String,
 }

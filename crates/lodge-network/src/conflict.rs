@@ -142,6 +142,7 @@ mod tests {
             mac: None,
             controller: None,
             is_bridge: true,
+            is_macvtap: false,
             up: true,
         }
     }

@@ -32,7 +32,7 @@ mod upstream;
 mod view;
 mod wire;
 
-pub use attach::{AttachRequest, Attached};
+pub use attach::{AttachRequest, Attached, CardEnd, CardRequest, DirectMode, PluggedCard};
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};

@@ -2,6 +2,7 @@
 //!
 //! A connection belongs to the network namespace it was opened in; so does everything it makes.
 
+mod direct;
 mod mark;
 
 use std::io;
@@ -37,6 +38,8 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Is it a bridge?
     pub is_bridge: bool,
+    /// Is it a macvtap?
+    pub is_macvtap: bool,
     /// Is it up?
     pub up: bool,
 }
@@ -210,6 +213,7 @@ fn read_link(message: &LinkMessage) -> Link {
         mac: None,
         controller: None,
         is_bridge: false,
+        is_macvtap: false,
         up: message.header.flags.contains(LinkFlags::Up),
     };
     for attribute in &message.attributes {
@@ -221,7 +225,10 @@ fn read_link(message: &LinkMessage) -> Link {
             }
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
-                link.is_bridge = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Bridge)));
+                let is = |kind: &InfoKind| {
+                    infos.iter().any(|info| matches!(info, LinkInfo::Kind(known) if known == kind))
+                };
+                (link.is_bridge, link.is_macvtap) = (is(&InfoKind::Bridge), is(&InfoKind::MacVtap));
             }
             _ => {}
         }
@@ -266,6 +273,6 @@ fn failed<'s>(act: &'static str, subject: &'s str) -> impl FnOnce(rtnetlink::Err
     }
 }
 
-fn gone(act: &'static str, subject: &str) -> NetworkError {
+pub(crate) fn gone(act: &'static str, subject: &str) -> NetworkError {
     NetworkError::Link { act, subject: subject.to_owned(), source: io::Error::from(io::ErrorKind::NotFound) }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lodge_model::network::Update;
-use lodge_model::{MacAddr, NetworkId};
+use lodge_model::{DomainId, MacAddr, NetworkId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::client::Netd;
@@ -14,8 +14,8 @@ use crate::netd::setup::{DnsRules, Scope};
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
 use crate::{
-    Affects, AttachRequest, Attached, Lease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
-    NetworkView, Started, TakenNetwork, limits,
+    Affects, AttachRequest, Attached, CardRequest, Lease, MetadataChange, MetadataPart, NetworkError,
+    NetworkEvent, NetworkView, PluggedCard, Started, TakenNetwork, limits,
 };
 
 /// How to start netd: a program and the arguments before netd's own.
@@ -198,6 +198,27 @@ impl Networks {
     pub async fn detach(&self, ifname: &str) -> Result<(), NetworkError> {
         let ifname = ifname.to_owned();
         self.ask(|reply| Request::Detach { ifname, reply }).await?
+    }
+
+    /// Plugs a card in that is on no network of ours.
+    pub async fn plug(&self, request: CardRequest) -> Result<PluggedCard, NetworkError> {
+        self.ask(|reply| Request::Plug { request: Box::new(request), reply }).await?
+    }
+
+    /// Removes all cards of a guest that are on no network of ours. Done already if there are none.
+    pub async fn unplug(&self, domain: DomainId) -> Result<(), NetworkError> {
+        self.ask(|reply| Request::Unplug { domain, reply }).await?
+    }
+
+    /// Takes over a running guest's card that is on no network of ours. Done already if it is ours or gone.
+    pub async fn take_card(
+        &self,
+        ifname: &str,
+        (domain, name): (DomainId, &str),
+        mac: MacAddr,
+    ) -> Result<(), NetworkError> {
+        let (ifname, guest) = (ifname.to_owned(), (domain, name.to_owned()));
+        self.ask(|reply| Request::TakeCard { ifname, guest, mac, reply }).await?
     }
 
     /// Addresses of a guest by its name (domain's name, host name, with or without the DNS domain).

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lodge_model::network::{Network, Update};
-use lodge_model::{MacAddr, NetworkId};
+use lodge_model::{DomainId, MacAddr, NetworkId};
 use lodge_store::definitions::{Collection, Definitions};
 use lodge_sys::process::Process;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -32,12 +32,13 @@ use crate::link::Links;
 use crate::networks::NetworkHappening;
 use crate::plan::Plan;
 use crate::{
-    Affects, AttachRequest, Attached, MetadataChange, MetadataPart, NetworkError, NetworkEvent, NetworkView,
-    NetworksConfig, Nic, Started, TakenNetwork, limits, upstream,
+    Affects, AttachRequest, Attached, CardRequest, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
+    NetworkView, NetworksConfig, Nic, PluggedCard, Started, TakenNetwork, limits, upstream,
 };
 
 mod adopt;
 mod attach;
+mod card;
 mod change;
 mod create;
 mod define;
@@ -92,6 +93,17 @@ pub enum Request {
     Attach { request: Box<AttachRequest>, reply: oneshot::Sender<Result<Attached, NetworkError>> },
     /// Unplug.
     Detach { ifname: String, reply: oneshot::Sender<Result<(), NetworkError>> },
+    /// Plug a card in that is on no network.
+    Plug { request: Box<CardRequest>, reply: oneshot::Sender<Result<PluggedCard, NetworkError>> },
+    /// Unplug all such cards of a guest.
+    Unplug { domain: DomainId, reply: oneshot::Sender<Result<(), NetworkError>> },
+    /// Take over such a card.
+    TakeCard {
+        ifname: String,
+        guest: (DomainId, String),
+        mac: MacAddr,
+        reply: oneshot::Sender<Result<(), NetworkError>>,
+    },
     /// Take over what a libvirt daemon left running.
     TakeOverLibvirts(oneshot::Sender<Vec<TakenNetwork>>),
     /// Give everything back to a libvirt daemon that is to come.
@@ -272,6 +284,11 @@ impl Owner {
             Request::Xml { id, inactive, reply } => drop(reply.send(self.xml(id, inactive).await)),
             Request::Attach { request, reply } => drop(reply.send(self.attach(*request).await)),
             Request::Detach { ifname, reply } => drop(reply.send(self.detach(&ifname).await)),
+            Request::Plug { request, reply } => drop(reply.send(self.plug(*request).await)),
+            Request::Unplug { domain, reply } => drop(reply.send(self.unplug(domain).await)),
+            Request::TakeCard { ifname, guest: (domain, name), mac, reply } => {
+                drop(reply.send(self.take_card(&ifname, (domain, &name), mac).await));
+            }
             Request::TakeOverLibvirts(reply) => drop(reply.send(self.take_over_libvirts().await)),
             Request::GiveBack(reply) => drop(reply.send(self.give_back().await)),
             Request::TakeTap { ifname, request, reply } => {

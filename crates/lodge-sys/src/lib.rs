@@ -9,6 +9,7 @@ pub mod fs;
 pub mod fuse;
 pub mod kvm;
 pub mod local;
+pub mod macvtap;
 pub mod memory;
 pub mod packet;
 pub mod peer;

@@ -147,6 +147,8 @@ fn a_bridge_that_somebody_removed_is_made_again() {
                 mac: "52:54:00:00:00:0e".parse().unwrap(),
                 target: None,
                 mtu: None,
+                queues: 1,
+                isolated: false,
             })
             .await
             .unwrap();

@@ -88,6 +88,8 @@ fn the_hosts_name_for_a_guest_wins() {
             mac: A.parse().unwrap(),
             target: None,
             mtu: None,
+            queues: 1,
+            isolated: false,
         };
         let id_of_guest = request.domain.to_string();
         let attached = networks.attach(request).await.unwrap();

@@ -32,6 +32,8 @@ async fn plug(networks: &Networks, name: &str, mac: &str) -> Tap {
         mac: mac.parse().unwrap(),
         target: None,
         mtu: None,
+        queues: 1,
+        isolated: false,
     };
     Tap::new(networks.attach(request).await.unwrap(), mac)
 }

@@ -58,8 +58,8 @@ pub struct Heard {
 }
 
 impl Tap {
-    pub fn new(attached: Attached, mac: &str) -> Self {
-        Self { file: attached.tap.into(), mac: mac.parse().unwrap(), ifname: attached.ifname }
+    pub fn new(mut attached: Attached, mac: &str) -> Self {
+        Self { file: attached.taps.remove(0).into(), mac: mac.parse().unwrap(), ifname: attached.ifname }
     }
 
     /// Sends one frame.

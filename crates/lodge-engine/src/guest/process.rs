@@ -1,5 +1,6 @@
 //! What the kernel tells of a guest's process, its threads and its taps.
 
+use lodge_domain::TapFacts;
 use lodge_domain::control::Refusal;
 
 use super::{Guest, Look};
@@ -68,8 +69,10 @@ pub(crate) fn waits(pid: u32, thread: u32) -> (Option<u64>, Option<u64>) {
     (wait, delay)
 }
 
-/// The counters of a tap; of all network interfaces in one file, see `proc_net(5)`.
-pub(crate) fn nic(name: &str) -> Option<NicFigures> {
+/// The counters of a card's interface, as the guest sees them; of all network interfaces in one file, see
+/// `proc_net(5)`.
+pub(crate) fn nic(tap: &TapFacts) -> Option<NicFigures> {
+    let TapFacts { name, counts_as_guest } = tap;
     let read = |file: &str| {
         let path = format!("/sys/class/net/{name}/statistics/{file}");
         std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()
@@ -78,19 +81,18 @@ pub(crate) fn nic(name: &str) -> Option<NicFigures> {
         let part = |what: &str| read(&format!("{way}_{what}"));
         Some([part("bytes")?, part("packets")?, part("errors")?, part("dropped")?])
     };
-    if let (Some(rx), Some(tx)) = (all("tx"), all("rx")) {
-        return Some(NicFigures { rx, tx });
-    }
-    from_table(name)
+    let (received, sent) = all("rx").zip(all("tx")).or_else(|| from_table(name))?;
+    let (rx, tx) = if *counts_as_guest { (received, sent) } else { (sent, received) };
+    Some(NicFigures { rx, tx })
 }
 
-/// `/sys` may show another network namespace than ours; this file does not.
-fn from_table(name: &str) -> Option<NicFigures> {
+/// Received and sent. `/sys` may show another network namespace than ours; this file does not.
+fn from_table(name: &str) -> Option<([u64; 4], [u64; 4])> {
     let table = std::fs::read_to_string("/proc/self/net/dev").ok()?;
     let line = table.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
     let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let four = |from: usize| -> Option<[u64; 4]> { numbers.get(from..from + 4)?.try_into().ok() };
-    Some(NicFigures { rx: four(8)?, tx: four(0)? })
+    Some((four(0)?, four(8)?))
 }
 
 impl Guest {
@@ -107,8 +109,10 @@ impl Guest {
         self.must_run()?;
         let document = self.document()?;
         let card = lodge_domain::control::tune::nic::find(&document, device)?;
-        let target = card.target.as_ref().map(|target| target.dev.as_str()).unwrap_or_default();
-        nic(target).ok_or_else(|| Refusal::internal(format!("/proc/net/dev: Interface not found '{target}'")))
+        let tap = TapFacts::of(card);
+        let target = tap.as_ref().map(|tap| tap.name.as_str()).unwrap_or_default();
+        let found = tap.as_ref().and_then(nic);
+        found.ok_or_else(|| Refusal::internal(format!("/proc/net/dev: Interface not found '{target}'")))
     }
 
     /// Processor time by the host's processors, of its cgroup, in nanoseconds (cgroup v1 only has them).

@@ -315,13 +315,13 @@ fn vcpu(pid: u32, thread: &Thread, figures: &mut Vec<Figure>) {
     figures.ulong(format!("vcpu.{number}.delay"), delay.unwrap_or(0));
 }
 
-fn nics(taps: &[String], figures: &mut Vec<Figure>) {
+fn nics(taps: &[lodge_domain::TapFacts], figures: &mut Vec<Figure>) {
     if taps.is_empty() {
         return;
     }
     figures.uint("net.count", u32::try_from(taps.len()).unwrap_or(u32::MAX));
     for (at, tap) in taps.iter().enumerate() {
-        figures.text(format!("net.{at}.name"), tap.clone());
+        figures.text(format!("net.{at}.name"), tap.name.clone());
         let Some(counters) = process::nic(tap) else { continue };
         for (way, values) in [("rx", counters.rx), ("tx", counters.tx)] {
             for (what, value) in ["bytes", "pkts", "errs", "drop"].into_iter().zip(values) {

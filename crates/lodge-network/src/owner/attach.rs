@@ -4,11 +4,12 @@ use lodge_model::NetworkId;
 
 use super::{Owner, Plugged, host_side};
 use crate::client::Netd;
+use crate::link::gone;
 use crate::mark::{Guest, Mark};
 use crate::{AttachRequest, Attached, NetworkError, Nic};
 
 /// libvirt's own prefix of tap names; a document's wish for such a name is not one.
-const AUTOMATIC: &str = "vnet";
+pub(super) const AUTOMATIC: &str = "vnet";
 
 impl Owner {
     pub(super) async fn attach(&mut self, request: AttachRequest) -> Result<Attached, NetworkError> {
@@ -21,22 +22,16 @@ impl Owner {
         let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));
         let template = wish.map_or_else(|| format!("{AUTOMATIC}%d"), ToOwned::to_owned);
         self.refuse_existing(wish).await?;
-        let tap = lodge_sys::tap::create(&template).map_err(|source| match source.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                NetworkError::NotPermitted { what: format!("making tap `{template}`"), source }
-            }
-            _ => NetworkError::Link { act: "make tap", subject: template.clone(), source },
-        })?;
+        let tap = make_tap(&template, request.queues)?;
         let guest = Guest { domain: request.domain, mac: request.mac, name: request.domain_name.clone() };
         let mark = Mark { guest: Some(guest.clone()), ..self.mark(id) };
-        let link = self.links.find(&tap.name).await?.ok_or_else(|| NetworkError::Link {
-            act: "find the new tap",
-            subject: tap.name.clone(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })?;
-        // The tap goes with its descriptor when any of this fails.
+        let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
+        // The tap goes with its descriptors when any of this fails.
         let mtu = request.mtu.or(running.plan.mtu);
         self.links.plug(&link, running.ifindex, &mark.text(), host_side(request.mac), mtu).await?;
+        if request.isolated {
+            self.links.isolate(link.index, &tap.name).await?;
+        }
         let names = names(&request);
         if running.plan.served() {
             let netd = Netd::at(&running.plan.name, running.control.clone());
@@ -52,11 +47,11 @@ impl Owner {
         // Before the guest can say anything.
         self.guard_ports().await;
         tracing::info!(tap = %tap.name, %bridge, domain = %request.domain_name, mac = %request.mac, "guest plugged in");
-        Ok(Attached { tap: tap.fd, ifname: tap.name, bridge })
+        Ok(Attached { taps: tap.fds, ifname: tap.name, bridge })
     }
 
     /// A wished name that an interface has already: ours or another's.
-    async fn refuse_existing(&self, wish: Option<&str>) -> Result<(), NetworkError> {
+    pub(super) async fn refuse_existing(&self, wish: Option<&str>) -> Result<(), NetworkError> {
         let Some(wish) = wish else { return Ok(()) };
         let Some(link) = self.links.find(wish).await? else { return Ok(()) };
         let owner = match link.alias.as_deref().and_then(Mark::parse).and_then(|mark| mark.guest) {
@@ -107,6 +102,15 @@ impl Owner {
     }
 }
 
+pub(super) fn make_tap(name: &str, queues: u32) -> Result<lodge_sys::tap::Tap, NetworkError> {
+    lodge_sys::tap::create(name, queues).map_err(|source| match source.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            NetworkError::NotPermitted { what: format!("making tap `{name}`"), source }
+        }
+        _ => NetworkError::Link { act: "make tap", subject: name.to_owned(), source },
+    })
+}
+
 /// A guest's interface whose names are not known here.
 pub(super) fn plugged(ifname: &str, guest: &Guest) -> Plugged {
     let Guest { domain, mac, name } = guest;
@@ -147,6 +151,8 @@ mod tests {
             mac: MacAddr::random(),
             target: None,
             mtu: None,
+            queues: 1,
+            isolated: false,
         };
         let cases: [(&str, &[&str], &[&str]); 4] = [
             ("rhel8.0", &["test-system"], &["rhel8.0", "rhel8-0", "test-system"]),

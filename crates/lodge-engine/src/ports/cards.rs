@@ -1,0 +1,246 @@
+//! Guests' network cards: what a start needs of the networks and of the host's interfaces.
+//!
+//! Deliberately absent: cards whose other end is QEMU itself or another program; those have nothing on the host.
+
+use std::net::IpAddr;
+
+use lodge_domain::{AttachedNic, Nics, PortError};
+use lodge_model::{
+    DomainId, Kind, MacAddr,
+    domain::{
+        Domain,
+        interface::{Interface, InterfaceKind, InterfaceSource},
+    },
+    xml::{Kept, YesNo},
+};
+use lodge_network::{AttachRequest, CardEnd, CardRequest, DirectMode, Networks};
+use lodge_store::Root;
+
+use super::port_error;
+use crate::{identity::starts::Watch, seed};
+
+/// Most queues of a tap (the kernel's MAX_TAP_QUEUES).
+const QUEUES_MAX: u32 = 256;
+
+/// What guests' cards are plugged into.
+pub(super) struct Cards {
+    pub networks: Networks,
+    pub root: Root,
+    pub watch: Watch,
+}
+
+impl Cards {
+    async fn plug(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        card: &Interface,
+    ) -> Result<AttachedNic, PortError> {
+        match card.kind {
+            InterfaceKind::Network => self.plug_into_network(domain, document, card).await,
+            InterfaceKind::Bridge | InterfaceKind::Ethernet | InterfaceKind::Direct => {
+                let request = CardRequest {
+                    domain,
+                    domain_name: document.name.clone(),
+                    mac: card.mac().ok_or_else(|| missing("mac address"))?,
+                    target: card.target.as_ref().map(|target| target.dev.clone()),
+                    mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
+                    queues: queues(card),
+                    end: end(card)?,
+                };
+                let plugged = self.networks.plug(request).await.map_err(|error| port_error(error.into()))?;
+                Ok(AttachedNic { ifname: Some(plugged.ifname), fds: plugged.taps, bridge: None })
+            }
+            // QEMU's own, or another program's; what cannot be at all the command line refuses.
+            InterfaceKind::User
+            | InterfaceKind::VhostUser
+            | InterfaceKind::Server
+            | InterfaceKind::Client
+            | InterfaceKind::Mcast
+            | InterfaceKind::Udp
+            | InterfaceKind::Vdpa
+            | InterfaceKind::Internal
+            | InterfaceKind::Hostdev
+            | InterfaceKind::Null
+            | InterfaceKind::Vds => Ok(AttachedNic::default()),
+        }
+    }
+
+    async fn plug_into_network(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        card: &Interface,
+    ) -> Result<AttachedNic, PortError> {
+        let network = card.source.as_deref().and_then(|source| source.network.clone());
+        let network = network.ok_or_else(|| missing("source network"))?;
+        self.refuse_taken_mac(domain, &network, card.mac())?;
+        let request = AttachRequest {
+            network,
+            domain,
+            domain_name: document.name.clone(),
+            hostnames: seed::seeded_hostname(&self.root, domain, &document.name).into_iter().collect(),
+            mac: card.mac().ok_or_else(|| missing("mac address"))?,
+            target: card.target.as_ref().map(|target| target.dev.clone()),
+            mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
+            queues: queues(card),
+            isolated: is_isolated(card),
+        };
+        let attached = self.networks.attach(request).await.map_err(|error| port_error(error.into()))?;
+        Ok(AttachedNic { ifname: Some(attached.ifname), fds: attached.taps, bridge: Some(attached.bridge) })
+    }
+}
+
+impl Cards {
+    /// Two guests with one MAC on one network would take each other's frames and lease.
+    fn refuse_taken_mac(
+        &self,
+        domain: DomainId,
+        network: &str,
+        mac: Option<MacAddr>,
+    ) -> Result<(), PortError> {
+        let Ok(network) = self.networks.get(network) else { return Ok(()) };
+        let holder = network.nics.iter().find(|nic| nic.domain != domain && Some(nic.mac) == mac);
+        let Some(holder) = holder else { return Ok(()) };
+        let message = format!(
+            "MAC address {} is already in use on network `{}` by domain `{}`",
+            holder.mac, network.name, holder.domain_name
+        );
+        Err(PortError::new(Kind::Conflict, message)
+            .with_hint("give the interface another <mac address>, or leave it out to get a new one"))
+    }
+}
+
+/// How many queues a card has on the host.
+fn queues(card: &Interface) -> u32 {
+    card.driver.as_deref().and_then(|driver| driver.queues).unwrap_or(1).clamp(1, QUEUES_MAX)
+}
+
+fn is_isolated(card: &Interface) -> bool {
+    card.port.as_ref().and_then(|port| port.isolated).is_some_and(YesNo::is_yes)
+}
+
+/// Where a card leads that is on no network.
+fn end(card: &Interface) -> Result<CardEnd, PortError> {
+    let none = InterfaceSource::default();
+    let source = card.source.as_deref().unwrap_or(&none);
+    match card.kind {
+        InterfaceKind::Bridge => Ok(CardEnd::Bridge {
+            name: source.bridge.clone().ok_or_else(|| missing("source bridge"))?,
+            isolated: is_isolated(card),
+        }),
+        InterfaceKind::Direct => Ok(CardEnd::Direct {
+            dev: source.dev.clone().ok_or_else(|| missing("source dev"))?,
+            mode: match source.mode.as_deref() {
+                None | Some("vepa") => DirectMode::Vepa,
+                Some("bridge") => DirectMode::Bridge,
+                Some("private") => DirectMode::Private,
+                Some("passthrough") => DirectMode::Passthrough,
+                Some(other) => return Err(missing(&format!("mode as `{other}`"))),
+            },
+        }),
+        _ if card.target.as_ref().is_some_and(|target| target.managed == Some(YesNo::No)) => {
+            Ok(CardEnd::Made)
+        }
+        _ => Ok(CardEnd::Alone {
+            addresses: source.foreign.trees("ip").iter().map(address).collect::<Result<_, _>>()?,
+        }),
+    }
+}
+
+/// `<source><ip address='…' prefix='…'/>`: an address of the host's end.
+fn address(ip: &Kept) -> Result<(IpAddr, u8), PortError> {
+    let text = ip.attribute("address").unwrap_or_default();
+    let wrong = || PortError::new(Kind::InvalidInput, format!("<source><ip>: `{text}` is no address"));
+    let address: IpAddr = text.parse().map_err(|_| wrong())?;
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = ip.attribute("prefix").map_or(Ok(whole), str::parse).map_err(|_| wrong())?;
+    Ok((address, prefix))
+}
+
+fn missing(what: &str) -> PortError {
+    PortError::new(Kind::InvalidInput, format!("an <interface> has no {what}"))
+}
+
+#[async_trait::async_trait]
+impl Nics for Cards {
+    async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError> {
+        self.watch.admit(domain, document).await?;
+        if document.devices.interfaces.iter().any(|card| card.kind == InterfaceKind::Direct) {
+            // An attempt that was broken off may have left one: unlike taps, they outlive their descriptors.
+            self.networks.unplug(domain).await.map_err(|error| port_error(error.into()))?;
+        }
+        let mut attached = Vec::new();
+        for card in &document.devices.interfaces {
+            match self.plug(domain, document, card).await {
+                Ok(nic) => attached.push(nic),
+                Err(error) => {
+                    self.detach(domain).await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
+        // A tap of ours names its domain in its ifalias; one of libvirt's is told of here.
+        let mut failed = None;
+        for card in document.devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Network) {
+            let network = card.source.as_deref().and_then(|source| source.network.clone());
+            let (Some(network), Some(target), Some(mac)) = (network, &card.target, card.mac()) else {
+                continue;
+            };
+            let request = AttachRequest {
+                network,
+                domain,
+                domain_name: document.name.clone(),
+                hostnames: seed::seeded_hostname(&self.root, domain, &document.name).into_iter().collect(),
+                mac,
+                target: None,
+                mtu: None,
+                queues: 1,
+                isolated: false,
+            };
+            if let Err(error) = self.networks.take_tap(&target.dev, request).await {
+                failed.get_or_insert(port_error(error.into()));
+            }
+        }
+        let direct = document.devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Direct);
+        for (card, mac) in direct.filter_map(|card| Some((card, card.mac()?))) {
+            let Some(target) = &card.target else { continue };
+            let guest = (domain, document.name.as_str());
+            if let Err(error) = self.networks.take_card(&target.dev, guest, mac).await {
+                failed.get_or_insert(port_error(error.into()));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn attach_more(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        at: usize,
+    ) -> Result<AttachedNic, PortError> {
+        let card = document.devices.interfaces.get(at).ok_or_else(|| missing("place in the document"))?;
+        self.plug(domain, document, card).await
+    }
+
+    async fn detach_one(&self, ifname: &str) -> Result<(), PortError> {
+        self.networks.detach(ifname).await.map_err(|error| port_error(error.into()))
+    }
+
+    async fn detach(&self, domain: DomainId) -> Result<(), PortError> {
+        let mut failed = self.networks.unplug(domain).await.err().map(|error| port_error(error.into()));
+        for network in self.networks.list() {
+            for nic in network.nics.iter().filter(|nic| nic.domain == domain) {
+                // Every card is tried; the first failure is told.
+                if let Err(error) = self.networks.detach(&nic.ifname).await {
+                    failed.get_or_insert(port_error(error.into()));
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,195 @@
+//! Guests' cards that are on no network of ours: on somebody's bridge, alone, straight on an interface of the host's.
+//!
+//! Nothing of them is remembered: their marks, with no network's UUID in it, say whose they are. A tap goes with its
+//! descriptors; a macvtap stays until it is removed, so what a crash left is found by its mark or, half-made, by its
+//! name. Deliberately absent: virtual ports, VLANs and limits, which a start refuses or tells of.
+
+use ipnet::IpNet;
+use lodge_model::{DomainId, MacAddr, NetworkId};
+
+use super::attach::{AUTOMATIC, make_tap};
+use super::{Owner, host_side};
+use crate::link::{Link, gone};
+use crate::mark::{Guest, Mark};
+use crate::{CardEnd, CardRequest, DirectMode, NetworkError, PluggedCard};
+
+/// Names of macvtaps that libvirt gives, and we; a document's wish for such a name is none.
+const MACVTAP: [&str; 2] = ["macvtap", "macvlan"];
+/// The network in the mark of a card that is on none of ours.
+const NOWHERE: NetworkId = NetworkId(uuid::Uuid::nil());
+
+impl Owner {
+    pub(super) async fn plug(&self, request: CardRequest) -> Result<PluggedCard, NetworkError> {
+        let mark = self.card_mark(request.domain, request.mac, &request.domain_name);
+        let plugged = match &request.end {
+            CardEnd::Direct { dev, mode } => self.plug_direct(&request, dev, *mode, &mark).await?,
+            CardEnd::Made => self.plug_made(&request).await?,
+            CardEnd::Bridge { .. } | CardEnd::Alone { .. } => self.plug_tap(&request, &mark).await?,
+        };
+        let name = &request.domain_name;
+        tracing::info!(card = plugged.ifname, domain = %name, mac = %request.mac, "guest plugged in");
+        Ok(plugged)
+    }
+
+    async fn plug_tap(&self, request: &CardRequest, mark: &Mark) -> Result<PluggedCard, NetworkError> {
+        let bridge = match &request.end {
+            CardEnd::Bridge { name, isolated } => Some((self.bridge(name).await?, *isolated)),
+            _ => None,
+        };
+        let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));
+        self.refuse_existing(wish).await?;
+        let template = wish.map_or_else(|| format!("{AUTOMATIC}%d"), ToOwned::to_owned);
+        // It goes with its descriptors when any of the rest fails.
+        let tap = make_tap(&template, request.queues)?;
+        let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
+        let (mac, text) = (host_side(request.mac), mark.text());
+        match bridge {
+            Some((bridge, isolated)) => {
+                self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
+                if isolated {
+                    self.links.isolate(link.index, &tap.name).await?;
+                }
+            }
+            None => self.links.dress(link.index, &tap.name, &text, mac, request.mtu).await?,
+        }
+        if let CardEnd::Alone { addresses } = &request.end {
+            for (address, prefix) in addresses {
+                let address = IpNet::new(*address, *prefix).map_err(|error| NetworkError::Link {
+                    act: "give an address to",
+                    subject: tap.name.clone(),
+                    source: std::io::Error::new(std::io::ErrorKind::InvalidInput, error),
+                })?;
+                self.links.add_address(link.index, &tap.name, address).await?;
+            }
+        }
+        Ok(PluggedCard { taps: tap.fds, ifname: tap.name })
+    }
+
+    async fn bridge(&self, name: &str) -> Result<Link, NetworkError> {
+        let found = self.links.find(name).await?.ok_or_else(|| gone("find the bridge", name))?;
+        if found.is_bridge {
+            return Ok(found);
+        }
+        Err(NetworkError::Conflict {
+            what: format!("interface `{name}`"),
+            owner: "something that is no bridge".into(),
+            hint: "name a bridge in <source bridge='…'/>, or use type='direct' for an interface".into(),
+        })
+    }
+
+    /// A tap or macvtap that is there and stays.
+    async fn plug_made(&self, request: &CardRequest) -> Result<PluggedCard, NetworkError> {
+        let name = request.target.clone().unwrap_or_default();
+        let link = self.links.find(&name).await?.ok_or_else(|| gone("find", &name))?;
+        let taps = if link.is_macvtap {
+            open_queues(&link, request.queues)?
+        } else {
+            make_tap(&name, request.queues)?.fds
+        };
+        Ok(PluggedCard { taps, ifname: name })
+    }
+
+    async fn plug_direct(
+        &self,
+        request: &CardRequest,
+        dev: &str,
+        mode: DirectMode,
+        mark: &Mark,
+    ) -> Result<PluggedCard, NetworkError> {
+        let is_given = |target: &str| MACVTAP.iter().any(|prefix| target.starts_with(prefix));
+        let wish = request.target.as_deref().filter(|target| !is_given(target));
+        self.refuse_existing(wish).await?;
+        let lower = self.links.find(dev).await?.ok_or_else(|| gone("find the interface", dev))?;
+        self.sweep_half_made().await?;
+        if !lower.up {
+            self.links.set_up(lower.index, dev).await?;
+        }
+        let new = self.half_made();
+        self.links.create_macvtap(&new, lower.index, mode, request.mac).await?;
+        let link = self.links.find(&new).await?.ok_or_else(|| gone("find the new macvtap", &new))?;
+        let finished = self.finish_direct(&link, wish.unwrap_or("macvtap%d"), request, mark).await;
+        if finished.is_err() {
+            self.links.delete(link.index, &new).await?;
+        }
+        finished
+    }
+
+    async fn finish_direct(
+        &self,
+        link: &Link,
+        name: &str,
+        request: &CardRequest,
+        mark: &Mark,
+    ) -> Result<PluggedCard, NetworkError> {
+        self.links.rename_and_mark(link.index, &link.name, (name, &mark.text()), request.mac).await?;
+        let ifname = self.links.name_of(link.index).await?;
+        let taps = open_queues(&Link { name: ifname.clone(), ..link.clone() }, request.queues)?;
+        self.links.set_up(link.index, &ifname).await?;
+        Ok(PluggedCard { taps, ifname })
+    }
+
+    /// A running guest of libvirt's was taken over: its macvtap is ours to remove from now on. Of one that is gone, and
+    /// of a tap, which goes with its guest, there is nothing to be kept.
+    pub(super) async fn take_card(
+        &self,
+        ifname: &str,
+        (domain, name): (DomainId, &str),
+        mac: MacAddr,
+    ) -> Result<(), NetworkError> {
+        let Some(link) = self.links.find(ifname).await?.filter(|link| link.is_macvtap) else { return Ok(()) };
+        let mark = self.card_mark(domain, mac, name).text();
+        if link.alias.as_deref() == Some(&mark) {
+            return Ok(());
+        }
+        self.links.mark(link.index, ifname, &mark).await
+    }
+
+    /// Removes all cards of `domain` that are on no network of ours. Every one is tried; the first failure is told.
+    pub(super) async fn unplug(&self, domain: DomainId) -> Result<(), NetworkError> {
+        let mut first = None;
+        for link in self.links.all().await? {
+            let mark = link.alias.as_deref().and_then(Mark::parse);
+            let is_theirs = mark.is_some_and(|mark| {
+                mark.tag == self.tag
+                    && mark.network == NOWHERE
+                    && mark.guest.is_some_and(|guest| guest.domain == domain)
+            });
+            if !is_theirs && link.name != self.half_made() {
+                continue;
+            }
+            match self.links.delete(link.index, &link.name).await {
+                Ok(()) => tracing::info!(card = link.name, %domain, "guest unplugged"),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn card_mark(&self, domain: DomainId, mac: MacAddr, name: &str) -> Mark {
+        let guest = Guest { domain, mac, name: name.to_owned() };
+        Mark { guest: Some(guest), ..self.mark(NOWHERE) }
+    }
+
+    /// What a macvtap is called until it is marked. This task makes one at a time, and no other daemon has this root.
+    fn half_made(&self) -> String {
+        format!("lodge{}", self.tag)
+    }
+
+    /// One that a daemon left when it died.
+    async fn sweep_half_made(&self) -> Result<(), NetworkError> {
+        let name = self.half_made();
+        match self.links.find(&name).await? {
+            Some(left) => self.links.delete(left.index, &name).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn open_queues(link: &Link, queues: u32) -> Result<Vec<std::os::fd::OwnedFd>, NetworkError> {
+    let opened = lodge_sys::macvtap::open(&link.name, link.index, queues);
+    opened.map_err(|source| NetworkError::Link {
+        act: "open the macvtap",
+        subject: link.name.clone(),
+        source,
+    })
+}
