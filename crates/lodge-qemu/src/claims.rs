@@ -135,6 +135,8 @@ pub struct NicClaim {
     pub taps: Vec<FdNumber>,
     /// As many of `/dev/vhost-net`, or none.
     pub vhosts: Vec<FdNumber>,
+    /// A vDPA device, opened for both.
+    pub device: Option<FdNumber>,
 }
 
 /// Where a screen's server listens.
@@ -190,7 +192,8 @@ pub struct Claims {
     pub ssh_home: Option<String>,
     /// One per `<interface>`, in the document's order.
     pub nics: Vec<NicClaim>,
-    /// Listening sockets of unix character devices by alias: `channel0` (the agent's), `serial0` …
+    /// Listening sockets of unix character devices by alias: `channel0` (the agent's), `serial0` …; of a vhost-user
+    /// interface that waits for its switch: `net0`.
     ///
     /// A unix channel without a path and without an entry here is refused.
     pub sockets: BTreeMap<String, FdNumber>,
@@ -208,7 +211,8 @@ pub struct Claims {
     pub nvram: Option<Link>,
     /// Kernel, initial disk and device tree; the paths themselves are taken without.
     pub boot: BootFiles,
-    /// Connected sockets of helper processes by the device's alias: swtpm's control socket (`tpm0`), virtiofsd's (`fs0`).
+    /// Connected sockets of helper processes by the device's alias: swtpm's control socket (`tpm0`), virtiofsd's (`fs0`),
+    /// passt's and vhost-user switches' (`net0`).
     pub helpers: BTreeMap<String, FdNumber>,
     /// The host's TPM, and the file that cancels what it does.
     pub tpm: Option<(FdNumber, FdNumber)>,

@@ -29,6 +29,7 @@ mod lun;
 mod machine;
 mod memory;
 mod module;
+mod netdev;
 mod nic;
 mod numa;
 mod props;

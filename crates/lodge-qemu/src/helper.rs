@@ -1,4 +1,4 @@
-//! Programs that serve a guest beside its QEMU: swtpm (a TPM), virtiofsd (directories).
+//! Programs that serve a guest beside its QEMU: swtpm (a TPM), virtiofsd (directories), passt (a network).
 //!
 //! ```text
 //!  HelperSpec ─▶ start ─▶ helper-NAME.json ─▶ (the daemon dies; it does not) ─▶ end_helpers
@@ -10,6 +10,7 @@
 //! Deliberately absent: when they start and end (lodge-domain), and a new start of one that died: QEMU would not talk
 //! to it.
 
+pub mod passt;
 pub mod swtpm;
 pub mod virtiofsd;
 

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  -add-fd ─▶ add-fd     -blockdev ─▶ blockdev-add     -object ─▶ object-add     -netdev ─▶ getfd, netdev_add
-//!  -device ─▶ device_add; what fails takes back, in the opposite order, what was done before it
+//!  -chardev ─▶ getfd, chardev-add (a socket)     -device ─▶ device_add
+//!  what fails takes back, in the opposite order, what was done before it
 //! ```
 //!
-//! Deliberately absent: what has no such command (`-chardev`, `-global`): refused by name.
+//! Deliberately absent: what has no such command (`-global`), and streams of other kinds: refused by name.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ enum Made {
     FdSet(u32),
     Node(String),
     Object(String),
+    Stream(String),
     Netdev(String),
     Device(String),
 }
@@ -42,6 +44,7 @@ impl Plugged {
                 Made::FdSet(set) => ("remove-fd", json!({ "fdset-id": set })),
                 Made::Node(name) => ("blockdev-del", json!({ "node-name": name })),
                 Made::Object(id) => ("object-del", json!({ "id": id })),
+                Made::Stream(id) => ("chardev-remove", json!({ "id": id })),
                 Made::Netdev(id) => ("netdev_del", json!({ "id": id })),
                 Made::Device(id) => ("device_del", json!({ "id": id })),
             };
@@ -90,7 +93,7 @@ async fn say(
                 sets.insert(set, added.fdset_id);
             }
             "-blockdev" => {
-                let node = with_sets(&parsed(argument)?, &sets);
+                let node = with_sets(&parsed(argument)?, "filename", &sets);
                 let name = text_of(&node, "node-name");
                 monitor.blockdev_add(node).await?;
                 plugged.0.push(Made::Node(name));
@@ -102,16 +105,41 @@ async fn say(
                 plugged.0.push(Made::Object(id));
             }
             "-netdev" => {
-                let mut netdev = parsed(argument)?;
+                let mut netdev = with_sets(&parsed(argument)?, "vhostdev", &sets);
                 let id = text_of(&netdev, "id");
-                if let Some(fd) = netdev.get("fd").and_then(Value::as_str).map(str::to_owned) {
-                    let name = format!("fd-{id}");
-                    let number = fd.parse().ok().map(FdNumber::fixed).ok_or_else(|| odd(argument))?;
-                    monitor.give_fd(&name, copy_of(descriptors, number)?).await?;
-                    netdev["fd"] = json!(name);
+                if netdev.pointer("/addr/type").and_then(Value::as_str) == Some("fd") {
+                    let fd = text_of(&netdev["addr"], "str");
+                    let name = format!("addr-{id}");
+                    give(monitor, descriptors, argument, &fd, &name).await?;
+                    netdev["addr"]["str"] = json!(name);
+                }
+                for key in ["fd", "fds", "vhostfd", "vhostfds"] {
+                    let Some(fds) = netdev.get(key).and_then(Value::as_str).map(str::to_owned) else {
+                        continue;
+                    };
+                    let mut names = Vec::new();
+                    for (at, fd) in fds.split(':').enumerate() {
+                        let name = format!("{}-{id}-{at}", key.trim_end_matches('s'));
+                        give(monitor, descriptors, argument, fd, &name).await?;
+                        names.push(name);
+                    }
+                    netdev[key] = json!(names.join(":"));
                 }
                 tell(monitor, "netdev_add", netdev).await?;
                 plugged.0.push(Made::Netdev(id));
+            }
+            "-chardev" => {
+                // A socket that is connected already, and nothing else.
+                let field = |name: &str| value.split(',').find_map(|field| field.strip_prefix(name));
+                let (Some(id), Some(fd), 3) = (field("id="), field("fd="), value.split(',').count()) else {
+                    return Err(odd(argument));
+                };
+                let name = format!("chr-{id}");
+                give(monitor, descriptors, argument, fd, &name).await?;
+                let socket = json!({ "addr": { "type": "fd", "data": { "str": name } }, "server": false });
+                let backend = json!({ "type": "socket", "data": socket });
+                tell(monitor, "chardev-add", json!({ "id": id, "backend": backend })).await?;
+                plugged.0.push(Made::Stream(id.to_owned()));
             }
             "-device" => {
                 let device = parsed(argument)?;
@@ -130,6 +158,18 @@ async fn say(
         tell(monitor, command.command, command.arguments.clone()).await?;
     }
     Ok(())
+}
+
+/// Gives QEMU the descriptor with this number under a name.
+async fn give(
+    monitor: &Monitor,
+    descriptors: &Descriptors,
+    argument: &Argument,
+    number: &str,
+    name: &str,
+) -> Result<(), MonitorError> {
+    let number = number.parse().ok().map(FdNumber::fixed).ok_or_else(|| odd(argument))?;
+    monitor.give_fd(name, copy_of(descriptors, number)?).await
 }
 
 #[derive(Deserialize)]
@@ -188,12 +228,13 @@ fn with_secret(mut object: Value, descriptors: &Descriptors) -> Result<Value, Mo
     Ok(object)
 }
 
-fn with_sets(node: &Value, sets: &BTreeMap<u32, u32>) -> Value {
+/// The same with a path of QEMU's choice for a set's that is below `key`.
+fn with_sets(node: &Value, key: &str, sets: &BTreeMap<u32, u32>) -> Value {
     let mut node = node.clone();
-    let path = text_of(&node, "filename");
+    let path = text_of(&node, key);
     let chosen = path.strip_prefix("/dev/fdset/").and_then(|set| sets.get(&set.parse().ok()?));
     if let Some(chosen) = chosen {
-        node["filename"] = json!(format!("/dev/fdset/{chosen}"));
+        node[key] = json!(format!("/dev/fdset/{chosen}"));
     }
     node
 }
@@ -245,7 +286,11 @@ fn is_ours(node: &str) -> bool {
 /// Removes what stood behind a device that is gone: its network's end, its objects. What is not there is fine.
 pub async fn unplug_rest(monitor: &Monitor, alias: &str, target: Option<&str>) {
     let short = Duration::from_secs(5);
-    let mut rest = vec![("netdev_del", format!("host{alias}")), ("object-del", format!("obj{alias}"))];
+    let mut rest = vec![
+        ("netdev_del", format!("host{alias}")),
+        ("chardev-remove", format!("char{alias}")),
+        ("object-del", format!("obj{alias}")),
+    ];
     rest.extend(target.map(|target| ("object-del", format!("throttle-{target}"))));
     for (command, id) in rest {
         let _: Result<IgnoredAny, _> = monitor.execute_within(command, json!({ "id": id }), short).await;

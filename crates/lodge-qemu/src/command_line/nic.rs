@@ -1,13 +1,14 @@
-//! Network interfaces: a tap's descriptor, and the card the guest sees.
+//! Network interfaces: the card that the guest sees. The host's end of it is `netdev.rs`'s.
 
-use lodge_model::domain::interface::{Interface, InterfaceDriver, InterfaceKind, LinkState};
+use lodge_model::domain::interface::{Interface, InterfaceDriver, LinkState};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::OnOff;
 
 use super::builder::{Builder, alias};
 use super::controller::{virtio_name, virtio_options};
+use super::netdev;
 use super::props::Props;
-use crate::claims::{FdNumber, NicClaim};
+use crate::claims::NicClaim;
 
 /// Every `<interface>`.
 pub(super) fn nics(b: &mut Builder<'_>) {
@@ -20,63 +21,13 @@ pub(super) fn nics(b: &mut Builder<'_>) {
 
 fn one(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim) {
     let id = alias(&interface.place).to_owned();
-    let netdev = match interface.kind {
-        InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet => {
-            tap(b, interface, claim, &id)
-        }
-        InterfaceKind::User => user(b, interface, &id),
-        kind => {
-            b.refuse(format!("interfaces of type '{kind}' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are"));
-            None
-        }
-    };
-    let Some(netdev) = netdev else { return };
-    b.json("-netdev", &netdev);
-    card(b, interface, claim.taps.len(), &id);
+    netdev::judge(b, interface);
+    let Some(props) = netdev::netdev(b, interface, claim, &id) else { return };
+    b.json("-netdev", &props);
+    card(b, interface, netdev::queues(interface, claim), &id);
     if interface.link.as_ref().is_some_and(|link| link.state == LinkState::Down) {
         b.command("set_link", serde_json::json!({ "name": id, "up": false }));
     }
-}
-
-fn tap(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim, id: &str) -> Option<Props> {
-    let join = |fds: &[FdNumber]| fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
-    let netdev = Props::plain().with("type", "tap");
-    let netdev = match claim.taps.as_slice() {
-        [] => {
-            b.refuse("no tap was made for it");
-            return None;
-        }
-        [one] => netdev.with("fd", one.to_string()),
-        many => netdev.with("fds", join(many)),
-    };
-    let netdev = match claim.vhosts.as_slice() {
-        [] => netdev,
-        [one] => netdev.with("vhost", true).with("vhostfd", one.to_string()),
-        many => netdev.with("vhost", true).with("vhostfds", join(many)),
-    };
-    let limit =
-        interface.tune.tree("tune").and_then(|tune| tune.child("sndbuf").map(|limit| limit.text.clone()));
-    if limit.as_ref().is_some_and(|limit| limit.parse::<u64>().is_err()) {
-        b.refuse("<sndbuf>: a number of bytes is wanted");
-        return None;
-    }
-    let netdev = netdev.maybe("sndbuf", limit);
-    Some(netdev.with("id", format!("host{id}")))
-}
-
-fn user(b: &mut Builder<'_>, interface: &Interface, id: &str) -> Option<Props> {
-    let backend = interface.backend.as_deref().and_then(|backend| backend.kind.as_deref());
-    if let Some(kind) = backend.filter(|kind| *kind != "default") {
-        b.refuse_hinted(
-            format!("the backend '{kind}' is not supported yet"),
-            "without <backend> QEMU's own is used",
-        );
-        return None;
-    }
-    if !interface.ips.is_empty() {
-        b.refuse("a guest's own addresses on a type='user' interface are not supported yet");
-    }
-    Some(Props::plain().with("type", "user").with("id", format!("host{id}")))
 }
 
 fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
@@ -104,6 +55,16 @@ fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
         } else {
             b.refuse("only a virtio card can be told its MTU");
         }
+    }
+    // The other of the team is a device of the host's, which names this one.
+    let teaming = interface.teaming.tree("teaming").unwrap_or_default();
+    match (teaming.attribute("type"), is_virtio) {
+        (None, _) => {}
+        (Some("persistent"), true) => props = props.with("failover", true),
+        (Some("persistent"), false) => b.refuse(format!(
+            "virtio-net teaming persistent interface must be <model type='virtio'/>, not '{model}'"
+        )),
+        (Some(_), _) => b.refuse("<teaming>: only type='persistent' is supported yet"),
     }
     props = props.with("netdev", format!("host{id}")).with("id", id);
     match interface.mac() {

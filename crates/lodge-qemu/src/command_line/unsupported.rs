@@ -5,7 +5,7 @@ use lodge_model::domain::cpu::Placement;
 use super::builder::Builder;
 
 /// Elements that change nothing of the machine the guest sees; to leave them out is worth a warning only.
-const HARMLESS: [&str; 7] = [
+const HARMLESS: [&str; 9] = [
     "/domain/bootloader",
     "/domain/perf",
     "/domain/keywrap",
@@ -13,10 +13,13 @@ const HARMLESS: [&str; 7] = [
     "/domain/seclabel",
     "/domain/idmap",
     "/domain/metadata",
+    // Of containers' interfaces and of Xen's.
+    "/domain/devices/interface/guest",
+    "/domain/devices/interface/backenddomain",
 ];
 
 /// Kept as trees, and done: by the command line or by the cgroup of the guest. Of several devices, the first's path.
-const DONE: [&str; 25] = [
+const DONE: &[&str] = &[
     "/domain/blkiotune",
     "/domain/memtune",
     "/domain/numatune",
@@ -42,6 +45,11 @@ const DONE: [&str; 25] = [
     "/domain/devices/interface/tune",
     "/domain/devices/audio",
     "/domain/devices/graphics/@websocketGenerated",
+    "/domain/devices/interface/teaming",
+    "/domain/devices/interface/portForward",
+    "/domain/devices/interface/source/local",
+    "/domain/devices/interface/source/reconnect",
+    "/domain/devices/interface/source/ip",
 ];
 
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.
@@ -63,7 +71,7 @@ pub(super) fn judge(b: &mut Builder<'_>) {
             continue;
         }
         b.at(fault.path.clone());
-        let is_harmless = HARMLESS.iter().any(|known| fault.path.starts_with(known));
+        let is_harmless = HARMLESS.iter().any(|known| path.starts_with(known));
         let is_attribute = fault.path.rsplit('/').next().is_some_and(|last| last.starts_with('@'));
         if is_harmless || is_attribute {
             b.warn(format!("kept in the document, but without effect: {}", fault.message));

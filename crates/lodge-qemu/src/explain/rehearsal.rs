@@ -11,6 +11,7 @@ use lodge_model::domain::chardev::{CharDevice, CharKind};
 use lodge_model::domain::disk::{BackingStore, Disk, DiskSource};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKind};
 use lodge_model::domain::hostdev::{Hostdev, HostdevKind, StartupPolicy};
+use lodge_model::domain::interface::{Interface, InterfaceKind};
 use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::tpm::TpmBackendKind;
 
@@ -42,10 +43,7 @@ impl Rehearsal {
             rehearsal.disk(disk, &document.name);
         }
         for interface in &document.devices.interfaces {
-            let driver = interface.driver.as_deref();
-            let queues = driver.and_then(|driver| driver.queues).unwrap_or(1).clamp(1, 256);
-            let taps = (0..queues).map(|_| rehearsal.fd(None)).collect();
-            rehearsal.claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+            rehearsal.interface(interface);
         }
         rehearsal.streams(document);
         for graphics in &document.devices.graphics {
@@ -130,6 +128,34 @@ impl Rehearsal {
 
     fn directory(&mut self) -> String {
         format!("/proc/self/fd/{}", self.fd(None))
+    }
+
+    fn interface(&mut self, interface: &Interface) {
+        let mut claim = NicClaim::default();
+        let source = interface.source.as_deref();
+        match interface.kind {
+            InterfaceKind::Network
+            | InterfaceKind::Bridge
+            | InterfaceKind::Ethernet
+            | InterfaceKind::Direct => {
+                let driver = interface.driver.as_deref();
+                let queues = driver.and_then(|driver| driver.queues).unwrap_or(1).clamp(1, 256);
+                claim.taps = (0..queues).map(|_| self.fd(None)).collect();
+            }
+            InterfaceKind::Vdpa => {
+                claim.device = Some(self.fd(source.and_then(|source| source.dev.as_deref())));
+            }
+            InterfaceKind::VhostUser => {
+                let fd = self.fd(source.and_then(|source| source.path.as_deref()));
+                self.claims.sockets.insert(alias(&interface.place), fd);
+                self.claims.helpers.insert(alias(&interface.place), fd);
+            }
+            _ => {
+                let fd = self.fd(None);
+                self.claims.helpers.insert(alias(&interface.place), fd);
+            }
+        }
+        self.claims.nics.push(claim);
     }
 
     fn streams(&mut self, document: &Domain) {

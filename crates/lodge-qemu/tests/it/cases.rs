@@ -6,6 +6,7 @@ use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::disk::{DiskDevice, DiskSource, SourceKind};
 use lodge_model::domain::graphics::{InputKind, ListenKind};
 use lodge_model::domain::hostdev::HostdevKind;
+use lodge_model::domain::interface::{Interface, InterfaceKind};
 use lodge_model::domain::served::ServedImage;
 use lodge_model::domain::tpm::TpmBackendKind;
 use lodge_qemu::{
@@ -14,8 +15,8 @@ use lodge_qemu::{
 };
 
 use crate::documents::{
-    DISKS, GROWING, HOSTS, I440FX, INPUTS, IOMMU, KINDS, LUNS, MODULES, PCI, PEOPLE, RHEL8, SERVED, SMALL,
-    STREAMS, USB2, VHOST_USER, document, q35,
+    DISKS, FAR_NETS, GROWING, HOSTS, I440FX, INPUTS, IOMMU, KINDS, LUNS, MODULES, NETS, PCI, PEOPLE, RHEL8, SERVED,
+    SMALL, STREAMS, USB2, VHOST_USER, document, q35,
 };
 
 /// A document with a name.
@@ -38,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         case("usb2", q35(USB2)),
         case("pci", q35(PCI)),
         case("kinds", q35(KINDS)),
+        case("nets", q35(NETS)),
         case("iommu", document("q35", "", IOMMU)),
         case(
             "modules",
@@ -69,6 +71,7 @@ pub fn unstarted_cases() -> Vec<Case> {
         Case { name: "luns", xml: q35(LUNS) },
         Case { name: "served", xml: q35(SERVED) },
         Case { name: "vhost-user", xml: document("q35", backing, VHOST_USER) },
+        Case { name: "far-nets", xml: document("q35", backing, FAR_NETS) },
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
@@ -262,8 +265,8 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
         }
         claims.disks.insert(name.clone(), chain);
     }
-    for _ in &domain.devices.interfaces {
-        claims.nics.push(NicClaim { taps: vec![host.fd("tap", "tap", false)], vhosts: Vec::new() });
+    for interface in &domain.devices.interfaces {
+        nic(interface, host, &mut claims);
     }
     for stream in domain.devices.serials.iter().chain(&domain.devices.channels) {
         let alias = stream.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
@@ -309,6 +312,32 @@ fn served(source: DiskSource, host: &mut dyn Host, claims: &mut Claims) -> Serve
         claims.ssh_home = Some("/proc/self/fd/99".to_owned());
     }
     Served { source, login, cookies, socket, certificates }
+}
+
+fn nic(interface: &Interface, host: &mut dyn Host, claims: &mut Claims) {
+    let alias = interface.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    let driver = interface.driver.as_deref();
+    let mut claim = NicClaim::default();
+    match interface.kind {
+        InterfaceKind::VhostUser => {
+            claims.sockets.insert(alias.clone(), host.fd("switch", "socket", false));
+            claims.helpers.insert(alias, host.fd("switch", "socket", false));
+        }
+        InterfaceKind::Vdpa => claim.device = Some(host.fd("vdpa", "device", false)),
+        InterfaceKind::User => {
+            if interface.backend.as_deref().is_some_and(|backend| backend.kind.as_deref() == Some("passt")) {
+                claims.helpers.insert(alias, host.fd("passt", "pair", false));
+            }
+        }
+        _ => {
+            let queues = driver.and_then(|driver| driver.queues).unwrap_or(1);
+            claim.taps = (0..queues).map(|_| host.fd("tap", "tap", false)).collect();
+            if driver.is_some_and(|driver| driver.name.as_deref() == Some("vhost")) {
+                claim.vhosts = (0..queues).map(|_| host.fd("vhost", "tap", false)).collect();
+            }
+        }
+    }
+    claims.nics.push(claim);
 }
 
 /// What the engine has of helpers and of the host's devices.

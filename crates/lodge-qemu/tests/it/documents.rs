@@ -299,3 +299,41 @@ pub const HOSTS: &str = "
   <lease><lockspace>a</lockspace><key>b</key><target path='/c'/></lease>
   <shmem name='bells' role='peer'><model type='ivshmem-doorbell'/><server/><msi vectors='16' ioeventfd='on'/></shmem>
   <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
+
+/// Interfaces whose other end QEMU makes itself, and one of passt's.
+pub const NETS: &str = "
+  <interface type='user'><mac address='52:54:00:00:00:11'/>
+    <ip family='ipv4' address='172.17.2.0' prefix='24'/><ip family='ipv6' address='2001:db8:ac10:fd01::' prefix='64'/>
+    <model type='virtio'/></interface>
+  <interface type='user'><mac address='52:54:00:00:00:12'/><ip address='10.9.0.0'/><model type='e1000'/>
+    <backend type='default'/></interface>
+  <interface type='user'><mac address='52:54:00:00:00:13'/><backend type='passt' logFile='/var/log/p'/>
+    <portForward proto='tcp'><range start='8080' to='80'/></portForward><mtu size='1400'/><model type='virtio'/>
+    <teaming type='persistent'/></interface>
+  <interface type='server'><mac address='52:54:00:00:00:14'/><source address='127.0.0.1' port='17001'/>
+    <model type='virtio'/><link state='down'/></interface>
+  <interface type='client'><mac address='52:54:00:00:00:15'/><source address='127.0.0.1' port='17001'/>
+    <model type='rtl8139'/></interface>
+  <interface type='udp'><mac address='52:54:00:00:00:16'/>
+    <source address='127.0.0.1' port='17002'><local address='127.0.0.1' port='17003'/></source>
+    <model type='virtio'/></interface>";
+
+/// Interfaces whose other end is the host's or another program's.
+pub const FAR_NETS: &str = "
+  <interface type='direct' trustGuestRxFilters='yes'><mac address='52:54:00:00:00:21'/>
+    <source dev='eth0' mode='bridge'/><model type='virtio'/><driver name='vhost' queues='2'/></interface>
+  <interface type='bridge'><mac address='52:54:00:00:00:22'/><source bridge='br0'/><model type='virtio'/>
+    <tune><sndbuf>1600</sndbuf></tune><mtu size='9000'/><bandwidth><inbound average='1000'/></bandwidth></interface>
+  <interface type='ethernet'><mac address='52:54:00:00:00:23'/><source><ip address='192.0.2.1' prefix='24'/></source>
+    <target dev='mine0'/><model type='e1000e'/><guest dev='eth7'/></interface>
+  <interface type='vhostuser'><mac address='52:54:00:00:00:24'/><source type='unix' path='/run/a,1' mode='server'/>
+    <model type='virtio'/><driver queues='4'/></interface>
+  <interface type='vhostuser'><mac address='52:54:00:00:00:25'/><source type='unix' path='/run/b,2' mode='client'/>
+    <model type='virtio'/></interface>
+  <interface type='vhostuser'><mac address='52:54:00:00:00:26'/>
+    <source type='unix' path='/run/c,3' mode='client'><reconnect enabled='yes' timeout='10'/></source>
+    <model type='virtio'/></interface>
+  <interface type='vdpa'><mac address='52:54:00:00:00:27'/><source dev='/dev/vhost-vdpa-0'/>
+    <model type='virtio'/><driver queues='2'/></interface>
+  <interface type='mcast'><mac address='52:54:00:00:00:28'/><source address='230.0.0.1' port='5558'/>
+    <model type='virtio'/></interface>";

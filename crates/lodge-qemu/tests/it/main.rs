@@ -12,6 +12,7 @@ mod documents;
 mod exchange;
 mod explain;
 mod guest;
+mod passt;
 mod probe;
 mod real;
 mod snapshots;

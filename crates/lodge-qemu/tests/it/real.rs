@@ -33,6 +33,8 @@ impl Host for Real {
                 return self.descriptors.pass(std::os::unix::net::UnixStream::connect(what).unwrap());
             }
             "tap" => return self.descriptors.pass(File::open("/dev/null").unwrap()),
+            // Whose other end is gone.
+            "pair" => return self.descriptors.pass(std::os::unix::net::UnixStream::pair().unwrap().0),
             "shared" => {
                 // Opened again by name, as the guest's user.
                 std::fs::write(&path, vec![0; 64 << 10]).unwrap();
@@ -72,6 +74,12 @@ impl Host for Real {
 /// Networks need a host's bridge: here QEMU's own user network stands for them.
 pub fn with_user_network(xml: &str) -> String {
     let mut xml = xml.to_owned();
+    for port in ["17001", "17002", "17003"] {
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        xml = xml.replace(&format!("port='{port}'"), &format!("port='{free}'"));
+    }
+    // Which that one cannot have.
+    xml = xml.replace("<mtu size='1400'/><boot", "<boot");
     for kind in ["network", "bridge", "ethernet"] {
         xml = xml.replace(&format!("<interface type='{kind}'>"), "<interface type='user'>");
     }

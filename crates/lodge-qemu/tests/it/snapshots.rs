@@ -100,7 +100,8 @@ fn firmware_huge_pages_queues_and_vsock() {
     let domain = parse(&xml);
     let mut claims = claims(&domain, Accelerator::Tcg, &mut Fixed(30));
     let fd = FdNumber::fixed;
-    claims.nics = vec![NicClaim { taps: vec![fd(40), fd(41)], vhosts: vec![fd(42), fd(43)] }];
+    let (taps, vhosts) = (vec![fd(40), fd(41)], vec![fd(42), fd(43)]);
+    claims.nics = vec![NicClaim { taps, vhosts, ..NicClaim::default() }];
     claims.vsock = Some((fd(44), 3));
     claims.firmware = Some(Link::file(fd(45), "raw", true));
     claims.nvram = Some(Link::file(fd(46), "raw", false));
@@ -149,17 +150,24 @@ fn refusals_name_the_element() {
         ),
         &everything,
     );
+    let card = |kind: &str, rest: &str| {
+        q35(&format!("<interface type='{kind}'><mac address='52:54:00:00:00:01'/>{rest}</interface>"))
+    };
+    refuse("another hypervisor's", &card("internal", "<source name='a'/>"), &everything);
+    refuse("another hypervisor's", &card("vds", ""), &everything);
+    refuse("a card of the host's", &card("hostdev", ""), &everything);
+    let virtio = "<model type='virtio'/>";
+    refuse("queues", &card("user", &format!("{virtio}<driver queues='2'/>")), &everything);
     refuse(
-        "passt",
-        &q35("<interface type='user'><mac address='52:54:00:00:00:01'/><backend type='passt'/></interface>"),
-        &everything,
-    );
-    refuse(
-        "macvtap",
-        &q35("<interface type='direct'><mac address='52:54:00:00:00:01'/><source dev='eth0'/></interface>"),
+        "an MTU",
+        &card("direct", &format!("<source dev='eth0'/>{virtio}<mtu size='1400'/>")),
         &everything,
     );
     refuse("the host's words", &q35("").replace("</os>", "<smbios mode='host'/></os>"), &everything);
+    refuse("two addresses", &card("user", "<ip address='10.0.0.0'/><ip address='10.1.0.0'/>"), &everything);
+    refuse("a narrow network", &card("user", "<ip address='10.0.0.0' prefix='30'/>"), &everything);
+    refuse("a program", &card("ethernet", "<script path='/a'/>"), &everything);
+    refuse("a tagged card", &card("bridge", "<source bridge='b'/><vlan><tag id='3'/></vlan>"), &everything);
     refuse("a TPM", &q35("<tpm model='tpm-spapr'><backend type='emulator'/></tpm>"), &everything);
     refuse("gop video", &video("gop"), &everything);
     let mut poor = everything.clone();
@@ -181,11 +189,18 @@ fn refusals_name_the_element() {
         two things: /domain/devices/graphics[1]: graphics of type 'sdl' are not supported; 'vnc' and 'spice' are
         two things: /domain/devices/sound[1]: sound of model 'ich7' is not QEMU's
         two things: /domain/devices/rng[1]: type='udp' needs a <source mode='connect' service='…'/>
-        passt: /domain/devices/interface[1]: the backend 'passt' is not supported yet
-            → without <backend> QEMU's own is used
-        macvtap: /domain/devices/interface[1]: interfaces of type 'direct' are not supported yet; 'network', 'bridge', 'ethernet' and 'user' are
+        another hypervisor's: /domain/devices/interface[1]: type='internal': QEMU has no such interfaces
+        another hypervisor's: /domain/devices/interface[1]: type='vds': QEMU has no such interfaces
+        a card of the host's: /domain/devices/interface[1]: interfaces of type 'hostdev' are not supported yet
+        queues: /domain/devices/interface[1]: Multiqueue network is not supported for: user
+        an MTU: /domain/devices/interface[1]: setting MTU on interface type direct is not supported yet
         the host's words: /domain/os/smbios: the host's firmware says nothing of itself (there is no /sys/class/dmi)
             → use mode='emulate', or mode='sysinfo' with <sysinfo>
+        two addresses: /domain/devices/interface[1]: <ip>: Only one IPv4 address per interface is allowed
+        a narrow network: /domain/devices/interface[1]: <ip>: invalid prefix, must be in range of 4-27
+        a program: /domain/devices/interface[1]: <script>: programs of a document's are not run
+            → make the tap beforehand and name it: <target dev='…' managed='no'/>
+        a tagged card: /domain/devices/interface/vlan: not supported yet (element is kept but not supported)
         a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
