@@ -15,6 +15,7 @@ mod e2e {
     mod image_files;
     mod layouts;
     mod live_clones;
+    mod passt;
     mod policies;
     mod served;
     mod snapshots;

@@ -55,6 +55,7 @@ pub const TEST: &[Package] = &[
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     package("swtpm", "/usr/bin/swtpm"),
     package("swtpm-tools", "/usr/bin/swtpm_setup"),
+    package("passt", "/usr/bin/passt"),
     package("gdisk", "/sbin/sgdisk"),
     package("parted", "/sbin/parted"),
     package("xfsprogs", "/sbin/mkfs.xfs"),

@@ -12,6 +12,7 @@
 //! The steps are in `start/steps.rs`, what QEMU is given in `start/gather.rs`, the live document in
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
+mod cards;
 mod devices;
 mod gather;
 mod helpers;
@@ -42,7 +43,9 @@ use lodge_store::saga::{self, CancellationToken, OpenSaga, SagaError};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::cards::claim as claim_card;
 pub(crate) use self::gather::{choose_accelerator, pass};
+pub(crate) use self::helpers::{Served, serve_card};
 use self::notes::FewNotes;
 pub(crate) use self::places::{Told, number_chain, told};
 pub(crate) use self::served::plain;

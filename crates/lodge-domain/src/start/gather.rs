@@ -13,8 +13,8 @@ use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
-    Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, LinkBytes, MONITOR_SOCKET, NicClaim,
-    ScreenClaim, command_line, guest_credentials,
+    Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, LinkBytes, MONITOR_SOCKET, ScreenClaim,
+    command_line, guest_credentials,
 };
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
@@ -25,7 +25,7 @@ use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
 use super::transient::{self, Passing};
-use super::{file_failure, kernel, lun, nvram, pstore, ram, served, streams};
+use super::{cards, file_failure, kernel, lun, nvram, pstore, ram, served, streams};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -107,10 +107,12 @@ impl Draft {
             claims.passphrases.insert(target, descriptors.pass(passphrase));
         }
         devices::pass(&self.document, std::mem::take(&mut self.devices), &mut claims, &mut descriptors);
-        for nic in &mut self.nics {
-            let taps = std::mem::take(&mut nic.fds).into_iter().map(|fd| descriptors.pass(fd)).collect();
-            claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+        for (at, (nic, card)) in self.nics.iter_mut().zip(&self.document.devices.interfaces).enumerate() {
+            let element = format!("/domain/devices/interface[{}]", at + 1);
+            let taps = std::mem::take(&mut nic.fds);
+            claims.nics.push(cards::claim(card, &element, taps, accelerator, &mut descriptors)?);
         }
+        cards::listen_for_switches(&self.document, &mut claims, &mut descriptors)?;
         if let Seed::Written(seed) = &self.seed {
             let file = File::open(&seed.path);
             let file = file.map_err(|error| file_failure("open the seed", &seed.path, &error))?;

@@ -4,16 +4,19 @@
 //! per helper for QEMU. Deliberately absent: what each helper is told (`lodge_qemu::helper`), and their regular end,
 //! which comes with the guest's (`stop.rs`).
 
+mod cards;
 mod tpm;
 mod virtiofs;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lodge_model::Kind;
+use lodge_model::domain::Domain;
 use lodge_model::domain::filesystem::Filesystem;
+use lodge_model::{DomainId, Kind};
 use lodge_qemu::helper::{Helper, HelperError, HelperSpec};
 use lodge_qemu::{Accelerator, Credentials, Descriptors, connect, guest_credentials};
 use lodge_store::saga::{Failure, Step};
@@ -27,6 +30,7 @@ use super::gather::{guest_cgroup, make_dir};
 use super::spawn::clear_leftovers;
 use super::steps::Launch;
 use crate::define::blocking;
+use crate::domains::Shared;
 
 /// How long one may take until it answers.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
@@ -39,7 +43,7 @@ pub(crate) struct Served {
     pub socket: OwnedFd,
 }
 
-/// Starts swtpm for an emulated TPM and virtiofsd for directories, or connects to those of others.
+/// Starts swtpm for an emulated TPM, virtiofsd for directories and passt for networks, or connects to those of others.
 pub(super) struct StartHelpers;
 
 #[async_trait]
@@ -81,15 +85,30 @@ async fn serve(launch: &Launch) -> Result<Vec<Served>, Failure> {
         let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
         served.push(join(socket.as_ref(), alias, &format!("/domain/devices/disk[{}]/source", at + 1)).await?);
     }
-    if devices.tpms.is_empty() && directories.is_empty() {
+    let cards = cards::served_cards(&launch.document);
+    if devices.tpms.is_empty() && directories.is_empty() && cards.is_empty() {
         return Ok(served);
     }
-    let site = Site::make(launch).await?;
+    let site = Site::make(&launch.shared, launch.id, &launch.document).await?;
     served.extend(tpm::serve(launch, &site).await?);
     for directory in directories {
         served.push(virtiofs::serve(launch, &site, directory).await?);
     }
+    for card in cards {
+        served.push(cards::serve(&launch.shared, &launch.plan.name, &site, card).await?);
+    }
     Ok(served)
+}
+
+/// What serves the first card of `document`, one that is plugged into a running guest. None: nothing has to.
+pub(crate) async fn serve_card(
+    shared: &Arc<Shared>,
+    id: DomainId,
+    document: &Domain,
+) -> Result<Option<Served>, Failure> {
+    let Some(card) = cards::served_cards(document).first().copied() else { return Ok(None) };
+    let site = Site::make(shared, id, document).await?;
+    cards::serve(shared, &document.name, &site, card).await.map(Some)
 }
 
 /// Connects to a helper that somebody else started: QEMU's own user may not.
@@ -115,15 +134,15 @@ struct Site {
 }
 
 impl Site {
-    async fn make(launch: &Launch) -> Result<Self, Failure> {
-        let config = &launch.shared.config;
-        let directory = config.store.root().guest(launch.id.0);
+    async fn make(shared: &Shared, id: DomainId, document: &Domain) -> Result<Self, Failure> {
+        let config = &shared.config;
+        let directory = config.store.root().guest(id.0);
         make_dir(&directory)?;
-        let relative = crate::stop::cgroup_of(&launch.shared, launch.id);
-        let (name, cells) = (launch.plan.name.clone(), launch.document.numatune.tree("numatune").is_some());
+        let relative = crate::stop::cgroup_of(shared, id);
+        let (name, cells) = (document.name.clone(), document.numatune.tree("numatune").is_some());
         let cgroup = blocking(move || guest_cgroup(&name, &relative, cells)).await;
         // Helpers need no device of the accelerator's.
-        let credentials = config.own_users.then(|| guest_credentials(launch.id, Accelerator::Tcg)).flatten();
+        let credentials = config.own_users.then(|| guest_credentials(id, Accelerator::Tcg)).flatten();
         Ok(Self { directory, cgroup, credentials })
     }
 

@@ -7,7 +7,7 @@ use lodge_model::domain::chardev::CharSource;
 use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::{Disk, DiskBus, DiskDevice, DiskDriver, DiskSource, DiskTarget, SourceKind};
 use lodge_model::domain::graphics::{GraphicsKind, Listen, ListenKind};
-use lodge_model::domain::interface::{InterfaceSource, InterfaceTarget};
+use lodge_model::domain::interface::InterfaceSource;
 use lodge_model::domain::memory::Memory;
 use lodge_qemu::qmp::{Balloon, Chardev};
 
@@ -22,7 +22,7 @@ pub(crate) fn complete(document: &mut Domain, record: &Record, nics: Option<&[At
     screens(document, record);
     for (interface, nic) in document.devices.interfaces.iter_mut().zip(nics.unwrap_or_default()) {
         if let Some(dev) = &nic.ifname {
-            interface.target = Some(InterfaceTarget { dev: dev.clone(), ..InterfaceTarget::default() });
+            interface.target.get_or_insert_default().dev.clone_from(dev);
         }
         if let Some(bridge) = &nic.bridge {
             let source: &mut InterfaceSource = interface.source.get_or_insert_default();

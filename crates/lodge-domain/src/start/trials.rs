@@ -133,6 +133,31 @@ async fn a_start_with_a_transient_disk_is_whole_whatever_happens() {
     try_everything(&Start { capabilities, id, document, processes: 1, tpm: None }).await.unwrap();
 }
 
+/// Says why a test is skipped, where there is no passt, or nothing that it could lead to.
+fn has_passt() -> bool {
+    let leads_out = std::fs::read_to_string("/proc/net/route")
+        .is_ok_and(|routes| routes.lines().any(|route| route.split_whitespace().nth(1) == Some("00000000")));
+    let there = lodge_sys::tool::find("passt").is_some() && leads_out;
+    if !there {
+        eprintln!("skipped: there is no passt, or no default route");
+    }
+    there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_passt_is_whole_whatever_happens() {
+    if !has_qemu() || !has_passt() {
+        return;
+    }
+    let capabilities = Capabilities::probe(Path::new(QEMU), None).await.unwrap();
+    let card = "<interface type='user'><mac address='52:54:00:00:00:01'/><backend type='passt'/>\
+                <model type='e1000'/></interface>";
+    let mut document = Domain::parse(&tiny_with("web1", "", card)).unwrap();
+    let id = DomainId::random();
+    document.uuid = Some(id);
+    try_everything(&Start { capabilities, id, document, processes: 2, tpm: None }).await.unwrap();
+}
+
 /// The guest runs and the note that its start is over never came to the disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tied_guest_goes_also_when_the_end_of_its_start_was_not_noted() {

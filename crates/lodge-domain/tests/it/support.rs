@@ -357,7 +357,7 @@ impl World {
     pub fn files(&self) -> BTreeSet<String> {
         let mut files = BTreeSet::new();
         walk(self.dir.path(), self.dir.path(), &mut files);
-        let own = ["lodge.db", "var/cache", "swtpm-localca", "var/log/swtpm"];
+        let own = ["lodge.db", "var/cache", "swtpm-localca", "var/log/swtpm", "-passt.log"];
         files.retain(|file| !own.iter().any(|own| file.contains(own)));
         files
     }

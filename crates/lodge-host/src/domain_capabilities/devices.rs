@@ -89,7 +89,7 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (sw
     ]);
     let models = there(&[("virtio", has("virtio-crypto-pci") && !crypto.is_empty())]);
     kind(text, "crypto", &[("model", &models), ("type", &["qemu"]), ("backendModel", &crypto)]);
-    kind(text, "interface", &[("backendType", &["default"])]);
+    kind(text, "interface", &[("backendType", &["default", "passt"])]);
     let panics = there(&[("isa", has("pvpanic")), ("pvpanic", has("pvpanic-pci"))]);
     kind(text, "panic", &[("model", &panics)]);
     text.end();

@@ -1,20 +1,25 @@
 //! Plugging a device into a running guest.
 
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use lodge_model::Kind;
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Alias, Place};
 use lodge_model::domain::controller::ControllerKind;
 use lodge_model::domain::devices::Devices;
 use lodge_model::domain::disk::{Disk, DiskBus, DiskDevice};
 use lodge_model::domain::graphics::{InputBus, InputKind};
-use lodge_model::domain::interface::{InterfaceKind, InterfaceTarget};
+use lodge_model::domain::interface::{Interface, InterfaceKind};
 use lodge_qemu::qmp::Monitor;
-use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, NicClaim, device_arguments, plug};
+use lodge_qemu::{Accelerator, Claims, Descriptors, FdNumber, Link, device_arguments, plug};
+use lodge_store::saga::Failure;
 
 use super::{Given, alone, inventory, medium};
 use crate::control::{Refusal, Running, Sort, amend};
 use crate::event::EventKind;
 use crate::ports::{AttachedNic, ClaimedDisk};
-use crate::start::{Told, number_chain, pass, plain, told};
+use crate::start::{Served, Told, claim_card, number_chain, pass, plain, serve_card, told};
 
 /// Plugs `given` in.
 pub(super) async fn attach(running: &mut Running, given: Given) -> Result<(), Refusal> {
@@ -68,13 +73,7 @@ pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        "interface" => match given.devices.interfaces.first().map(|card| card.kind) {
-            Some(InterfaceKind::Network | InterfaceKind::User) | None => Ok(()),
-            Some(kind) => Err(Refusal::new(
-                Sort::ConfigUnsupported,
-                format!("hotplug of interface type of {kind} is not supported yet; 'network' and 'user' are"),
-            )),
-        },
+        "interface" => given.devices.interfaces.first().map_or(Ok(()), admit_card),
         "input"
             if given
                 .devices
@@ -100,6 +99,34 @@ pub(super) fn admit(running: &Running, given: &Given) -> Result<(), Refusal> {
         },
         "rng" | "watchdog" => Ok(()),
         other => Err(Refusal::unsupported(format!("live attach of device '{other}' is not supported"))),
+    }
+}
+
+/// libvirt's words for what it does not do either.
+fn admit_card(card: &Interface) -> Result<(), Refusal> {
+    let source = card.source.as_deref();
+    match card.kind {
+        // QEMU would stand still until the switch came.
+        InterfaceKind::VhostUser if source.is_some_and(|source| source.mode.as_deref() == Some("server")) => {
+            Err(Refusal::new(
+                Sort::ConfigUnsupported,
+                "hotplug of an interface of type vhostuser that waits for its switch (mode='server') is not supported",
+            ))
+        }
+        InterfaceKind::Network
+        | InterfaceKind::User
+        | InterfaceKind::Bridge
+        | InterfaceKind::Ethernet
+        | InterfaceKind::Direct
+        | InterfaceKind::Vdpa
+        | InterfaceKind::VhostUser => Ok(()),
+        InterfaceKind::Hostdev => Err(Refusal::new(
+            Sort::ConfigUnsupported,
+            "hotplug of interface type of hostdev is not supported yet",
+        )),
+        kind => {
+            Err(Refusal::unsupported(format!("hotplug of interface type of {kind} is not implemented yet")))
+        }
     }
 }
 
@@ -224,14 +251,34 @@ impl Claimed {
         }
         let mut taken = Self { claims, descriptors, nics: Vec::new(), bridges: Vec::new(), chains };
         for at in 0..with.devices.interfaces.len() {
-            let AttachedNic { ifname, fds, bridge, .. } =
-                ports.nics.attach_more(running.id, with, at).await?;
-            let taps = fds.into_iter().map(|fd| taken.descriptors.pass(fd)).collect();
-            taken.claims.nics.push(NicClaim { taps, ..NicClaim::default() });
+            let AttachedNic { ifname, fds, bridge } = ports.nics.attach_more(running.id, with, at).await?;
             taken.nics.extend(ifname);
             taken.bridges.push(bridge);
+            if let Err(failure) = taken.card(running, with, at, fds).await {
+                give_back(running, with, &taken.nics).await;
+                let sort =
+                    if failure.kind == Kind::Unsupported { Sort::ConfigUnsupported } else { Sort::Failed };
+                return Err(Refusal::new(sort, failure.message));
+            }
         }
         Ok(taken)
+    }
+
+    /// The rest of what a card needs, whose queues are `taps`.
+    async fn card(
+        &mut self,
+        running: &Running,
+        with: &Domain,
+        at: usize,
+        taps: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
+        let card = &with.devices.interfaces[at];
+        let claim = claim_card(card, "/interface", taps, accelerator(running), &mut self.descriptors)?;
+        self.claims.nics.push(claim);
+        if let Some(Served { alias, socket }) = serve_card(&running.shared, running.id, with).await? {
+            self.claims.helpers.insert(alias, self.descriptors.pass(socket));
+        }
+        Ok(())
     }
 
     /// Says it to QEMU; gives the devices as they are now.
@@ -246,8 +293,10 @@ impl Claimed {
         devices.disks.iter_mut().for_each(|disk| self.number(disk, first));
         let names = self.nics.iter().map(Some).chain(std::iter::repeat(None));
         for ((card, name), bridge) in devices.interfaces.iter_mut().zip(names).zip(&self.bridges) {
-            card.target =
-                name.map(|name| InterfaceTarget { dev: name.clone(), ..InterfaceTarget::default() });
+            match name {
+                Some(name) => card.target.get_or_insert_default().dev.clone_from(name),
+                None => card.target = None,
+            }
             if let Some(bridge) = bridge {
                 card.source.get_or_insert_default().bridge = Some(bridge.clone());
             }

@@ -3,7 +3,7 @@
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{Disk, DiskDevice, SourceKind};
 use lodge_model::domain::graphics::Graphics;
-use lodge_model::domain::interface::{Interface, LinkState};
+use lodge_model::domain::interface::{Interface, InterfaceKind, LinkState};
 use serde_json::json;
 
 use super::find::{self, Found};
@@ -125,8 +125,12 @@ async fn interface(running: &mut Running, given: &Given) -> Result<(), Refusal> 
 
 fn refuse_changes(wanted: &Interface, old: &Interface) -> Result<(), Refusal> {
     let cannot = |what: &str| Err(Refusal::unsupported(format!("cannot modify network device {what}")));
+    // A network's bridge is the daemon's to say; a mode that is not said is the one there is.
     let source = |card: &Interface| {
-        card.source.as_deref().map(|source| (source.network.clone(), source.dev.clone())).unwrap_or_default()
+        let source = card.source.as_deref().cloned().unwrap_or_default();
+        let bridge = source.bridge.filter(|_| card.kind == InterfaceKind::Bridge);
+        let mode = source.mode.or_else(|| old.source.as_deref()?.mode.clone());
+        (source.network, source.dev, mode, bridge, source.path, source.address, source.port)
     };
     if wanted.kind != old.kind || source(wanted) != source(old) {
         return cannot("source of a running guest yet");
