@@ -107,8 +107,7 @@ fn a_guest_boots_from_a_servers_disk_and_writes_there() -> Result<()> {
             &["snapshot-create-as", "count", "s1", "--disk-only"][..],
             "cannot generate external snapshot name for disk 'vda' without source",
         ),
-        (&["blockcopy", "count", "vda", "--dest", "/nonexistent/copy"], "is not of this host alone"),
-        (&["clone", "count", "other"], "no file on this host"),
+        (&["blockpull", "count", "vda"], "is not of this host alone"),
     ] {
         host.lodge(act)?.fails_saying(&[words])?;
     }
@@ -117,6 +116,7 @@ fn a_guest_boots_from_a_servers_disk_and_writes_there() -> Result<()> {
     drop(server);
     host.lodge(&["list"])?.ok()?;
     host.lodge(&["destroy", "count"])?.ok()?;
+    host.lodge(&["clone", "count", "other"])?.fails_saying(&["lies on another host"])?;
     host.lodge(&["start", "count"])?
         .fails_saying(&["cannot connect to the disk's server at", "nbd,1.sock"])?;
     Ok(())
