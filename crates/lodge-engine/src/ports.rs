@@ -9,8 +9,8 @@ use std::{
 };
 
 use lodge_domain::{
-    ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, PortError, Ports, ServedLink, SnapshotVerb,
-    Volumes,
+    ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, PortError, Ports, ServedLink,
+    SnapshotVerb, Volumes,
 };
 use lodge_host::hostdev::Hostdevs;
 use lodge_model::{

@@ -88,11 +88,6 @@ async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
     for (name, top, wanted) in [
         ("cells", "<numatune><memory mode='strict' nodeset='63'/></numatune>", "NUMA node 63 is unavailable"),
         (
-            "guaranteed",
-            "<memtune><min_guarantee>1</min_guarantee></memtune>",
-            "Parameter 'min_guarantee' not supported by QEMU.",
-        ),
-        (
             "throttled",
             "<blkiotune><device><path>/dev/null</path><read_iops_sec>5</read_iops_sec></device></blkiotune>",
             "Path '/dev/null' must be a block device: Invalid argument",

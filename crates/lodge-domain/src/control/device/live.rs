@@ -1,7 +1,6 @@
 //! Plugging a device into a running guest.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
 use lodge_model::Kind;
 use lodge_model::domain::Domain;
