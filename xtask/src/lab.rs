@@ -2,41 +2,36 @@
 //!
 //! - `storage`: those that need a kernel with more than the host's may have (device-mapper, an NFS server), in a guest
 //!   that serves as a host: a small Debian, booted straight from its own kernel, with a test program of this project.
+//! - `devices`: a guest that serves as a host with an IOMMU, a network card, a USB stick, SCSI disks, keyboards and a TPM, which
+//!   `lodge` there gives to guests of its own and gets back.
 //! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted; one layout
 //!   alone by its name (`xfs-uefi-missing`).
 //!
 //! What is made for them is kept in `target/lab`, so that only the first run fetches packages.
 
+mod devices;
+mod guest;
 mod layouts;
 
 use std::{
     ffi::OsString,
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
+use self::guest::LabGuest;
 use crate::{
     apt,
     command::{cargo, output, run, target, words},
 };
 
-const LABS: &[&str] = &["storage", "clones", "layouts"];
+const LABS: &[&str] = &["storage", "devices", "clones", "layouts"];
 
 /// What the guest has beside a minimal Debian.
 const PACKAGES: &str = "linux-image-cloud-amd64,kmod,udev,lvm2,thin-provisioning-tools,nfs-kernel-server,nfs-common,\
                         parted,e2fsprogs,xfsprogs,iproute2,procps,qemu-utils,netbase";
-const SUITE: &str = "bookworm";
-const DISK_BYTES: u64 = 3 << 30;
-/// A slow machine without KVM, twice.
-const DEADLINE: Duration = Duration::from_mins(15);
-/// What the guest's console says last.
-const DONE: &str = "LAB RESULT ";
-
 /// The guest's first process.
 const INIT: &str = r#"#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root
@@ -70,6 +65,10 @@ pub fn lab(args: &[String]) -> Result<()> {
         println!("── storage");
         storage()?;
     }
+    if is_wanted("devices") {
+        println!("── devices");
+        devices::devices()?;
+    }
     if is_wanted("clones") {
         println!("── clones");
         product_tests("lab_ten_booted_clones", &[])?;
@@ -98,20 +97,19 @@ fn product_tests(filter: &str, told: &[(&str, OsString)]) -> Result<()> {
     run(tests.arg(filter))
 }
 
-/// Builds the guest and the storage's tests, and runs them there.
+/// Builds the storage's tests, and runs them in the guest.
 fn storage() -> Result<()> {
-    let place = target().join("lab");
-    fs::create_dir_all(&place)?;
     let tests = test_program()?;
-    let system = system(&place)?;
-    let disk = disk(&place, &system, &tests)?;
-    let said = boot(&place, &system, &disk)?;
-    let code = said.lines().find_map(|line| line.trim().strip_prefix(DONE));
-    match code {
-        Some("0") => Ok(()),
-        Some(code) => bail!("tests failed in the lab guest (exit status {code}); see above"),
-        None => bail!("the lab guest ended without a result; see {}", place.join("console.log").display()),
-    }
+    let guest = LabGuest {
+        place: target().join("lab"),
+        suite: "bookworm",
+        packages: PACKAGES,
+        init: INIT,
+        files: &[(&tests, "tests")],
+        hardware: &[],
+        append: "",
+    };
+    guest.run()
 }
 
 /// The storage's tests, as a program.
@@ -124,82 +122,4 @@ fn test_program() -> Result<PathBuf> {
         |message: &serde_json::Value| message["target"]["name"] == "it" && message["executable"].is_string();
     let program = made.rfind(is_ours).context("cargo named no test program")?;
     Ok(program["executable"].as_str().unwrap_or_default().into())
-}
-
-/// The guest's files: a directory that is made once.
-fn system(place: &Path) -> Result<PathBuf> {
-    let system = place.join("system");
-    let whole = place.join("system.is-whole");
-    if whole.is_file() && fs::read_to_string(&whole)? == PACKAGES {
-        return Ok(system);
-    }
-    println!("making the lab guest in {}", system.display());
-    drop(fs::remove_file(&whole));
-    drop(fs::remove_dir_all(&system));
-    let mirror = apt::mirror().context("apt knows no mirror of Debian")?;
-    let mut bootstrap = Command::new("mmdebstrap");
-    bootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
-    output(bootstrap.arg(&system).arg(mirror))?;
-    fs::write(whole, PACKAGES)?;
-    Ok(system)
-}
-
-/// A disk with the guest's files and the tests.
-fn disk(place: &Path, system: &Path, tests: &Path) -> Result<PathBuf> {
-    let lab = system.join("lab");
-    fs::create_dir_all(&lab)?;
-    fs::copy(tests, lab.join("tests")).context("the tests cannot be copied")?;
-    let init = lab.join("init");
-    fs::write(&init, INIT)?;
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
-    let disk = place.join("disk.raw");
-    drop(fs::remove_file(&disk));
-    fs::File::create(&disk)?.set_len(DISK_BYTES)?;
-    run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(system).arg(&disk))?;
-    Ok(disk)
-}
-
-/// Boots it, shows what it says, and gives that back.
-fn boot(place: &Path, system: &Path, disk: &Path) -> Result<String> {
-    let kernel = newest(system, "vmlinuz-")?;
-    let initrd = newest(system, "initrd.img-")?;
-    let console = place.join("console.log");
-    // What an earlier guest said is not this one's word.
-    drop(fs::remove_file(&console));
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536"]);
-    qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-kernel"])
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initrd);
-    qemu.args(["-append", "root=/dev/vda rw init=/lab/init console=ttyS0 panic=-1 loglevel=1"]);
-    qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=unsafe", disk.display()));
-    qemu.arg("-serial").arg(format!("file:{}", console.display()));
-    let mut guest = qemu.stdin(Stdio::null()).spawn().context("qemu-system-x86_64 does not start")?;
-    let began = Instant::now();
-    let mut shown = 0;
-    loop {
-        let ended = guest.try_wait()?.is_some();
-        let said = String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
-        print!("{}", said.get(shown..).unwrap_or_default());
-        shown = said.len();
-        if ended {
-            return Ok(said);
-        }
-        if began.elapsed() > DEADLINE || said.contains(DONE) {
-            // It switches itself off; should it not, nothing of it is needed any more.
-            guest.kill()?;
-            guest.wait()?;
-            return Ok(said);
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-fn newest(system: &Path, start: &str) -> Result<PathBuf> {
-    let boot = system.join("boot");
-    let names = fs::read_dir(&boot)?.flatten().map(|entry| entry.path());
-    let is_it =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
-    names.filter(is_it).max().with_context(|| format!("no {start}* in {}", boot.display()))
 }

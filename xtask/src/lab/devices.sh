@@ -1,0 +1,151 @@
+#!/bin/bash
+# The first process of a host whose devices go to guests and come back: see devices.rs. Every line says what was tried.
+export PATH=/lab:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root LIBVIRT_DEFAULT_URI=qemu:///system
+mount -t proc proc /proc; mount -t sysfs sys /sys 2>/dev/null; mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs run /run; mount -t tmpfs tmp /tmp; mkdir -p /run/lock /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm; mount -t cgroup2 cgroup /sys/fs/cgroup
+/lib/systemd/systemd-udevd --daemon
+for module in sg evdev e1000e usb-storage vhost_scsi target_core_file; do modprobe $module; done
+udevadm trigger; udevadm settle
+mount -t configfs config /sys/kernel/config
+ip link set lo up
+cd /tmp
+
+failed=0
+ok() { echo "ok: $*"; }
+bad() { echo "FAILED: $*"; failed=1; }
+# What a command says has these words in it.
+says() { # WORDS COMMAND…
+    local words=$1 said; shift
+    said=$("$@" 2>&1)
+    case $said in *"$words"*) ok "$* says '$words'" ;; *) bad "$*: no '$words' in: $said" ;; esac
+}
+# It does, or will in a minute: what is waited for is the kernel's or QEMU's to do.
+comes() { # WORDS COMMAND…
+    local words=$1 deadline=$((SECONDS + 60)); shift
+    until [[ $("$@" 2>&1) == *"$words"* ]]; do
+        if ((SECONDS > deadline)); then says "$words" "$@"; return; fi
+        sleep 0.2
+    done
+    ok "$* says '$words'"
+}
+works() { # COMMAND…
+    local said
+    if said=$("$@" 2>&1); then ok "$*"; else bad "$*: $said"; fi
+}
+ready() { lodge list --all >/dev/null 2>&1 && echo ready; }
+begin() {
+    lodge daemon >>/run/daemon.log 2>&1 & daemon=$!
+    comes ready ready
+}
+# Dies as it would by the kernel's hand.
+die() { kill -9 "$daemon"; wait "$daemon" 2>/dev/null; ok "the daemon is killed"; }
+domain() { # NAME DEVICES
+    cat >"/tmp/$1.xml" <<EOF
+<domain type='qemu'><name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type></os>
+<devices><controller type='usb' model='qemu-xhci'/><controller type='scsi' model='virtio-scsi'/>$2</devices></domain>
+EOF
+    works virsh define "/tmp/$1.xml"
+}
+pid_of() { pgrep -f "guest=$1," | head -1; }
+driver() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
+
+begin
+
+echo "-- PCI"
+card=$(basename "$(ls -d /sys/bus/pci/drivers/e1000e/0000:* | head -1)")
+group=$(basename "$(readlink "/sys/bus/pci/devices/$card/iommu_group")")
+IFS=:. read -r _ bus slot function <<<"$card"
+nic="<source><address bus='0x$bus' slot='0x$slot' function='0x$function'/></source></hostdev>"
+domain unmanaged "<hostdev mode='subsystem' type='pci' managed='no'>$nic"
+says "must be manually detached" virsh start unmanaged
+for name in net1 net2; do domain $name "<hostdev mode='subsystem' type='pci' managed='yes'>$nic"; done
+works virsh start net1
+says vfio-pci driver "$card"
+says "8086:10d3" virsh qemu-monitor-command net1 --hmp "info pci"
+says "Uid:	$(stat -c %u "/dev/vfio/$group")" cat "/proc/$(pid_of net1)/status"
+says "in use by domain net1" virsh start net2
+die; begin
+says "in use by domain net1" virsh start net2
+works virsh destroy net1
+says e1000e driver "$card"
+comes e ls "/sys/bus/pci/devices/$card/net"
+works virsh start net2
+die; kill -9 "$(pid_of net2)"
+says vfio-pci driver "$card"
+begin
+comes e1000e driver "$card"
+says "0 0" stat -c "%u %g" /dev/vfio/vfio
+works virsh start net1
+works virsh destroy net1
+domain ahci "<hostdev mode='subsystem' type='pci' managed='yes'><source><address bus='0' slot='0x1f' function='2'/></source></hostdev>"
+says "cannot be given alone" virsh start ahci
+
+echo "-- USB"
+interface() { basename "$(readlink /sys/bus/usb/devices/*/"$(basename "$(dirname "$(grep -l LODGE1 /sys/bus/usb/devices/*/serial)")"):1.0/driver")"; }
+says usb-storage interface
+stick="<hostdev mode='subsystem' type='usb'><source><vendor id='0x46f4'/><product id='0x0001'/></source></hostdev>"
+domain usb1 "$stick"; domain usb2 "$stick"
+works virsh start usb1
+comes usbfs interface
+says "<address bus='" virsh dumpxml usb1
+says "in use by domain usb1" virsh start usb2
+works virsh destroy usb1
+comes usb-storage interface
+domain many "<hostdev mode='subsystem' type='usb'><source><vendor id='0x0627'/><product id='0x0001'/></source></hostdev>"
+says "Multiple USB devices" virsh start many
+domain optional "<hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='1'/><product id='2'/></source></hostdev>"
+works virsh start optional
+says "missing='yes'" virsh dumpxml optional
+says "cannot be hot plugged yet" virsh attach-device optional /dev/stdin --live <<<"$stick"
+works virsh destroy optional
+
+echo "-- SCSI"
+host=$(basename "$(ls -d /sys/bus/scsi/devices/*:0:3:0)"); host=${host%%:*}
+unit="<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host$host'/><address bus='0' target='3' unit='0'/></source>"
+domain scsi1 "$unit</hostdev>"; domain scsi2 "$unit</hostdev>"; domain scsi3 "$unit<readonly/><shareable/></hostdev>"
+works virsh start scsi1
+says "scsi-generic" virsh qemu-monitor-command scsi1 --hmp "info qtree"
+says "in use by domain scsi1" virsh start scsi2
+works virsh destroy scsi1
+works virsh start scsi3
+works virsh destroy scsi3
+
+echo "-- vhost-scsi"
+target=/sys/kernel/config/target naa=naa.5001405000000001
+truncate -s 4M /run/unit
+mkdir -p "$target/core/fileio_0/unit"
+echo "fd_dev_name=/run/unit,fd_dev_size=4194304" >"$target/core/fileio_0/unit/control"
+echo 1 >"$target/core/fileio_0/unit/enable"
+mkdir -p "$target/vhost/$naa/tpgt_1/lun/lun_0"
+echo -n naa.5001405000000002 >"$target/vhost/$naa/tpgt_1/nexus"
+ln -s "$target/core/fileio_0/unit" "$target/vhost/$naa/tpgt_1/lun/lun_0/unit"
+domain vhost1 "<hostdev mode='subsystem' type='scsi_host'><source protocol='vhost' wwpn='$naa'/></hostdev>"
+works virsh start vhost1
+works virsh destroy vhost1
+
+echo "-- inputs"
+events() { grep -A6 "QEMU USB $1" /proc/bus/input/devices | grep -o 'event[0-9]*'; }
+keyboard=$(events Keyboard | head -1) tablet=$(events Tablet | head -1)
+domain seat "<input type='evdev'><source dev='/dev/input/$keyboard' grab='all' grabToggle='scrolllock' repeat='on'/></input>
+<input type='passthrough' bus='virtio'><source evdev='/dev/input/$tablet'/></input>"
+works virsh start seat
+says "virtio-input-host" virsh qemu-monitor-command seat --hmp "info qtree"
+works virsh destroy seat
+domain wrong "<input type='evdev'><source dev='/dev/null'/></input>"
+says "device of another sort" virsh start wrong
+
+echo "-- TPM"
+tpm="<tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>"
+domain tpm1 "$tpm"; domain tpm2 "$tpm"
+works virsh start tpm1
+says "passthrough" virsh qemu-monitor-command tpm1 --hmp "info tpm"
+says "in use by domain tpm1" virsh start tpm2
+works lodge explain tpm1
+works virsh destroy tpm1
+
+says 0 echo "$(ls /run/lodge/hostdevs | wc -l)"
+((failed)) && tail -50 /run/daemon.log
+echo "LAB RESULT $failed"
+sync; echo o > /proc/sysrq-trigger; sleep 60
