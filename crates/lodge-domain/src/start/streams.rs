@@ -7,7 +7,7 @@ use std::path::Path;
 
 use lodge_model::Kind;
 use lodge_model::domain::Domain;
-use lodge_model::domain::chardev::{CharDevice, CharKind};
+use lodge_model::domain::chardev::CharKind;
 use lodge_model::xml::OnOff;
 use lodge_qemu::{AGENT_SOCKET, Claims, Descriptors, FdNumber, listen};
 use lodge_store::saga::Failure;
@@ -105,12 +105,7 @@ fn pass_console(
 
 /// The files that ports write into are opened here: QEMU runs as a user who may not.
 fn pass_files(document: &Domain, claims: &mut Claims, descriptors: &mut Descriptors) -> Result<(), Failure> {
-    let devices = &document.devices;
-    // The first console is the first serial port by another name.
-    let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
-    let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
-    let ports = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels).chain(consoles);
-    for port in ports.filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
+    for port in document.devices.ports().filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
         let source = port.source().filter(|source| source.path.is_some());
         let (Some(alias), Some(source)) = (port.place.alias.as_ref(), source) else { continue };
         let path = Path::new(source.path.as_deref().unwrap_or_default());

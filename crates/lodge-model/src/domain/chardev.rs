@@ -48,6 +48,11 @@ impl CharDevice {
         self.sources.first()
     }
 
+    /// Whether it is a console on a serial port: that port by another name, with nothing of its own.
+    pub fn is_serial_console(&self) -> bool {
+        self.target.as_deref().and_then(|target| target.kind.as_deref()) == Some("serial")
+    }
+
     /// Name of a virtio channel, as `org.qemu.guest_agent.0`.
     pub fn channel_name(&self) -> Option<&str> {
         self.target.as_deref()?.name.as_deref()

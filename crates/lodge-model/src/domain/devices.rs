@@ -369,6 +369,12 @@ pub struct SecLabel {
 }
 
 impl Devices {
+    /// Serial and parallel ports, channels, and the consoles that are no serial port by another name.
+    pub fn ports(&self) -> impl Iterator<Item = &CharDevice> {
+        let consoles = self.consoles.iter().filter(|console| !console.is_serial_console());
+        self.serials.iter().chain(&self.parallels).chain(&self.channels).chain(consoles)
+    }
+
     /// Reads the text of one device, as it is given to be plugged in: its element's name, and a list of devices that
     /// holds it alone. `Ok(None)`: no device is called so.
     pub fn parse_one(xml: &str) -> Result<Option<(String, Self)>, crate::Faults> {

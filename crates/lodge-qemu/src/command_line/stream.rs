@@ -41,11 +41,7 @@ impl<'a> Stream<'a> {
 /// [`Claims::sockets`](crate::Claims).
 pub fn listeners(domain: &Domain) -> Vec<(&str, &str)> {
     let devices = &domain.devices;
-    // The first console is the first serial port by another name.
-    let kind = |console: &CharDevice| console.target.as_deref().and_then(|target| target.kind.clone());
-    let consoles = devices.consoles.iter().filter(|console| kind(console).as_deref() != Some("serial"));
-    let ports = devices.serials.iter().chain(&devices.parallels).chain(consoles).chain(&devices.channels);
-    let ports = ports.map(|port| (&port.place, port.kind, &port.sources));
+    let ports = devices.ports().map(|port| (&port.place, port.kind, &port.sources));
     let redirections = devices.redirdevs.iter().map(|device| (&device.place, device.kind, &device.sources));
     let cards = devices.smartcards.iter().filter_map(|card| Some((&card.place, card.kind?, &card.sources)));
     let rngs = devices.rngs.iter();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
-use lodge_model::domain::chardev::{CharDevice, CharKind};
+use lodge_model::domain::chardev::CharKind;
 use lodge_model::domain::disk::{BackingStore, Disk, DiskSource};
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKind};
 use lodge_model::domain::hostdev::{Hostdev, HostdevKind, StartupPolicy};
@@ -177,9 +177,7 @@ impl Rehearsal {
             let fd = self.fd(None);
             self.claims.logs.insert("serial0".to_owned(), fd);
         }
-        let all = devices.serials.iter().chain(&devices.parallels).chain(&devices.channels);
-        let all = all.chain(devices.consoles.iter().filter(|console| !is_serial(console)));
-        for port in all.filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
+        for port in devices.ports().filter(|port| matches!(port.kind, CharKind::File | CharKind::Dev)) {
             if let Some(path) = port.source().and_then(|source| source.path.as_deref()) {
                 let fd = self.fd(Some(path));
                 self.claims.files.insert(alias(&port.place), fd);
@@ -264,11 +262,6 @@ impl Rehearsal {
 fn path_of(store: &BackingStore) -> Option<&str> {
     let source = store.source.as_deref()?;
     source.file.as_deref().or(source.dev.as_deref())
-}
-
-/// The first console is the first serial port by another name.
-fn is_serial(console: &CharDevice) -> bool {
-    console.target.as_deref().and_then(|target| target.kind.as_deref()) == Some("serial")
 }
 
 fn screen(graphics: &Graphics) -> ScreenClaim {
