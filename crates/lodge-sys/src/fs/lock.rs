@@ -51,12 +51,12 @@ const LINGERS: Duration = Duration::from_secs(3);
 /// would let two processes lock two different files of one name.
 ///
 /// A holder that was killed while it started a child leaves the lock with that child until its exec: such a holder is
-/// waited for, a living one is not.
+/// waited for, a living one is not. One whose pid is not there yet is waited for too: it is about to write it.
 pub fn lock_exclusive(path: &Path) -> Result<Lock, LockError> {
     let deadline = Instant::now() + LINGERS;
     loop {
         match try_lock(path) {
-            Err(LockError::Held { pid: Some(pid), .. }) if has_ended(pid) && Instant::now() < deadline => {
+            Err(LockError::Held { pid, .. }) if pid.is_none_or(has_ended) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             result => return result,
@@ -92,6 +92,9 @@ fn try_lock(path: &Path) -> Result<Lock, LockError> {
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
+        // To close the file is not enough: a child that another thread is starting has a copy of the descriptor until
+        // its exec, and the lock lives as long as the last copy.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -108,5 +111,17 @@ mod tests {
         assert_eq!(pid, Some(std::process::id()));
         drop(held);
         lock_exclusive(&path).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_is_being_started_does_not_keep_what_was_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock_exclusive(&path).unwrap();
+        // What fork(2) makes of the descriptor.
+        let childs = held.file.try_clone().unwrap();
+        drop(held);
+        try_lock(&path).unwrap();
+        drop(childs);
     }
 }

@@ -14,7 +14,17 @@ use rustix::fs::{Mode, OFlags};
 /// Held until dropped; the file stays.
 #[derive(Debug)]
 pub struct RecordLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for RecordLock {
+    fn drop(&mut self) {
+        // A child that another thread is starting has a copy of the descriptor until its exec; closing ours is not
+        // enough.
+        let mut lock = libc::flock { l_type: lock_type(libc::F_UNLCK), ..first_byte() };
+        // SAFETY: the descriptor is open and the lock is valid for the call.
+        let _ = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    }
 }
 
 /// What came of the wish for a lock.
@@ -37,7 +47,7 @@ pub fn record_lock(path: &Path) -> io::Result<Taken> {
         file.rewind()?;
         // For people; the lock counts, not the number.
         let _ = writeln!(file, "{}", std::process::id());
-        return Ok(Taken::Ours(RecordLock { _file: file }));
+        return Ok(Taken::Ours(RecordLock { file }));
     }
     match io::Error::last_os_error() {
         error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
@@ -107,9 +117,12 @@ mod tests {
         let us = Some(std::process::id());
         assert!(matches!(record_lock(&path).unwrap(), Taken::Held(pid) if pid == us));
         assert_eq!(record_lock_holder(&path).unwrap(), Some(us));
+        // What fork(2) makes of the descriptor, in a child that is being started.
+        let childs = held.file.try_clone().unwrap();
         drop(held);
         assert!(record_lock_holder(&path).unwrap().is_none());
         assert!(matches!(record_lock(&path).unwrap(), Taken::Ours(_)));
+        drop(childs);
     }
 
     #[test]
