@@ -24,6 +24,7 @@ use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use lodge_network::{NetdProgram, Networks, NetworksConfig};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -102,7 +103,7 @@ fn compare(options: &Options) -> Outcome<()> {
 /// Runs a server and its load in a namespace of their own.
 fn apart(serve: fn(&Path, u32, usize) -> Outcome<Measured>, leases: u32, window: usize) -> Outcome<Measured> {
     let thread = std::thread::spawn(move || {
-        new_network_namespace()?;
+        new_namespaces()?;
         run("ip", &["link", "set", "lo", "up"])?;
         let dir = tempfile::tempdir()?;
         serve(dir.path(), leases, window)
@@ -110,9 +111,13 @@ fn apart(serve: fn(&Path, u32, usize) -> Outcome<Measured>, leases: u32, window:
     thread.join().map_err(|_| "the measuring thread panicked")?
 }
 
-#[expect(deprecated, reason = "NEWNET takes nothing away that other threads rely on")]
-fn new_network_namespace() -> Outcome<()> {
-    Ok(rustix::thread::unshare(UnshareFlags::NEWNET)?)
+/// Of the network, and of mounts: `ip netns` mounts what it keeps its names in, and leaves that mounted.
+#[expect(deprecated, reason = "these two take nothing away that other threads rely on")]
+fn new_namespaces() -> Outcome<()> {
+    rustix::thread::unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS)?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    std::fs::create_dir_all("/run/netns")?;
+    Ok(mount("none", "/run/netns", "tmpfs", MountFlags::empty(), None)?)
 }
 
 fn netd(dir: &Path, leases: u32, window: usize) -> Outcome<Measured> {

@@ -74,7 +74,7 @@ pub fn in_space<F: Future<Output = ()>>(test: impl FnOnce(Space) -> F + Send + '
     let _ = tracing_subscriber::fmt().with_env_filter("lodge_network=debug").with_test_writer().try_init();
     let name = std::thread::current().name().unwrap_or("test").to_owned();
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        new_network_namespace();
+        new_namespaces();
         run("ip", &["link", "set", "lo", "up"]);
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path()).unwrap();
@@ -145,10 +145,16 @@ fn list(dir: &Path) -> String {
     names.join("\n")
 }
 
+/// Of the network, and of mounts: `ip netns` mounts what it keeps its names in, and leaves that mounted.
 #[expect(
     deprecated,
-    reason = "NEWNET takes nothing away that other threads rely on; the crate has no other safe call"
+    reason = "these two take nothing away that other threads rely on; the crate has no other safe call"
 )]
-fn new_network_namespace() {
-    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+fn new_namespaces() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    use rustix::thread::{UnshareFlags, unshare};
+    unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS).unwrap();
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    std::fs::create_dir_all("/run/netns").unwrap();
+    mount("none", "/run/netns", "tmpfs", MountFlags::empty(), None).unwrap();
 }
