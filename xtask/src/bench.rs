@@ -25,6 +25,7 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("images", "image_bench", "images looked at, cloned and converted, beside qemu-img"),
     ("images", "stream_bench", "a volume's bytes coming and going, beside cp and fsync"),
     ("dhcp", "dhcp_bench", "leases per second, with --peers beside dnsmasq"),
+    ("plug", "plug_bench", "guests plugged in and out beside many others, and beside `ip`"),
     ("wire", "wire_bench", "libvirt's wire spoken raw, with --peers beside libvirtd"),
     (
         "capabilities",

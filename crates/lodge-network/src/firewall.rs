@@ -20,6 +20,7 @@ use tokio::process::Command;
 use crate::plan::{Mode, Plan};
 use crate::{NetworkError, limits};
 
+use guards::{Guards, Shape};
 pub use text::ruleset;
 
 /// The tables of one root, and how they looked when they were right.
@@ -27,17 +28,19 @@ pub use text::ruleset;
 pub struct Firewall {
     table: String,
     seen: Option<String>,
-    guards: Guards,
+    guarded: Guarded,
 }
 
 /// The table that guards guests' ports.
 #[derive(Debug)]
-enum Guards {
+enum Guarded {
+    /// Nobody has looked yet.
+    Unknown,
     /// There is none, since there is no port.
     None,
-    /// It looked so.
-    Seen(String),
-    /// It could not be made; it is tried again with the next port.
+    /// It holds these, and the kernel lists it so.
+    Made(Guards, Shape),
+    /// It could not be made, or others have changed it; it is made anew with the next port.
     Failed,
 }
 
@@ -56,7 +59,7 @@ impl Firewall {
     /// The table of the root with this tag: `lodge` for the host's own, `lodge_TAG` for others.
     pub fn new(tag: &str, is_system: bool) -> Self {
         let table = if is_system { "lodge".to_owned() } else { format!("lodge_{tag}") };
-        Self { table, seen: None, guards: Guards::None }
+        Self { table, seen: None, guarded: Guarded::Unknown }
     }
 
     /// Makes the rules those of `plans`; without any the table goes.
@@ -72,31 +75,74 @@ impl Firewall {
 
     /// Lets the hardware addresses of `ports` come from these ports alone; without any the table goes.
     pub async fn guard(&mut self, ports: &[Port]) -> Result<(), NetworkError> {
-        // An earlier daemon may have left one.
-        if ports.is_empty()
-            && matches!(self.guards, Guards::None)
-            && !matches!(self.listing("bridge").await, Ok(Some(_)))
-        {
-            return Ok(());
+        if ports.is_empty() && matches!(self.guarded, Guarded::Unknown) {
+            // An earlier daemon may have left one.
+            if !matches!(self.listing("bridge").await, Ok(Some(_))) {
+                self.guarded = Guarded::None;
+            }
         }
-        self.guards = Guards::Failed;
-        nft(&["-f", "-"], &guards::ruleset(&self.table, ports)).await?;
-        self.guards = self.listing("bridge").await?.map_or(Guards::None, Guards::Seen);
+        match &mut self.guarded {
+            Guarded::None if ports.is_empty() => return Ok(()),
+            Guarded::Made(made, _) if !ports.is_empty() => {
+                let wanted = Guards::of(ports, made);
+                let change = wanted.change(made, &self.table);
+                if change.is_empty() {
+                    return Ok(());
+                }
+                match nft(&["-f", "-"], &change).await {
+                    Ok(_) => {
+                        *made = wanted;
+                        return Ok(());
+                    }
+                    // Others had their hands in it.
+                    Err(error) => tracing::debug!(%error, "the guards of ports are made anew"),
+                }
+            }
+            _ => {}
+        }
+        self.guarded = Guarded::Failed;
+        let wanted = Guards::of(ports, &Guards::default());
+        nft(&["-f", "-"], &wanted.whole(&self.table)).await?;
+        self.guarded = if wanted.is_empty() {
+            Guarded::None
+        } else {
+            match self.guards_shape(&wanted).await {
+                Ok(Some(shape)) => Guarded::Made(wanted, shape),
+                Ok(None) => Guarded::Failed,
+                // They are there; that alone counts for the guests.
+                Err(error) => {
+                    tracing::warn!(%error, "the guards of ports cannot be watched");
+                    Guarded::Failed
+                }
+            }
+        };
         Ok(())
     }
 
     /// Are the rules as they were after the last load?
-    pub async fn is_intact(&self) -> Result<bool, NetworkError> {
-        let guarded = match &self.guards {
-            Guards::Seen(seen) => self.listing("bridge").await?.as_ref() == Some(seen),
-            Guards::None | Guards::Failed => true,
-        };
-        Ok(guarded && self.seen.is_some() && self.listing("inet").await? == self.seen)
+    pub async fn is_intact(&mut self) -> Result<bool, NetworkError> {
+        if let Guarded::Made(made, shape) = &self.guarded
+            && self.guards_shape(made).await?.as_ref() != Some(shape)
+        {
+            self.guarded = Guarded::Failed;
+            return Ok(false);
+        }
+        Ok(self.seen.is_some() && self.listing("inet").await? == self.seen)
+    }
+
+    async fn guards_shape(&self, guards: &Guards) -> Result<Option<Shape>, NetworkError> {
+        let listed = self.listed(&["-j", "-s"], "bridge").await?;
+        Ok(listed.and_then(|text| guards.shape_in(&text)))
     }
 
     /// The kernel's listing of a table of ours without counters; `None` if there is no such table.
     async fn listing(&self, family: &str) -> Result<Option<String>, NetworkError> {
-        match nft(&["-s", "list", "table", family, &self.table], "").await {
+        self.listed(&["-s"], family).await
+    }
+
+    async fn listed(&self, how: &[&str], family: &str) -> Result<Option<String>, NetworkError> {
+        let words = [how, &["list", "table", family, &self.table]].concat();
+        match nft(&words, "").await {
             Ok(text) => Ok(Some(text)),
             Err(NetworkError::Firewall { detail }) if detail.contains("No such file or directory") => {
                 Ok(None)
