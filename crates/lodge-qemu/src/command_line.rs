@@ -56,7 +56,7 @@ use lodge_model::domain::Domain;
 pub use self::alias::assign_aliases;
 use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
-pub use self::disk::node_numbers;
+pub use self::disk::{node_numbers, throttle};
 pub use self::memory::memory_files;
 pub use self::stream::listeners;
 use crate::capabilities::Capabilities;

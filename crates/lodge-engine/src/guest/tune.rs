@@ -94,7 +94,7 @@ impl Guest {
         })?;
         let disk = &domain.devices.disks[at];
         let mut figures = Vec::new();
-        for (place, (name, _)) in block::LIMITS.iter().enumerate() {
+        for (place, name) in block::LIMITS.iter().enumerate() {
             if place == block::BEFORE_GROUP {
                 figures.text("group_name", block::group(disk));
             }

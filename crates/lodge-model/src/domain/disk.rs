@@ -418,3 +418,51 @@ pub struct IoTune {
     )]
     pub foreign: Foreign,
 }
+
+impl IoTune {
+    /// Its numbers by libvirt's names, in libvirt's order; the group's name stands after the 13th.
+    pub const LIMITS: [&str; 19] = [
+        "total_bytes_sec",
+        "read_bytes_sec",
+        "write_bytes_sec",
+        "total_iops_sec",
+        "read_iops_sec",
+        "write_iops_sec",
+        "total_bytes_sec_max",
+        "read_bytes_sec_max",
+        "write_bytes_sec_max",
+        "total_iops_sec_max",
+        "read_iops_sec_max",
+        "write_iops_sec_max",
+        "size_iops_sec",
+        "total_bytes_sec_max_length",
+        "read_bytes_sec_max_length",
+        "write_bytes_sec_max_length",
+        "total_iops_sec_max_length",
+        "read_iops_sec_max_length",
+        "write_iops_sec_max_length",
+    ];
+
+    /// The limit of this name; 0: none.
+    pub fn limit(&self, name: &str) -> u64 {
+        match name {
+            "total_bytes_sec" => self.total_bytes_sec.unwrap_or(0),
+            "read_bytes_sec" => self.read_bytes_sec.unwrap_or(0),
+            "write_bytes_sec" => self.write_bytes_sec.unwrap_or(0),
+            "total_iops_sec" => self.total_iops_sec.unwrap_or(0),
+            "read_iops_sec" => self.read_iops_sec.unwrap_or(0),
+            "write_iops_sec" => self.write_iops_sec.unwrap_or(0),
+            _ => self.foreign.tree(name).and_then(|kept| kept.text.parse().ok()).unwrap_or(0),
+        }
+    }
+
+    /// Whether anything is limited.
+    pub fn has_limits(&self) -> bool {
+        Self::LIMITS.iter().any(|name| self.limit(name) > 0)
+    }
+
+    /// The group of disks that share these limits.
+    pub fn group(&self) -> Option<String> {
+        self.foreign.tree("group_name").map(|kept| kept.text).filter(|name| !name.is_empty())
+    }
+}

@@ -91,7 +91,63 @@ fn one(b: &mut Builder<'_>, disk: &Disk, first_node: usize) {
     }
     let top = (!links.is_empty()).then(|| nodes(b, disk, links, first_node));
     device(b, disk, top.as_deref());
+    if top.is_some() {
+        join_group(b, disk);
+    }
 }
+
+/// Limits that disks share are QEMU's own, at the device: a group is there while a disk is in it, so disks come and
+/// go. It takes any name, where an object's has letters only.
+fn join_group(b: &mut Builder<'_>, disk: &Disk) {
+    let Some(tune) = disk.iotune.as_deref().filter(|tune| tune.has_limits()) else { return };
+    let Some(group) = tune.group() else { return };
+    let id = alias(&disk.place);
+    // The part of a virtio device that has the disk is below what is plugged.
+    let part = match disk_bus(disk) {
+        DiskBus::Virtio => format!("/machine/peripheral/{id}/virtio-backend"),
+        _ => id.to_owned(),
+    };
+    let mut arguments = throttle(tune);
+    arguments.insert("group".to_owned(), group.into());
+    arguments.insert("id".to_owned(), part.into());
+    b.command("block_set_io_throttle", arguments.into());
+}
+
+/// Limits as the arguments of `block_set_io_throttle`.
+pub fn throttle(tune: &IoTune) -> serde_json::Map<String, serde_json::Value> {
+    let mut arguments = serde_json::Map::new();
+    for (name, word) in IoTune::LIMITS.iter().zip(THROTTLE_WORDS) {
+        let number = tune.limit(name);
+        // A length without its burst is refused by QEMU, and 0 means "one second" there.
+        if !word.ends_with("_length") || number > 0 {
+            arguments.insert(word.to_owned(), number.into());
+        }
+    }
+    arguments
+}
+
+/// QEMU's words of [`IoTune::LIMITS`].
+const THROTTLE_WORDS: [&str; 19] = [
+    "bps",
+    "bps_rd",
+    "bps_wr",
+    "iops",
+    "iops_rd",
+    "iops_wr",
+    "bps_max",
+    "bps_rd_max",
+    "bps_wr_max",
+    "iops_max",
+    "iops_rd_max",
+    "iops_wr_max",
+    "iops_size",
+    "bps_max_length",
+    "bps_rd_max_length",
+    "bps_wr_max_length",
+    "iops_max_length",
+    "iops_rd_max_length",
+    "iops_wr_max_length",
+];
 
 /// The chain's nodes, deepest first; returns the name of the topmost.
 fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> String {
@@ -256,7 +312,8 @@ fn filters(b: &mut Builder<'_>, disk: &Disk, mut top: String) -> String {
         b.json("-blockdev", &node);
         top = name;
     }
-    if let Some(limits) = disk.iotune.as_deref().map(limits).filter(|limits| !limits.is_empty()) {
+    let own = disk.iotune.as_deref().filter(|tune| tune.group().is_none());
+    if let Some(limits) = own.map(limits).filter(|limits| !limits.is_empty()) {
         let group = format!("throttle-{target}");
         b.json("-object", &Props::object("throttle-group", &group).nested("limits", &limits));
         let name = format!("libvirt-throttle-{target}");

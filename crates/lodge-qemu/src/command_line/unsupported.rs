@@ -95,9 +95,9 @@ fn without_numbers(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// A disk's limits, but for the group that several share.
+/// A disk's limits, and the group that shares them.
 fn is_limit(path: &str) -> bool {
-    path.strip_prefix("/domain/devices/disk/iotune/").is_some_and(|limit| limit != "group_name")
+    path.starts_with("/domain/devices/disk/iotune/")
 }
 
 /// The devices that are streams.

@@ -169,6 +169,16 @@ pub const LIMITS: &str = "
     <target dev='sda' bus='sata'/><geometry cyls='16' heads='16' secs='16'/>
     <throttlefilters><throttlefilter group='g'/></throttlefilters>
   </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw'/><source file='/images/c.raw'/><target dev='vdc' bus='virtio'/>
+    <iotune><total_iops_sec>400</total_iops_sec><total_iops_sec_max>900</total_iops_sec_max><group_name>the two</group_name>
+      <total_iops_sec_max_length>2</total_iops_sec_max_length></iotune>
+  </disk>
+  <disk type='file' device='disk'>
+    <driver name='qemu' type='raw'/><source file='/images/d.raw'/><target dev='sdb' bus='sata'/>
+    <iotune><total_iops_sec>400</total_iops_sec><total_iops_sec_max>900</total_iops_sec_max><group_name>the two</group_name>
+      <total_iops_sec_max_length>2</total_iops_sec_max_length></iotune>
+  </disk>
   <interface type='network'><mac address='52:54:00:00:00:05'/><source network='default'/><model type='virtio'/>
     <driver><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off' mrg_rxbuf='off'/>
       <guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/></driver></interface>";

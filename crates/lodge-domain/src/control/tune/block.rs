@@ -7,30 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Setting, Settings};
 use crate::block_job::layers::{find, layers};
-use crate::control::{Change, Refusal, Running, Scope};
+use crate::control::{Change, Refusal, Running, Scope, Sort};
 
-/// The numbers, in libvirt's order (the group's name stands after the 13th), with QEMU's words.
-pub const LIMITS: [(&str, &str); 19] = [
-    ("total_bytes_sec", "bps"),
-    ("read_bytes_sec", "bps_rd"),
-    ("write_bytes_sec", "bps_wr"),
-    ("total_iops_sec", "iops"),
-    ("read_iops_sec", "iops_rd"),
-    ("write_iops_sec", "iops_wr"),
-    ("total_bytes_sec_max", "bps_max"),
-    ("read_bytes_sec_max", "bps_rd_max"),
-    ("write_bytes_sec_max", "bps_wr_max"),
-    ("total_iops_sec_max", "iops_max"),
-    ("read_iops_sec_max", "iops_rd_max"),
-    ("write_iops_sec_max", "iops_wr_max"),
-    ("size_iops_sec", "iops_size"),
-    ("total_bytes_sec_max_length", "bps_max_length"),
-    ("read_bytes_sec_max_length", "bps_rd_max_length"),
-    ("write_bytes_sec_max_length", "bps_wr_max_length"),
-    ("total_iops_sec_max_length", "iops_max_length"),
-    ("read_iops_sec_max_length", "iops_rd_max_length"),
-    ("write_iops_sec_max_length", "iops_wr_max_length"),
-];
+/// The numbers, in libvirt's order (the group's name stands after the 13th).
+pub const LIMITS: [&str; 19] = IoTune::LIMITS;
 /// How many of them stand before the group's name.
 pub const BEFORE_GROUP: usize = 13;
 
@@ -43,22 +23,12 @@ pub fn position(domain: &Domain, wanted: &str) -> Option<usize> {
 
 /// A disk's limit by libvirt's name.
 pub fn limit(disk: &Disk, name: &str) -> u64 {
-    let Some(tune) = disk.iotune.as_deref() else { return 0 };
-    match name {
-        "total_bytes_sec" => tune.total_bytes_sec.unwrap_or(0),
-        "read_bytes_sec" => tune.read_bytes_sec.unwrap_or(0),
-        "write_bytes_sec" => tune.write_bytes_sec.unwrap_or(0),
-        "total_iops_sec" => tune.total_iops_sec.unwrap_or(0),
-        "read_iops_sec" => tune.read_iops_sec.unwrap_or(0),
-        "write_iops_sec" => tune.write_iops_sec.unwrap_or(0),
-        _ => tune.foreign.tree(name).and_then(|kept| kept.text.parse().ok()).unwrap_or(0),
-    }
+    disk.iotune.as_deref().map_or(0, |tune| tune.limit(name))
 }
 
 /// The group a disk shares its limits with.
 pub fn group(disk: &Disk) -> String {
-    let kept = disk.iotune.as_deref().and_then(|tune| tune.foreign.tree("group_name"));
-    kept.map(|kept| kept.text).unwrap_or_default()
+    disk.iotune.as_deref().and_then(IoTune::group).unwrap_or_default()
 }
 
 /// Sets what is named.
@@ -68,13 +38,48 @@ pub fn set(disk: String, settings: Settings, scope: Scope) -> Change {
         .config(move |domain| {
             let at = position(domain, &disk)
                 .ok_or_else(|| Refusal::arg(format!("missing persistent configuration for disk '{disk}'")))?;
-            write(&mut domain.devices.disks[at], &settings)
+            change(domain, at, &settings).map(drop)
         })
         .live(move |mut running| async move {
             let (disk, settings) = of_live;
             let outcome = apply(&mut running, &disk, &settings).await;
             (running, outcome)
         })
+}
+
+/// Sets it at the disk, and at those that share its limits; says which have others now.
+///
+/// libvirt: who joins a group has its limits, and what is set for one of it is set for all.
+fn change(domain: &mut Domain, at: usize, settings: &Settings) -> Result<Vec<usize>, Refusal> {
+    let disks = &mut domain.devices.disks;
+    let mut disk = disks[at].clone();
+    let joins = settings.iter().find(|(name, _)| name == "group_name").map(|(_, group)| group.text());
+    if let Some(joins) = joins.filter(|joins| !joins.is_empty() && *joins != group(&disk)) {
+        let member = disks.iter().find(|member| group(member) == joins);
+        if let Some(member) = member {
+            disk.iotune.clone_from(&member.iotune);
+        }
+    }
+    write(&mut disk, settings)?;
+    let has_limits = disk.iotune.as_deref().is_some_and(IoTune::has_limits);
+    let name = group(&disk);
+    if !name.is_empty() && !has_limits {
+        if joins.is_some_and(|joins| !joins.is_empty()) {
+            let text = "group_name can be configured only together with settings";
+            return Err(Refusal::new(Sort::ConfigUnsupported, text));
+        }
+        disk.iotune = None;
+    }
+    let mut changed = vec![at];
+    if !name.is_empty() {
+        let members =
+            disks.iter().enumerate().filter(|(other, member)| *other != at && group(member) == name);
+        changed.extend(members.map(|(other, _)| other));
+    }
+    for other in &changed {
+        disks[*other].iotune.clone_from(&disk.iotune);
+    }
+    Ok(changed)
 }
 
 /// libvirt: setting one of a family forgets its opposite.
@@ -203,36 +208,50 @@ async fn node_of(running: &Running, wanted: &str) -> Result<String, Refusal> {
 async fn apply(running: &mut Running, wanted: &str, settings: &Settings) -> Result<(), Refusal> {
     let at = position(&running.document, wanted)
         .ok_or_else(|| Refusal::arg(format!("disk '{wanted}' not found in domain")))?;
-    let mut disk = running.document.devices.disks[at].clone();
-    if disk.source.is_none() {
-        return Err(Refusal::invalid(format!("disk '{}' has no source", disk.target.dev)));
+    let target = &running.document.devices.disks[at];
+    if target.source.is_none() {
+        return Err(Refusal::invalid(format!("disk '{}' has no source", target.target.dev)));
     }
-    write(&mut disk, settings)?;
-    let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
-    let mut arguments = Map::new();
-    for (name, word) in LIMITS {
-        let number = limit(&disk, name);
-        // A length without its burst is refused by QEMU, and 0 means "one second" there.
-        if !word.ends_with("_length") || number > 0 {
-            arguments.insert(word.to_owned(), json!(number));
+    let mut document = running.document.clone();
+    let changed = change(&mut document, at, settings)?;
+    for at in changed {
+        let (before, now) = (&running.document.devices.disks[at], &document.devices.disks[at]);
+        if now.source.is_some() && (before.iotune.is_some() || now.iotune.is_some()) {
+            tell(running, before, now).await?;
         }
     }
-    let group = group(&disk);
-    if !group.is_empty() {
+    running.document = document;
+    Ok(())
+}
+
+/// Says to QEMU what limits a disk has now. Its own are in the filter that it was started with, if it was; those of
+/// a group are QEMU's, at the device.
+async fn tell(running: &Running, before: &Disk, now: &Disk) -> Result<(), Refusal> {
+    let alias = now.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+    let path = device_path(running, &alias).await;
+    let none = IoTune::default();
+    let tune = now.iotune.as_deref().unwrap_or(&none);
+    if !group(before).is_empty() && group(before) != group(now) {
+        // Otherwise the limits would be set for those who stay.
+        tell_device(running, &path, &none).await?;
+    }
+    let Some(filter) = filter_of(running, &now.target.dev).await else {
+        return tell_device(running, &path, tune).await;
+    };
+    let is_shared = tune.group().is_some();
+    let own = lodge_qemu::throttle(if is_shared { &none } else { tune });
+    let set = json!({ "path": filter, "property": "limits", "value": in_filter(&own) });
+    running.tell_qemu("qom-set", set).await?;
+    if is_shared { tell_device(running, &path, tune).await } else { Ok(()) }
+}
+
+async fn tell_device(running: &Running, path: &str, tune: &IoTune) -> Result<(), Refusal> {
+    let mut arguments = lodge_qemu::throttle(tune);
+    if let Some(group) = tune.group() {
         arguments.insert("group".to_owned(), json!(group));
     }
-    arguments.insert("id".to_owned(), json!(device_path(running, &alias).await));
-    if disk.iotune.is_some() || running.document.devices.disks[at].iotune.is_some() {
-        match filter_of(running, &disk.target.dev).await {
-            Some(path) => {
-                let set = json!({ "path": path, "property": "limits", "value": in_filter(&arguments) });
-                running.tell_qemu("qom-set", set).await?;
-            }
-            None => running.tell_qemu("block_set_io_throttle", Value::Object(arguments)).await?,
-        }
-    }
-    running.document.devices.disks[at] = disk;
-    Ok(())
+    arguments.insert("id".to_owned(), json!(path));
+    running.tell_qemu("block_set_io_throttle", Value::Object(arguments)).await
 }
 
 /// The filter of a disk that was started with limits: they are changed there.
@@ -291,6 +310,34 @@ mod tests {
             "bps-total": 1, "bps-read": 2, "iops-write-max": 3, "iops-total-max-length": 4, "iops-size": 5,
         });
         assert_eq!(limits, words);
+    }
+
+    #[test]
+    fn disks_of_a_group_have_the_same_limits() {
+        let disk = |target: &str| format!("<disk><source file='/{target}'/><target dev='{target}'/></disk>");
+        let text = format!(
+            "<domain type='qemu'><name>n</name><memory>65536</memory><os><type>hvm</type></os><devices>{}{}{}\
+             </devices></domain>",
+            disk("vda"),
+            disk("vdb"),
+            disk("vdc")
+        );
+        let mut domain = Domain::parse(&text).unwrap();
+        let text = |group: &str| ("group_name".to_owned(), Setting::Text(group.to_owned()));
+        let number = |value: u64| ("total_iops_sec".to_owned(), Setting::Unsigned(value));
+        let limits = |domain: &Domain| {
+            domain.devices.disks.iter().map(|disk| limit(disk, "total_iops_sec")).collect::<Vec<_>>()
+        };
+        change(&mut domain, 0, &vec![text("g")]).unwrap_err();
+        assert_eq!(change(&mut domain, 0, &vec![text("g"), number(5)]).unwrap(), [0]);
+        assert_eq!(change(&mut domain, 1, &vec![text("g")]).unwrap(), [1, 0], "who joins has its limits");
+        assert_eq!(limits(&domain), [5, 5, 0]);
+        assert_eq!(change(&mut domain, 1, &vec![number(7)]).unwrap(), [1, 0]);
+        assert_eq!(limits(&domain), [7, 7, 0]);
+        change(&mut domain, 0, &vec![text(""), number(9)]).unwrap();
+        assert_eq!(limits(&domain), [9, 7, 0], "who leaves takes nobody along");
+        change(&mut domain, 1, &vec![number(0)]).unwrap();
+        assert_eq!(domain.devices.disks[1].iotune, None);
     }
 
     #[test]

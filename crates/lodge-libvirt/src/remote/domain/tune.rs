@@ -178,7 +178,7 @@ pub(crate) async fn get_block(
 
 pub(crate) async fn set_block(call: &Call, args: DomainSetBlockIoTuneArgs) -> Result<(), Fault> {
     call.only_flags(args.flags, ALL)?;
-    let mut known: Vec<(&str, Kind)> = block::LIMITS.iter().map(|(name, _)| (*name, Kind::Ullong)).collect();
+    let mut known: Vec<(&str, Kind)> = block::LIMITS.iter().map(|name| (*name, Kind::Ullong)).collect();
     known.push(("group_name", Kind::String));
     let settings = settings(args.params, &known)?;
     let disk = args.disk.to_string_lossy().into_owned();

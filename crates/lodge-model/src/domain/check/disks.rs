@@ -29,6 +29,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
         }
         if let Some(tune) = disk.iotune.as_deref() {
             limits(tune, &format!("{path}/iotune"), found);
+            shared_limits(disks, at, tune, &format!("{path}/iotune/group_name"), found);
         }
         let filters = disk.throttle_filters.tree("throttlefilters").unwrap_or_default();
         for filter in &filters.children {
@@ -206,6 +207,25 @@ fn source(disk: &Disk, source: &DiskSource, path: &str, found: &mut Found) {
 }
 
 /// A limit of both ways and one of each exclude each other.
+/// Disks of one group share its limits: they say the same. The second of a pair is told.
+fn shared_limits(disks: &[Disk], at: usize, tune: &IoTune, path: &str, found: &mut Found) {
+    let Some(group) = tune.group() else { return };
+    if !tune.has_limits() {
+        return found.add(path, "a group has limits: none is set here");
+    }
+    let same = |other: &IoTune| IoTune::LIMITS.iter().all(|name| other.limit(name) == tune.limit(name));
+    for disk in &disks[..at] {
+        let Some(other) = disk.iotune.as_deref().filter(|other| other.group().as_ref() == Some(&group))
+        else {
+            continue;
+        };
+        if !same(other) {
+            let (one, two) = (&disk.target.dev, &disks[at].target.dev);
+            found.add(path, format!("disks {one} and {two} of group `{group}` have different limits"));
+        }
+    }
+}
+
 fn limits(tune: &IoTune, path: &str, found: &mut Found) {
     let kept = |name: &str| {
         let text = tune.foreign.tree(name).map(|limit| limit.text);
