@@ -13,6 +13,7 @@
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
 mod cards;
+mod certificates;
 mod devices;
 mod gather;
 mod helpers;

@@ -146,6 +146,8 @@ pub struct ScreenClaim {
     pub port: Option<u16>,
     /// SPICE's TLS port.
     pub tls_port: Option<u16>,
+    /// The directory of its certificates, as QEMU can open it.
+    pub certificates: Option<String>,
     /// VNC over WebSocket: its port, chosen and free.
     pub websocket: Option<u16>,
     /// A unix socket's path instead of a port.
@@ -201,6 +203,8 @@ pub struct Claims {
     pub logs: BTreeMap<String, FdNumber>,
     /// Files that character devices of type `file` write to, by alias; the path itself is taken without.
     pub files: BTreeMap<String, FdNumber>,
+    /// The directory of the certificates of streams that go by TLS, as QEMU can open it.
+    pub stream_certificates: Option<String>,
     /// One per `<graphics>`, in the document's order.
     pub screens: Vec<ScreenClaim>,
     /// The cloud-init seed, an ISO image, read-only: becomes a disk of Lodge's own, after the document's.
@@ -251,6 +255,7 @@ impl Claims {
             sockets: BTreeMap::new(),
             logs: BTreeMap::new(),
             files: BTreeMap::new(),
+            stream_certificates: None,
             screens: Vec::new(),
             seed: None,
             firmware: None,

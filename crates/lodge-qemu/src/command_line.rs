@@ -58,7 +58,7 @@ use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
 pub use self::disk::{node_numbers, throttle};
 pub use self::memory::memory_files;
-pub use self::stream::listeners;
+pub use self::stream::{listeners, secured_streams};
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};
 

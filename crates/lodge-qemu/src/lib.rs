@@ -33,7 +33,7 @@ pub use claims::{
 };
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
-    device_arguments, listeners, memory_files, node_numbers, throttle,
+    device_arguments, listeners, memory_files, node_numbers, secured_streams, throttle,
 };
 pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
+use lodge_model::xml::YesNo;
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
     Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, LinkBytes, MONITOR_SOCKET, ScreenClaim,
@@ -21,6 +22,7 @@ use lodge_sys::cgroup::{Cgroup, Outcome};
 
 use rustix::fs::FileType;
 
+use super::certificates::{Certificates, Purpose};
 use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
@@ -96,7 +98,9 @@ impl Draft {
         claims.local_offset_s = Some(jiff::Zoned::now().offset().seconds());
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         lun::check(&self.document, &self.disks)?;
-        let way = served::Way { config: &config, dir: &dir, user: credentials.as_ref() };
+        let pki = config.store.root().pki();
+        let certificates = Certificates { pki, dir: &dir, user: credentials.as_ref() };
+        let way = served::Way { certificates: &certificates, dir: &dir, user: credentials.as_ref() };
         way.pass((&mut self.disks, self.variables.take()), &mut claims, &mut descriptors)?;
         for ClaimedDisk { target, chain, .. } in std::mem::take(&mut self.disks) {
             let files = chain.into_iter().map(|link| pass(link, &mut descriptors));
@@ -121,6 +125,7 @@ impl Draft {
         for Served { alias, socket } in std::mem::take(&mut self.helpers) {
             claims.helpers.insert(alias, descriptors.pass(socket));
         }
+        certificates.pass_streams(&self.document, &mut claims, &mut descriptors)?;
         let agent = streams::pass(&self.document, &dir, &mut claims, &mut descriptors)?;
         nvram::pass(self, &mut claims, &mut descriptors)?;
         pstore::pass(&self.document, credentials.as_ref(), &mut claims, &mut descriptors)?;
@@ -133,7 +138,7 @@ impl Draft {
             &mut claims,
             &mut descriptors,
         )?;
-        let displays = self.pass_screens(&mut claims)?;
+        let displays = self.pass_screens(&certificates, &mut claims, &mut descriptors)?;
         let command_line = command_line(&self.document, &config.capabilities, &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
         for warning in &command_line.warnings {
@@ -169,7 +174,12 @@ impl Draft {
         Ok(cgroup)
     }
 
-    fn pass_screens(&mut self, claims: &mut Claims) -> Result<Vec<Display>, Failure> {
+    fn pass_screens(
+        &mut self,
+        certificates: &Certificates<'_>,
+        claims: &mut Claims,
+        descriptors: &mut Descriptors,
+    ) -> Result<Vec<Display>, Failure> {
         let mut displays = Vec::new();
         let has_spice = self.shared.config.capabilities.has_spice();
         for graphics in &mut self.document.devices.graphics {
@@ -184,20 +194,32 @@ impl Draft {
             }
             let address = listen_address(graphics);
             let ports = &self.shared.displays;
-            let port = choose_port(ports, graphics, &address)?;
-            graphics.port = Some(i32::from(port.number()));
+            let by_spice = spice && has_spice;
+            let is_plain = !by_spice || graphics.needs_plain_port();
+            let port = is_plain.then(|| choose_port(ports, graphics, &address)).transpose()?;
+            graphics.port = port.as_ref().map(|port| i32::from(port.number()));
+            let tls = if by_spice { choose_tls_port(ports, graphics, &address)? } else { None };
+            let mut own = None;
+            if let Some(tls) = &tls {
+                graphics.tls_port = Some(i32::from(tls.number()));
+                own = certificates.of(Purpose::Spice, descriptors)?;
+            }
             let web = choose_web_port(ports, graphics, &address)?;
             let websocket = web.as_ref().map(Port::number);
             if let Some(number) = websocket {
                 graphics.websocket = Some(i32::from(number));
             }
             claims.screens.push(ScreenClaim {
-                port: Some(port.number()),
+                port: port.as_ref().map(Port::number),
+                tls_port: tls.as_ref().map(Port::number),
+                certificates: own,
                 websocket,
                 ..ScreenClaim::default()
             });
             self.ports.extend(web);
-            let kind = if spice && has_spice { "spice" } else { "vnc" };
+            self.ports.extend(tls);
+            let Some(port) = port else { continue };
+            let kind = if by_spice { "spice" } else { "vnc" };
             displays.push(Display { kind: kind.to_owned(), listen: address, port: port.number() });
             self.ports.push(port);
         }
@@ -281,6 +303,23 @@ fn choose_web_port(
         None => Ok(None),
         Some(Ok(number)) if number > 0 => ports.take(number).ok_or_else(|| port_taken(number)).map(Some),
         Some(_) => ports.reserve_web(address.parse::<IpAddr>().ok()).ok_or_else(no_port).map(Some),
+    }
+}
+
+/// The same for SPICE over TLS: the document's own, or one where a channel is to be secure.
+fn choose_tls_port(
+    ports: &display::Ports,
+    graphics: &Graphics,
+    address: &str,
+) -> Result<Option<Port>, Failure> {
+    let is_automatic = graphics.autoport.is_some_and(YesNo::is_yes);
+    let fixed = graphics.tls_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    match fixed.filter(|_| !is_automatic) {
+        Some(number) => ports.take(number).ok_or_else(|| port_taken(number)).map(Some),
+        None if is_automatic && graphics.wants_security() => {
+            ports.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port).map(Some)
+        }
+        None => Ok(None),
     }
 }
 

@@ -5,8 +5,8 @@
 //! A server that does not answer holds nobody up but this guest: QEMU waits for it, and a start waits for QEMU as
 //! long as for any other ([`LaunchError::Silent`]).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -19,20 +19,16 @@ use lodge_qemu::{Claims, Credentials, Descriptors, LaunchError, Link, LinkBytes,
 use lodge_store::saga::Failure;
 use serde_json::{Value, json};
 
+use super::certificates::{Certificates, Purpose, opened};
 use super::file_failure;
-use crate::domains::DomainsConfig;
 use crate::ports::{ClaimedDisk, ServedLink};
 
 /// The names that SSH looks for keys under.
 const KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
-/// Where certificates for QEMU as a client lie, below `etc/pki`: libvirt's order.
-const CERTIFICATES: [&str; 2] = ["libvirt-nbd", "qemu"];
-/// The files of a client.
-const OF_CLIENT: [&str; 4] = ["ca-cert.pem", "ca-crl.pem", "client-cert.pem", "client-key.pem"];
 
 /// Whom the way is made ready for.
 pub(super) struct Way<'a> {
-    pub config: &'a DomainsConfig,
+    pub certificates: &'a Certificates<'a>,
     pub dir: &'a Path,
     /// None: QEMU runs as the daemon.
     pub user: Option<&'a Credentials>,
@@ -66,29 +62,10 @@ impl Way<'_> {
                 served.socket = Some(descriptors.pass(socket));
             }
             if source.foreign.attribute("tls") == Some("yes") {
-                served.certificates = self.certificates(descriptors)?;
+                served.certificates = self.certificates.of(Purpose::Disks, descriptors)?;
             }
         }
         Ok(link)
-    }
-
-    /// The certificates' directory, as QEMU can open it; none: this host has none.
-    fn certificates(&self, descriptors: &mut Descriptors) -> Result<Option<String>, Failure> {
-        let pki = self.config.store.root().pki();
-        let found =
-            CERTIFICATES.iter().map(|name| pki.join(name)).find(|dir| dir.join("ca-cert.pem").exists());
-        let Some(dir) = found else { return Ok(None) };
-        let Some(user) = self.user else { return Ok(Some(dir.display().to_string())) };
-        let own = own_directory(&self.dir.join("tls"), user)?;
-        for name in OF_CLIENT {
-            let path = dir.join(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => write_own(&own.join(name), &bytes, user)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(file_failure("read the certificate", &path, &error)),
-            }
-        }
-        opened(&own, descriptors).map(Some)
     }
 
     /// A home directory with the keys and known hosts that the sources name; none: they name none.
@@ -161,13 +138,13 @@ fn connected(source: &DiskSource) -> Result<Option<UnixStream>, Failure> {
     connected.map(Some).map_err(failed)
 }
 
-fn own_directory(path: &Path, user: &Credentials) -> Result<PathBuf, Failure> {
+pub(super) fn own_directory(path: &Path, user: &Credentials) -> Result<PathBuf, Failure> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     let made = made.and_then(|()| lchown(path, Some(user.uid), Some(user.gid)));
     made.map_err(|error| file_failure("make", path, &error)).map(|()| path.to_owned())
 }
 
-fn write_own(path: &Path, bytes: &[u8], user: &Credentials) -> Result<(), Failure> {
+pub(super) fn write_own(path: &Path, bytes: &[u8], user: &Credentials) -> Result<(), Failure> {
     // The directory is the guest's: nothing that it may have put there leads elsewhere.
     let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -178,12 +155,6 @@ fn write_own(path: &Path, bytes: &[u8], user: &Credentials) -> Result<(), Failur
         std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid))
     });
     written.map_err(|error| file_failure("write", path, &error))
-}
-
-/// The directory by a name that leads there without a right on the way.
-fn opened(path: &Path, descriptors: &mut Descriptors) -> Result<String, Failure> {
-    let dir = File::open(path).map_err(|error| file_failure("open", path, &error))?;
-    Ok(format!("/proc/self/fd/{}", descriptors.pass(dir)))
 }
 
 /// What to do about a QEMU that did not come up, if a server may be why.

@@ -102,6 +102,36 @@ pub struct Graphics {
     pub foreign: Foreign,
 }
 
+impl Graphics {
+    /// Whether a channel of SPICE's is to be encrypted.
+    pub fn wants_security(&self) -> bool {
+        self.default_mode.as_deref() == Some("secure")
+            || self.channels.iter().any(|channel| channel.mode == "secure")
+    }
+
+    /// Whether it listens at a port without encryption: SPICE does not where all its channels are to be encrypted,
+    /// or where the document fixes the other port alone.
+    pub fn needs_plain_port(&self) -> bool {
+        if self.kind != GraphicsKind::Spice {
+            return true;
+        }
+        if self.autoport.is_none_or(|auto| !auto.is_yes()) {
+            let is_fixed = |port: Option<i32>| port.is_some_and(|port| port > 0);
+            return is_fixed(self.port) || !is_fixed(self.tls_port);
+        }
+        let is_secure = |name: &str| {
+            let own = self.channels.iter().rfind(|channel| channel.name == name);
+            let own = own.map(|channel| channel.mode.as_str()).filter(|mode| *mode != "any");
+            own.or(self.default_mode.as_deref()) == Some("secure")
+        };
+        !SPICE_CHANNELS.iter().all(|name| is_secure(name))
+    }
+}
+
+/// The channels of SPICE's that a document can name.
+pub const SPICE_CHANNELS: [&str; 8] =
+    ["main", "display", "inputs", "cursor", "playback", "record", "smartcard", "usbredir"];
+
 words! {
     /// What a screen listens on.
     pub enum ListenKind { Address = "address", Network = "network", Socket = "socket", None = "none" }

@@ -22,6 +22,10 @@ pub(super) fn screens(b: &mut Builder<'_>) {
         match graphics.kind {
             GraphicsKind::Vnc => vnc(b, graphics, &claim),
             GraphicsKind::Spice if b.capabilities.has_spice() => spice(b, graphics, &claim),
+            GraphicsKind::Spice if graphics.wants_security() => b.refuse_hinted(
+                "SPICE is to be secure, and this QEMU has no SPICE",
+                "install the Debian package qemu-system-modules-spice",
+            ),
             GraphicsKind::Spice => {
                 b.warn(
                     "this QEMU has no SPICE, so the screen is served over VNC \
@@ -113,32 +117,55 @@ fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
     }
 }
 
-fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
-    if claim.tls_port.is_some() || graphics.default_mode.as_deref() == Some("secure") {
-        b.refuse("SPICE over TLS is not supported yet");
+/// The certificates, and which channels may go by which port.
+fn spice_security(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim, words: &mut Vec<String>) {
+    if claim.tls_port.is_some() {
+        match &claim.certificates {
+            Some(dir) => words.push(format!("x509-dir={}", escaped(dir))),
+            None => b.refuse_hinted(
+                "there are no certificates for SPICE over TLS",
+                "put ca-cert.pem, server-cert.pem and server-key.pem into /etc/pki/libvirt-spice",
+            ),
+        }
+    } else if graphics.wants_security() {
+        b.refuse_hinted(
+            "channels of SPICE are to be secure, and there is no port for them",
+            "give a tlsPort, or autoport='yes'",
+        );
     }
+    let default = graphics.default_mode.as_deref().map(|mode| ("default", mode));
+    let own = graphics.channels.iter().map(|channel| (channel.name.as_str(), channel.mode.as_str()));
+    for (channel, mode) in default.into_iter().chain(own) {
+        match mode {
+            "secure" => words.push(format!("tls-channel={channel}")),
+            "insecure" => words.push(format!("plaintext-channel={channel}")),
+            "any" => {}
+            mode => b.refuse(format!("mode='{mode}' of channel '{channel}' is not known")),
+        }
+    }
+}
+
+fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
     if graphics.gl.as_ref().is_some_and(|gl| gl.enable == Some(YesNo::Yes)) {
         b.refuse("OpenGL for SPICE is not supported yet");
     }
     let mut words = Vec::new();
-    match (socket(graphics, claim), claim.port) {
-        (Some(socket), _) => words.push(format!("unix=on,addr={}", escaped(&socket))),
-        (None, Some(port)) => words.push(format!("port={port},addr={}", address(graphics))),
-        (None, None) if graphics.listens.iter().any(|listen| listen.kind == ListenKind::None) => {
+    match (socket(graphics, claim), claim.port, claim.tls_port) {
+        (Some(socket), ..) => words.push(format!("unix=on,addr={}", escaped(&socket))),
+        (None, None, None) if graphics.listens.iter().any(|listen| listen.kind == ListenKind::None) => {
             words.push("port=0".to_owned());
         }
-        (None, None) => return b.refuse("no port was chosen for it"),
+        (None, None, None) => return b.refuse("no port was chosen for it"),
+        (None, plain, tls) => {
+            words.extend(plain.map(|port| format!("port={port}")));
+            words.extend(tls.map(|port| format!("tls-port={port}")));
+            words.push(format!("addr={}", address(graphics)));
+        }
     }
+    spice_security(b, graphics, claim, &mut words);
     match graphics.passwd {
         Some(_) => password(b, graphics, "spice"),
         None => words.push("disable-ticketing=on".to_owned()),
-    }
-    for channel in &graphics.channels {
-        match channel.mode.as_str() {
-            "insecure" => words.push(format!("plaintext-channel={}", channel.name)),
-            "any" => {}
-            mode => b.refuse(format!("mode='{mode}' of channel '{}' is not supported yet", channel.name)),
-        }
     }
     let compressions = [
         ("image-compression", &graphics.image),

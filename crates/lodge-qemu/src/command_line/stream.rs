@@ -1,13 +1,12 @@
 //! The host's end of a stream of characters: `-chardev`, whatever has the guest's end.
-//!
-//! Deliberately absent: TLS, for the daemon has no certificates set up for it.
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::address::Place;
 use lodge_model::domain::chardev::{CharDevice, CharKind, CharLog, CharMode, CharSource, Protocol};
 use lodge_model::xml::{OnOff, YesNo};
 
 use super::builder::{Builder, alias};
-use super::props::escaped;
+use super::props::{Props, escaped};
 
 /// A stream, as whatever element has it.
 pub(super) struct Stream<'a> {
@@ -40,19 +39,39 @@ impl<'a> Stream<'a> {
 /// The streams that listen at a socket of the document's, by alias and path: who opens it for QEMU puts it among
 /// [`Claims::sockets`](crate::Claims).
 pub fn listeners(domain: &Domain) -> Vec<(&str, &str)> {
+    ends(domain)
+        .filter(|(_, kind, _)| *kind == CharKind::Unix)
+        .filter_map(|(place, _, sources)| {
+            Some((
+                alias(place),
+                sources.first().filter(|source| listens(source, CharMode::Bind))?.path.as_deref()?,
+            ))
+        })
+        .collect()
+}
+
+/// Whether streams go by TLS, and if so, whether one of them is a server of it.
+pub fn secured_streams(domain: &Domain) -> Option<bool> {
+    let secured = ends(domain).filter(|(_, kind, _)| *kind == CharKind::Tcp);
+    let secured = secured.filter_map(|(_, _, sources)| sources.first());
+    let secured = secured.filter(|source| source.tls == Some(YesNo::Yes));
+    secured.map(|source| listens(source, CharMode::Connect)).reduce(|one, other| one || other)
+}
+
+/// Whether it is the one that listens; `usual`: what it is without a word.
+fn listens(source: &CharSource, usual: CharMode) -> bool {
+    source.mode.unwrap_or(usual) == CharMode::Bind
+}
+
+/// The host's ends of all streams.
+fn ends(domain: &Domain) -> impl Iterator<Item = (&Place, CharKind, &Vec<CharSource>)> {
     let devices = &domain.devices;
     let ports = devices.ports().map(|port| (&port.place, port.kind, &port.sources));
     let redirections = devices.redirdevs.iter().map(|device| (&device.place, device.kind, &device.sources));
     let cards = devices.smartcards.iter().filter_map(|card| Some((&card.place, card.kind?, &card.sources)));
     let rngs = devices.rngs.iter();
     let rngs = rngs.filter_map(|rng| Some((&rng.place, rng.backend.kind?, &rng.backend.sources)));
-    let all = ports.chain(redirections).chain(cards).chain(rngs);
-    let listens = |source: &&CharSource| source.mode.is_none_or(|mode| mode == CharMode::Bind);
-    all.filter(|(_, kind, _)| *kind == CharKind::Unix)
-        .filter_map(|(place, _, sources)| {
-            Some((alias(place), sources.first().filter(listens)?.path.as_deref()?))
-        })
-        .collect()
+    ports.chain(redirections).chain(cards).chain(rngs)
 }
 
 /// Writes it. Whether it could be written.
@@ -139,9 +158,6 @@ fn unix(b: &mut Builder<'_>, source: &CharSource, id: &str) -> Option<String> {
 }
 
 fn tcp(b: &mut Builder<'_>, stream: &Stream<'_>, source: &CharSource) -> Option<String> {
-    if source.tls == Some(YesNo::Yes) {
-        return refused(b, "TLS on a character device is not supported: no certificates are set up for it");
-    }
     let (Some(host), Some(port)) = (source.host.as_deref(), source.service.as_deref()) else {
         return refused(b, "type='tcp' needs a <source host='…' service='…'/>");
     };
@@ -151,12 +167,33 @@ fn tcp(b: &mut Builder<'_>, stream: &Stream<'_>, source: &CharSource) -> Option<
         "telnet" => text += ",telnet=on",
         other => return refused(b, &format!("protocol '{other}' is not supported; 'raw' and 'telnet' are")),
     }
-    if source.mode.unwrap_or(CharMode::Connect) == CharMode::Bind {
+    let serves = listens(source, CharMode::Connect);
+    if serves {
         text += ",server=on,wait=off";
     } else {
         text += &reconnect(b, source)?;
     }
+    if source.tls == Some(YesNo::Yes) {
+        text += &format!(",tls-creds={}", credentials(b, stream.id, serves)?);
+    }
     Some(text)
+}
+
+/// The object with the certificates of a stream; its name. Both ends look at the other's, as libvirt has it by default.
+fn credentials(b: &mut Builder<'_>, id: &str, serves: bool) -> Option<String> {
+    let Some(dir) = b.claims.stream_certificates.clone() else {
+        b.refuse_hinted(
+            "there are no certificates for TLS",
+            "put ca-cert.pem with server-cert.pem and server-key.pem (where the guest listens) or client-cert.pem and \
+             client-key.pem into /etc/pki/libvirt-chardev or /etc/pki/qemu",
+        );
+        return None;
+    };
+    let name = format!("objchar{id}_tls0");
+    let object = Props::object("tls-creds-x509", &name).with("dir", dir);
+    let endpoint = if serves { "server" } else { "client" };
+    b.json("-object", &object.with("endpoint", endpoint).with("verify-peer", true));
+    Some(name)
 }
 
 /// `<reconnect enabled='yes' timeout='10'/>` of one that connects; nothing where it is not asked for.

@@ -9,6 +9,7 @@ use lodge_model::domain::hostdev::HostdevKind;
 use lodge_model::domain::interface::{Interface, InterfaceKind};
 use lodge_model::domain::served::ServedImage;
 use lodge_model::domain::tpm::TpmBackendKind;
+use lodge_model::xml::YesNo;
 use lodge_qemu::{
     Accelerator, Claims, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim, ScreenClaim, Served,
     assign_aliases,
@@ -74,6 +75,7 @@ pub fn unstarted_cases() -> Vec<Case> {
         Case { name: "far-nets", xml: document("q35", backing, FAR_NETS) },
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
+        Case { name: "secured", xml: q35(SECURED) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
     ]
 }
@@ -113,6 +115,14 @@ pub const AUDIO: &str = "
   <audio id='5' type='jack'><input serverName='fish' clientName='food' connectPorts='yum,nom' exactName='yes'/></audio>
   <audio id='6' type='pipewire' runtimeDir='/run/user/1000'><input name='fish' streamName='food' latency='100'/></audio>
   <sound model='ich9'><codec type='micro'/><audio id='3'/></sound>";
+
+/// Streams and a screen that go by TLS; `PORT` is the first stream's.
+pub const SECURED: &str = "
+  <serial type='tcp'><source mode='bind' host='127.0.0.1' service='PORT' tls='yes'/><protocol type='raw'/></serial>
+  <serial type='tcp'><source mode='connect' host='127.0.0.1' service='9' tls='yes'><reconnect enabled='yes' timeout='60'/>
+    </source><protocol type='telnet'/></serial>
+  <graphics type='spice' autoport='yes' defaultMode='secure'><listen type='address' address='127.0.0.1'/>
+    <channel name='cursor' mode='insecure'/><channel name='inputs' mode='any'/></graphics>";
 
 /// Elements beside `<devices>`.
 pub const MACHINE: &str = "
@@ -297,10 +307,15 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
             ScreenClaim { socket: Some(host.path("vnc.sock")), ..ScreenClaim::default() }
         } else {
             let websocket = graphics.websocket.map(|_| host.port());
-            ScreenClaim { port: Some(host.port()), websocket, ..ScreenClaim::default() }
+            let is_automatic = graphics.autoport.is_some_and(YesNo::is_yes);
+            let tls_port = (is_automatic && graphics.wants_security()).then(|| host.port());
+            let certificates = tls_port.map(|_| host.path("tls"));
+            let port = graphics.needs_plain_port().then(|| host.port());
+            ScreenClaim { port, websocket, tls_port, certificates, ..ScreenClaim::default() }
         };
         claims.screens.push(screen);
     }
+    claims.stream_certificates = lodge_qemu::secured_streams(domain).map(|_| host.path("tls"));
     kinds(domain, host, &mut claims);
     if domain.name.starts_with("rhel") {
         claims.seed = Some(host.fd("seed.iso", "raw", true));

@@ -346,3 +346,77 @@ async fn a_real_qemu_takes_disks_that_others_serve() {
     vmm.monitor().cont().await.unwrap();
     vmm.stop(Stop::Kill).await.unwrap();
 }
+
+/// An authority's certificate, a server's and a client's in `dir`; whether there is an openssl to make them.
+fn certificates(dir: &Path) -> bool {
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let (ca, ca_key) = (at("ca-cert.pem"), at("ca-key.pem"));
+    let new = |subject: &str, name: &str, more: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject]);
+        let (key, cert) = (at(&format!("{name}-key.pem")), at(&format!("{name}-cert.pem")));
+        command.args(["-keyout", &key, "-out", &cert]).args(more).stderr(std::process::Stdio::null()).status()
+    };
+    match new("/CN=authority", "ca", &[]) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
+        made => assert!(made.unwrap().success()),
+    }
+    let signed = ["-CA", &ca, "-CAkey", &ca_key, "-addext", "subjectAltName=IP:127.0.0.1"];
+    let plain = ["-addext", "basicConstraints=critical,CA:FALSE"];
+    for (subject, name) in [("/CN=server", "server"), ("/CN=client", "client")] {
+        assert!(new(subject, name, &[&signed[..], &plain[..]].concat()).unwrap().success());
+    }
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(entry.unwrap().path(), mode).unwrap();
+    }
+    true
+}
+
+/// What openssl says of a connection to `port`, with a certificate of a client's or without.
+fn handshake(dir: &Path, port: u16, with_own: bool) -> String {
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-CAfile", &at("ca-cert.pem")]);
+    command.args(["-verify_return_error", "-tls1_2"]);
+    if with_own {
+        command.args(["-cert", &at("client-cert.pem"), "-key", &at("client-key.pem")]);
+    }
+    let said = command.stdin(std::process::Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr)
+}
+
+#[tokio::test]
+async fn a_real_qemu_speaks_tls_at_streams_and_at_a_screen() {
+    if !has_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tls = dir.path().join("tls");
+    std::fs::create_dir(&tls).unwrap();
+    std::fs::set_permissions(&tls, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    if !certificates(&tls) {
+        return println!("skipped: there is no openssl to make certificates with");
+    }
+    if !capabilities().await.has_spice() {
+        return println!("skipped: this QEMU has no SPICE");
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let xml = q35(&crate::cases::SECURED.replace("PORT", &port.to_string()));
+    let (vmm, _) = launched(dir.path(), &xml).await;
+    assert_eq!(vmm.monitor().status().await.unwrap().status.as_str(), "prelaunch");
+    let screen: serde_json::Value =
+        vmm.monitor().execute("query-spice", serde_json::json!({})).await.unwrap();
+    let screen = screen["tls-port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap();
+    // QEMU serves its streams while the guest stands still; openssl waits for nothing but the other end.
+    let seen = tokio::task::spawn_blocking(move || {
+        [handshake(&tls, port, true), handshake(&tls, port, false), handshake(&tls, screen, false)]
+    });
+    let [known, unknown, viewer] = tokio::time::timeout(PATIENCE, seen).await.unwrap().unwrap();
+    assert!(known.contains("Verify return code: 0"), "{known}");
+    assert!(viewer.contains("Verify return code: 0"), "{viewer}");
+    // Who shows no certificate is turned away.
+    let is_cut = |said: &str| said.contains("alert") || said.contains("unexpected eof");
+    assert!(is_cut(&unknown) && !is_cut(&known) && !is_cut(&viewer), "{unknown}\n{known}\n{viewer}");
+    vmm.stop(Stop::Kill).await.unwrap();
+}

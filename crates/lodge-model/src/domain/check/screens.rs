@@ -6,7 +6,9 @@ use crate::domain::chardev::{CharDevice, CharKind};
 use crate::domain::complete::Board;
 use crate::domain::controller::{Controller, ControllerKind};
 use crate::domain::devices::{Devices, MemballoonModel, PanicModel, RngSource, WatchdogModel};
-use crate::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKind, VideoKind, VideoModel};
+use crate::domain::graphics::{
+    Graphics, GraphicsKind, InputKind, ListenKind, SPICE_CHANNELS, VideoKind, VideoModel,
+};
 use crate::domain::memory::MemorySourceKind;
 use crate::xml::YesNo;
 
@@ -45,9 +47,11 @@ fn screen(devices: &Devices, graphics: &Graphics, path: &str, found: &mut Found)
     known("@sharePolicy", graphics.share_policy.as_deref(), &["allow-exclusive", "force-shared", "ignore"]);
     let images = ["auto_glz", "auto_lz", "quic", "glz", "lz", "off"];
     known("image/@compression", graphics.image.as_ref().map(|image| image.compression.as_str()), &images);
-    let channels = ["main", "display", "inputs", "cursor", "playback", "record", "smartcard", "usbredir"];
+    let modes = ["any", "secure", "insecure"];
+    known("@defaultMode", graphics.default_mode.as_deref(), &modes);
     for channel in &graphics.channels {
-        known("channel/@name", Some(channel.name.as_str()), &channels);
+        known("channel/@name", Some(channel.name.as_str()), &SPICE_CHANNELS);
+        known("channel/@mode", Some(channel.mode.as_str()), &modes);
     }
     for (at, listen) in graphics.listens.iter().enumerate() {
         if listen.kind == ListenKind::Network && listen.network.is_none() {

@@ -1,0 +1,216 @@
+//! Certificates for TLS, where libvirt has them (`/etc/pki`): found, looked at, and copied for the guest's own user, who
+//! may not read the host's. The copies lie in the guest's own directory, and go with the run.
+//!
+//! Deliberately absent: what they say. QEMU looks at that, and a client of the guest's.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lodge_model::Kind;
+use lodge_model::domain::Domain;
+use lodge_qemu::{Claims, Credentials, Descriptors};
+use lodge_store::saga::Failure;
+
+use super::file_failure;
+use super::served::{own_directory, write_own};
+
+/// The authority's, which all need.
+const AUTHORITY: [&str; 2] = ["ca-cert.pem", "ca-crl.pem"];
+const OF_CLIENT: [&str; 2] = ["client-cert.pem", "client-key.pem"];
+const OF_SERVER: [&str; 2] = ["server-cert.pem", "server-key.pem"];
+
+/// What they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Disks that a server has: QEMU is the client.
+    Disks,
+    /// Streams of characters: QEMU is either, or both.
+    Streams {
+        /// Some listen.
+        serve: bool,
+    },
+    /// SPICE: QEMU is the server.
+    Spice,
+}
+
+impl Purpose {
+    /// Where they lie below `etc/pki`: libvirt's order.
+    fn places(self) -> &'static [&'static str] {
+        match self {
+            Self::Disks => &["libvirt-nbd", "qemu"],
+            Self::Streams { .. } => &["libvirt-chardev", "qemu"],
+            Self::Spice => &["libvirt-spice"],
+        }
+    }
+
+    /// The directory of the copies.
+    fn room(self) -> &'static str {
+        match self {
+            Self::Disks => "tls",
+            Self::Streams { .. } => "tls-streams",
+            Self::Spice => "tls-spice",
+        }
+    }
+
+    fn serves(self) -> bool {
+        matches!(self, Self::Spice | Self::Streams { serve: true })
+    }
+
+    fn connects(self) -> bool {
+        self != Self::Spice
+    }
+}
+
+/// Where they are, and for whom.
+pub(super) struct Certificates<'a> {
+    /// `etc/pki`.
+    pub pki: PathBuf,
+    /// The guest's directory.
+    pub dir: &'a Path,
+    /// None: QEMU runs as the daemon.
+    pub user: Option<&'a Credentials>,
+}
+
+impl Certificates<'_> {
+    /// The directory, as QEMU can open it; none: this host has none.
+    pub fn of(&self, purpose: Purpose, descriptors: &mut Descriptors) -> Result<Option<String>, Failure> {
+        let mut places = purpose.places().iter().map(|name| self.pki.join(name));
+        let Some(dir) = places.find(|dir| dir.join(AUTHORITY[0]).exists()) else { return Ok(None) };
+        if purpose.serves() {
+            for name in OF_SERVER {
+                let path = dir.join(name);
+                if !path.exists() {
+                    let text = format!("`{}` is missing: who listens by TLS needs it", path.display());
+                    return Err(Failure::new(Kind::NotFound, text));
+                }
+            }
+        }
+        let server: &[&str] = if purpose.serves() { &OF_SERVER } else { &[] };
+        let client: &[&str] = if purpose.connects() { &OF_CLIENT } else { &[] };
+        let own = self.user.map(|user| own_directory(&self.dir.join(purpose.room()), user)).transpose()?;
+        for name in AUTHORITY.iter().chain(server).chain(client) {
+            let path = dir.join(name);
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(file_failure("read the certificate", &path, &error)),
+            };
+            refuse_locked(&path, &bytes)?;
+            if let (Some(own), Some(user)) = (&own, self.user) {
+                write_own(&own.join(name), &bytes, user)?;
+            }
+        }
+        let Some(own) = own else { return Ok(Some(dir.display().to_string())) };
+        opened(&own, descriptors).map(Some)
+    }
+
+    /// Those that the guest's streams need.
+    pub fn pass_streams(
+        &self,
+        document: &Domain,
+        claims: &mut Claims,
+        descriptors: &mut Descriptors,
+    ) -> Result<(), Failure> {
+        if let Some(serve) = lodge_qemu::secured_streams(document) {
+            claims.stream_certificates = self.of(Purpose::Streams { serve }, descriptors)?;
+        }
+        Ok(())
+    }
+}
+
+/// A key that needs a passphrase is of no use to a guest that starts by itself.
+fn refuse_locked(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let is_locked = path.to_string_lossy().ends_with("-key.pem")
+        && bytes.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");
+    if !is_locked {
+        return Ok(());
+    }
+    let text = format!("the key `{}` has a passphrase, which is not known here", path.display());
+    let failure = Failure::new(Kind::Unsupported, text);
+    Err(failure.with_hint("store it without one, for root alone to read".to_owned()))
+}
+
+/// The directory by a name that leads there without a right on the way.
+pub(super) fn opened(path: &Path, descriptors: &mut Descriptors) -> Result<String, Failure> {
+    let dir = File::open(path).map_err(|error| file_failure("open", path, &error))?;
+    Ok(format!("/proc/self/fd/{}", descriptors.pass(dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct House {
+        dir: tempfile::TempDir,
+    }
+
+    impl House {
+        fn with(files: &[&str]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            for file in files {
+                let path = dir.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, "x").unwrap();
+            }
+            Self { dir }
+        }
+
+        fn of(&self, purpose: Purpose) -> Result<Option<String>, Failure> {
+            let pki = self.dir.path().to_owned();
+            let certificates = Certificates { pki, dir: self.dir.path(), user: None };
+            certificates.of(purpose, &mut Descriptors::default())
+        }
+    }
+
+    #[test]
+    fn the_first_place_that_has_an_authority_is_taken() {
+        let house = House::with(&["qemu/ca-cert.pem", "libvirt-nbd/ca-cert.pem", "libvirt-chardev/other"]);
+        let name = |found: Option<String>| found.unwrap().rsplit('/').next().unwrap().to_owned();
+        assert_eq!(name(house.of(Purpose::Disks).unwrap()), "libvirt-nbd");
+        assert_eq!(name(house.of(Purpose::Streams { serve: false }).unwrap()), "qemu");
+        assert_eq!(house.of(Purpose::Spice).unwrap(), None);
+    }
+
+    #[test]
+    fn who_listens_needs_a_certificate_of_its_own() {
+        let mut files = vec!["qemu/ca-cert.pem", "qemu/server-cert.pem"];
+        let missing = House::with(&files).of(Purpose::Streams { serve: true }).unwrap_err();
+        assert!(missing.message.contains("server-key.pem"), "{}", missing.message);
+        files.push("qemu/server-key.pem");
+        House::with(&files).of(Purpose::Streams { serve: true }).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_is_refused() {
+        let house = House::with(&["qemu/ca-cert.pem"]);
+        let key = house.dir.path().join("qemu/client-key.pem");
+        std::fs::write(&key, "-----BEGIN ENCRYPTED PRIVATE KEY-----").unwrap();
+        let refused = house.of(Purpose::Disks).unwrap_err();
+        assert!(refused.message.contains("has a passphrase"), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_guest_with_a_user_of_its_own_gets_copies_of_what_it_needs() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: needs root to give a file away");
+        }
+        let house = House::with(&[
+            "libvirt-spice/ca-cert.pem",
+            "libvirt-spice/server-cert.pem",
+            "libvirt-spice/server-key.pem",
+            "libvirt-spice/client-key.pem",
+        ]);
+        let user = Credentials { uid: 4242, gid: 4242, groups: Vec::new() };
+        let mut descriptors = Descriptors::default();
+        let certificates =
+            Certificates { pki: house.dir.path().to_owned(), dir: house.dir.path(), user: Some(&user) };
+        let place = certificates.of(Purpose::Spice, &mut descriptors).unwrap().unwrap();
+        let mut names: Vec<String> = std::fs::read_dir(place)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["ca-cert.pem", "server-cert.pem", "server-key.pem"]);
+    }
+}
