@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
-use lodge_model::domain::graphics::InputKind;
+use lodge_model::domain::graphics::{Graphics, InputKind};
 use lodge_model::domain::tpm::TpmBackendKind;
 
 pub use error::{Fault, HostdevError};
@@ -214,6 +214,7 @@ pub fn has_vfio() -> bool {
 fn asks(document: &Domain) -> bool {
     let devices = &document.devices;
     !devices.hostdevs.is_empty()
+        || devices.graphics.iter().any(Graphics::needs_render_node)
         || devices.inputs.iter().any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
         || devices.tpms.iter().any(|tpm| tpm.backend.kind == TpmBackendKind::Passthrough)
 }

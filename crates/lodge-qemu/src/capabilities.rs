@@ -1,6 +1,7 @@
 //! What one QEMU binary can do, found by asking it, once per binary.
 //!
-//! The question is a QEMU without a machine (`-M none`) and its monitor over a socket pair: a tenth of a second. The answer
+//! The question is a QEMU without a machine (`-M none`) and its monitor over a socket pair: a tenth of a second; beside it
+//! one is asked for its displays, which no monitor tells. The answer
 //! is kept on disk by path, inode, size and times of the binary, and the time of its modules' directory. Decisions ask methods here
 //! (`has_device`, `machine`), never a version number where the thing itself can be seen.
 //! Deliberately absent: the host's own side (is KVM any good? see lodge-host).
@@ -45,6 +46,9 @@ pub struct Capabilities {
     /// Its drivers for disks that a server has, of those in [`SERVED_DRIVERS`]. Debian has most in a package of their own.
     #[serde(default)]
     pub served_drivers: BTreeSet<String>,
+    /// What it can show screens on beside VNC and SPICE, in QEMU's words. Debian has each in a package of its own.
+    #[serde(default)]
+    pub displays: BTreeSet<String>,
     /// Its processor models, as its TCG sees them.
     pub cpu_models: Vec<CpuModel>,
     /// It was built with KVM. Whether this host's KVM is usable is another question.
@@ -80,6 +84,7 @@ impl Capabilities {
             objects: BTreeSet::new(),
             chardevs: BTreeSet::new(),
             served_drivers: BTreeSet::new(),
+            displays: BTreeSet::new(),
             cpu_models: Vec::new(),
             kvm: false,
             options: BTreeSet::new(),
@@ -110,6 +115,11 @@ impl Capabilities {
     /// Whether it has the driver for a disk that a server has.
     pub fn has_served_driver(&self, name: &str) -> bool {
         self.served_drivers.contains(name)
+    }
+
+    /// Whether it can show screens on this.
+    pub fn has_display(&self, name: &str) -> bool {
+        self.displays.contains(name)
     }
 
     /// Whether it can serve SPICE.
@@ -146,10 +156,18 @@ impl Capabilities {
 /// The Debian package that brings a device or back end to a QEMU without it, as far as one is known.
 pub fn debian_package_of(device: &str) -> Option<&'static str> {
     let spice = ["qxl", "qxl-vga", "spicevmc", "spiceport", "usb-redir", "ccid-card-passthru"];
-    let opengl = ["virtio-vga-gl", "virtio-gpu-gl", "virtio-gpu-gl-pci", "virtio-gpu-gl-device"];
+    let opengl = [
+        "virtio-vga-gl",
+        "virtio-gpu-gl",
+        "virtio-gpu-gl-pci",
+        "virtio-gpu-gl-device",
+        "egl-headless",
+        "dbus",
+    ];
     match device {
         _ if spice.contains(&device) => Some("qemu-system-modules-spice"),
         _ if opengl.contains(&device) => Some("qemu-system-modules-opengl"),
+        "sdl" => Some("qemu-system-gui"),
         "usb-host" => Some("qemu-system-x86"),
         _ if device != "nbd" && SERVED_DRIVERS.contains(&device) => Some("qemu-block-extra"),
         _ => None,

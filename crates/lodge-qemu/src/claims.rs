@@ -152,6 +152,8 @@ pub struct ScreenClaim {
     pub websocket: Option<u16>,
     /// A unix socket's path instead of a port.
     pub socket: Option<String>,
+    /// The file with the right to an X display, as QEMU can open it (SDL).
+    pub x_authority: Option<String>,
 }
 
 /// What the guest boots directly, each opened for reading in a way that QEMU's user may repeat.
@@ -222,6 +224,9 @@ pub struct Claims {
     pub tpm: Option<(FdNumber, FdNumber)>,
     /// The host's devices by alias: `hostdev0`.
     pub hostdevs: BTreeMap<String, HostdevClaim>,
+    /// Render nodes of the host's for screens, by `graphics` and the screen's place (`graphics0`): nodes that QEMU's user
+    /// may open.
+    pub render_nodes: BTreeMap<String, FdNumber>,
     /// The host's event devices of `<input>` by alias (`input0`): nodes that QEMU's user may open.
     pub inputs: BTreeMap<String, FdNumber>,
     /// The file of `<pstore>`, opened for both in a way that QEMU's user may repeat.
@@ -264,6 +269,7 @@ impl Claims {
             helpers: BTreeMap::new(),
             tpm: None,
             hostdevs: BTreeMap::new(),
+            render_nodes: BTreeMap::new(),
             inputs: BTreeMap::new(),
             pstore: None,
             vsock: None,

@@ -105,6 +105,16 @@ impl Certificates<'_> {
         opened(&own, descriptors).map(Some)
     }
 
+    /// A file of the host's that opens something for QEMU, as it can be opened: the right to an X display.
+    pub fn copy(&self, path: &str, descriptors: &mut Descriptors) -> Result<String, Failure> {
+        let Some(user) = self.user else { return Ok(path.to_owned()) };
+        let path = Path::new(path);
+        let bytes = std::fs::read(path).map_err(|error| file_failure("read", path, &error))?;
+        let own = own_directory(&self.dir.join("x11"), user)?;
+        write_own(&own.join("authority"), &bytes, user)?;
+        Ok(opened(&own, descriptors)? + "/authority")
+    }
+
     /// Those that the guest's streams need.
     pub fn pass_streams(
         &self,

@@ -87,6 +87,9 @@ pub(super) fn pass(
             .iter()
             .any(|input| input.place.alias.as_ref().is_some_and(|own| own.name == alias));
         match gift {
+            DeviceGift::Opened(fd) if alias.starts_with("graphics") => {
+                claims.render_nodes.insert(alias, descriptors.pass(fd));
+            }
             DeviceGift::Opened(fd) if is_input => {
                 claims.inputs.insert(alias, descriptors.pass(fd));
             }

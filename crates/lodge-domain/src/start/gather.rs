@@ -189,7 +189,9 @@ impl Draft {
             let socket = socket.and_then(|listen| listen.socket.clone()).or_else(|| graphics.socket.clone());
             let silent = first.is_some_and(|listen| listen.kind == ListenKind::None);
             if !(spice || graphics.kind == GraphicsKind::Vnc) || socket.is_some() || silent {
-                claims.screens.push(ScreenClaim { socket, ..ScreenClaim::default() });
+                let authority = graphics.xauth.as_deref().filter(|_| graphics.kind == GraphicsKind::Sdl);
+                let x_authority = authority.map(|path| certificates.copy(path, descriptors)).transpose()?;
+                claims.screens.push(ScreenClaim { socket, x_authority, ..ScreenClaim::default() });
                 continue;
             }
             let address = listen_address(graphics);

@@ -69,6 +69,7 @@ impl Guest {
         let protocol = match screen.kind {
             GraphicsKind::Vnc => "vnc",
             GraphicsKind::Spice => "spice",
+            GraphicsKind::Dbus => "@dbus-display",
             kind => {
                 let text = format!("Can only open VNC, SPICE or D-Bus graphics backends, not {kind}");
                 return Err(Refusal::new(Sort::InvalidArg, text));

@@ -49,7 +49,13 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (sw
     let has = |name: &str| qemu.has_device(name);
     text.start("devices", &[]);
     disk(text, qemu, machine);
-    let screens = there(&[("vnc", qemu.has_vnc()), ("spice", qemu.has_spice())]);
+    let screens = there(&[
+        ("sdl", qemu.has_display("sdl")),
+        ("vnc", qemu.has_vnc()),
+        ("spice", qemu.has_spice()),
+        ("egl-headless", qemu.has_display("egl-headless")),
+        ("dbus", qemu.has_display("dbus")),
+    ]);
     kind(text, "graphics", &[("type", &screens)]);
     let video = there(&[
         ("vga", has("VGA")),

@@ -115,6 +115,9 @@ pub enum Fault {
         /// Its name.
         wwpn: String,
     },
+    /// The host has nothing that could draw.
+    #[error("No DRM render nodes available")]
+    NoRenderNode,
     /// Its node.
     #[error("cannot open `{}`", path.display())]
     Open {
@@ -157,7 +160,7 @@ impl HostdevError {
     /// Sorts the error for those who did not cause it.
     pub fn kind(&self) -> Kind {
         match &self.fault {
-            Fault::Missing { .. } | Fault::NoTarget { .. } => Kind::NotFound,
+            Fault::Missing { .. } | Fault::NoTarget { .. } | Fault::NoRenderNode => Kind::NotFound,
             Fault::Ambiguous { .. } | Fault::Unnamed { .. } | Fault::Twice { .. } => Kind::InvalidInput,
             Fault::Taken { .. } | Fault::SharedGroup { .. } => Kind::Conflict,
             Fault::NoIommu { .. } | Fault::NotEndpoint { .. } | Fault::NoDriver { .. } => Kind::Unsupported,
@@ -213,7 +216,13 @@ impl HostdevError {
             {
                 "another program has it open"
             }
-            Fault::Open { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+            Fault::NoRenderNode => {
+                "`ls /dev/dri` shows them: the kernel makes one for each graphics card that it has a driver for"
+            }
+            Fault::Open { path, source } if source.kind() == io::ErrorKind::InvalidInput => {
+                if self.element.contains("/graphics[") {
+                    return Some(format!("`{}` is none: name one as /dev/dri/renderD128", path.display()));
+                }
                 "name the node of such a device, as /dev/input/event1"
             }
             Fault::Open { .. } => "check that the device is there and that the daemon may open it",

@@ -1,10 +1,11 @@
 //! Which devices of the host's a document means. Looks, and changes nothing.
 
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use lodge_model::domain::Domain;
-use lodge_model::domain::address::Place;
-use lodge_model::domain::graphics::{Input, InputKind};
+use lodge_model::domain::address::{Alias, Place};
+use lodge_model::domain::graphics::{Graphics, Input, InputKind};
 use lodge_model::domain::hostdev::{HostAddress, Hostdev, HostdevKind, HostdevMode};
 use lodge_model::domain::tpm::{Tpm, TpmBackendKind};
 
@@ -17,6 +18,8 @@ use super::{Begin, pci, scsi, usb};
 const TPM: &str = "/dev/tpm0";
 /// Major number of input devices (Documentation/admin-guide/devices.txt).
 const INPUT: u32 = 13;
+/// Major number of graphics cards' nodes.
+const DRM: u32 = 226;
 
 /// A device of a document, found.
 #[derive(Debug)]
@@ -63,7 +66,14 @@ pub(super) fn each<'a>(
     let tpms = devices.tpms.iter().enumerate();
     let tpms = tpms.filter(|(_, tpm)| tpm.backend.kind == TpmBackendKind::Passthrough);
     let tpms = tpms.map(move |(at, tpm)| found(("tpm", at), &tpm.place, Ok(self::tpm(root, tpm))));
-    hostdevs.chain(inputs).chain(tpms)
+    let screens = devices.graphics.iter().enumerate().filter(|(_, screen)| screen.needs_render_node());
+    let screens = screens.map(move |(at, screen)| {
+        // A screen has no alias of its own.
+        let alias = Some(Alias::new(format!("graphics{at}")));
+        let place = Place { alias, ..Place::default() };
+        found(("graphics", at), &place, self::render_node(root, screen))
+    });
+    hostdevs.chain(inputs).chain(tpms).chain(screens)
 }
 
 type Parts = (Vec<Wish>, Way);
@@ -115,6 +125,16 @@ fn input(root: &Path, input: &Input) -> Option<Result<Parts, Fault>> {
     };
     let path = path.ok_or(Fault::Unnamed { what: "<source> names no event device" });
     Some(path.map(|path| (Vec::new(), Way::Node { path: below(root, path), major: INPUT })))
+}
+
+/// What draws for screens is shared: each process has a context of its own in it.
+fn render_node(root: &Path, screen: &Graphics) -> Result<Parts, Fault> {
+    let named = screen.render_node().map(|path| below(root, path));
+    let nodes = || std::fs::read_dir(root.join("dev/dri")).into_iter().flatten().flatten();
+    let is_one = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
+    let first = || nodes().filter(is_one).map(|entry| entry.path()).min();
+    let path = named.or_else(first).ok_or(Fault::NoRenderNode)?;
+    Ok((Vec::new(), Way::Node { path, major: DRM }))
 }
 
 fn tpm(root: &Path, tpm: &Tpm) -> Parts {

@@ -199,7 +199,9 @@ async fn devices_are_opened_as_qemu_needs_them() {
          <hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='1'/><product id='2'/></source></hostdev>\
          <input type='evdev'><source dev='/dev/input/event3' grab='all'/></input>\
          <input type='passthrough' bus='virtio'><source evdev='/dev/input/event4'/></input>\
-         <tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>"
+         <tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>\
+         <graphics type='vnc'/><graphics type='egl-headless'/>\
+         <graphics type='spice'><listen type='none'/><gl enable='no' rendernode='/dev/dri/renderD129'/></graphics>"
     );
     let claimed = claim(&hostdevs, id, &devices).await.unwrap();
     let mut table = String::new();
@@ -220,17 +222,38 @@ async fn devices_are_opened_as_qemu_needs_them() {
         input0: dev/input/event3
         input1: dev/input/event4
         tpm0: dev/tpm0 sys/class/tpm/tpm0/device/cancel
+        graphics1: dev/dri/renderD128
     "]]
     .assert_eq(&table);
     expect![[r"
         node dev/sg5 of 21 for Some(1879048193)
         node dev/input/event3 of 13 for Some(1879048193)
         node dev/input/event4 of 13 for Some(1879048193)
+        node dev/dri/renderD128 of 226 for Some(1879048193)
     "]]
     .assert_eq(&host.log());
     // Nothing of the host's is changed for these, and a guest of the same event device is no conflict.
     let input = "<input type='evdev'><source dev='/dev/input/event3'/></input>";
     claim(&hostdevs, DomainId::random(), input).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_screen_gets_the_render_node_it_names_or_hears_that_there_is_none() {
+    let host = Host::new();
+    let (hostdevs, id) = (host.open(), DomainId::random());
+    let named =
+        "<graphics type='dbus' p2p='yes'><gl enable='yes' rendernode='/dev/dri/renderD129'/></graphics>";
+    claim(&hostdevs, id, named).await.unwrap();
+    // Others may draw by it, too.
+    claim(&hostdevs, DomainId::random(), named).await.unwrap();
+    assert_eq!(host.log(), "node dev/dri/renderD129 of 226 for Some(1879048193)\n".repeat(2));
+    std::fs::remove_dir_all(host.root().join("dev/dri")).unwrap();
+    let error = claim(&hostdevs, id, "<graphics type='egl-headless'/>").await.unwrap_err();
+    expect![[r"
+        /domain/devices/graphics[1]: No DRM render nodes available (not_found)
+          → `ls /dev/dri` shows them: the kernel makes one for each graphics card that it has a driver for"]]
+    .assert_eq(&told(&error));
+    claim(&hostdevs, id, "<graphics type='spice'/>").await.unwrap();
 }
 
 /// What cannot be given is refused by name, with what to do.

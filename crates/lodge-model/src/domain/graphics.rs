@@ -103,6 +103,23 @@ pub struct Graphics {
 }
 
 impl Graphics {
+    /// Whether what the guest draws in 3-D is drawn by the host for it.
+    pub fn has_gl(&self) -> bool {
+        let is_on = self.gl.as_ref().is_some_and(|gl| gl.enable == Some(YesNo::Yes));
+        self.kind == GraphicsKind::EglHeadless || is_on
+    }
+
+    /// Whether QEMU opens a render node of the host's for it: the one it names, or any. SDL draws where it shows.
+    pub fn needs_render_node(&self) -> bool {
+        let kinds = [GraphicsKind::EglHeadless, GraphicsKind::Spice, GraphicsKind::Dbus];
+        kinds.contains(&self.kind) && self.has_gl()
+    }
+
+    /// The render node that it names.
+    pub fn render_node(&self) -> Option<&str> {
+        self.gl.as_ref().and_then(|gl| gl.render_node.as_deref())
+    }
+
     /// Whether a channel of SPICE's is to be encrypted.
     pub fn wants_security(&self) -> bool {
         self.default_mode.as_deref() == Some("secure")

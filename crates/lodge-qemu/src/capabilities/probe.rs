@@ -9,6 +9,7 @@ use std::time::Duration;
 use lodge_model::Kind;
 use lodge_sys::process::Process;
 use lodge_sys::spawn::{Command, SpawnError};
+use lodge_sys::tool::Tool;
 use serde_json::json;
 use tokio::net::UnixStream;
 
@@ -159,8 +160,13 @@ pub(super) fn key(binary: &Path, question: &str) -> Result<Key, ProbeError> {
         .map_err(|source| ProbeError::NoBinary { binary: binary.to_owned(), source })
 }
 
-/// Asks `binary` everything that needs no KVM, in one process.
+/// Asks `binary` everything that needs no KVM, in one process and in one beside it that only lists displays.
 pub(super) async fn ask(binary: &Path) -> Result<(Capabilities, Processor), ProbeError> {
+    let (asked, displays) = tokio::join!(ask_monitor(binary), displays(binary));
+    asked.map(|(found, processor)| (Capabilities { displays, ..found }, processor))
+}
+
+async fn ask_monitor(binary: &Path) -> Result<(Capabilities, Processor), ProbeError> {
     let qemu = Throwaway::start(binary, &arguments("none,accel=tcg"), Vec::new()).await?;
     match questions(binary, &qemu.monitor).await {
         Ok(answers) => {
@@ -169,6 +175,24 @@ pub(super) async fn ask(binary: &Path) -> Result<(Capabilities, Processor), Prob
         }
         Err(source) => Err(failed(binary, &qemu.output, source)),
     }
+}
+
+/// What it can show screens on: those whose module is installed. It says so to people only; none if it does not.
+async fn displays(binary: &Path) -> BTreeSet<String> {
+    let told = Tool::at(binary, PATIENCE).args(["-display", "help"]).run().await;
+    match told {
+        Ok(text) => listed(&String::from_utf8_lossy(&text)),
+        Err(error) => {
+            tracing::debug!(%error, "a QEMU does not tell its displays");
+            BTreeSet::new()
+        }
+    }
+}
+
+/// A heading, a name a line, an empty line, words for people.
+fn listed(text: &str) -> BTreeSet<String> {
+    let names = text.lines().skip(1).take_while(|line| !line.trim().is_empty());
+    names.map(|name| name.trim().to_owned()).filter(|name| !name.contains(' ')).collect()
 }
 
 /// Which drivers are there. QEMU's schema names those too whose module is not installed; so each is asked for a node
@@ -226,10 +250,23 @@ async fn questions(binary: &Path, monitor: &Monitor) -> Result<(Capabilities, Pr
             .filter_map(|name| Some(name.strip_prefix("chardev-")?.to_owned()))
             .collect(),
         served_drivers,
+        displays: BTreeSet::new(),
         cpu_models,
         kvm: monitor.kvm().await?.present,
         options: options.into_iter().map(|option| option.option).collect(),
         machine_properties,
     };
     Ok((capabilities, processor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displays_are_read_from_a_list_for_people() {
+        let text = "Available display backend types:\nnone\negl-headless\n\nSome display backends support suboptions\n";
+        assert_eq!(listed(text).into_iter().collect::<Vec<_>>(), ["egl-headless", "none"]);
+        assert!(listed("").is_empty());
+    }
 }

@@ -192,7 +192,9 @@ pub(super) fn uuid(b: &mut Builder<'_>) {
 /// The monitor, and no screens or devices but ours.
 pub(super) fn monitor(b: &mut Builder<'_>) {
     b.at(OWN);
-    b.arg("-display", "none");
+    if !super::screen::has_display(b.domain) {
+        b.arg("-display", "none");
+    }
     b.flag("-no-user-config");
     b.flag("-nodefaults");
     let monitor = b.claims.monitor;

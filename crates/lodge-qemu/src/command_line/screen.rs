@@ -1,10 +1,14 @@
-//! Screens' servers: SPICE, VNC.
+//! Screens: the servers SPICE and VNC, and what QEMU shows or draws on itself (SDL, EGL without a screen, D-Bus).
+//!
+//! Of the latter it has one at most, by `-display`.
 
+use lodge_model::domain::Domain;
 use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::xml::YesNo;
 
 use super::builder::Builder;
 use super::props::escaped;
+use crate::capabilities::debian_package_of;
 use crate::claims::ScreenClaim;
 
 /// Whether the guest's screen is really served over SPICE: asked for, and this QEMU can.
@@ -21,7 +25,7 @@ pub(super) fn screens(b: &mut Builder<'_>) {
         let claim = b.claims.screens.get(at).cloned().unwrap_or_default();
         match graphics.kind {
             GraphicsKind::Vnc => vnc(b, graphics, &claim),
-            GraphicsKind::Spice if b.capabilities.has_spice() => spice(b, graphics, &claim),
+            GraphicsKind::Spice if b.capabilities.has_spice() => spice(b, graphics, &claim, at),
             GraphicsKind::Spice if graphics.wants_security() => b.refuse_hinted(
                 "SPICE is to be secure, and this QEMU has no SPICE",
                 "install the Debian package qemu-system-modules-spice",
@@ -33,9 +37,95 @@ pub(super) fn screens(b: &mut Builder<'_>) {
                 );
                 vnc(b, graphics, &claim);
             }
-            kind => b.refuse(format!("graphics of type '{kind}' are not supported; 'vnc' and 'spice' are")),
+            GraphicsKind::Sdl => sdl(b, graphics, &claim),
+            GraphicsKind::EglHeadless => egl_headless(b, at),
+            GraphicsKind::Dbus => dbus(b, graphics, at),
+            kind @ (GraphicsKind::Rdp | GraphicsKind::Desktop) => {
+                b.refuse(format!("graphics of type '{kind}' are not QEMU's"));
+            }
         }
     }
+}
+
+/// Those that QEMU has one of.
+fn is_display(graphics: &Graphics) -> bool {
+    matches!(graphics.kind, GraphicsKind::Sdl | GraphicsKind::EglHeadless | GraphicsKind::Dbus)
+}
+
+/// Whether there is one.
+pub(super) fn has_display(domain: &Domain) -> bool {
+    domain.devices.graphics.iter().any(is_display)
+}
+
+/// Writes it, if this QEMU has it and no other was written.
+fn display(b: &mut Builder<'_>, name: &str, words: &[String]) {
+    if b.domain.devices.graphics.iter().filter(|screen| is_display(screen)).count() > 1 {
+        b.refuse("QEMU has one display beside VNC and SPICE, and several are asked for");
+    }
+    if !b.capabilities.has_display(name) {
+        let reason = format!("this QEMU ({}) has no display `{name}`", b.capabilities.version);
+        return match debian_package_of(name) {
+            Some(package) => b.refuse_hinted(reason, format!("install the Debian package {package}")),
+            None => b.refuse(reason),
+        };
+    }
+    b.arg("-display", words.iter().fold(name.to_owned(), |text, word| text + "," + word));
+}
+
+/// The host's render node, by the name of one that QEMU's user may open.
+fn render_node(b: &mut Builder<'_>, at: usize) -> Option<String> {
+    let fd = b.claims.render_nodes.get(&format!("graphics{at}")).copied();
+    if fd.is_none() {
+        b.refuse("no render node of the host's was opened for it");
+    }
+    fd.map(|fd| format!("/proc/self/fd/{fd}"))
+}
+
+/// A word of QEMU's for a yes or no, where the document says it.
+fn toggled(name: &str, value: Option<YesNo>) -> Option<String> {
+    value.map(|value| format!("{name}={}", if value.is_yes() { "on" } else { "off" }))
+}
+
+fn sdl(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
+    let Some(place) = graphics.display.as_deref() else {
+        let hint = "name it: <graphics type='sdl' display=':0' xauth='/home/me/.Xauthority'/>";
+        return b.refuse_hinted("an SDL screen needs the X display that shows it", hint);
+    };
+    b.env("DISPLAY", place);
+    if let Some(authority) = claim.x_authority.as_deref().or(graphics.xauth.as_deref()) {
+        b.env("XAUTHORITY", authority);
+    }
+    let full = (graphics.foreign.attribute("fullscreen") == Some("yes")).then(|| "full-screen=on".to_owned());
+    let gl = toggled("gl", graphics.gl.as_ref().and_then(|gl| gl.enable));
+    let words: Vec<String> = gl.into_iter().chain(full).collect();
+    display(b, "sdl", &words);
+}
+
+/// Draws for VNC and SPICE beside it, and shows nothing itself.
+fn egl_headless(b: &mut Builder<'_>, at: usize) {
+    let node = render_node(b, at).map(|node| format!("rendernode={node}"));
+    let words: Vec<String> = node.into_iter().collect();
+    display(b, "egl-headless", &words);
+}
+
+/// For a viewer on a bus, or one that is handed over a connection (p2p) by `open-graphics`.
+fn dbus(b: &mut Builder<'_>, graphics: &Graphics, at: usize) {
+    let by_hand = graphics.foreign.attribute("p2p") == Some("yes");
+    let mut words = Vec::new();
+    match graphics.foreign.attribute("address") {
+        _ if by_hand => words.push("p2p=on".to_owned()),
+        Some(address) => words.push(format!("addr={}", escaped(address))),
+        None => {
+            let hint = "name one (address='unix:path=…'), or use p2p='yes'";
+            b.refuse_hinted("no D-Bus of the guest's own is started for its screen", hint);
+        }
+    }
+    words.extend(toggled("gl", graphics.gl.as_ref().and_then(|gl| gl.enable)));
+    if graphics.needs_render_node() {
+        words.extend(render_node(b, at).map(|node| format!("rendernode={node}")));
+    }
+    words.extend(graphics.audio.as_ref().map(|audio| format!("audiodev=audio{}", audio.id)));
+    display(b, "dbus", &words);
 }
 
 /// The address to listen on: the document's, or this host only.
@@ -145,10 +235,7 @@ fn spice_security(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim,
     }
 }
 
-fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
-    if graphics.gl.as_ref().is_some_and(|gl| gl.enable == Some(YesNo::Yes)) {
-        b.refuse("OpenGL for SPICE is not supported yet");
-    }
+fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim, at: usize) {
     let mut words = Vec::new();
     match (socket(graphics, claim), claim.port, claim.tls_port) {
         (Some(socket), ..) => words.push(format!("unix=on,addr={}", escaped(&socket))),
@@ -186,6 +273,14 @@ fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
     }
     if graphics.filetransfer.as_ref().is_some_and(|transfer| transfer.enable == YesNo::No) {
         words.push("disable-agent-file-xfer=on".to_owned());
+    }
+    if graphics.has_gl() {
+        if claim.port.is_some() || claim.tls_port.is_some() {
+            let hint = "use <listen type='none'/> or <listen type='socket'/>";
+            b.refuse_hinted("SPICE with OpenGL is for viewers on this host: it has no port", hint);
+        }
+        words.push("gl=on".to_owned());
+        words.extend(render_node(b, at).map(|node| format!("rendernode={node}")));
     }
     words.push("seamless-migration=on".to_owned());
     b.arg("-spice", words.join(","));

@@ -1,6 +1,6 @@
 //! Video devices.
 
-use lodge_model::domain::graphics::{Video, VideoKind, VideoModel};
+use lodge_model::domain::graphics::{Graphics, Video, VideoKind, VideoModel};
 use lodge_model::xml::{OnOff, YesNo};
 
 use super::builder::{Builder, alias};
@@ -21,13 +21,20 @@ pub(super) fn videos(b: &mut Builder<'_>) {
 
 fn one(b: &mut Builder<'_>, video: &Video, is_primary: bool) {
     let Some(model) = video.model.as_deref() else { return b.refuse("a video device needs a <model>") };
-    if model.acceleration.as_deref().is_some_and(|acceleration| acceleration.accel3d == Some(YesNo::Yes)) {
-        b.refuse_hinted("3-D acceleration is not supported yet", "set accel3d='no'");
+    let wants_3d = model.acceleration.as_deref().is_some_and(|accel| accel.accel3d == Some(YesNo::Yes));
+    if wants_3d && !b.domain.devices.graphics.iter().any(Graphics::has_gl) {
+        let hint = "add <graphics type='egl-headless'/>, or <gl enable='yes'/> to a screen of type spice, dbus or sdl";
+        b.refuse_hinted("3-D acceleration needs a screen that the host draws by OpenGL", hint);
     }
     if video.driver.as_deref().and_then(|driver| driver.name.as_deref()).is_some_and(|name| name != "qemu") {
         b.refuse("a video device outside of QEMU is not supported yet");
     }
     let Some(name) = device_name(b, model.kind, is_primary) else { return };
+    let name = match name {
+        "virtio-vga" if wants_3d => "virtio-vga-gl",
+        "virtio-gpu-pci" if wants_3d => "virtio-gpu-gl-pci",
+        name => name,
+    };
     let props = Props::driver(name).with("id", alias(&video.place));
     let props = with_memory(name, model, props);
     let props = with_size(name, model, props);
@@ -76,7 +83,7 @@ fn with_memory(name: &str, model: &VideoModel, props: Props) -> Props {
             .maybe("vram_size", model.vram_kib.map(|kib| u64::from(kib) * 1024))
             .maybe("vram64_size_mb", mib(model.vram64_kib))
             .maybe("vgamem_mb", mib(model.vgamem_kib)),
-        "virtio-vga" | "virtio-gpu-pci" => {
+        "virtio-vga" | "virtio-gpu-pci" | "virtio-vga-gl" | "virtio-gpu-gl-pci" => {
             props.with("max_outputs", model.heads.unwrap_or(1)).maybe("blob", model.blob.map(OnOff::is_on))
         }
         "VGA" | "secondary-vga" | "vmware-svga" => props.maybe("vgamem_mb", mib(model.vram_kib)),
@@ -86,8 +93,7 @@ fn with_memory(name: &str, model: &VideoModel, props: Props) -> Props {
 }
 
 fn with_size(name: &str, model: &VideoModel, props: Props) -> Props {
-    let has_size =
-        matches!(name, "qxl-vga" | "qxl" | "VGA" | "virtio-vga" | "virtio-gpu-pci" | "bochs-display");
+    let has_size = name.starts_with("virtio-") || matches!(name, "qxl-vga" | "qxl" | "VGA" | "bochs-display");
     let resolution = model.resolution.as_ref().filter(|_| has_size);
     let edid = model.edid.filter(|_| has_size).map(OnOff::is_on);
     props

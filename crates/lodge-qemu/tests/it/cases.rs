@@ -52,6 +52,7 @@ pub fn cases() -> Vec<Case> {
             document("q35", GROUPS, LIMITS)
                 .replace("<acpi/>", "<acpi/><smm state='on'><tseg unit='MiB'>48</tseg></smm>"),
         ),
+        case("dbus", q35(DBUS)),
         case("virtio", document("q35", OVERRIDES, VIRTIO)),
         case("machine", document("q35", MACHINE, "<sound model='virtio'/><memballoon model='none'/>")),
     ]
@@ -76,6 +77,8 @@ pub fn unstarted_cases() -> Vec<Case> {
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
         Case { name: "secured", xml: q35(SECURED) },
+        Case { name: "drawn", xml: q35(DRAWN) },
+        Case { name: "drawn-spice", xml: q35(DRAWN_SPICE) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
     ]
 }
@@ -115,6 +118,22 @@ pub const AUDIO: &str = "
   <audio id='5' type='jack'><input serverName='fish' clientName='food' connectPorts='yum,nom' exactName='yes'/></audio>
   <audio id='6' type='pipewire' runtimeDir='/run/user/1000'><input name='fish' streamName='food' latency='100'/></audio>
   <sound model='ich9'><codec type='micro'/><audio id='3'/></sound>";
+
+/// A screen that a viewer on D-Bus gets handed, with its sound.
+pub const DBUS: &str = "
+  <graphics type='dbus' p2p='yes'><gl enable='no'/><audio id='1'/></graphics>
+  <audio id='1' type='dbus'/>
+  <video><model type='virtio' heads='1'/></video>";
+
+/// Screens that a card of the host's draws.
+pub const DRAWN: &str = "
+  <graphics type='egl-headless'><gl rendernode='/dev/dri/renderD128'/></graphics>
+  <graphics type='vnc' port='-1' autoport='yes'/>
+  <video><model type='virtio' heads='1' primary='yes'><acceleration accel3d='yes'/></model></video>
+  <video><model type='virtio' heads='2'><acceleration accel3d='yes'/></model></video>";
+pub const DRAWN_SPICE: &str = "
+  <graphics type='spice'><listen type='socket' socket='/run/guest/spice.sock'/><gl enable='yes'/></graphics>
+  <video><model type='virtio' heads='1' primary='yes'><acceleration accel3d='yes'/></model></video>";
 
 /// Streams and a screen that go by TLS; `PORT` is the first stream's.
 pub const SECURED: &str = "
@@ -301,7 +320,11 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
     for id in lodge_qemu::memory_files(domain) {
         claims.memory.insert(id, host.fd("memory", "memory", false));
     }
-    for graphics in &domain.devices.graphics {
+    for (at, graphics) in domain.devices.graphics.iter().enumerate() {
+        if graphics.needs_render_node() {
+            let node = host.fd("renderD128", "device", false);
+            claims.render_nodes.insert(format!("graphics{at}"), node);
+        }
         let on_socket = graphics.listens.iter().any(|listen| listen.kind == ListenKind::Socket);
         let screen = if on_socket {
             ScreenClaim { socket: Some(host.path("vnc.sock")), ..ScreenClaim::default() }

@@ -140,6 +140,10 @@ async fn a_real_qemu_takes_every_case() {
             println!("{name}: skipped, this QEMU has no pc-q35-3.1 any more");
             continue;
         }
+        if name == "dbus" && !known.has_display("dbus") {
+            println!("{name}: skipped, this QEMU has no D-Bus display");
+            continue;
+        }
         let dir = tempfile::tempdir().unwrap();
         let xml = xml.replace("<memory unit='KiB'>4194304", "<memory unit='KiB'>131072");
         let xml = xml.replace("<currentMemory unit='KiB'>4194304", "<currentMemory unit='KiB'>131072");
@@ -418,5 +422,30 @@ async fn a_real_qemu_speaks_tls_at_streams_and_at_a_screen() {
     // Who shows no certificate is turned away.
     let is_cut = |said: &str| said.contains("alert") || said.contains("unexpected eof");
     assert!(is_cut(&unknown) && !is_cut(&known) && !is_cut(&viewer), "{unknown}\n{known}\n{viewer}");
+    vmm.stop(Stop::Kill).await.unwrap();
+}
+
+/// A viewer is handed one end of a connection, and QEMU speaks D-Bus at the other.
+#[tokio::test]
+async fn a_real_qemu_lets_a_viewer_in_on_d_bus() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    if !has_qemu() {
+        return;
+    }
+    if !capabilities().await.has_display("dbus") {
+        return println!("skipped: this QEMU has no D-Bus display (qemu-system-modules-opengl)");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (vmm, _) = launched(dir.path(), &q35(crate::cases::DBUS)).await;
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    vmm.monitor().give_fd("viewer", theirs.into()).await.unwrap();
+    let viewer = serde_json::json!({ "protocol": "@dbus-display", "fdname": "viewer" });
+    vmm.monitor().execute::<serde::de::IgnoredAny>("add_client", viewer).await.unwrap();
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    ours.write_all(b"\0AUTH\r\n").unwrap();
+    let mut answer = [0; 64];
+    let length = ours.read(&mut answer).unwrap();
+    assert!(answer[..length].starts_with(b"REJECTED"), "{:?}", &answer[..length]);
     vmm.stop(Stop::Kill).await.unwrap();
 }

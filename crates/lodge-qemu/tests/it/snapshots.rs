@@ -111,6 +111,28 @@ fn firmware_huge_pages_queues_and_vsock() {
     expect_file!["snapshots/firmware.txt"].assert_eq(&line.explain());
 }
 
+#[test]
+fn an_sdl_screen_is_shown_where_the_document_says() {
+    let mut qemu = everything();
+    let screen = "<graphics type='sdl' display=':0.0' xauth='/root/.Xauthority' fullscreen='yes'><gl enable='yes'/></graphics>\
+                  <video><model type='virtio'><acceleration accel3d='yes'/></model></video>";
+    let refusals = shown(&q35(screen), Accelerator::Tcg, &qemu).unwrap_err();
+    assert_eq!(refusals.hint().as_deref(), Some("install the Debian package qemu-system-gui"), "{refusals}");
+    qemu.displays.insert("sdl".to_owned());
+    let domain = parse(&q35(screen));
+    let line = command_line(&domain, &qemu, &claims(&domain, Accelerator::Tcg, &mut Fixed(30))).unwrap();
+    let variables = [("DISPLAY", ":0.0"), ("XAUTHORITY", "/root/.Xauthority")];
+    assert_eq!(line.environment, variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let displays: Vec<&str> = line
+        .arguments
+        .iter()
+        .filter(|one| one.option == "-display")
+        .filter_map(|one| one.value.as_deref())
+        .collect();
+    assert_eq!(displays, ["sdl,gl=on,full-screen=on"]);
+    assert!(line.words().any(|word| word.contains("\"driver\":\"virtio-vga-gl\"")), "{}", line.explain());
+}
+
 /// What is asked for and cannot be given is refused by name, all of it at once, with what to do where that is known.
 #[test]
 fn refusals_name_the_element() {
@@ -170,9 +192,35 @@ fn refusals_name_the_element() {
     refuse("a tagged card", &card("bridge", "<source bridge='b'/><vlan><tag id='3'/></vlan>"), &everything);
     refuse("a TPM", &q35("<tpm model='tpm-spapr'><backend type='emulator'/></tpm>"), &everything);
     refuse("gop video", &video("gop"), &everything);
+    let screens = |text: &str| q35(&format!("{text}<video><model type='virtio'/></video>"));
+    let drawn = |text: &str| {
+        screens(text).replace("type='virtio'/>", "type='virtio'><acceleration accel3d='yes'/></model>")
+    };
+    refuse("3-D without who draws", &drawn("<graphics type='vnc'/>"), &everything);
+    refuse(
+        "two displays",
+        &screens("<graphics type='dbus' p2p='yes'/><graphics type='dbus' p2p='yes'/>"),
+        &everything,
+    );
+    refuse("no bus", &screens("<graphics type='dbus'/>"), &everything);
+    refuse(
+        "drawn far away",
+        &screens("<graphics type='spice' port='5900'><gl enable='yes'/></graphics>"),
+        &everything,
+    );
+    refuse(
+        "secure and without a port",
+        &screens("<graphics type='spice' port='5900'><channel name='main' mode='secure'/></graphics>"),
+        &everything,
+    );
     let mut poor = everything.clone();
     poor.devices.remove("i6300esb");
     refuse("a device not built in", &q35("<watchdog model='i6300esb'/>"), &poor);
+    refuse(
+        "secure, and no SPICE",
+        &screens("<graphics type='spice' autoport='yes' defaultMode='secure'/>"),
+        &without_spice(),
+    );
     expect![[r"
         no such machine: /domain/os/type: this QEMU (10.0.2) has no machine `pc-q35-99.0`
             → `pc-q35-10.0` is its newest of this family: set it in <os><type machine='pc-q35-10.0'>
@@ -186,7 +234,8 @@ fn refusals_name_the_element() {
             → install the Debian package ovmf, or name a <loader>
         ide on q35: /domain/devices/disk[1]: machine q35 has no IDE
             → use bus='sata'
-        two things: /domain/devices/graphics[1]: graphics of type 'sdl' are not supported; 'vnc' and 'spice' are
+        two things: /domain/devices/graphics[1]: an SDL screen needs the X display that shows it
+            → name it: <graphics type='sdl' display=':0' xauth='/home/me/.Xauthority'/>
         two things: /domain/devices/sound[1]: sound of model 'ich7' is not QEMU's
         two things: /domain/devices/rng[1]: type='udp' needs a <source mode='connect' service='…'/>
         another hypervisor's: /domain/devices/interface[1]: type='internal': QEMU has no such interfaces
@@ -203,7 +252,19 @@ fn refusals_name_the_element() {
         a tagged card: /domain/devices/interface/vlan: not supported yet (element is kept but not supported)
         a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
+        3-D without who draws: /domain/devices/video[1]: 3-D acceleration needs a screen that the host draws by OpenGL
+            → add <graphics type='egl-headless'/>, or <gl enable='yes'/> to a screen of type spice, dbus or sdl
+        two displays: /domain/devices/graphics[1]: QEMU has one display beside VNC and SPICE, and several are asked for
+        two displays: /domain/devices/graphics[2]: QEMU has one display beside VNC and SPICE, and several are asked for
+        no bus: /domain/devices/graphics[1]: no D-Bus of the guest's own is started for its screen
+            → name one (address='unix:path=…'), or use p2p='yes'
+        drawn far away: /domain/devices/graphics[1]: SPICE with OpenGL is for viewers on this host: it has no port
+            → use <listen type='none'/> or <listen type='socket'/>
+        secure and without a port: /domain/devices/graphics[1]: channels of SPICE are to be secure, and there is no port for them
+            → give a tlsPort, or autoport='yes'
         a device not built in: /domain/devices/watchdog[1]: this QEMU (10.0.2) has no `i6300esb`
+        secure, and no SPICE: /domain/devices/graphics[1]: SPICE is to be secure, and this QEMU has no SPICE
+            → install the Debian package qemu-system-modules-spice
     "]].assert_eq(&table);
 }
 

@@ -94,7 +94,8 @@ impl Host {
         host.file("sys/kernel/iommu_groups/12/type", "");
         host.link(&format!("{mdev}/iommu_group"), "sys/kernel/iommu_groups/12");
         host.file("sys/class/tpm/tpm0/device/cancel", "");
-        for node in ["vfio/12", "sg5", "vhost-scsi", "tpm0", "input/event3", "input/event4", "null"] {
+        let nodes = ["vfio/12", "sg5", "vhost-scsi", "tpm0", "input/event3", "input/event4", "null"];
+        for node in nodes.into_iter().chain(["dri/card0", "dri/renderD129", "dri/renderD128"]) {
             host.file(&format!("dev/{node}"), "");
         }
         host

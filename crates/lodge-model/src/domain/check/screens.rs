@@ -17,6 +17,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     for (at, graphics) in devices.graphics.iter().enumerate() {
         screen(devices, graphics, &nth("/domain/devices/graphics", at, devices.graphics.len()), found);
     }
+    together(&devices.graphics, found);
     videos(domain, found);
     sound(devices, found);
     for (at, input) in devices.inputs.iter().enumerate() {
@@ -30,6 +31,21 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     streams(devices, found);
     controllers(domain, found);
     small(domain, found);
+}
+
+/// What libvirt and QEMU have of screens beside each other.
+fn together(screens: &[Graphics], found: &mut Found) {
+    let has_egl = screens.iter().any(|screen| screen.kind == GraphicsKind::EglHeadless);
+    for (at, screen) in screens.iter().enumerate().filter(|_| has_egl) {
+        let path = nth("/domain/devices/graphics", at, screens.len());
+        match screen.kind {
+            GraphicsKind::Spice if screen.has_gl() => {
+                found.add(format!("{path}/gl"), "only one screen is drawn by the host, and egl-headless is");
+            }
+            GraphicsKind::EglHeadless | GraphicsKind::Vnc | GraphicsKind::Spice => {}
+            kind => found.add(path, format!("a screen of type `{kind}` does not go beside egl-headless")),
+        }
+    }
 }
 
 fn screen(devices: &Devices, graphics: &Graphics, path: &str, found: &mut Found) {
