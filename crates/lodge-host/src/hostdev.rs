@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::domain::disk::SourceKind;
 use lodge_model::domain::graphics::{Graphics, InputKind};
 use lodge_model::domain::tpm::TpmBackendKind;
 
@@ -215,6 +216,7 @@ fn asks(document: &Domain) -> bool {
     let devices = &document.devices;
     !devices.hostdevs.is_empty()
         || devices.graphics.iter().any(Graphics::needs_render_node)
+        || devices.disks.iter().any(|disk| disk.kind == SourceKind::Nvme)
         || devices.inputs.iter().any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
         || devices.tpms.iter().any(|tpm| tpm.backend.kind == TpmBackendKind::Passthrough)
 }

@@ -98,6 +98,13 @@ pub enum LinkBytes {
     File(FdNumber),
     /// A block device, opened in the same way.
     Device(FdNumber),
+    /// In a namespace of an NVMe controller of the host's, which QEMU drives itself by VFIO.
+    Namespace {
+        /// The controller's PCI address, `0000:01:00.0`.
+        controller: String,
+        /// The namespace's number.
+        number: u64,
+    },
     /// With a server, which QEMU itself asks.
     Served(Box<Served>),
 }

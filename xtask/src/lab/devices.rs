@@ -12,6 +12,8 @@ use crate::command::{cargo, run, target};
 /// The full kernel: that of clouds has neither USB nor VFIO.
 const PACKAGES: &str = "linux-image-amd64,kmod,udev,procps,iproute2,qemu-system-x86,libvirt-clients";
 const INIT: &str = include_str!("devices.sh");
+/// What it tries of disks by NVMe.
+const NVME: &str = include_str!("nvme.sh");
 
 /// Builds `lodge`, and gives it that host.
 pub fn devices() -> Result<()> {
@@ -32,12 +34,14 @@ pub fn devices() -> Result<()> {
         .arg(format!("type=unixio,path={}", socket(&tpm)))
         .spawn()
         .context("swtpm does not start")?;
+    let nvme = place.join("nvme.sh");
+    fs::write(&nvme, NVME)?;
     let guest = LabGuest {
         place,
         suite: "bookworm",
         packages: PACKAGES,
         init: INIT,
-        files: &[(&program, "lodge")],
+        files: &[(&program, "lodge"), (&nvme, "nvme.sh")],
         hardware: &hardware,
         append: "intel_iommu=on",
     };
@@ -54,7 +58,7 @@ fn socket(tpm: &Path) -> String {
 
 /// What the host has beside a processor and a disk.
 fn hardware(place: &Path, tpm: &Path) -> Result<Vec<String>> {
-    for disk in ["stick.raw", "unit.raw"] {
+    for disk in ["stick.raw", "unit.raw", "nvme.raw"] {
         fs::File::create(place.join(disk))?.set_len(8 << 20)?;
     }
     let image = |name: &str| place.join(name).display().to_string();
@@ -64,6 +68,9 @@ fn hardware(place: &Path, tpm: &Path) -> Result<Vec<String>> {
         ("-device", "pcie-root-port,id=port1,chassis=1,slot=1".to_owned()),
         ("-device", "e1000e,bus=port1,netdev=n0,mac=52:54:00:00:00:77".to_owned()),
         ("-netdev", "user,id=n0,restrict=on".to_owned()),
+        ("-device", "pcie-root-port,id=port2,chassis=2,slot=2".to_owned()),
+        ("-drive", format!("if=none,id=nvme,format=raw,file={}", image("nvme.raw"))),
+        ("-device", "nvme,bus=port2,drive=nvme,serial=LODGE3".to_owned()),
         ("-device", "qemu-xhci,id=usb".to_owned()),
         ("-drive", format!("if=none,id=stick,format=raw,file={}", image("stick.raw"))),
         ("-device", "usb-storage,bus=usb.0,drive=stick,serial=LODGE1".to_owned()),

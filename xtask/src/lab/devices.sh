@@ -147,6 +147,8 @@ says "in use by domain tpm1" virsh start tpm2
 works lodge explain tpm1
 works virsh destroy tpm1
 
+. /lab/nvme.sh
+
 says 0 echo "$(ls /run/lodge/hostdevs | wc -l)"
 ((failed)) && tail -50 /run/daemon.log
 echo "LAB RESULT $failed"

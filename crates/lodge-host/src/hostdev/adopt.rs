@@ -2,6 +2,8 @@
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::domain::address::PciAddress;
+use lodge_model::domain::disk::Disk;
 use lodge_model::domain::hostdev::{HostAddress, HostdevKind};
 use lodge_model::xml::YesNo;
 
@@ -21,13 +23,8 @@ impl Inner {
             note.wishes.extend(found.wishes.into_iter().filter(|wish| !is_noted(&wish.key)));
         }
         // A libvirt daemon took these for the guest, and would have given them back.
-        for hostdev in &document.devices.hostdevs {
-            let (HostdevKind::Pci, Some(YesNo::Yes), Some(HostAddress::Pci(address))) =
-                (hostdev.kind, hostdev.managed, &hostdev.source.address)
-            else {
-                continue;
-            };
-            let address = pci::text_of(address);
+        for address in managed(document) {
+            let address = pci::text_of(&address);
             let driver = pci::driver_of(&pci::directory(&self.root, &address));
             if let Some(driver) = driver.filter(|_| !is_noted(&Key::Pci(address.clone()))) {
                 let before = Before::Unknown;
@@ -37,4 +34,17 @@ impl Inner {
         lock(&self.taken).put(domain, &document.name, &note.wishes);
         if note.wishes.len() == noted.len() { Ok(()) } else { self.write(&note) }
     }
+}
+
+/// The PCI functions that a daemon takes from their drivers for the guest, and gives back.
+fn managed(document: &Domain) -> Vec<PciAddress> {
+    let devices = &document.devices;
+    let hostdevs = devices.hostdevs.iter().filter_map(|hostdev| {
+        match (hostdev.kind, hostdev.managed, &hostdev.source.address) {
+            (HostdevKind::Pci, Some(YesNo::Yes), Some(HostAddress::Pci(address))) => Some(address.clone()),
+            _ => None,
+        }
+    });
+    let namespaces = devices.disks.iter().filter_map(Disk::nvme).filter(|namespace| namespace.managed);
+    hostdevs.chain(namespaces.map(|namespace| namespace.controller)).collect()
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::{Alias, Place};
+use lodge_model::domain::disk::{Disk, SourceKind};
 use lodge_model::domain::graphics::{Graphics, Input, InputKind};
 use lodge_model::domain::hostdev::{HostAddress, Hostdev, HostdevKind, HostdevMode};
 use lodge_model::domain::tpm::{Tpm, TpmBackendKind};
+use lodge_model::xml::YesNo;
 
 use super::error::{Fault, HostdevError};
 use super::note::Rebound;
@@ -73,7 +75,9 @@ pub(super) fn each<'a>(
         let place = Place { alias, ..Place::default() };
         found(("graphics", at), &place, self::render_node(root, screen))
     });
-    hostdevs.chain(inputs).chain(tpms).chain(screens)
+    let disks = devices.disks.iter().enumerate().filter(|(_, disk)| disk.kind == SourceKind::Nvme);
+    let disks = disks.map(move |(at, disk)| found(("disk", at), &disk.place, self::namespace(root, disk)));
+    hostdevs.chain(inputs).chain(tpms).chain(screens).chain(disks)
 }
 
 type Parts = (Vec<Wish>, Way);
@@ -100,7 +104,10 @@ fn hostdev(root: &Path, hostdev: &Hostdev, begin: Begin) -> Result<Parts, Fault>
     let source = &hostdev.source;
     match (hostdev.kind, &source.address) {
         (HostdevKind::Usb, _) => usb::find(root, source, begin),
-        (HostdevKind::Pci, Some(HostAddress::Pci(address))) => pci::find(root, hostdev, address),
+        (HostdevKind::Pci, Some(HostAddress::Pci(address))) => {
+            let managed = hostdev.managed == Some(YesNo::Yes);
+            pci::find(root, pci::Wanted { driver: hostdev.driver.model.as_deref(), managed }, address)
+        }
         (HostdevKind::Mdev, Some(HostAddress::Mdev(address))) => {
             let uuid = address.uuid.ok_or(Fault::Unnamed { what: "the uuid is missing" })?;
             pci::find_mediated(root, uuid.0)
@@ -113,6 +120,13 @@ fn hostdev(root: &Path, hostdev: &Hostdev, begin: Begin) -> Result<Parts, Fault>
             Err(Fault::Unnamed { what: "devices of this type are containers'" })
         }
     }
+}
+
+/// QEMU drives the controller itself, all of it: a second namespace of the same one cannot be another disk.
+fn namespace(root: &Path, disk: &Disk) -> Result<Parts, Fault> {
+    let what = "<source> needs a namespace and the <address> of its controller";
+    let namespace = disk.nvme().ok_or(Fault::Unnamed { what })?;
+    pci::find(root, pci::Wanted { driver: None, managed: namespace.managed }, &namespace.controller)
 }
 
 /// Several guests may name the same one: they take turns at it, by the keys that toggle the grab.

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use lodge_model::domain::address::PciAddress;
-use lodge_model::domain::hostdev::Hostdev;
-use lodge_model::xml::YesNo;
 use uuid::Uuid;
 
 use super::error::{Fault, HostdevError};
@@ -18,8 +16,17 @@ pub(super) const VFIO: &str = "vfio-pci";
 const HEADER_TYPE: usize = 0x0e;
 const MORE_FUNCTIONS: u8 = 0x80;
 
+/// How a document wants a function.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    /// One of VFIO's kin; without: VFIO's own.
+    pub driver: Option<&'a str>,
+    /// It is taken from its driver and given back to it; otherwise it must be VFIO's already.
+    pub managed: bool,
+}
+
 /// A function by its address.
-pub(super) fn find(root: &Path, hostdev: &Hostdev, address: &PciAddress) -> Result<(Vec<Wish>, Way), Fault> {
+pub(super) fn find(root: &Path, wanted: Wanted<'_>, address: &PciAddress) -> Result<(Vec<Wish>, Way), Fault> {
     let device = text_of(address);
     let directory = directory(root, &device);
     if !directory.exists() {
@@ -30,10 +37,10 @@ pub(super) fn find(root: &Path, hostdev: &Hostdev, address: &PciAddress) -> Resu
     }
     let group =
         group_of(&directory).ok_or_else(|| Fault::NoIommu { what: format!("PCI device {device}") })?;
-    let driver = hostdev.driver.model.clone().unwrap_or_else(|| VFIO.to_owned());
+    let driver = wanted.driver.unwrap_or(VFIO).to_owned();
     let now = driver_of(&directory);
     let is_ready = is_vfios(&directory, now.as_deref(), &driver);
-    if !is_ready && hostdev.managed != Some(YesNo::Yes) {
+    if !is_ready && !wanted.managed {
         return Err(Fault::Unmanaged { device, driver: told(now.as_deref()) });
     }
     let before = now.map_or(Before::Nobody, Before::Driver);

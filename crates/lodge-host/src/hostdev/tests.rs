@@ -380,6 +380,41 @@ async fn a_device_that_libvirtd_took_is_given_back_to_whom_the_kernel_chooses() 
     assert_eq!(host.state(), before);
 }
 
+/// An NVMe controller is taken and given back as any PCI device; that of two disks is one too many.
+#[tokio::test]
+async fn a_namespace_takes_its_controller() {
+    let host = Host::new();
+    let (before, hostdevs, id) = (host.state(), host.open(), DomainId::random());
+    let disk = |managed: &str, target: &str| {
+        format!(
+            "<disk type='nvme'><source type='pci' managed='{managed}' namespace='1'>\
+             <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source><target dev='{target}'/></disk>"
+        )
+    };
+    let error = claim(&hostdevs, id, &(disk("no", "vda") + AUDIO)).await.unwrap_err();
+    assert!(
+        matches!(error.fault, Fault::Unmanaged { .. }) && error.element == "/domain/devices/disk[1]",
+        "{error}"
+    );
+    let error = claim(&hostdevs, id, &(disk("yes", "vda") + &disk("yes", "vdb") + AUDIO)).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::Twice { .. }), "{error}");
+    let devices = disk("yes", "vda") + AUDIO;
+    let claimed = claim(&hostdevs, id, &devices).await.unwrap();
+    assert!(
+        claimed.iter().any(|one| one.alias == "virtio-disk0" && matches!(one.gift, Gift::Vfio)),
+        "{claimed:?}"
+    );
+    assert!(claim(&hostdevs, DomainId::random(), NIC).await.is_err(), "one guest at a time");
+    hostdevs.release(id).await.unwrap();
+    assert_eq!(host.state(), before);
+    for device in ["0000:01:00.0", "0000:01:00.1"] {
+        host.bind(device, "vfio-pci");
+    }
+    hostdevs.adopt(id, &document(id, &devices)).await.unwrap();
+    hostdevs.release(id).await.unwrap();
+    assert_eq!(host.state(), before, "of a guest that a libvirt daemon had, too");
+}
+
 #[tokio::test]
 async fn notes_of_another_boot_say_nothing() {
     let host = Host::new();

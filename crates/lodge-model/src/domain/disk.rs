@@ -1,6 +1,6 @@
 //! `<disk>`.
 
-use super::address::Place;
+use super::address::{PciAddress, Place};
 use super::virtio::VirtioOptions;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, Xml};
@@ -464,5 +464,66 @@ impl IoTune {
     /// The group of disks that share these limits.
     pub fn group(&self) -> Option<String> {
         self.foreign.tree("group_name").map(|kept| kept.text).filter(|name| !name.is_empty())
+    }
+}
+
+/// A namespace of an NVMe controller of the host's (`type='nvme'`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvmeNamespace {
+    /// The controller.
+    pub controller: PciAddress,
+    /// Whether it is taken from its driver and given back to it.
+    pub managed: bool,
+    /// The namespace's number, from 1.
+    pub number: u64,
+}
+
+impl Disk {
+    /// Which namespace it is; none: it is no such disk, or its source does not say.
+    pub fn nvme(&self) -> Option<NvmeNamespace> {
+        let source = self.source.as_deref().filter(|_| self.kind == SourceKind::Nvme)?;
+        let address = source.foreign.tree("address")?;
+        let number = |name: &str| address.attribute(name).map_or(Some(0), number);
+        let part = |name: &str| number(name).and_then(|number| u8::try_from(number).ok());
+        let controller = PciAddress {
+            domain: u16::try_from(number("domain")?).ok()?,
+            ..PciAddress::new(part("bus")?, part("slot")?, part("function")?)
+        };
+        let number = source.foreign.attribute("namespace").and_then(self::number)?;
+        let managed = source.foreign.attribute("managed") == Some("yes");
+        Some(NvmeNamespace { controller, managed, number }).filter(|namespace| namespace.number > 0)
+    }
+}
+
+/// A number as libvirt reads one: with `0x` before it, to the base of 16.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Domain;
+
+    #[test]
+    fn a_namespace_is_read_from_its_source() {
+        let namespace = |source: &str| {
+            let text = format!(
+                "<domain type='qemu'><name>n</name><memory>1</memory><os><type>hvm</type></os><devices>\
+                 <disk type='nvme'><source type='pci' {source}</source><target dev='vda'/></disk></devices></domain>"
+            );
+            Domain::parse(&text).unwrap().devices.disks.remove(0).nvme()
+        };
+        let whole = namespace(
+            "managed='yes' namespace='2'><address domain='0x0000' bus='0x1f' slot='0x00' function='0'/>",
+        );
+        let controller = PciAddress::new(0x1f, 0, 0);
+        assert_eq!(whole, Some(NvmeNamespace { controller, managed: true, number: 2 }));
+        assert_eq!(namespace("namespace='0'><address bus='1'/>"), None);
+        assert_eq!(namespace("namespace='1'>"), None);
+        assert_eq!(namespace("namespace='1'><address bus='0x100'/>"), None);
     }
 }

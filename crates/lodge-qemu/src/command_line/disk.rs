@@ -14,7 +14,7 @@ use super::builder::{Builder, Family, alias};
 use super::controller::{virtio_name, virtio_options};
 use super::props::Props;
 use super::{lun, served, vhost_user};
-use crate::claims::{Link, LinkBytes};
+use crate::claims::{HostdevClaim, Link, LinkBytes};
 
 /// The limits that several disks share.
 pub(super) fn throttle_groups(b: &mut Builder<'_>) {
@@ -71,16 +71,23 @@ fn chain<'a>(b: &Builder<'a>, disk: &Disk) -> &'a [Link] {
 fn one(b: &mut Builder<'_>, disk: &Disk, first_node: usize) {
     match disk.kind {
         SourceKind::VhostUser => return vhost_user::disk(b, disk),
-        SourceKind::Nvme => {
-            let hint = "give the guest the whole device: <hostdev mode='subsystem' type='pci'>";
-            return b.refuse_hinted("disks of type 'nvme' are not supported", hint);
-        }
         SourceKind::VhostVdpa | SourceKind::Dir => {
             return b.refuse(format!("disks of type '{}' are not supported", disk.kind));
         }
-        SourceKind::File | SourceKind::Block | SourceKind::Network | SourceKind::Volume => {}
+        SourceKind::File
+        | SourceKind::Block
+        | SourceKind::Network
+        | SourceKind::Volume
+        | SourceKind::Nvme => {}
     }
-    let links = chain(b, disk);
+    let mut own = None;
+    if disk.kind == SourceKind::Nvme {
+        own = namespace(b, disk);
+        if own.is_none() {
+            return;
+        }
+    }
+    let links = own.as_ref().map_or_else(|| chain(b, disk), std::slice::from_ref);
     let is_drive = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
     if links.is_empty() && !(is_drive && disk.source.is_none()) {
         b.refuse(format!("the source of disk '{}' was not opened", disk.target.dev));
@@ -148,6 +155,23 @@ const THROTTLE_WORDS: [&str; 19] = [
     "iops_rd_max_length",
     "iops_wr_max_length",
 ];
+
+/// A namespace of a controller that VFIO has for this guest; refuses if it does not.
+fn namespace(b: &mut Builder<'_>, disk: &Disk) -> Option<Link> {
+    let Some(namespace) = disk.nvme() else {
+        b.refuse("<source> needs a namespace and the <address> of its controller");
+        return None;
+    };
+    let controller = super::hostdev::pci_text(&namespace.controller);
+    if b.claims.hostdevs.get(alias(&disk.place)) != Some(&HostdevClaim::Ready) {
+        b.refuse(format!("the host's NVMe controller {controller} was not given to VFIO"));
+        return None;
+    }
+    // It reads and writes the guest's memory by itself.
+    b.lock_memory();
+    let bytes = LinkBytes::Namespace { controller, number: namespace.number };
+    Some(Link { bytes, format: disk.format().to_owned(), read_only: disk.readonly })
+}
 
 /// The chain's nodes, deepest first; returns the name of the topmost.
 fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> String {
@@ -218,6 +242,10 @@ pub(super) fn bytes(
     let (word, fd) = match &link.bytes {
         LinkBytes::File(fd) => ("file", *fd),
         LinkBytes::Device(fd) => ("host_device", *fd),
+        LinkBytes::Namespace { controller, number } => {
+            let node = Props::driver("nvme").with("device", controller.as_str()).with("namespace", *number);
+            return Some((node, ("read-only", link.read_only)));
+        }
         LinkBytes::Served(served) => {
             let node = served::node(b, served, name, link.read_only)?;
             return Some((node, ("auto-read-only", true)));

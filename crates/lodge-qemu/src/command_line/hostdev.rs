@@ -80,7 +80,7 @@ fn usb(b: &mut Builder<'_>, hostdev: &Hostdev) {
     b.device("usb-host", &props);
 }
 
-fn pci_text(address: &PciAddress) -> String {
+pub(super) fn pci_text(address: &PciAddress) -> String {
     format!("{:04x}:{:02x}:{:02x}.{:x}", address.domain, address.bus, address.slot, address.function)
 }
 

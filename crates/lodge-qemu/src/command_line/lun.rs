@@ -13,7 +13,7 @@ use crate::claims::{Link, LinkBytes};
 pub(super) fn is_scsi(b: &mut Builder<'_>, disk: &Disk, links: &[Link]) -> bool {
     let is_handed = |link: &Link| match &link.bytes {
         LinkBytes::Device(_) => true,
-        LinkBytes::File(_) => false,
+        LinkBytes::File(_) | LinkBytes::Namespace { .. } => false,
         LinkBytes::Served(served) => served.source.protocol.as_deref() == Some("iscsi"),
     };
     if disk_bus(disk) != DiskBus::Scsi {

@@ -126,7 +126,7 @@ fn is_own_encryption(path: &str) -> bool {
 
 /// What is said of the server of a disk or of what it stands on: the node of its protocol has it, or refuses it.
 fn is_of_server(path: &str) -> bool {
-    const WORDS: [&str; 19] = [
+    const WORDS: [&str; 21] = [
         "auth",
         "ssl",
         "cookies",
@@ -146,6 +146,8 @@ fn is_of_server(path: &str) -> bool {
         "@index",
         "@type",
         "@path",
+        "@managed",
+        "address",
     ];
     let of_disk = path.strip_prefix("/domain/devices/disk/");
     let Some(mut rest) = of_disk.or_else(|| path.strip_prefix("/domain/os/nvram/")) else { return false };

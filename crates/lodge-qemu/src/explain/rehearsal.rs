@@ -46,8 +46,11 @@ impl Rehearsal {
             rehearsal.interface(interface);
         }
         rehearsal.streams(document);
-        for graphics in &document.devices.graphics {
-            rehearsal.claims.screens.push(screen(graphics));
+        for (at, graphics) in document.devices.graphics.iter().enumerate() {
+            rehearsal.screen(graphics, at);
+        }
+        if crate::command_line::secured_streams(document).is_some() {
+            rehearsal.claims.stream_certificates = Some(rehearsal.directory());
         }
         rehearsal.boot(document);
         rehearsal.kinds(document);
@@ -185,6 +188,18 @@ impl Rehearsal {
         }
     }
 
+    fn screen(&mut self, graphics: &Graphics, at: usize) {
+        let mut claim = screen(graphics);
+        if claim.tls_port.is_some() {
+            claim.certificates = Some(self.directory());
+        }
+        if graphics.needs_render_node() {
+            let node = self.fd(graphics.render_node());
+            self.claims.render_nodes.insert(format!("graphics{at}"), node);
+        }
+        self.claims.screens.push(claim);
+    }
+
     fn boot(&mut self, document: &Domain) {
         let os = &document.os;
         let mut claim = |path: &Option<String>| path.as_deref().map(|path| self.fd(Some(path)));
@@ -214,6 +229,9 @@ impl Rehearsal {
         for filesystem in devices.filesystems.iter().filter(served) {
             let fd = self.fd(None);
             self.claims.helpers.insert(alias(&filesystem.place), fd);
+        }
+        for disk in devices.disks.iter().filter(|disk| disk.nvme().is_some()) {
+            self.claims.hostdevs.insert(alias(&disk.place), HostdevClaim::Ready);
         }
         for disk in devices.disks.iter().filter(|disk| disk.vhost_user_socket().is_some()) {
             let fd = self.fd(disk.vhost_user_socket());
@@ -275,8 +293,10 @@ fn screen(graphics: &Graphics) -> ScreenClaim {
     }
     let port = graphics.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     let websocket = graphics.websocket.map(|port| u16::try_from(port).ok().filter(|port| *port > 0));
+    let tls = graphics.tls_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     ScreenClaim {
-        port: port.or(Some(5900)),
+        port: port.or(graphics.needs_plain_port().then_some(5900)),
+        tls_port: tls.or(graphics.wants_security().then_some(5901)),
         websocket: websocket.map(|port| port.unwrap_or(5700)),
         ..ScreenClaim::default()
     }

@@ -77,6 +77,7 @@ pub fn unstarted_cases() -> Vec<Case> {
         Case { name: "tpm-passthrough", xml: tpm("passthrough'><device path='/dev/tpm0'/>") },
         Case { name: "audio", xml: q35(AUDIO) },
         Case { name: "secured", xml: q35(SECURED) },
+        Case { name: "nvme", xml: q35(NVME) },
         Case { name: "drawn", xml: q35(DRAWN) },
         Case { name: "drawn-spice", xml: q35(DRAWN_SPICE) },
         Case { name: "tpm-external", xml: tpm("external'><source type='unix' path='/run/tpm,1.sock'/>") },
@@ -124,6 +125,19 @@ pub const DBUS: &str = "
   <graphics type='dbus' p2p='yes'><gl enable='no'/><audio id='1'/></graphics>
   <audio id='1' type='dbus'/>
   <video><model type='virtio' heads='1'/></video>";
+
+/// Namespaces of the host's NVMe controllers.
+pub const NVME: &str = "
+  <disk type='nvme' device='disk'>
+    <driver name='qemu' type='qcow2' cache='none' discard='unmap'/>
+    <source type='pci' managed='yes' namespace='1'><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source>
+    <target dev='vda' bus='virtio'/>
+  </disk>
+  <disk type='nvme' device='disk'>
+    <driver name='qemu' type='raw'/>
+    <source type='pci' namespace='2'><address domain='0x0001' bus='0x02' slot='0x1f' function='0x7'/></source>
+    <target dev='sda' bus='sata'/><readonly/>
+  </disk>";
 
 /// Screens that a card of the host's draws.
 pub const DRAWN: &str = "
@@ -284,6 +298,11 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
                 let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
                 claims.helpers.insert(alias, host.fd(socket, "connected", false));
             }
+            continue;
+        }
+        if disk.nvme().is_some() {
+            let alias = disk.place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+            claims.hostdevs.insert(alias, HostdevClaim::Ready);
             continue;
         }
         let layers = disk.served_layers();

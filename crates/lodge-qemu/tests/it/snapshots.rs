@@ -280,11 +280,13 @@ fn a_missing_disk_tap_or_port_is_refused_not_forgotten() {
          <hostdev mode='subsystem' type='pci'><source><address bus='1'/></source></hostdev>\
          <hostdev mode='subsystem' type='scsi_host'><source protocol='vhost' wwpn='naa.5123456789abcde0'/></hostdev>\
          <input type='evdev'><source dev='/dev/input/event1'/></input>\
+         <disk type='nvme'><source type='pci' namespace='1'><address bus='1'/></source><target dev='vdb' bus='virtio'/></disk>\
          <pstore backend='acpi-erst'><path>/a</path><size>64</size></pstore>");
     let nothing = lodge_qemu::Claims::new(Accelerator::Tcg, lodge_qemu::FdNumber::fixed(3));
     let refusals = command_line(&parse(&xml), &everything(), &nothing).unwrap_err();
     expect![[r"
         /domain/devices/disk[1]: the source of disk 'vda' was not opened
+        /domain/devices/disk[2]: the host's NVMe controller 0000:01:00.0 was not given to VFIO
         /domain/devices/filesystem[1]: its server, virtiofsd, was not started
         /domain/devices/interface[1]: no tap was made for it
         /domain/devices/channel[1]: no socket was made for it

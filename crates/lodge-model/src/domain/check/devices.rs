@@ -93,6 +93,10 @@ fn disk_source(disk: &Disk, path: &str, found: &mut Found) {
         SourceKind::Network => &[("protocol", &source.protocol)],
         SourceKind::Nvme | SourceKind::VhostUser | SourceKind::VhostVdpa => &[],
     };
+    if disk.kind == SourceKind::Nvme && disk.nvme().is_none() {
+        let message = "a namespace from 1 on and the PCI <address> of its controller are needed";
+        found.add(format!("{path}/source"), message);
+    }
     for (name, value) in needed {
         if value.as_deref().is_none_or(str::is_empty) && !removable {
             found.add(
