@@ -157,6 +157,8 @@ pub struct CommandLine {
     pub direct: Vec<(FdNumber, String)>,
     /// Whether QEMU will lock the guest's memory, and so needs the right to.
     pub locks_memory: bool,
+    /// Whether QEMU may pass on whatever command the guest sends to a device, and so needs the right to.
+    pub passes_raw_commands: bool,
     /// For the user.
     pub warnings: Vec<Warning>,
 }

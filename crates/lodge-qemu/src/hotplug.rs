@@ -77,6 +77,10 @@ async fn say(
     descriptors: &Descriptors,
     plugged: &mut Plugged,
 ) -> Result<(), MonitorError> {
+    if line.passes_raw_commands {
+        let text = "the right to raw commands (rawio='yes') is given to QEMU at its start only";
+        return Err(refused("device_add", text.to_owned()));
+    }
     for (fd, _) in &line.direct {
         descriptors.set_direct(*fd).map_err(|error| refused("O_DIRECT", error.to_string()))?;
     }

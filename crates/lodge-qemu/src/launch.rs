@@ -215,6 +215,7 @@ fn start(spec: &mut LaunchSpec, log: &Path) -> Result<Process, LaunchError> {
         command.env(name, value);
     }
     command.lock_memory(spec.command_line.locks_memory);
+    command.raw_commands(spec.command_line.passes_raw_commands);
     for (name, value) in &spec.command_line.environment {
         command.env(name, value);
     }

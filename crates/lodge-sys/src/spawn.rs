@@ -99,6 +99,7 @@ pub struct Command {
     session: bool,
     no_new_privs: bool,
     lock_memory: bool,
+    raw_commands: bool,
     credentials: Option<Credentials>,
     cgroup: Option<PathBuf>,
     doors: Vec<PathBuf>,
@@ -121,6 +122,7 @@ impl Command {
             session: true,
             no_new_privs: true,
             lock_memory: false,
+            raw_commands: false,
             credentials: None,
             cgroup: None,
             doors: Vec::new(),
@@ -198,6 +200,12 @@ impl Command {
     /// Lets the process lock as much memory as the host allows at all, whoever it runs as; see setrlimit(2).
     pub fn lock_memory(&mut self, on: bool) -> &mut Self {
         self.lock_memory = on;
+        self
+    }
+
+    /// Lets the process send devices whatever command it likes (`CAP_SYS_RAWIO`), also as another user.
+    pub fn raw_commands(&mut self, on: bool) -> &mut Self {
+        self.raw_commands = on;
         self
     }
 
@@ -369,6 +377,22 @@ mod tests {
         command.credentials(Credentials { uid: 4242, gid: 4243, groups: vec![4244] });
         assert_eq!(run(command).await, 0);
         assert_eq!(said(pipe), "4242\n4243\nNoNewPrivs:\t1\n4243 4244\n");
+    }
+
+    #[tokio::test]
+    async fn another_user_with_the_right_to_raw_commands_and_no_other() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root to become another user");
+            return;
+        }
+        for (on, rights) in [(false, "0000000000000000"), (true, "0000000000020000")] {
+            let (mut command, pipe) = shell("grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status; id -u");
+            command.credentials(Credentials { uid: 4242, gid: 4243, groups: Vec::new() }).raw_commands(on);
+            assert_eq!(run(command).await, 0);
+            let sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+            let wanted = sets.map(|set| format!("{set}:\t{rights}\n")).concat();
+            assert_eq!(said(pipe), wanted + "4242\n");
+        }
     }
 
     #[tokio::test]

@@ -107,6 +107,11 @@ impl<'a> Builder<'a> {
         self.line.locks_memory = true;
     }
 
+    /// Notes that QEMU passes on commands that only who has the right to may send.
+    pub(super) fn pass_raw_commands(&mut self) {
+        self.line.passes_raw_commands = true;
+    }
+
     /// Notes that the descriptor must bypass the host's cache.
     pub(super) fn direct(&mut self, fd: FdNumber) {
         self.line.direct.push((fd, self.element.clone()));

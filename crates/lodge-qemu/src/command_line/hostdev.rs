@@ -162,8 +162,7 @@ fn vhost(b: &mut Builder<'_>, hostdev: &Hostdev) {
 fn scsi(b: &mut Builder<'_>, hostdev: &Hostdev) {
     let id = alias(&hostdev.place);
     if hostdev.rawio.is_some_and(YesNo::is_yes) {
-        return b
-            .refuse_hinted("QEMU gets no right to raw commands (CAP_SYS_RAWIO)", "leave rawio='yes' out");
+        b.pass_raw_commands();
     }
     let node = format!("libvirt-{id}-backend");
     let props = if hostdev.is_iscsi() {

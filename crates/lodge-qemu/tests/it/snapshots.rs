@@ -112,6 +112,26 @@ fn firmware_huge_pages_queues_and_vsock() {
 }
 
 #[test]
+fn raw_commands_need_a_right_that_is_asked_for() {
+    let unit = |rawio: &str| {
+        q35(&format!(
+            "<controller type='scsi' index='0' model='virtio-scsi'/>\
+             <disk type='block' device='lun' rawio='{rawio}'><driver name='qemu' type='raw'/><source dev='/dev/sdb'/>\
+             <target dev='sda' bus='scsi'/></disk>"
+        ))
+    };
+    let given = "<controller type='scsi' index='0' model='virtio-scsi'/>\
+                 <hostdev mode='subsystem' type='scsi' rawio='yes'><source><adapter name='scsi_host2'/>\
+                 <address bus='0' target='3' unit='0'/></source><address type='drive' controller='0' unit='1'/></hostdev>";
+    for (xml, wanted) in [(unit("yes"), true), (unit("no"), false), (q35(given), true)] {
+        let domain = parse(&xml);
+        let claims = claims(&domain, Accelerator::Tcg, &mut Fixed(30));
+        let line = command_line(&domain, &everything(), &claims).unwrap();
+        assert_eq!(line.passes_raw_commands, wanted, "{xml}");
+    }
+}
+
+#[test]
 fn an_sdl_screen_is_shown_where_the_document_says() {
     let mut qemu = everything();
     let screen = "<graphics type='sdl' display=':0.0' xauth='/root/.Xauthority' fullscreen='yes'><gl enable='yes'/></graphics>\

@@ -7,13 +7,15 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Command;
-use super::jail::{Inward, Jail, Layout};
+use super::jail::{Inward, Jail, Layout, keep_alone};
 
 /// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// How many processors a `cpu_set_t` can name.
 const CPU_SETSIZE: usize = libc::CPU_SETSIZE as usize;
+/// Of linux/capability.h.
+const CAP_SYS_RAWIO: u32 = 17;
 
 /// The steps between clone and exec which can fail.
 #[derive(Clone, Copy)]
@@ -27,6 +29,7 @@ pub(super) enum Step {
     Groups,
     Group,
     User,
+    RawCommands,
     Privileges,
     JailMounts,
     JailLimits,
@@ -36,7 +39,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Session,
         Self::Cgroup,
         Self::Affinity,
@@ -45,6 +48,7 @@ impl Step {
         Self::Groups,
         Self::Group,
         Self::User,
+        Self::RawCommands,
         Self::Privileges,
         Self::JailMounts,
         Self::JailLimits,
@@ -63,6 +67,7 @@ impl Step {
             Self::Groups => "set the groups",
             Self::Group => "change the group",
             Self::User => "change the user",
+            Self::RawCommands => "keep the right to raw commands (CAP_SYS_RAWIO)",
             Self::Privileges => "give up privileges",
             Self::JailMounts => "make a root of its own",
             Self::JailLimits => "set its limits",
@@ -234,7 +239,14 @@ impl<'a> Plan<'a> {
                     Step::Groups,
                 );
                 check(libc::syscall(libc::SYS_setresgid, gid, gid, gid), Step::Group);
+                if self.command.raw_commands {
+                    let keep = libc::PR_SET_KEEPCAPS;
+                    check(libc::syscall(libc::SYS_prctl, keep, 1, 0, 0, 0), Step::RawCommands);
+                }
                 check(libc::syscall(libc::SYS_setresuid, uid, uid, uid), Step::User);
+                if self.command.raw_commands && keep_alone(CAP_SYS_RAWIO).is_err() {
+                    self.fail(Step::RawCommands);
+                }
             }
             if self.command.no_new_privs {
                 check(

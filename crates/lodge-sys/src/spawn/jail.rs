@@ -306,15 +306,9 @@ impl Layout {
                 done(libc::syscall(libc::SYS_setresgid, user, user, user))?;
                 done(libc::syscall(libc::SYS_setresuid, user, user, user))?;
             }
-            let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
-            let sets = [
-                CapSets { effective: kept, permitted: kept, inheritable: kept },
-                CapSets { effective: 0, permitted: 0, inheritable: 0 },
-            ];
-            done(libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()))?;
+            set_capabilities(kept)?;
             if self.user.is_some() {
-                let raise = libc::PR_CAP_AMBIENT_RAISE;
-                done(libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, raise, CAP_DAC_OVERRIDE, 0, 0))?;
+                raise_capability(CAP_DAC_OVERRIDE)?;
             }
             // After the change of user, which clears it. The thread that cloned waits for the child's end, so only the
             // daemon's own end comes before.
@@ -322,6 +316,36 @@ impl Layout {
             done(libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         }
     }
+}
+
+/// Of all capabilities this thread keeps that one, and so does the program that it becomes, whoever runs it.
+///
+/// # Safety
+/// To be called between clone and exec, after the change of user, with `PR_SET_KEEPCAPS` set before it.
+pub(super) unsafe fn keep_alone(capability: u32) -> Result<(), ()> {
+    // SAFETY: as of this function.
+    unsafe {
+        set_capabilities(1 << capability)?;
+        raise_capability(capability)
+    }
+}
+
+/// Those of this bit mask, of the first 32, and no others.
+unsafe fn set_capabilities(kept: u32) -> Result<(), ()> {
+    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    let sets = [
+        CapSets { effective: kept, permitted: kept, inheritable: kept },
+        CapSets { effective: 0, permitted: 0, inheritable: 0 },
+    ];
+    // SAFETY: two structures of the kernel's layout in this frame.
+    unsafe { done(libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr())) }
+}
+
+/// It outlasts exec (capabilities(7), the ambient set).
+unsafe fn raise_capability(capability: u32) -> Result<(), ()> {
+    let raise = libc::PR_CAP_AMBIENT_RAISE;
+    // SAFETY: numbers only.
+    unsafe { done(libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, raise, capability, 0, 0)) }
 }
 
 /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h.

@@ -91,6 +91,11 @@ fn access(disk: &Disk, path: &str, found: &mut Found) {
     if disk.sg_io.as_deref() == Some("unfiltered") {
         found.add(format!("{path}/@sgio"), "commands that nobody looks at are not possible any more");
     }
+    for (name, is_there) in [("sgio", disk.sg_io.is_some()), ("rawio", disk.raw_io.is_some())] {
+        if is_there && disk.device != DiskDevice::Lun {
+            found.add(format!("{path}/@{name}"), "it is about the commands of a device='lun'");
+        }
+    }
     let passes_on = matches!(disk.kind, SourceKind::Block | SourceKind::Network | SourceKind::Volume);
     if disk.device == DiskDevice::Lun && !passes_on {
         found.add(
