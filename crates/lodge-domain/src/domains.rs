@@ -59,6 +59,8 @@ pub struct DomainsConfig {
     pub capabilities: Arc<Capabilities>,
     /// What the host's firmware says of the host; guests with `<smbios mode='host'/>` say the same.
     pub host_words: Option<Sysinfo>,
+    /// Which sorts of `<launchSecurity>` host and QEMU have.
+    pub launch_security: Vec<String>,
     /// KVM or TCG.
     pub accelerator: Accelerator,
     /// How slow guests are here; every wait on a guest is this much longer.
@@ -331,6 +333,7 @@ fn platform_of(config: &DomainsConfig) -> Platform {
         machines: capabilities.machines.iter().map(machine).collect(),
         firmwares: crate::firmware::installed(ARCH),
         nvram_dir: config.store.root().nvram().display().to_string(),
+        launch_security: config.launch_security.clone(),
         ..Platform::default()
     }
 }

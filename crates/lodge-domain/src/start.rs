@@ -25,6 +25,7 @@ mod nvram;
 mod places;
 mod pstore;
 mod ram;
+mod security;
 mod served;
 mod spawn;
 mod steps;

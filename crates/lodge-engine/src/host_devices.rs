@@ -40,6 +40,7 @@ fn given(Claimed { alias, gift }: Claimed) -> ClaimedDevice {
         Gift::Opened(fd) => DeviceGift::Opened(fd),
         Gift::Vfio => DeviceGift::Vfio,
         Gift::Tpm { device, cancel } => DeviceGift::Tpm { device, cancel },
+        Gift::Security { device, bit } => DeviceGift::Security { device, bit },
         Gift::Missing => DeviceGift::Missing,
     };
     ClaimedDevice { alias, gift }

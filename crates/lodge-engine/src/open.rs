@@ -144,6 +144,7 @@ impl Engine {
                 store: store.clone(),
                 capabilities: Arc::clone(&capabilities),
                 host_words: crate::host::firmware_words(&host),
+                launch_security: lodge_host::security::kinds(&capabilities),
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
                 own_users: true,

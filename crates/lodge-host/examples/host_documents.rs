@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         address_bits: cpu.address_bits,
         swtpm: false,
         vfio: false,
+        launch_security: Vec::new(),
     };
     print!("{}", document.to_xml());
     Ok(())

@@ -33,6 +33,8 @@ pub struct DomainDocument<'a> {
     pub swtpm: bool,
     /// The host can give PCI devices to guests.
     pub vfio: bool,
+    /// Which sorts of `<launchSecurity>` host and QEMU have.
+    pub launch_security: Vec<String>,
 }
 
 /// The models as a decoder is to know them.
@@ -102,7 +104,7 @@ impl DomainDocument<'_> {
         self.cpu(&mut text);
         devices::memory_backing(&mut text, self.qemu);
         devices::devices(&mut text, self.qemu, self.machine, (self.swtpm, self.vfio));
-        features::features(&mut text, self.kvm.then_some(self.processor));
+        features::features(&mut text, self.kvm.then_some(self.processor), &self.launch_security);
         text.finish()
     }
 

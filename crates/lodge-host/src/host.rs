@@ -246,6 +246,7 @@ impl Host {
             address_bits: self.cpu().address_bits,
             swtpm: lodge_sys::tool::find("swtpm").is_some(),
             vfio: crate::hostdev::has_vfio(),
+            launch_security: crate::security::kinds(&self.qemu),
         };
         Ok(document.to_xml())
     }

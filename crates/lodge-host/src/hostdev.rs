@@ -95,6 +95,13 @@ pub enum Gift {
         /// What cancels its work, open for writing.
         cancel: OwnedFd,
     },
+    /// The guest's memory can be kept from this host.
+    Security {
+        /// What AMD's is asked by: a node that QEMU opens by `/proc/self/fd/N`.
+        device: Option<OwnedFd>,
+        /// AMD's: where the bit of encryption is, and how many bits of addresses it costs.
+        bit: Option<(u32, u32)>,
+    },
     /// It is not there, which the document lets be.
     Missing,
 }
@@ -217,6 +224,7 @@ fn asks(document: &Domain) -> bool {
     !devices.hostdevs.is_empty()
         || devices.graphics.iter().any(Graphics::needs_render_node)
         || devices.disks.iter().any(|disk| disk.kind == SourceKind::Nvme)
+        || !document.launch_security.is_empty()
         || devices.inputs.iter().any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
         || devices.tpms.iter().any(|tpm| tpm.backend.kind == TpmBackendKind::Passthrough)
 }

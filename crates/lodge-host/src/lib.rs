@@ -27,6 +27,7 @@ mod judge;
 mod kvm;
 pub mod node;
 mod report;
+pub mod security;
 
 pub use capabilities::HostDocument;
 pub use domain_capabilities::{DomainDocument, host_model, known_models};

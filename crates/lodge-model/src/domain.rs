@@ -36,6 +36,7 @@ mod platform;
 pub mod processors;
 pub mod qemu;
 pub mod redirfilter;
+pub mod security;
 pub mod served;
 pub mod shmem;
 pub mod size;

@@ -186,6 +186,19 @@ pub enum HostdevClaim {
     Ready,
 }
 
+/// How a guest's memory is kept from this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SecurityClaim {
+    /// AMD's device: a node that QEMU's user may open.
+    pub device: Option<FdNumber>,
+    /// AMD's: where the bit of encryption is, and how many bits of addresses it costs.
+    pub bit: Option<(u32, u32)>,
+    /// The owner's certificate: a file in memory, which QEMU reads by its number.
+    pub certificate: Option<FdNumber>,
+    /// The owner's session, in the same way.
+    pub session: Option<FdNumber>,
+}
+
 /// All that was resolved for one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
@@ -236,6 +249,8 @@ pub struct Claims {
     pub render_nodes: BTreeMap<String, FdNumber>,
     /// The host's event devices of `<input>` by alias (`input0`): nodes that QEMU's user may open.
     pub inputs: BTreeMap<String, FdNumber>,
+    /// What `<launchSecurity>` needs of the host.
+    pub security: Option<SecurityClaim>,
     /// The file of `<pstore>`, opened for both in a way that QEMU's user may repeat.
     pub pstore: Option<FdNumber>,
     /// `/dev/vhost-vsock`, with the CID that was chosen.
@@ -278,6 +293,7 @@ impl Claims {
             hostdevs: BTreeMap::new(),
             render_nodes: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            security: None,
             pstore: None,
             vsock: None,
             incoming: false,

@@ -34,6 +34,7 @@ mod nic;
 mod numa;
 mod props;
 mod screen;
+mod security;
 mod seed;
 mod served;
 mod shmem;
@@ -228,6 +229,7 @@ pub fn command_line(
     shmem::shmems(&mut builder);
     crypto::cryptos(&mut builder);
     stores::stores(&mut builder);
+    security::security(&mut builder);
     seed::seed(&mut builder);
     machine::last(&mut builder);
     unsupported::judge(&mut builder);

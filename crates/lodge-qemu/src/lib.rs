@@ -29,7 +29,7 @@ pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
 pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{
     Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim,
-    ScreenClaim, Served,
+    ScreenClaim, SecurityClaim, Served,
 };
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,

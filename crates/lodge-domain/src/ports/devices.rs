@@ -58,6 +58,13 @@ pub enum DeviceGift {
         /// What cancels its work, open for writing.
         cancel: OwnedFd,
     },
+    /// The guest's memory can be kept from this host.
+    Security {
+        /// What AMD's is asked by: a node that QEMU's user may open by `/proc/self/fd/N`.
+        device: Option<OwnedFd>,
+        /// AMD's: where the bit of encryption is, and how many bits of addresses it costs.
+        bit: Option<(u32, u32)>,
+    },
     /// It is not there, which the document lets be.
     Missing,
 }

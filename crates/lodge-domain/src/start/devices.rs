@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::domain::hostdev::{HostAddress, HostUsbAddress, Hostdev, Number};
 use lodge_model::xml::YesNo;
-use lodge_qemu::{Accelerator, Claims, Descriptors, HostdevClaim, guest_credentials};
+use lodge_qemu::{Accelerator, Claims, Descriptors, HostdevClaim, SecurityClaim, guest_credentials};
 use lodge_store::saga::{Failure, Step};
 
 use super::steps::{Launch, PORT_LIMIT, refused};
@@ -68,7 +68,10 @@ fn tell(document: &mut Domain, claimed: &[ClaimedDevice]) {
                 hostdev.source.missing = None;
             }
             DeviceGift::Missing => hostdev.source.missing = Some(YesNo::Yes),
-            DeviceGift::Opened(_) | DeviceGift::Vfio | DeviceGift::Tpm { .. } => {}
+            DeviceGift::Opened(_)
+            | DeviceGift::Vfio
+            | DeviceGift::Tpm { .. }
+            | DeviceGift::Security { .. } => {}
         }
     }
 }
@@ -101,6 +104,10 @@ pub(super) fn pass(
             }
             DeviceGift::Tpm { device, cancel } => {
                 claims.tpm = Some((descriptors.pass(device), descriptors.pass(cancel)));
+            }
+            DeviceGift::Security { device, bit } => {
+                let device = device.map(|device| descriptors.pass(device));
+                claims.security = Some(SecurityClaim { device, bit, ..SecurityClaim::default() });
             }
             DeviceGift::Missing => {}
         }

@@ -27,7 +27,7 @@ use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
 use super::transient::{self, Passing};
-use super::{cards, file_failure, kernel, lun, nvram, pstore, ram, served, streams};
+use super::{cards, file_failure, kernel, lun, nvram, pstore, ram, security, served, streams};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
@@ -111,6 +111,7 @@ impl Draft {
             claims.passphrases.insert(target, descriptors.pass(passphrase));
         }
         devices::pass(&self.document, std::mem::take(&mut self.devices), &mut claims, &mut descriptors);
+        security::pass(&self.document, &mut claims, &mut descriptors)?;
         for (at, (nic, card)) in self.nics.iter_mut().zip(&self.document.devices.interfaces).enumerate() {
             let element = format!("/domain/devices/interface[{}]", at + 1);
             let taps = std::mem::take(&mut nic.fds);

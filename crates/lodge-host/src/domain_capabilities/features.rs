@@ -27,8 +27,8 @@ const HYPERV: [&str; 17] = [
 ];
 
 /// Writes them. `under_kvm`: the processor that KVM gives; without one the guest is emulated, and QEMU's emulation tells
-/// a guest nothing in Hyper-V's manner.
-pub(super) fn features(text: &mut Markup, under_kvm: Option<&Processor>) {
+/// a guest nothing in Hyper-V's manner. `security`: which sorts of launch security there are, all of them KVM's.
+pub(super) fn features(text: &mut Markup, under_kvm: Option<&Processor>, security: &[String]) {
     let all = [
         ("gic", "no"),
         ("vmcoreinfo", "yes"),
@@ -53,6 +53,13 @@ pub(super) fn features(text: &mut Markup, under_kvm: Option<&Processor>) {
         choices(text, "features", &hyperv);
         text.end();
     }
-    text.empty("launchSecurity", &[("supported", &"no")]);
+    let security: Vec<&str> = security.iter().map(String::as_str).filter(|_| under_kvm.is_some()).collect();
+    if security.is_empty() {
+        text.empty("launchSecurity", &[("supported", &"no")]);
+    } else {
+        text.start("launchSecurity", &[("supported", &"yes")]);
+        choices(text, "sectype", &security);
+        text.end();
+    }
     text.end();
 }

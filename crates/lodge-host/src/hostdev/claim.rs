@@ -11,6 +11,9 @@ use super::note::{Given, Note, Rebound};
 use super::taken::{Key, Wish};
 use super::{Ask, Claimed, Gift, Inner, User, bind, kernel, lock, of, pci};
 
+/// Major number of devices of no sort (Documentation/admin-guide/devices.txt).
+const MISC: u32 = 10;
+
 impl Inner {
     pub(super) fn claim(&self, ask: &Ask) -> Result<Vec<Claimed>, HostdevError> {
         self.take(ask).inspect_err(|_| {
@@ -112,6 +115,14 @@ impl Inner {
             Way::Tpm { path, cancel } => open(path, true, true)
                 .and_then(|device| Ok(Gift::Tpm { device, cancel: open(cancel, false, true)? })),
             Way::Vfio { .. } => Ok(Gift::Vfio),
+            Way::Security { device } => {
+                let node = device.as_deref().map(|path| {
+                    let node = self.kernel.node(path, MISC, user);
+                    node.map_err(|source| Fault::Open { path: path.to_owned(), source })
+                });
+                node.transpose()
+                    .map(|device| Gift::Security { device, bit: crate::security::encryption_bit() })
+            }
             Way::Missing => Ok(Gift::Missing),
         };
         match gift {

@@ -115,6 +115,14 @@ pub enum Fault {
         /// Its name.
         wwpn: String,
     },
+    /// It cannot keep a guest's memory from itself.
+    #[error("this host cannot give '{kind}' launch security: {lacks}")]
+    NoSecurity {
+        /// The kind.
+        kind: &'static str,
+        /// What is missing.
+        lacks: String,
+    },
     /// The host has nothing that could draw.
     #[error("No DRM render nodes available")]
     NoRenderNode,
@@ -163,7 +171,10 @@ impl HostdevError {
             Fault::Missing { .. } | Fault::NoTarget { .. } | Fault::NoRenderNode => Kind::NotFound,
             Fault::Ambiguous { .. } | Fault::Unnamed { .. } | Fault::Twice { .. } => Kind::InvalidInput,
             Fault::Taken { .. } | Fault::SharedGroup { .. } => Kind::Conflict,
-            Fault::NoIommu { .. } | Fault::NotEndpoint { .. } | Fault::NoDriver { .. } => Kind::Unsupported,
+            Fault::NoIommu { .. }
+            | Fault::NotEndpoint { .. }
+            | Fault::NoDriver { .. }
+            | Fault::NoSecurity { .. } => Kind::Unsupported,
             Fault::Unmanaged { .. } => Kind::InvalidState,
             Fault::Open { source, .. } => kind_of(source),
             Fault::Bind { .. } | Fault::NotBound { .. } | Fault::Give { .. } | Fault::Note { .. } => {
@@ -215,6 +226,9 @@ impl HostdevError {
                 if source.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) =>
             {
                 "another program has it open"
+            }
+            Fault::NoSecurity { .. } => {
+                "turn it on in the firmware, and load KVM with it; `virsh domcapabilities` tells what a host has"
             }
             Fault::NoRenderNode => {
                 "`ls /dev/dri` shows them: the kernel makes one for each graphics card that it has a driver for"

@@ -15,6 +15,7 @@ use super::error::{Fault, HostdevError};
 use super::note::Rebound;
 use super::taken::{Key, Wish};
 use super::{Begin, pci, scsi, usb};
+use crate::security;
 
 /// The host's TPM where the document names none (libvirt's choice).
 const TPM: &str = "/dev/tpm0";
@@ -46,6 +47,8 @@ pub(super) enum Way {
     Vfio { group: u32, rebound: Option<Rebound> },
     /// Opened for it, with the file that cancels what it does.
     Tpm { path: PathBuf, cancel: PathBuf },
+    /// The guest's memory is kept from the host, by this device if by one.
+    Security { device: Option<PathBuf> },
     /// It is not there, which the document lets be.
     Missing,
 }
@@ -77,7 +80,8 @@ pub(super) fn each<'a>(
     });
     let disks = devices.disks.iter().enumerate().filter(|(_, disk)| disk.kind == SourceKind::Nvme);
     let disks = disks.map(move |(at, disk)| found(("disk", at), &disk.place, self::namespace(root, disk)));
-    hostdevs.chain(inputs).chain(tpms).chain(screens).chain(disks)
+    let security = document.security().ok().flatten().map(|security| self::security(root, security.kind()));
+    hostdevs.chain(inputs).chain(tpms).chain(screens).chain(disks).chain(security)
 }
 
 type Parts = (Vec<Wish>, Way);
@@ -120,6 +124,17 @@ fn hostdev(root: &Path, hostdev: &Hostdev, begin: Begin) -> Result<Parts, Fault>
             Err(Fault::Unnamed { what: "devices of this type are containers'" })
         }
     }
+}
+
+/// It is no device, and taken by nobody; but the host has it or has it not.
+fn security(root: &Path, kind: &'static str) -> Result<Found, HostdevError> {
+    let element = "/domain/launchSecurity".to_owned();
+    if let Some(lacks) = security::lacking(root, kind) {
+        return Err(HostdevError { element, fault: Fault::NoSecurity { kind, lacks } });
+    }
+    let device = (kind != "tdx").then(|| root.join(security::DEVICE));
+    let alias = "launchSecurity".to_owned();
+    Ok(Found { element, alias, wishes: Vec::new(), way: Way::Security { device } })
 }
 
 /// QEMU drives the controller itself, all of it: a second namespace of the same one cannot be another disk.

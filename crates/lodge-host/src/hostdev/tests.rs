@@ -212,6 +212,7 @@ async fn devices_are_opened_as_qemu_needs_them() {
             Gift::Opened(fd) => format!("{alias}: {}\n", path(fd)),
             Gift::Vfio => format!("{alias}: vfio\n"),
             Gift::Tpm { device, cancel } => format!("{alias}: {} {}\n", path(device), path(cancel)),
+            Gift::Security { .. } => format!("{alias}: security\n"),
             Gift::Missing => format!("{alias}: missing\n"),
         };
     }

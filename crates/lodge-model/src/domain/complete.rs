@@ -62,6 +62,7 @@ impl Domain {
     /// Doing it twice changes nothing more. Its faults are lacks: no slot or port is left, no firmware fits.
     pub fn complete(&mut self, platform: &Platform) -> Result<(), Faults> {
         too_many(&self.devices)?;
+        security(self, platform)?;
         // A running guest's text may be given as a definition.
         self.forget_live();
         modules::complete(self);
@@ -85,6 +86,16 @@ impl Domain {
         // With those that were added: what is stored must be read again.
         too_many(&self.devices)
     }
+}
+
+/// Refuses what this host cannot give any guest, as libvirt does when a guest is defined.
+fn security(domain: &Domain, platform: &Platform) -> Result<(), Faults> {
+    let kind = domain.security().ok().flatten().map(|security| security.kind());
+    let Some(kind) = kind.filter(|kind| platform.launch_security.iter().all(|known| known != kind)) else {
+        return Ok(());
+    };
+    let message = format!("'{kind}' launch security is not supported by this host and its QEMU");
+    Err(Faults(vec![Fault::at("/domain/launchSecurity", message)]))
 }
 
 /// Most devices of one sort: what is done with them may take the square of the time.

@@ -59,6 +59,8 @@ pub struct Platform {
     pub firmwares: Vec<Firmware>,
     /// Where guests' UEFI variables are kept.
     pub nvram_dir: String,
+    /// Which sorts of `<launchSecurity>` host and QEMU have.
+    pub launch_security: Vec<String>,
 }
 
 impl Default for Platform {
@@ -77,6 +79,7 @@ impl Default for Platform {
             cpu_model: Some("qemu64".to_owned()),
             firmwares: Vec::new(),
             nvram_dir: "/var/lib/libvirt/qemu/nvram".to_owned(),
+            launch_security: Vec::new(),
         }
     }
 }

@@ -103,7 +103,11 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
             let split = if ioapic.driver == IoapicDriver::Qemu { "split" } else { "on" };
             set("kernel_irqchip", split);
         }
+        None if super::security::splits_interrupts(b.domain) => set("kernel_irqchip", "split"),
         _ => {}
+    }
+    if super::security::is_asked(b.domain) {
+        set("confidential-guest-support", super::security::ID);
     }
     if !super::numa::has_cells(b.domain) {
         set("memory-backend", "pc.ram");

@@ -29,6 +29,7 @@ const DONE: &[&str] = &[
     "/domain/cputune/iothreadsched",
     "/domain/cputune/emulatorsched",
     "/domain/throttlegroups",
+    "/domain/launchSecurity",
     "/domain/features/smm/tseg",
     "/domain/features/hyperv/stimer/direct",
     "/domain/features/hyperv/tlbflush/direct",

@@ -13,10 +13,12 @@ use lodge_model::domain::graphics::{Graphics, GraphicsKind, InputKind, ListenKin
 use lodge_model::domain::hostdev::{Hostdev, HostdevKind, StartupPolicy};
 use lodge_model::domain::interface::{Interface, InterfaceKind};
 use lodge_model::domain::os::Sysinfo;
+use lodge_model::domain::security::LaunchSecurity;
 use lodge_model::domain::tpm::TpmBackendKind;
 
 use crate::claims::{
-    Accelerator, Claims, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim, ScreenClaim, Served,
+    Accelerator, Claims, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim, ScreenClaim, SecurityClaim,
+    Served,
 };
 
 /// The first number that stands for a descriptor: far from those that any process has of itself.
@@ -266,6 +268,17 @@ impl Rehearsal {
                 _ => HostdevClaim::Opened(self.fd(None)),
             };
             self.claims.hostdevs.insert(alias(&hostdev.place), claim);
+        }
+        if let Ok(Some(security)) = document.security() {
+            let mut claim = SecurityClaim { bit: Some((51, 1)), ..SecurityClaim::default() };
+            if let LaunchSecurity::Sev(sev) = &security {
+                claim.certificate = sev.certificate.as_ref().map(|_| self.fd(None));
+                claim.session = sev.session.as_ref().map(|_| self.fd(None));
+            }
+            if !matches!(security, LaunchSecurity::Tdx(_)) {
+                claim.device = Some(self.fd(Some("/dev/sev")));
+            }
+            self.claims.security = Some(claim);
         }
         if let Some(pstore) = devices.pstore.as_deref() {
             self.claims.pstore = Some(self.fd(pstore.path.as_deref()));

@@ -112,6 +112,54 @@ fn firmware_huge_pages_queues_and_vsock() {
 }
 
 #[test]
+fn memory_that_the_host_cannot_read_under_kvm() {
+    use lodge_qemu::{FdNumber, SecurityClaim};
+    let sev = "<launchSecurity type='sev' kernelHashes='yes'><policy>0x0001</policy><cbitpos>47</cbitpos>\
+               <reducedPhysBits>1</reducedPhysBits><dhCert>AAAA</dhCert><session>BBBB</session></launchSecurity>";
+    let snp = "<launchSecurity type='sev-snp' kernelHashes='yes' authorKey='no' vcek='no'><policy>0x00030000</policy>\
+               <guestVisibleWorkarounds>AAAA</guestVisibleWorkarounds><idBlock>BBBB</idBlock><idAuth>CCCC</idAuth>\
+               <hostData>DDDD</hostData></launchSecurity>";
+    let tdx = "<launchSecurity type='tdx'><policy>0x10000001</policy><mrConfigId>AAAA</mrConfigId>\
+               <mrOwner>BBBB</mrOwner><mrOwnerConfig>CCCC</mrOwnerConfig><quoteGenerationService/></launchSecurity>";
+    let mut qemu = everything();
+    let security = |xml: &str| document("q35", xml, "").replace("type='qemu'", "type='kvm'");
+    let rom =
+        |xml: String| xml.replace("hvm</type>", "hvm</type><loader type='rom' stateless='yes'>/c</loader>");
+    let shown = |xml: &str, qemu: &Capabilities, claim: Option<SecurityClaim>| {
+        let domain = parse(xml);
+        let mut claims = claims(&domain, Accelerator::Kvm, &mut Fixed(30));
+        claims.security = claim;
+        command_line(&domain, qemu, &claims)
+    };
+    // A host that has it not is told of by name, all that is in the way.
+    for (xml, words) in [
+        (security(sev), "/domain/launchSecurity: this QEMU (10.0.2) has no `sev-guest`"),
+        (security(tdx), "/domain/launchSecurity: this QEMU (10.0.2) has no `tdx-guest`"),
+    ] {
+        assert_eq!(shown(&xml, &qemu, None).unwrap_err().to_string(), words);
+    }
+    qemu.objects.extend(["sev-guest", "sev-snp-guest", "tdx-guest"].map(str::to_owned));
+    let refused = shown(&security(sev), &qemu, None).unwrap_err().to_string();
+    assert!(refused.contains("was not asked whether it can give 'sev'"), "{refused}");
+    let fd = FdNumber::fixed;
+    let claim = SecurityClaim { device: Some(fd(40)), bit: Some((51, 5)), ..SecurityClaim::default() };
+    let refused = shown(&security(snp), &qemu, Some(claim)).unwrap_err().to_string();
+    assert!(refused.contains("has its firmware as a ROM"), "{refused}");
+    let owners = SecurityClaim { certificate: Some(fd(41)), session: Some(fd(42)), ..claim };
+    let hosts = SecurityClaim::default();
+    for (name, xml, claim) in [
+        ("sev", security(sev), owners),
+        ("sev-snp", rom(security(snp)), claim),
+        ("tdx", rom(security(tdx)), hosts),
+    ] {
+        let line = shown(&xml, &qemu, Some(claim)).unwrap();
+        assert!(line.locks_memory, "{name}");
+        let file = format!("{}/tests/it/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        expect_file![file].assert_eq(&line.explain());
+    }
+}
+
+#[test]
 fn raw_commands_need_a_right_that_is_asked_for() {
     let unit = |rawio: &str| {
         q35(&format!(

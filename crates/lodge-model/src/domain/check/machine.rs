@@ -25,15 +25,8 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
             cells(domain, numa, found);
         }
     }
-    if let Some(security) = domain.launch_security.tree("launchSecurity") {
-        let kind = security.attribute("type").unwrap_or_default();
-        if ["sev", "sev-snp", "s390-pv", "tdx"].contains(&kind) {
-            let message = format!("'{kind}' launch security is not supported: no QEMU is asked for it yet");
-            found.add("/domain/launchSecurity", message);
-        } else {
-            let message = format!("`{kind}` is not known here (known: sev, sev-snp)");
-            found.add("/domain/launchSecurity/@type", message);
-        }
+    if let Err(bad) = domain.security() {
+        found.add(bad.path, bad.message);
     }
     let backing = domain.memory_backing.as_deref();
     let is_late =
