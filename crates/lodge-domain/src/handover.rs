@@ -78,6 +78,7 @@ fn write(root: &Root, vmm: &mut Vmm, state: (VirtState, u32), live: &str, same_l
                 Some(emulator) if before.is_none() => capabilities::of(root, emulator),
                 _ => Vec::new(),
             },
+            taken: record.taken.clone(),
             user: user.filter(|_| before.as_ref().is_none_or(DomainStatus::is_ours)),
         };
         if before.is_none() {

@@ -45,6 +45,9 @@ pub(crate) struct Record {
     pub autodestroy: bool,
     /// A shutdown of the guest's is to be followed by a boot (`reboot --mode acpi`).
     pub reboot_wanted: bool,
+    /// Aliases of PCI devices that were taken from the host's drivers.
+    #[serde(default)]
+    pub taken: Vec<String>,
 }
 
 impl Record {
@@ -136,6 +139,7 @@ mod tests {
             state: State::Paused { reason: PausedReason::IoError }.virt(),
             autodestroy: false,
             reboot_wanted: false,
+            taken: vec!["hostdev0".into()],
         }
     }
 

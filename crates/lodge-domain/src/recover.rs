@@ -260,7 +260,7 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
     let document = live.as_deref().and_then(|text| Domain::parse(text).ok()).unwrap_or_default();
     for (part, outcome) in [
         ("disks", shared.ports.volumes.adopt(entry.id, &document).await),
-        ("host's devices", shared.ports.devices.adopt(entry.id, &document).await),
+        ("host's devices", shared.ports.devices.adopt(entry.id, &document, &record.taken).await),
         ("network cards", shared.ports.nics.adopt(entry.id, &document).await),
     ] {
         if let Err(error) = outcome {

@@ -25,8 +25,8 @@ impl HostDevices for Devices {
         Ok(claimed.into_iter().map(given).collect())
     }
 
-    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError> {
-        self.0.adopt(domain, document).await.map_err(refused)
+    async fn adopt(&self, domain: DomainId, document: &Domain, taken: &[String]) -> Result<(), PortError> {
+        self.0.adopt(domain, document, taken).await.map_err(refused)
     }
 
     async fn release(&self, domain: DomainId) -> Result<(), PortError> {
@@ -38,7 +38,7 @@ fn given(Claimed { alias, gift }: Claimed) -> ClaimedDevice {
     let gift = match gift {
         Gift::Usb { fd, bus, device } => DeviceGift::Usb { fd, bus, device },
         Gift::Opened(fd) => DeviceGift::Opened(fd),
-        Gift::Vfio => DeviceGift::Vfio,
+        Gift::Vfio { taken } => DeviceGift::Vfio { taken },
         Gift::Tpm { device, cancel } => DeviceGift::Tpm { device, cancel },
         Gift::Security { device, bit } => DeviceGift::Security { device, bit },
         Gift::Missing => DeviceGift::Missing,

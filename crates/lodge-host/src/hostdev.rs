@@ -87,7 +87,10 @@ pub enum Gift {
     /// Open for both (vhost-scsi); or a node that QEMU opens by `/proc/self/fd/N` (SCSI units, event devices).
     Opened(OwnedFd),
     /// VFIO has it, and QEMU's user may ask for it.
-    Vfio,
+    Vfio {
+        /// It was taken from a driver of the host's, or from none, and is given back.
+        taken: bool,
+    },
     /// The host's TPM.
     Tpm {
         /// It, open for both.
@@ -172,13 +175,19 @@ impl Hostdevs {
         .await
     }
 
-    /// A running guest was taken over: what `document` (live) names is in use.
-    pub async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), HostdevError> {
+    /// A running guest was taken over: what `document` (live) names is in use. `taken`: aliases of what a libvirt daemon
+    /// had taken from the host's drivers.
+    pub async fn adopt(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        taken: &[String],
+    ) -> Result<(), HostdevError> {
         if !asks(document) {
             return Ok(());
         }
-        let (inner, document) = (Arc::clone(&self.inner), document.clone());
-        blocking(move || inner.adopt(domain, &document)).await
+        let (inner, document, taken) = (Arc::clone(&self.inner), document.clone(), taken.to_vec());
+        blocking(move || inner.adopt(domain, &document, &taken)).await
     }
 
     /// Gives all that `domain` has back to the host. Nothing to give is no error.

@@ -54,7 +54,7 @@ impl HostDevices for Nothing {
     ) -> Result<Vec<ClaimedDevice>, PortError> {
         Ok(Vec::new())
     }
-    async fn adopt(&self, _: DomainId, _: &Domain) -> Result<(), PortError> {
+    async fn adopt(&self, _: DomainId, _: &Domain, _: &[String]) -> Result<(), PortError> {
         Ok(())
     }
     async fn release(&self, _: DomainId) -> Result<(), PortError> {

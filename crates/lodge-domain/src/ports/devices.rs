@@ -50,7 +50,10 @@ pub enum DeviceGift {
     /// Open for both, or a node that QEMU's user may open by `/proc/self/fd/N`.
     Opened(OwnedFd),
     /// VFIO has it, and QEMU's user may open its group.
-    Vfio,
+    Vfio {
+        /// It was taken from the host, and is given back.
+        taken: bool,
+    },
     /// The host's TPM.
     Tpm {
         /// It, open for both.
@@ -81,8 +84,9 @@ pub trait HostDevices: Send + Sync {
         user: Option<QemuUser>,
         beginning: Beginning,
     ) -> Result<Vec<ClaimedDevice>, PortError>;
-    /// A running guest was taken over: what `document` (live) names is in use.
-    async fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), PortError>;
+    /// A running guest was taken over: what `document` (live) names is in use. `taken`: aliases of what was taken from
+    /// the host's drivers, should nobody know it any more.
+    async fn adopt(&self, domain: DomainId, document: &Domain, taken: &[String]) -> Result<(), PortError>;
     /// Gives all of `domain`'s back to the host and its drivers; QEMU has ended.
     async fn release(&self, domain: DomainId) -> Result<(), PortError>;
 }

@@ -226,6 +226,7 @@ fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
         state: guest.status.state().virt(),
         autodestroy: false,
         reboot_wanted: false,
+        taken: Vec::new(),
     };
     let record = Record {
         domid: guest.domid,
@@ -233,6 +234,7 @@ fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
         displays: displays(&guest.live),
         agent: alias.map(|alias| alias.name.clone()),
         state: guest.status.state().virt(),
+        taken: guest.status.taken(),
         ..known.unwrap_or(fresh)
     };
     record.write(&dir)?;

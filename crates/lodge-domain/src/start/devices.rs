@@ -40,6 +40,8 @@ impl Step<Launch> for ClaimDevices {
         let claimed = devices.claim(launch.id, &launch.document, user, beginning).await;
         let claimed = claimed.map_err(|error| refused(&error))?;
         tell(&mut launch.document, &claimed);
+        let taken = claimed.iter().filter(|device| matches!(device.gift, DeviceGift::Vfio { taken: true }));
+        launch.taken = taken.map(|device| device.alias.clone()).collect();
         launch.devices = Some(claimed);
         Ok(())
     }
@@ -69,7 +71,7 @@ fn tell(document: &mut Domain, claimed: &[ClaimedDevice]) {
             }
             DeviceGift::Missing => hostdev.source.missing = Some(YesNo::Yes),
             DeviceGift::Opened(_)
-            | DeviceGift::Vfio
+            | DeviceGift::Vfio { .. }
             | DeviceGift::Tpm { .. }
             | DeviceGift::Security { .. } => {}
         }
@@ -99,7 +101,7 @@ pub(super) fn pass(
             DeviceGift::Opened(fd) | DeviceGift::Usb { fd, .. } => {
                 claims.hostdevs.insert(alias, HostdevClaim::Opened(descriptors.pass(fd)));
             }
-            DeviceGift::Vfio => {
+            DeviceGift::Vfio { .. } => {
                 claims.hostdevs.insert(alias, HostdevClaim::Ready);
             }
             DeviceGift::Tpm { device, cancel } => {

@@ -164,6 +164,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
         state: STARTING_UP.virt(),
         autodestroy: launch.plan.autodestroy,
         reboot_wanted: false,
+        taken: launch.taken.clone(),
     };
     // A next daemon may go on from here, and cannot ask for the interfaces' names again.
     chains.complete(&mut launch.document);

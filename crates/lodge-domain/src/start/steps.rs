@@ -69,6 +69,8 @@ pub(crate) struct Launch {
     pub passphrases: Vec<(String, OwnedFd)>,
     /// Devices of the host's. None: not taken (by this daemon).
     pub devices: Option<Vec<ClaimedDevice>>,
+    /// Aliases of those that were taken from the host's drivers.
+    pub taken: Vec<String>,
     pub nics: Option<Vec<AttachedNic>>,
     pub seed: Seed,
     /// What serves the guest beside QEMU. None: not started (by this daemon).
@@ -115,6 +117,7 @@ impl Launch {
             variables: None,
             passphrases: Vec::new(),
             devices: None,
+            taken: Vec::new(),
             nics: None,
             seed: Seed::NotAsked,
             helpers: None,

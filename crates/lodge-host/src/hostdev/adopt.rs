@@ -4,8 +4,7 @@ use lodge_model::DomainId;
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::PciAddress;
 use lodge_model::domain::disk::Disk;
-use lodge_model::domain::hostdev::{HostAddress, HostdevKind};
-use lodge_model::xml::YesNo;
+use lodge_model::domain::hostdev::{HostAddress, Hostdev, HostdevKind};
 
 use super::error::HostdevError;
 use super::note::{Before, Rebound};
@@ -13,7 +12,12 @@ use super::taken::Key;
 use super::{Begin, Inner, find, lock, pci};
 
 impl Inner {
-    pub(super) fn adopt(&self, domain: DomainId, document: &Domain) -> Result<(), HostdevError> {
+    pub(super) fn adopt(
+        &self,
+        domain: DomainId,
+        document: &Domain,
+        taken: &[String],
+    ) -> Result<(), HostdevError> {
         let acts = self.acts_of(domain);
         let _one_at_a_time = lock(&acts);
         let mut note = self.note_of(domain, &document.name)?;
@@ -23,7 +27,7 @@ impl Inner {
             note.wishes.extend(found.wishes.into_iter().filter(|wish| !is_noted(&wish.key)));
         }
         // A libvirt daemon took these for the guest, and would have given them back.
-        for address in managed(document) {
+        for address in managed(document, taken) {
             let address = pci::text_of(&address);
             let driver = pci::driver_of(&pci::directory(&self.root, &address));
             if let Some(driver) = driver.filter(|_| !is_noted(&Key::Pci(address.clone()))) {
@@ -36,12 +40,15 @@ impl Inner {
     }
 }
 
-/// The PCI functions that a daemon takes from their drivers for the guest, and gives back.
-fn managed(document: &Domain) -> Vec<PciAddress> {
+/// The PCI functions that a libvirt daemon took from their drivers for the guest, and would have given back: of host
+/// devices it says which, of NVMe controllers that it manages it is all.
+fn managed(document: &Domain, taken: &[String]) -> Vec<PciAddress> {
     let devices = &document.devices;
-    let hostdevs = devices.hostdevs.iter().filter_map(|hostdev| {
-        match (hostdev.kind, hostdev.managed, &hostdev.source.address) {
-            (HostdevKind::Pci, Some(YesNo::Yes), Some(HostAddress::Pci(address))) => Some(address.clone()),
+    let is_taken =
+        |hostdev: &&Hostdev| hostdev.place.alias.as_ref().is_some_and(|alias| taken.contains(&alias.name));
+    let hostdevs = devices.hostdevs.iter().filter(is_taken).filter_map(|hostdev| {
+        match (hostdev.kind, &hostdev.source.address) {
+            (HostdevKind::Pci, Some(HostAddress::Pci(address))) => Some(address.clone()),
             _ => None,
         }
     });

@@ -59,7 +59,7 @@ impl Inner {
                 self.give_group(&mut note, *group, user).map_err(|fault| of(found, fault))?;
             }
         }
-        found.into_iter().map(|found| self.open(found, ask.user)).collect()
+        found.into_iter().map(|found| self.open(found, ask.user, &note)).collect()
     }
 
     /// The devices are this guest's from here on, if nobody has any of them.
@@ -97,7 +97,7 @@ impl Inner {
         given.map_err(|source| Fault::Give { path, source })
     }
 
-    fn open(&self, found: Found, user: Option<User>) -> Result<Claimed, HostdevError> {
+    fn open(&self, found: Found, user: Option<User>, note: &Note) -> Result<Claimed, HostdevError> {
         let gift = match &found.way {
             Way::Usb { path, bus, device } => {
                 open(path, true, true).map(|fd| Gift::Usb { fd, bus: *bus, device: *device })
@@ -114,7 +114,12 @@ impl Inner {
             }
             Way::Tpm { path, cancel } => open(path, true, true)
                 .and_then(|device| Ok(Gift::Tpm { device, cancel: open(cancel, false, true)? })),
-            Way::Vfio { .. } => Ok(Gift::Vfio),
+            Way::Vfio { .. } => {
+                let is_noted = |wish: &Wish| {
+                    note.rebound.iter().any(|rebound| wish.key == Key::Pci(rebound.address.clone()))
+                };
+                Ok(Gift::Vfio { taken: found.wishes.iter().any(is_noted) })
+            }
             Way::Security { device } => {
                 let node = device.as_deref().map(|path| {
                     let node = self.kernel.node(path, MISC, user);

@@ -42,7 +42,7 @@ async fn a_managed_group_goes_to_vfio_and_comes_back() {
     let (before, hostdevs, id) = (host.state(), host.open(), DomainId::random());
     let both = format!("{NIC}{AUDIO}");
     let claimed = claim(&hostdevs, id, &both).await.unwrap();
-    assert!(claimed.iter().all(|one| matches!(one.gift, Gift::Vfio)) && claimed.len() == 2);
+    assert!(claimed.iter().all(|one| matches!(one.gift, Gift::Vfio { .. })) && claimed.len() == 2);
     expect![[r"
         load vfio-pci
         write sys/bus/pci/devices/0000:01:00.0/driver_override: vfio-pci
@@ -56,7 +56,8 @@ async fn a_managed_group_goes_to_vfio_and_comes_back() {
     "]]
     .assert_eq(&host.log());
     // After a crash the claim is made again, and still knows whose the devices were.
-    claim(&hostdevs, id, &both).await.unwrap();
+    let claimed = claim(&hostdevs, id, &both).await.unwrap();
+    assert!(claimed.iter().all(|one| matches!(one.gift, Gift::Vfio { taken: true })), "{claimed:?}");
     host.log();
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before);
@@ -162,7 +163,7 @@ async fn what_one_guest_has_no_other_gets() {
     claim(&hostdevs, id, &all).await.unwrap();
     // A daemon that starts anew knows it, before it has taken the guest over and after.
     let next = host.open();
-    next.adopt(id, &document(id, &all)).await.unwrap();
+    next.adopt(id, &document(id, &all), &[]).await.unwrap();
     let mut table = String::new();
     for one in [NIC, AUDIO, USB, &unit(""), &unit("<shareable/>"), mdev, vhost, tpm] {
         for hostdevs in [&hostdevs, &next] {
@@ -210,7 +211,7 @@ async fn devices_are_opened_as_qemu_needs_them() {
         table += &match gift {
             Gift::Usb { fd, bus, device } => format!("{alias}: {} at {bus}/{device}\n", path(fd)),
             Gift::Opened(fd) => format!("{alias}: {}\n", path(fd)),
-            Gift::Vfio => format!("{alias}: vfio\n"),
+            Gift::Vfio { .. } => format!("{alias}: vfio\n"),
             Gift::Tpm { device, cancel } => format!("{alias}: {} {}\n", path(device), path(cancel)),
             Gift::Security { .. } => format!("{alias}: security\n"),
             Gift::Missing => format!("{alias}: missing\n"),
@@ -359,8 +360,9 @@ async fn what_was_on_vfio_before_stays_there() {
     host.bind("0000:01:00.0", "vfio-pci");
     host.bind("0000:01:00.1", "vfio-pci");
     let (before, hostdevs, id) = (host.state(), host.open(), DomainId::random());
-    claim(&hostdevs, id, &NIC.replace("managed='yes'", "managed='no'")).await.unwrap();
-    hostdevs.adopt(id, &document(id, NIC)).await.unwrap();
+    let claimed = claim(&hostdevs, id, &NIC.replace("managed='yes'", "managed='no'")).await.unwrap();
+    assert!(matches!(claimed[0].gift, Gift::Vfio { taken: false }));
+    hostdevs.adopt(id, &document(id, NIC), &[]).await.unwrap();
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before);
     assert!(!host.log().contains("write"), "its driver was left alone");
@@ -374,8 +376,9 @@ async fn a_device_that_libvirtd_took_is_given_back_to_whom_the_kernel_chooses() 
         host.bind(device, "vfio-pci");
     }
     let live = document(id, &format!("{NIC}{AUDIO}"));
-    hostdevs.adopt(id, &live).await.unwrap();
-    hostdevs.adopt(id, &live).await.unwrap();
+    let taken = ["hostdev0".to_owned(), "hostdev1".to_owned()];
+    hostdevs.adopt(id, &live, &taken).await.unwrap();
+    hostdevs.adopt(id, &live, &taken).await.unwrap();
     assert!(claim(&hostdevs, DomainId::random(), NIC).await.is_err());
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before);
@@ -402,7 +405,7 @@ async fn a_namespace_takes_its_controller() {
     let devices = disk("yes", "vda") + AUDIO;
     let claimed = claim(&hostdevs, id, &devices).await.unwrap();
     assert!(
-        claimed.iter().any(|one| one.alias == "virtio-disk0" && matches!(one.gift, Gift::Vfio)),
+        claimed.iter().any(|one| one.alias == "virtio-disk0" && matches!(one.gift, Gift::Vfio { .. })),
         "{claimed:?}"
     );
     assert!(claim(&hostdevs, DomainId::random(), NIC).await.is_err(), "one guest at a time");
@@ -411,9 +414,21 @@ async fn a_namespace_takes_its_controller() {
     for device in ["0000:01:00.0", "0000:01:00.1"] {
         host.bind(device, "vfio-pci");
     }
-    hostdevs.adopt(id, &document(id, &devices)).await.unwrap();
+    hostdevs.adopt(id, &document(id, &devices), &[]).await.unwrap();
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before, "of a guest that a libvirt daemon had, too");
+}
+
+#[tokio::test]
+async fn a_device_that_libvirtd_found_at_vfio_stays_there() {
+    let host = Host::new();
+    for device in ["0000:01:00.0", "0000:01:00.1"] {
+        host.bind(device, "vfio-pci");
+    }
+    let (before, hostdevs, id) = (host.state(), host.open(), DomainId::random());
+    hostdevs.adopt(id, &document(id, &format!("{NIC}{AUDIO}")), &[]).await.unwrap();
+    hostdevs.release(id).await.unwrap();
+    assert_eq!(host.state(), before);
 }
 
 #[tokio::test]

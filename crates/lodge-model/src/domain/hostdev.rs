@@ -156,8 +156,8 @@ pub struct HostdevSource {
     /// `<address …/>`: which device it is.
     #[xml(child)]
     pub address: Option<HostAddress>,
-    /// What this struct does not know: what containers get.
-    #[xml(foreign, keeps = "block char interface @autoAddress")]
+    /// What this struct does not know: what containers get, and in a status from whom the device was taken.
+    #[xml(foreign, keeps = "block char interface origstates @autoAddress")]
     pub foreign: Foreign,
 }
 

@@ -149,6 +149,8 @@ pub struct StatusFacts {
     pub user: Option<(u32, u32)>,
     /// libvirt's words for what the guest's QEMU can do.
     pub capabilities: Vec<String>,
+    /// Aliases of host devices that were taken from the host's drivers, to be given back to them.
+    pub taken: Vec<String>,
 }
 
 /// libvirt's words for what a QEMU can do, out of a file of its cache (`var/cache/libvirt/qemu/capabilities`); `None`:
@@ -229,11 +231,17 @@ impl DomainStatus {
         private::without(&self.domain)
     }
 
+    /// Aliases of host devices that were taken from the host's drivers, to be given back to them.
+    pub fn taken(&self) -> Vec<String> {
+        private::taken(&self.domain)
+    }
+
     /// The status of a guest with this live document. `before`: the last one written of this run, by whomever; what
     /// Lodge has no need of is taken over from it.
     pub fn of(live: &Domain, facts: &StatusFacts, before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.pid == facts.pid);
-        let domain = Box::new(private::with(live, facts.user, before.map(|before| &*before.domain)));
+        let of_before = before.map(|before| &*before.domain);
+        let domain = Box::new(private::with(live, facts.user, &facts.taken, of_before));
         let mut status = match before {
             Some(before) => Self { domain, ..before.clone() },
             None => Self::fresh(domain, facts),

@@ -23,6 +23,7 @@ fn facts() -> StatusFacts {
         channel_dir: "/run/lodge/guests/x/channels".to_owned(),
         user: Some((1_879_048_193, 1_879_048_193)),
         capabilities: vec!["tcg".to_owned(), "vnc".to_owned()],
+        taken: Vec::new(),
     }
 }
 
@@ -133,4 +134,30 @@ fn a_networks_status_is_read_whole_and_written_again() {
     assert_eq!(first.items[..4], ["--table", "mangle", "--delete", "LIBVIRT_PRT"]);
     let fresh = NetworkStatus::of(&status.network);
     assert_eq!(NetworkStatus::parse(&fresh.to_xml()).unwrap(), fresh);
+}
+
+/// libvirtd gives a PCI device back to its driver only if its status says that it took it from one.
+#[test]
+fn whose_a_pci_device_was_is_told_and_read_back() {
+    let device = "<hostdev mode='subsystem' type='pci' managed='yes'><driver name='vfio'/><source>\
+                  <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source><alias name='hostdev0'/></hostdev>";
+    let text = DomainStatus::parse(STATUS).unwrap().live().unwrap().to_xml(&LIVE);
+    let text = text.replace(
+        "</devices>",
+        &format!(
+            "{device}{}</devices>",
+            device.replace("bus='0x01'", "bus='0x02'").replace("hostdev0", "hostdev1")
+        ),
+    );
+    let live = Domain::parse(&text).unwrap();
+    let facts = StatusFacts { taken: vec!["hostdev1".to_owned()], ..facts() };
+    let status = DomainStatus::of(&live, &facts, None);
+    let written = status.to_xml();
+    assert_eq!(written.matches("<origstates>").count(), 1, "{written}");
+    let read = DomainStatus::parse(&written).unwrap();
+    assert_eq!(read.taken(), ["hostdev1"]);
+    assert_eq!(read.live().unwrap(), live, "nobody else sees it");
+    // What a libvirt daemon had noted stays.
+    let again = DomainStatus::of(&live, &StatusFacts { taken: Vec::new(), ..facts }, Some(&read));
+    assert_eq!(again.taken(), ["hostdev1"]);
 }

@@ -279,7 +279,7 @@ impl HostDevices for Fakes {
         };
         Ok(document.devices.hostdevs.iter().map(missing).collect())
     }
-    async fn adopt(&self, domain: DomainId, _: &Domain) -> Result<(), PortError> {
+    async fn adopt(&self, domain: DomainId, _: &Domain, _: &[String]) -> Result<(), PortError> {
         self.call("adopt devices", |held| {
             held.devices.insert(domain);
         })

@@ -11,6 +11,8 @@ use crate::xml::{Foreign, ForeignItem, WriteOptions, YesNo, escaped};
 /// The alias of a first-boot seed's disk, and what its nodes are named by.
 const SEED: &str = "lodge-seed";
 const PRIVATE: &str = "privateData";
+/// What is to be done with a PCI device when the guest has ended (virDomainHostdevSubsysPCIOrigStates).
+const ORIGIN: &str = "origstates";
 
 /// The document that libvirt shows to others.
 pub(super) fn without(domain: &Domain) -> Result<Domain, Faults> {
@@ -19,6 +21,11 @@ pub(super) fn without(domain: &Domain) -> Result<Domain, Faults> {
     let mut live = Domain::parse(&cut(&text))?;
     for interface in &mut live.devices.interfaces {
         take_actual(interface);
+    }
+    for hostdev in &mut live.devices.hostdevs {
+        let is_told =
+            |item: &ForeignItem| matches!(item, ForeignItem::Element { name, .. } if &**name == ORIGIN);
+        hostdev.source.foreign.retain(|item| !is_told(item));
     }
     for graphics in &mut live.devices.graphics {
         drop_attributes(&mut graphics.foreign, &["websocketGenerated"]);
@@ -69,7 +76,15 @@ fn take_actual(interface: &mut Interface) {
 }
 
 /// The document as a status has it. `before`: the same of the last status of this run.
-pub(super) fn with(live: &Domain, user: Option<(u32, u32)>, before: Option<&Domain>) -> Domain {
+///
+/// `taken`: aliases of PCI devices that were taken from drivers of the host's; without it libvirtd leaves them where
+/// they are.
+pub(super) fn with(
+    live: &Domain,
+    user: Option<(u32, u32)>,
+    taken: &[String],
+    before: Option<&Domain>,
+) -> Domain {
     let mut domain = live.clone();
     let known = before.and_then(|before| Some((before, without(before).ok()?)));
     for disk in &mut domain.devices.disks {
@@ -93,6 +108,19 @@ pub(super) fn with(live: &Domain, user: Option<(u32, u32)>, before: Option<&Doma
         match old {
             Some(old) => *interface = old.clone(),
             None => complete_interface(interface),
+        }
+    }
+    for hostdev in &mut domain.devices.hostdevs {
+        let own = alias(&hostdev.place).to_owned();
+        let old = before
+            .and_then(|before| before.devices.hostdevs.iter().find(|old| alias(&old.place) == own))
+            .and_then(|old| old.source.foreign.tree(ORIGIN));
+        match old {
+            Some(old) => hostdev.source.foreign.set_tree(&old),
+            None if taken.contains(&own) => {
+                super::keep(&mut hostdev.source.foreign, "<origstates><unbind/></origstates>");
+            }
+            None => {}
         }
     }
     for graphics in &mut domain.devices.graphics {
@@ -183,6 +211,14 @@ fn complete_interface(interface: &mut Interface) {
     };
     let actual = format!("<actual type='network'><source bridge='{}'/></actual>", escaped(&bridge));
     super::keep(&mut interface.foreign, &actual);
+}
+
+/// Aliases of the devices that are to be given back to their drivers.
+pub(super) fn taken(domain: &Domain) -> Vec<String> {
+    let hostdevs = domain.devices.hostdevs.iter().filter(|hostdev| {
+        hostdev.source.foreign.tree(ORIGIN).is_some_and(|origin| origin.child("unbind").is_some())
+    });
+    hostdevs.map(|hostdev| alias(&hostdev.place).to_owned()).collect()
 }
 
 /// The number of the newest node.
