@@ -31,6 +31,7 @@ pub mod memory;
 pub mod memory_module;
 pub mod metadata;
 pub mod os;
+pub mod perf;
 mod places;
 mod platform;
 pub mod processors;

@@ -414,7 +414,7 @@ async fn a_namespace_takes_its_controller() {
     for device in ["0000:01:00.0", "0000:01:00.1"] {
         host.bind(device, "vfio-pci");
     }
-    hostdevs.adopt(id, &document(id, &devices), &[]).await.unwrap();
+    hostdevs.adopt(id, &document(id, &devices), &["hostdev0".to_owned()]).await.unwrap();
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before, "of a guest that a libvirt daemon had, too");
 }

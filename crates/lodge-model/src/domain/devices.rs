@@ -250,8 +250,8 @@ pub struct Rng {
 /// `<rate bytes='1024' period='1000'/>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct RngRate {
-    /// Bytes of a period.
-    #[xml(attr, required)]
+    /// Bytes of a period; 0: there is no limit.
+    #[xml(attr)]
     pub bytes: u32,
     /// In milliseconds.
     #[xml(attr = "period")]

@@ -110,7 +110,7 @@ fn rng(b: &mut Builder<'_>, rng: &Rng) {
     b.json("-object", &object);
     let name = virtio_name("virtio-rng-pci", Some(rng.model.as_str()));
     let mut props = Props::driver(&name).with("rng", format!("obj{id}")).with("id", id);
-    if let Some(rate) = &rng.rate {
+    if let Some(rate) = rng.rate.as_ref().filter(|rate| rate.bytes > 0) {
         props = props.with("max-bytes", rate.bytes).with("period", rate.period_ms.unwrap_or(1000));
     }
     let props = virtio_options(props, rng.driver.as_deref().map(|driver| &driver.options));

@@ -29,30 +29,7 @@ const DEVICES: [(&str, &str); 5] = [
 ];
 
 /// The events that can be counted, in libvirt's order.
-pub const EVENTS: [&str; 22] = [
-    "cmt",
-    "mbmt",
-    "mbml",
-    "cpu_cycles",
-    "instructions",
-    "cache_references",
-    "cache_misses",
-    "branch_instructions",
-    "branch_misses",
-    "bus_cycles",
-    "stalled_cycles_frontend",
-    "stalled_cycles_backend",
-    "ref_cpu_cycles",
-    "cpu_clock",
-    "task_clock",
-    "page_faults",
-    "context_switches",
-    "cpu_migrations",
-    "page_faults_min",
-    "page_faults_maj",
-    "alignment_faults",
-    "emulation_faults",
-];
+pub use lodge_model::domain::perf::EVENTS;
 
 /// `virsh memtune`.
 pub fn set_memory(settings: Settings, scope: Scope) -> Change {

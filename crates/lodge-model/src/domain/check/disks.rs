@@ -150,12 +150,18 @@ fn driver(disk: &Disk, driver: &DiskDriver, path: &str, found: &mut Found) {
     if let Some(name) = driver.name.as_deref().filter(|name| *name != "qemu") {
         found.add(format!("{path}/@name"), format!("`{name}` is not known here (known: qemu)"));
     }
-    const FORMATS: [&str; 19] = [
-        "none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "vhdx", "ploop",
-        "cow", "qcow", "qcow2", "qed", "vmdk", "luks",
+    const FORMATS: [&str; 17] = [
+        "none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow",
+        "qcow", "qcow2", "qed", "vmdk",
     ];
     if let Some(format) = driver.format.as_deref().filter(|format| !FORMATS.contains(format)) {
         found.add(format!("{path}/@type"), format!("format `{format}` is not known here"));
+    }
+    for thread in driver.foreign.tree("iothreads").unwrap_or_default().all("iothread") {
+        let id = thread.attribute("id").and_then(|id| id.parse::<u32>().ok()).filter(|id| *id > 0);
+        if id.is_none() {
+            found.add(format!("{path}/iothreads/iothread/@id"), "a number from 1 is missing");
+        }
     }
     let is_direct = matches!(driver.cache, Some(CacheMode::None | CacheMode::DirectSync));
     if driver.io == Some(IoMode::Native) && !is_direct {

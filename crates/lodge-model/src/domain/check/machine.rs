@@ -5,6 +5,7 @@ use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Numa};
 use crate::domain::features::{ClockOffset, LifecycleAction, TickPolicy, Timer, TimerName};
 use crate::domain::memory::MemoryAllocationMode;
 use crate::domain::os::{LoaderKind, SysinfoKind};
+use crate::domain::perf::EVENTS;
 use crate::domain::processors::Processors;
 use crate::domain::{Domain, DomainKind};
 use crate::xml::YesNo;
@@ -27,6 +28,17 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     }
     if let Err(bad) = domain.security() {
         found.add(bad.path, bad.message);
+    }
+    let mut seen = Seen::default();
+    for event in domain.perf.tree("perf").unwrap_or_default().children {
+        let name = event.attribute("name").unwrap_or_default();
+        if !EVENTS.contains(&name) {
+            found.add("/domain/perf/event/@name", format!("`{name}` is not known here"));
+        }
+        seen.note(found, name.to_owned(), "/domain/perf/event", || format!("event {name} is given twice"));
+        if !matches!(event.attribute("enabled"), Some("yes" | "no")) {
+            found.add("/domain/perf/event/@enabled", "it is yes or no");
+        }
     }
     let backing = domain.memory_backing.as_deref();
     let is_late =

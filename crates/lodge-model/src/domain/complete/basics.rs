@@ -69,6 +69,8 @@ fn clock(clock: &mut Clock) {
         clock.offset = ClockOffset::Variable;
     }
     if clock.offset == ClockOffset::Variable {
+        // What is no number is libvirt's nothing.
+        clock.adjustment.take_if(|text| text.parse::<i64>().is_err());
         clock.adjustment.get_or_insert_with(|| "0".to_owned());
         clock.basis.get_or_insert(ClockBasis::Utc);
     }

@@ -35,6 +35,9 @@ pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board,
     if balloon.model == MemballoonModel::None {
         **balloon = Memballoon { model: MemballoonModel::None, ..Memballoon::default() };
     }
+    for rng in &mut devices.rngs {
+        rng.rate.take_if(|rate| rate.bytes == 0);
+    }
     for panic in &mut devices.panics {
         panic.model.get_or_insert(PanicModel::Isa);
     }
