@@ -17,6 +17,7 @@ mod e2e {
     mod live_clones;
     mod passt;
     mod policies;
+    mod screens;
     mod served;
     mod snapshots;
     mod storage;

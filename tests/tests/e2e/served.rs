@@ -57,7 +57,7 @@ impl Server {
     }
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
@@ -166,7 +166,7 @@ fn a_server_is_reached_by_tcp_and_tls_or_its_silence_is_told() -> Result<()> {
 }
 
 /// A directory with a server's certificates; the authority's is where Lodge looks for it.
-fn certificates(host: &Host) -> Result<Option<String>> {
+pub fn certificates(host: &Host) -> Result<Option<String>> {
     let dir = host.root().join("certificates");
     fs::create_dir_all(&dir)?;
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
