@@ -5,12 +5,14 @@
 pub mod activation;
 pub mod cgroup;
 pub mod device;
+pub mod ethtool;
 pub mod fs;
 pub mod fuse;
 pub mod kvm;
 pub mod local;
 pub mod macvtap;
 pub mod memory;
+pub mod multicast;
 pub mod packet;
 pub mod peer;
 pub mod process;
