@@ -15,6 +15,8 @@ mod firewall;
 mod guest;
 #[path = "netns/life.rs"]
 mod life;
+#[path = "netns/options.rs"]
+mod options;
 #[path = "netns/serve.rs"]
 mod serve;
 #[path = "netns/space.rs"]

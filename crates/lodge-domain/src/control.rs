@@ -13,6 +13,7 @@
 
 mod amend;
 pub mod device;
+mod filter;
 mod heard;
 pub mod lifecycle;
 pub mod memory;

@@ -89,7 +89,7 @@ pub(crate) fn take(owner: &mut Owner, fact: Fact) {
         Fact::Event(event) => take_event(owner, &event),
         Fact::Missed => {
             vmm.due = vmm.due.or(Some(Due::Look));
-            vmm.told.push(Told::BlockJobs);
+            vmm.told.push(Told::Missed);
         }
         Fact::LinkLost if vmm.ended.is_some() => vmm.link = Link::none(),
         Fact::LinkLost => {

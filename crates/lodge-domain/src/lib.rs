@@ -78,9 +78,9 @@ pub use options::{
     XmlOptions,
 };
 pub use ports::{
-    AttachedNic, Beginning, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift, DiskStorage,
-    HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, ServedLink,
-    SnapshotVerb, Volumes,
+    AttachedNic, Beginning, CardFilter, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift,
+    DiskStorage, HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds,
+    ServedLink, SnapshotVerb, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

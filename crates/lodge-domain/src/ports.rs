@@ -12,7 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{DiskSource, SourceKind};
-use lodge_model::{DomainId, Kind};
+use lodge_model::domain::interface::Bandwidth;
+use lodge_model::{DomainId, Kind, MacAddr};
 use uuid::Uuid;
 
 pub use self::devices::{Beginning, ClaimedDevice, DeviceGift, HostDevices, QemuUser};
@@ -267,6 +268,19 @@ pub struct AttachedNic {
     pub bridge: Option<String>,
 }
 
+/// What a guest's card listens to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardFilter {
+    /// Its own address.
+    pub mac: MacAddr,
+    /// To all that there is.
+    pub promiscuous: bool,
+    /// To all groups.
+    pub all_multicast: bool,
+    /// To these groups.
+    pub multicast: Vec<MacAddr>,
+}
+
 /// Network cards.
 #[async_trait]
 pub trait Nics: Send + Sync {
@@ -282,6 +296,14 @@ pub trait Nics: Send + Sync {
         _at: usize,
     ) -> Result<AttachedNic, PortError> {
         Err(PortError::new(Kind::Unsupported, "interfaces cannot be plugged into a running guest here"))
+    }
+    /// The guest's card with this name on the host listens to something else now, and the host's end is to let it through.
+    async fn follow(&self, _ifname: &str, _filter: &CardFilter) -> Result<(), PortError> {
+        Ok(())
+    }
+    /// Limits what goes over the guest's card with this name on the host, in place of what limited it before.
+    async fn limit(&self, _ifname: &str, _bandwidth: &Bandwidth) -> Result<(), PortError> {
+        Err(PortError::new(Kind::Unsupported, "a running guest's cards cannot be limited here"))
     }
     /// Unplugs the card with this name on the host.
     async fn detach_one(&self, _ifname: &str) -> Result<(), PortError> {

@@ -302,7 +302,7 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         // The agent's channel, and whatever was missed.
         observe::look_again(owner);
         if let Some(vmm) = owner.vmm.as_deref_mut() {
-            vmm.told.push(crate::control::Told::BlockJobs);
+            vmm.told.push(crate::control::Told::Missed);
         }
         if transient == owner.is_persistent() {
             owner.note_transience();

@@ -153,7 +153,7 @@ impl Vmm {
         self.link = Link::Up { qemu, events };
         self.exit = exit_of(&self.link, &self.process);
         self.due = self.due.or(Some(Due::Look));
-        self.told.push(crate::control::Told::BlockJobs);
+        self.told.push(crate::control::Told::Missed);
     }
 
     /// The way to the monitor is lost; the process lives.

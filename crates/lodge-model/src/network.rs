@@ -15,6 +15,7 @@ pub use dns::{Dns, DnsDomain, DnsHost, DnsSrv, DnsTxt, Forwarder};
 pub use ip::{Bootp, Dhcp, DhcpHost, DhcpRange, Family, Ip, LeaseTime, LeaseUnit, Route, Tftp};
 pub use update::{BadUpdate, Command, Section, Update};
 
+use crate::domain::address::PciAddress;
 use crate::xml::words::{OnOff, YesNo, words};
 use crate::xml::{Foreign, ParseOptions, WriteOptions, Xml};
 use crate::{Fault, Faults, MacAddr, NetworkId};
@@ -117,6 +118,19 @@ pub struct Forward {
     /// What this struct does not know.
     #[xml(foreign, keeps = "driver pf address @managed")]
     pub foreign: Foreign,
+}
+
+impl Forward {
+    /// `<pf dev='eth0'/>`: cards whose virtual functions are lent.
+    pub fn cards(&self) -> Vec<String> {
+        let cards = self.foreign.trees("pf");
+        cards.iter().filter_map(|card| card.attribute("dev")).map(str::to_owned).collect()
+    }
+
+    /// `<address type='pci' …/>`: devices that are lent; `None`: one of them is none of PCI.
+    pub fn addresses(&self) -> Option<Vec<PciAddress>> {
+        self.foreign.trees("address").iter().map(PciAddress::of_kept).collect()
+    }
 }
 
 /// `<interface dev='eth0'/>` of a forward.

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use lodge_model::domain::interface::{Bandwidth, Vlans};
 use lodge_model::{DomainId, MacAddr};
+
+use crate::Scripts;
 
 /// What a guest's interface asks of a network.
 #[derive(Debug, Clone)]
@@ -26,6 +29,19 @@ pub struct AttachRequest {
     pub queues: u32,
     /// `<port isolated='yes'/>`: it reaches no other isolated port of the bridge.
     pub isolated: bool,
+    /// What else is said of the host's end.
+    pub options: CardOptions,
+}
+
+/// What the host's end of a card is told once it is there.
+#[derive(Debug, Clone, Default)]
+pub struct CardOptions {
+    /// `<bandwidth>`.
+    pub bandwidth: Option<Bandwidth>,
+    /// `<vlan>`, of a port of a bridge.
+    pub vlans: Option<Vlans>,
+    /// `<coalesce>`: how many received frames are gathered.
+    pub gathered_frames: Option<u32>,
 }
 
 /// A tap on the network's bridge. The tap lives as long as a descriptor of it is open.
@@ -54,6 +70,8 @@ pub struct CardRequest {
     pub mtu: Option<u32>,
     /// How many queues it has.
     pub queues: u32,
+    /// What else is said of the host's end.
+    pub options: CardOptions,
     /// Where it leads.
     pub end: CardEnd,
 }
@@ -68,13 +86,20 @@ pub enum CardEnd {
         /// `<port isolated='yes'/>`.
         isolated: bool,
     },
+    /// Onto a bridge of Open vSwitch's.
+    OpenVswitch(SwitchPort),
     /// To a tap and no further: the host itself is its other end.
     Alone {
         /// Addresses of the host's end, with the lengths of their prefixes.
         addresses: Vec<(IpAddr, u8)>,
+        /// Programs that make it ready and clear away.
+        scripts: Scripts,
     },
     /// To the tap or macvtap `target` that somebody else made and keeps (`managed='no'`).
-    Made,
+    Made {
+        /// Programs that make it ready and clear away.
+        scripts: Scripts,
+    },
     /// Straight to an interface of the host's, by a macvtap.
     Direct {
         /// That interface.
@@ -82,6 +107,17 @@ pub enum CardEnd {
         /// How macvtaps of one interface reach each other.
         mode: DirectMode,
     },
+}
+
+/// `<virtualport type='openvswitch'>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchPort {
+    /// The bridge's name.
+    pub bridge: String,
+    /// `interfaceid`: what the switch's controller knows the card by.
+    pub interface: String,
+    /// `profileid`.
+    pub profile: Option<String>,
 }
 
 /// `<source mode='…'/>` of `type='direct'`.
@@ -104,4 +140,17 @@ pub struct PluggedCard {
     pub taps: Vec<OwnedFd>,
     /// Its name on the host.
     pub ifname: String,
+}
+
+/// What the host's end of a card is to let through for its guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// The guest's address.
+    pub mac: MacAddr,
+    /// All that there is.
+    pub promiscuous: bool,
+    /// All groups.
+    pub all_multicast: bool,
+    /// These groups.
+    pub multicast: Vec<MacAddr>,
 }

@@ -144,6 +144,7 @@ mod tests {
             is_bridge: true,
             is_macvtap: false,
             up: true,
+            first_vlan: None,
         }
     }
 

@@ -119,6 +119,60 @@ pub enum NetworkError {
         /// nft's own words.
         detail: String,
     },
+    /// What goes over an interface could not be limited.
+    #[error("cannot limit what goes over `{subject}`: {detail}")]
+    Limit {
+        /// The interface.
+        subject: String,
+        /// `tc` is not installed.
+        missing: bool,
+        /// tc's own words.
+        detail: String,
+    },
+    /// A network cannot keep so much free for a guest. libvirt's words.
+    #[error("invalid use of 'floor' on the interface with MAC address {mac} - network `{network}`: {what}")]
+    Floor {
+        /// The guest's address.
+        mac: lodge_model::MacAddr,
+        /// The network.
+        network: String,
+        /// Why.
+        what: String,
+    },
+    /// A bridge pays no heed to VLANs.
+    #[error("bridge `{bridge}` does not filter VLANs: the guest's would separate it from nobody")]
+    NoVlans {
+        /// The bridge.
+        bridge: String,
+    },
+    /// Open vSwitch refused or is missing.
+    #[error("cannot set up `{subject}` in Open vSwitch: {detail}")]
+    Switch {
+        /// The port, or whose it is.
+        subject: String,
+        /// It is not installed.
+        missing: bool,
+        /// Its own words.
+        detail: String,
+    },
+    /// A program of a document's failed.
+    #[error("script `{}` for `{subject}` failed: {detail}", program.display())]
+    Script {
+        /// The program.
+        program: PathBuf,
+        /// The tap.
+        subject: String,
+        /// What it said.
+        detail: String,
+    },
+    /// Something is asked of a card that its other end cannot have.
+    #[error("{what}")]
+    Card {
+        /// What, and of which sort of card.
+        what: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// netd did not come up.
     #[error("netd of network `{network}` did not come up: {detail}")]
     Netd {
@@ -164,20 +218,28 @@ impl NetworkError {
         match self {
             Self::NotFound { .. } | Self::NoMetadata(_) => Kind::NotFound,
             Self::Document { .. } => Kind::InvalidInput,
-            Self::Unsupported { .. } | Self::Update(BadUpdate::Unsupported(_)) => Kind::Unsupported,
+            Self::Unsupported { .. }
+            | Self::Update(BadUpdate::Unsupported(_))
+            | Self::Card { .. }
+            | Self::Limit { missing: true, .. }
+            | Self::Switch { missing: true, .. } => Kind::Unsupported,
             Self::Taken { .. } | Self::NameTaken { .. } | Self::UuidTaken { .. } => Kind::Exists,
             Self::Update(BadUpdate::Entry(_) | BadUpdate::Range(_)) | Self::BadMetadata(_) => {
                 Kind::InvalidInput
             }
-            Self::Conflict { .. } => Kind::Conflict,
+            Self::Conflict { .. } | Self::Floor { .. } => Kind::Conflict,
             Self::Inactive { .. }
             | Self::Active { .. }
             | Self::State(_)
             | Self::Running { .. }
+            | Self::NoVlans { .. }
             | Self::Update(BadUpdate::Mismatch(_)) => Kind::InvalidState,
             Self::NotPermitted { .. } => Kind::Denied,
             Self::Link { .. }
             | Self::Firewall { .. }
+            | Self::Limit { .. }
+            | Self::Switch { .. }
+            | Self::Script { .. }
             | Self::Netd { .. }
             | Self::File { .. }
             | Self::Store { .. } => Kind::Internal,
@@ -203,7 +265,21 @@ impl NetworkError {
             Self::Netd { .. } | Self::Silent { .. } => {
                 Some("netd's log is in var/log/lodge under the root".into())
             }
-            Self::Document { .. }
+            Self::Limit { missing: true, .. } => Some("install iproute2 (`tc`), or leave <bandwidth> out".into()),
+            Self::Limit { .. } => {
+                Some("the kernel needs HTB (sch_htb) for what waits, and act_police and cls_u32 for what is dropped".into())
+            }
+            Self::Floor { .. } => Some("give the network <bandwidth><inbound average='…'/> with room for it".into()),
+            Self::NoVlans { bridge } => {
+                Some(format!("ip link set {bridge} type bridge vlan_filtering 1, which its other ports see as well"))
+            }
+            Self::Switch { missing: true, .. } => {
+                Some("install openvswitch-switch, or name a Linux bridge without <virtualport>".into())
+            }
+            Self::Switch { .. } => Some("`ovs-vsctl show` tells whether the switch runs and has the bridge".into()),
+            Self::Card { hint, .. } => Some((*hint).to_owned()),
+            Self::Script { .. }
+            | Self::Document { .. }
             | Self::Running { .. }
             | Self::State(_)
             | Self::Update(_)

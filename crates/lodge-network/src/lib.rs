@@ -21,21 +21,28 @@ mod error;
 mod firewall;
 mod launch;
 pub mod libvirt;
+mod limit;
 mod limits;
 mod link;
 mod mark;
 pub mod netd;
 mod networks;
+mod ovs;
 mod owner;
 mod plan;
+mod script;
 mod upstream;
 mod view;
 mod wire;
 
-pub use attach::{AttachRequest, Attached, CardEnd, CardRequest, DirectMode, PluggedCard};
+pub use attach::{
+    AttachRequest, Attached, CardEnd, CardOptions, CardRequest, DirectMode, Listening, PluggedCard,
+    SwitchPort,
+};
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
+pub use script::Scripts;
 pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started, TakenNetwork};
 
 /// What the fuzzers call: each takes any bytes and panics only where the parser is wrong.

@@ -4,6 +4,7 @@
 
 mod direct;
 mod mark;
+mod vlan;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +14,7 @@ use ipnet::IpNet;
 use lodge_model::MacAddr;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{
-    BridgeStpState, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec};
@@ -42,6 +43,8 @@ pub struct Link {
     pub is_macvtap: bool,
     /// Is it up?
     pub up: bool,
+    /// Of a bridge that filters VLANs: the one that it puts a new port into; 0: none.
+    pub first_vlan: Option<u16>,
 }
 
 /// How a bridge is to be.
@@ -215,6 +218,7 @@ fn read_link(message: &LinkMessage) -> Link {
         is_bridge: false,
         is_macvtap: false,
         up: message.header.flags.contains(LinkFlags::Up),
+        first_vlan: None,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -228,12 +232,23 @@ fn read_link(message: &LinkMessage) -> Link {
                 let is = |kind: &InfoKind| {
                     infos.iter().any(|info| matches!(info, LinkInfo::Kind(known) if known == kind))
                 };
+                link.first_vlan = infos.iter().find_map(first_vlan);
                 (link.is_bridge, link.is_macvtap) = (is(&InfoKind::Bridge), is(&InfoKind::MacVtap));
             }
             _ => {}
         }
     }
     link
+}
+
+fn first_vlan(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Bridge(facts)) = info else { return None };
+    let filters = facts.iter().any(|fact| matches!(fact, InfoBridge::VlanFiltering(true)));
+    let first = facts.iter().find_map(|fact| match fact {
+        InfoBridge::VlanDefaultPvid(first) => Some(*first),
+        _ => None,
+    });
+    filters.then_some(first.unwrap_or(1))
 }
 
 fn read_route(message: &RouteMessage) -> Option<(u32, IpNet)> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lodge_model::domain::interface::Bandwidth;
 use lodge_model::network::Update;
 use lodge_model::{DomainId, MacAddr, NetworkId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -14,8 +15,8 @@ use crate::netd::setup::{DnsRules, Scope};
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
 use crate::{
-    Affects, AttachRequest, Attached, CardRequest, Lease, MetadataChange, MetadataPart, NetworkError,
-    NetworkEvent, NetworkView, PluggedCard, Started, TakenNetwork, limits,
+    Affects, AttachRequest, Attached, CardRequest, Lease, Listening, MetadataChange, MetadataPart,
+    NetworkError, NetworkEvent, NetworkView, PluggedCard, Started, TakenNetwork, limits,
 };
 
 /// How to start netd: a program and the arguments before netd's own.
@@ -208,6 +209,18 @@ impl Networks {
     /// Removes all cards of a guest that are on no network of ours. Done already if there are none.
     pub async fn unplug(&self, domain: DomainId) -> Result<(), NetworkError> {
         self.ask(|reply| Request::Unplug { domain, reply }).await?
+    }
+
+    /// Limits what goes over a guest's card, in place of what limited it before; nothing: no limits.
+    pub async fn limit(&self, ifname: &str, bandwidth: &Bandwidth) -> Result<(), NetworkError> {
+        let (ifname, bandwidth) = (ifname.to_owned(), Box::new(bandwidth.clone()));
+        self.ask(|reply| Request::Limit { ifname, bandwidth, reply }).await?
+    }
+
+    /// Lets through to a guest on a macvtap what it listens to. Nothing to do for cards of other sorts.
+    pub async fn follow(&self, ifname: &str, listening: Listening) -> Result<(), NetworkError> {
+        let (ifname, listening) = (ifname.to_owned(), Box::new(listening));
+        self.ask(|reply| Request::Follow { ifname, listening, reply }).await?
     }
 
     /// Takes over a running guest's card that is on no network of ours. Done already if it is ours or gone.

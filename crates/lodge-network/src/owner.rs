@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use lodge_model::domain::interface::Bandwidth;
 use lodge_model::network::{Network, Update};
 use lodge_model::{DomainId, MacAddr, NetworkId};
 use lodge_store::definitions::{Collection, Definitions};
@@ -28,12 +29,13 @@ use tokio::task::JoinHandle;
 
 use crate::client::Netd;
 use crate::firewall::Firewall;
+use crate::limit::Floor;
 use crate::link::Links;
 use crate::networks::NetworkHappening;
 use crate::plan::Plan;
 use crate::{
-    Affects, AttachRequest, Attached, CardRequest, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
-    NetworkView, NetworksConfig, Nic, PluggedCard, Started, TakenNetwork, limits, upstream,
+    Affects, AttachRequest, Attached, CardRequest, Listening, MetadataChange, MetadataPart, NetworkError,
+    NetworkEvent, NetworkView, NetworksConfig, Nic, PluggedCard, Started, TakenNetwork, limits, upstream,
 };
 
 mod adopt;
@@ -97,6 +99,10 @@ pub enum Request {
     Plug { request: Box<CardRequest>, reply: oneshot::Sender<Result<PluggedCard, NetworkError>> },
     /// Unplug all such cards of a guest.
     Unplug { domain: DomainId, reply: oneshot::Sender<Result<(), NetworkError>> },
+    /// Limit a card anew.
+    Limit { ifname: String, bandwidth: Box<Bandwidth>, reply: oneshot::Sender<Result<(), NetworkError>> },
+    /// Let through what a guest listens to.
+    Follow { ifname: String, listening: Box<Listening>, reply: oneshot::Sender<Result<(), NetworkError>> },
     /// Take over such a card.
     TakeCard {
         ifname: String,
@@ -184,6 +190,8 @@ struct Running {
 struct Plugged {
     nic: Nic,
     names: Vec<String>,
+    /// What it has for sure of the network's bridge.
+    floor: Option<Floor>,
 }
 
 /// A netd and the tasks that watch it; they end with this.
@@ -286,6 +294,12 @@ impl Owner {
             Request::Detach { ifname, reply } => drop(reply.send(self.detach(&ifname).await)),
             Request::Plug { request, reply } => drop(reply.send(self.plug(*request).await)),
             Request::Unplug { domain, reply } => drop(reply.send(self.unplug(domain).await)),
+            Request::Limit { ifname, bandwidth, reply } => {
+                drop(reply.send(self.limit(&ifname, &bandwidth).await));
+            }
+            Request::Follow { ifname, listening, reply } => {
+                drop(reply.send(self.follow(&ifname, &listening).await));
+            }
             Request::TakeCard { ifname, guest: (domain, name), mac, reply } => {
                 drop(reply.send(self.take_card(&ifname, (domain, &name), mac).await));
             }

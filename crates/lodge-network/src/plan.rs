@@ -290,7 +290,11 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
 /// What the document holds that is kept and has no effect, told to whoever starts it.
 pub fn without_effect(network: &Network) -> Vec<String> {
     let named = [
-        ("/network/bandwidth", network.bandwidth.is_some()),
+        // The bridge is somebody else's.
+        (
+            "/network/bandwidth",
+            network.bandwidth.is_some() && network.forward_mode() == Some(ForwardMode::Bridge),
+        ),
         ("/network/port", network.port.is_some()),
         ("/network/portgroup", !network.port_groups.is_empty()),
     ];

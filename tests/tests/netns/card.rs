@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use lodge_model::{DomainId, Kind, MacAddr};
-use lodge_network::{CardEnd, CardRequest, DirectMode, PluggedCard};
+use lodge_network::{CardEnd, CardOptions, CardRequest, DirectMode, PluggedCard, Scripts};
 
 use super::space::{DEADLINE, in_space, run};
 
@@ -22,6 +22,7 @@ fn request(domain: DomainId, mac: &str, end: CardEnd) -> CardRequest {
         target: None,
         mtu: None,
         queues: 1,
+        options: CardOptions::default(),
         end,
     }
 }
@@ -193,10 +194,16 @@ fn a_card_on_somebodys_bridge_or_on_none_goes_with_its_descriptors() {
         let other = networks.plug(request(domain, B, on("br9", false))).await.unwrap();
         assert!(run("ip", &["-d", "link", "show", &other.ifname]).contains("isolated off"));
 
-        let alone = CardEnd::Alone { addresses: vec![("192.0.2.1".parse().unwrap(), 24)] };
+        let alone = CardEnd::Alone {
+            addresses: vec![("192.0.2.1".parse().unwrap(), 24)],
+            scripts: Scripts::default(),
+        };
         let alone = networks.plug(request(domain, B, alone)).await.unwrap();
         assert!(run("ip", &["-br", "address", "show", &alone.ifname]).contains("192.0.2.1/24"));
-        let made = CardRequest { target: Some("made0".into()), ..request(domain, B, CardEnd::Made) };
+        let made = CardRequest {
+            target: Some("made0".into()),
+            ..request(domain, B, CardEnd::Made { scripts: Scripts::default() })
+        };
         let made = networks.plug(made).await.unwrap();
         assert_eq!((made.ifname.as_str(), alias("made0").as_str()), ("made0", ""), "it is not ours");
 

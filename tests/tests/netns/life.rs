@@ -149,6 +149,7 @@ fn a_bridge_that_somebody_removed_is_made_again() {
                 mtu: None,
                 queues: 1,
                 isolated: false,
+                options: lodge_network::CardOptions::default(),
             })
             .await
             .unwrap();

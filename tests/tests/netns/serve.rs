@@ -90,6 +90,7 @@ fn the_hosts_name_for_a_guest_wins() {
             mtu: None,
             queues: 1,
             isolated: false,
+            options: lodge_network::CardOptions::default(),
         };
         let id_of_guest = request.domain.to_string();
         let attached = networks.attach(request).await.unwrap();

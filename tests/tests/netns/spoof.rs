@@ -34,6 +34,7 @@ async fn plug(networks: &Networks, name: &str, mac: &str) -> Tap {
         mtu: None,
         queues: 1,
         isolated: false,
+        options: lodge_network::CardOptions::default(),
     };
     Tap::new(networks.attach(request).await.unwrap(), mac)
 }

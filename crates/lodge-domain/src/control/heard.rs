@@ -10,7 +10,7 @@ use lodge_qemu::qmp::Event;
 use serde_json::Value;
 
 use super::amend::{running, take_live};
-use super::device;
+use super::{device, filter};
 use crate::act::{Reply, Work, ended};
 use crate::block_job;
 use crate::owner::Owner;
@@ -26,8 +26,10 @@ pub(crate) enum Told {
     Tray { alias: String, open: bool },
     /// A block job is ready, or has ended.
     BlockJob(block_job::follow::JobTold),
-    /// Block jobs may have been missed.
-    BlockJobs,
+    /// What happened to block jobs, and what cards listen to now, may have been missed.
+    Missed,
+    /// The card with this alias listens to something else.
+    Filter(String),
 }
 
 /// Notes what `event` tells.
@@ -36,6 +38,7 @@ pub(crate) fn heard(owner: &mut Owner, event: &Event) {
     let word = |key: &str| event.data.get(key).and_then(Value::as_str).map(str::to_owned);
     let told = match event.name.as_str() {
         "DEVICE_DELETED" => word("device").map(Told::Gone),
+        "NIC_RX_FILTER_CHANGED" => word("name").map(Told::Filter),
         "BALLOON_CHANGE" => {
             event.data.get("actual").and_then(Value::as_u64).map(|actual| Told::Balloon(Bytes(actual)))
         }
@@ -65,7 +68,11 @@ pub(crate) fn due(owner: &mut Owner) -> Option<Work> {
                     guest.document.current_memory = Some(Memory::from(size));
                 }
                 Told::BlockJob(told) => block_job::follow::take(&mut guest, told).await,
-                Told::BlockJobs => block_job::follow::look(&mut guest).await,
+                Told::Missed => {
+                    block_job::follow::look(&mut guest).await;
+                    filter::look(&mut guest).await;
+                }
+                Told::Filter(alias) => filter::follow(&mut guest, &alias).await,
                 Told::Tray { alias, open } => {
                     let is_it = |disk: &&mut lodge_model::domain::disk::Disk| {
                         disk.place.alias.as_ref().is_some_and(|known| known.name == alias)

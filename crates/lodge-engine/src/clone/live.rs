@@ -16,7 +16,7 @@ use lodge_model::{
     domain::{
         Domain,
         copy::Copied,
-        interface::{Interface, Link, LinkState},
+        interface::{Interface, InterfaceKind, Link, LinkState},
         lodge::{Origin, OriginKind},
     },
     xml::escaped,
@@ -182,7 +182,8 @@ fn refuse_memory(name: &str, document: &Domain, has_agent: bool, spec: &CloneSpe
     if spec.start && spec.no_start {
         return Err(EngineError::new(Kind::InvalidInput, "a clone is to start and not to start"));
     }
-    if !document.devices.hostdevs.is_empty() {
+    let has_card = document.devices.interfaces.iter().any(|card| card.kind == InterfaceKind::Hostdev);
+    if has_card || !document.devices.hostdevs.is_empty() {
         let text = format!("domain `{name}` has devices of the host's: their state cannot be cloned");
         return Err(EngineError::new(Kind::Unsupported, text)
             .with_hint("--disks-only clones its disks; or detach them first"));

@@ -2,18 +2,20 @@
 //!
 //! Deliberately absent: cards whose other end is QEMU itself or another program; those have nothing on the host.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
-use lodge_domain::{AttachedNic, Nics, PortError};
+use lodge_domain::{AttachedNic, CardFilter, Nics, PortError};
 use lodge_model::{
     DomainId, Kind, MacAddr,
     domain::{
         Domain,
-        interface::{Interface, InterfaceKind, InterfaceSource},
+        interface::{Bandwidth, Interface, InterfaceKind, InterfaceSource, Script},
     },
     xml::{Kept, YesNo},
 };
-use lodge_network::{AttachRequest, CardEnd, CardRequest, DirectMode, Networks};
+use lodge_network::{
+    AttachRequest, CardEnd, CardOptions, CardRequest, DirectMode, Listening, Networks, Scripts, SwitchPort,
+};
 use lodge_store::Root;
 
 use super::port_error;
@@ -46,6 +48,7 @@ impl Cards {
                     target: card.target.as_ref().map(|target| target.dev.clone()),
                     mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
                     queues: queues(card),
+                    options: options(card),
                     end: end(card)?,
                 };
                 let plugged = self.networks.plug(request).await.map_err(|error| port_error(error.into()))?;
@@ -85,6 +88,7 @@ impl Cards {
             mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
             queues: queues(card),
             isolated: is_isolated(card),
+            options: options(card),
         };
         let attached = self.networks.attach(request).await.map_err(|error| port_error(error.into()))?;
         Ok(AttachedNic { ifname: Some(attached.ifname), fds: attached.taps, bridge: Some(attached.bridge) })
@@ -120,15 +124,55 @@ fn is_isolated(card: &Interface) -> bool {
     card.port.as_ref().and_then(|port| port.isolated).is_some_and(YesNo::is_yes)
 }
 
+/// What is said of its host's end beside.
+fn options(card: &Interface) -> CardOptions {
+    CardOptions {
+        bandwidth: card.bandwidth.as_deref().cloned(),
+        vlans: card.vlans(),
+        gathered_frames: card.gathered_frames(),
+    }
+}
+
+/// The card's port of Open vSwitch, if it is to have one.
+fn switch_port(card: &Interface, bridge: &str) -> Result<Option<SwitchPort>, PortError> {
+    let Some(port) = card.virtualport.tree("virtualport") else { return Ok(None) };
+    let kind = port.attribute("type").unwrap_or_default();
+    if kind != "openvswitch" {
+        let text = format!("<virtualport type='{kind}'> of an <interface> is not supported");
+        return Err(PortError::new(Kind::Unsupported, text));
+    }
+    if is_isolated(card) {
+        let text = "<port isolated='yes'/> is not supported for network interfaces with virtualport type='openvswitch'";
+        return Err(PortError::new(Kind::Unsupported, text));
+    }
+    let parameters = port.child("parameters");
+    let parameter =
+        |name: &str| parameters.and_then(|parameters| parameters.attribute(name)).map(str::to_owned);
+    Ok(Some(SwitchPort {
+        bridge: bridge.to_owned(),
+        interface: parameter("interfaceid").ok_or_else(|| missing("interfaceid in its virtualport"))?,
+        profile: parameter("profileid").filter(|profile| !profile.is_empty()),
+    }))
+}
+
+/// The programs for a tap.
+fn scripts(card: &Interface) -> Scripts {
+    let path = |script: &Script| PathBuf::from(&script.path);
+    Scripts { up: card.script.as_ref().map(path), down: card.downscript.as_ref().map(path) }
+}
+
 /// Where a card leads that is on no network.
 fn end(card: &Interface) -> Result<CardEnd, PortError> {
     let none = InterfaceSource::default();
     let source = card.source.as_deref().unwrap_or(&none);
     match card.kind {
-        InterfaceKind::Bridge => Ok(CardEnd::Bridge {
-            name: source.bridge.clone().ok_or_else(|| missing("source bridge"))?,
-            isolated: is_isolated(card),
-        }),
+        InterfaceKind::Bridge => {
+            let name = source.bridge.clone().ok_or_else(|| missing("source bridge"))?;
+            Ok(match switch_port(card, &name)? {
+                Some(port) => CardEnd::OpenVswitch(port),
+                None => CardEnd::Bridge { name, isolated: is_isolated(card) },
+            })
+        }
         InterfaceKind::Direct => Ok(CardEnd::Direct {
             dev: source.dev.clone().ok_or_else(|| missing("source dev"))?,
             mode: match source.mode.as_deref() {
@@ -140,10 +184,11 @@ fn end(card: &Interface) -> Result<CardEnd, PortError> {
             },
         }),
         _ if card.target.as_ref().is_some_and(|target| target.managed == Some(YesNo::No)) => {
-            Ok(CardEnd::Made)
+            Ok(CardEnd::Made { scripts: scripts(card) })
         }
         _ => Ok(CardEnd::Alone {
             addresses: source.foreign.trees("ip").iter().map(address).collect::<Result<_, _>>()?,
+            scripts: scripts(card),
         }),
     }
 }
@@ -201,6 +246,7 @@ impl Nics for Cards {
                 mtu: None,
                 queues: 1,
                 isolated: false,
+                options: options(card),
             };
             if let Err(error) = self.networks.take_tap(&target.dev, request).await {
                 failed.get_or_insert(port_error(error.into()));
@@ -225,6 +271,16 @@ impl Nics for Cards {
     ) -> Result<AttachedNic, PortError> {
         let card = document.devices.interfaces.get(at).ok_or_else(|| missing("place in the document"))?;
         self.plug(domain, document, card).await
+    }
+
+    async fn follow(&self, ifname: &str, filter: &CardFilter) -> Result<(), PortError> {
+        let CardFilter { mac, promiscuous, all_multicast, multicast } = filter.clone();
+        let listening = Listening { mac, promiscuous, all_multicast, multicast };
+        self.networks.follow(ifname, listening).await.map_err(|error| port_error(error.into()))
+    }
+
+    async fn limit(&self, ifname: &str, bandwidth: &Bandwidth) -> Result<(), PortError> {
+        self.networks.limit(ifname, bandwidth).await.map_err(|error| port_error(error.into()))
     }
 
     async fn detach_one(&self, ifname: &str) -> Result<(), PortError> {

@@ -59,11 +59,13 @@ fn fault(error: &NetworkError) -> Fault {
         NetworkError::NotFound { .. } => Code::NoNetwork,
         NetworkError::NameTaken { .. } | NetworkError::UuidTaken { .. } => Code::OperationFailed,
         NetworkError::Document { .. } | NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
-        NetworkError::Unsupported { .. } => Code::ConfigUnsupported,
+        NetworkError::Unsupported { .. } | NetworkError::Card { .. } => Code::ConfigUnsupported,
         NetworkError::Running { .. }
         | NetworkError::State(_)
         | NetworkError::Inactive { .. }
         | NetworkError::Active { .. }
+        | NetworkError::Floor { .. }
+        | NetworkError::NoVlans { .. }
         | NetworkError::Update(BadUpdate::Mismatch(_)) => Code::OperationInvalid,
         NetworkError::Update(BadUpdate::Unsupported(_)) => Code::OperationUnsupported,
         NetworkError::NoMetadata(_) => Code::NoNetworkMetadata,
@@ -74,6 +76,9 @@ fn fault(error: &NetworkError) -> Fault {
         | NetworkError::NotPermitted { .. }
         | NetworkError::Link { .. }
         | NetworkError::Firewall { .. }
+        | NetworkError::Limit { .. }
+        | NetworkError::Switch { .. }
+        | NetworkError::Script { .. }
         | NetworkError::Netd { .. }
         | NetworkError::Silent { .. }
         | NetworkError::File { .. }

@@ -1,7 +1,7 @@
 //! Where a device sits in the guest: the `<address>` element, and what every device has beside it.
 
 use crate::xml::words::{OnOff, YesNo, words};
-use crate::xml::{Foreign, Xml};
+use crate::xml::{Foreign, Kept, Xml, read_number};
 
 /// What every device can have after its own elements: boot order, alias, ROM, address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
@@ -179,6 +179,33 @@ impl PciAddress {
     /// An address in domain 0.
     pub fn new(bus: u8, slot: u8, function: u8) -> Self {
         Self { bus, slot, function, ..Self::default() }
+    }
+
+    /// An element that is only kept, if it is one of PCI.
+    pub(crate) fn of_kept(address: &Kept) -> Option<Self> {
+        if address.attribute("type").is_some_and(|kind| kind != "pci") {
+            return None;
+        }
+        let number = |name: &str| address.attribute(name).map_or(Some(0), read_number);
+        Some(Self {
+            domain: number("domain")?.try_into().ok()?,
+            ..Self::new(
+                number("bus")?.try_into().ok()?,
+                number("slot")?.try_into().ok()?,
+                number("function")?.try_into().ok()?,
+            )
+        })
+    }
+
+    /// The element to be kept: `<address type='pci' …/>`.
+    pub fn to_kept(&self) -> Kept {
+        let Self { domain, bus, slot, function, .. } = self;
+        Kept::new("address")
+            .with("type", "pci")
+            .with("domain", format!("0x{domain:04x}"))
+            .with("bus", format!("0x{bus:02x}"))
+            .with("slot", format!("0x{slot:02x}"))
+            .with("function", format!("0x{function:x}"))
     }
 }
 

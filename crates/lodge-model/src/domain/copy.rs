@@ -10,6 +10,7 @@ mod ends;
 use std::collections::BTreeMap;
 
 use super::disk::{DiskSource, SourceKind};
+use super::interface::InterfaceKind;
 use super::lodge::Origin;
 use super::os::{Sysinfo, SysinfoBlock};
 use super::{Domain, LodgeGuest};
@@ -189,8 +190,9 @@ impl Copied {
                 self.warnings.push(what.to_owned());
             }
         };
+        let has_card = devices.interfaces.iter().any(|card| card.kind == InterfaceKind::Hostdev);
         warn(
-            !devices.hostdevs.is_empty(),
+            has_card || !devices.hostdevs.is_empty(),
             "host devices are the same: only one of the two can run with them",
         );
         warn(!devices.filesystems.is_empty(), "directories of the host's that the guest mounts are the same");

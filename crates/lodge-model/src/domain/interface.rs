@@ -1,10 +1,13 @@
 //! `<interface>`.
 
-use super::address::Place;
+use super::address::{PciAddress, Place};
+use super::hostdev::{
+    HostAddress, Hostdev, HostdevDriver, HostdevKind, HostdevMode, HostdevSource, HostdevTeaming,
+};
 use super::virtio::VirtioOptions;
 use crate::MacAddr;
 use crate::xml::words::{OnOff, YesNo, words};
-use crate::xml::{Foreign, Xml};
+use crate::xml::{Foreign, Kept, Xml};
 
 words! {
     /// What an interface is plugged into.
@@ -106,9 +109,81 @@ impl Interface {
         self.mac.as_ref().map(|mac| mac.address)
     }
 
+    /// A card of the host's (`type='hostdev'`) as the device that it is: QEMU and the host have no other word for it.
+    /// Without `source.address` the element names none.
+    pub fn as_hostdev(&self) -> Option<Hostdev> {
+        if self.kind != InterfaceKind::Hostdev {
+            return None;
+        }
+        let driver = self.driver.as_deref().and_then(|driver| driver.name.as_deref());
+        let teaming = self.teaming.tree("teaming").map(|tree| HostdevTeaming {
+            kind: tree.attribute("type").unwrap_or_default().to_owned(),
+            persistent: tree.attribute("persistent").map(str::to_owned),
+            ..HostdevTeaming::default()
+        });
+        Some(Hostdev {
+            mode: HostdevMode::Subsystem,
+            kind: HostdevKind::Pci,
+            managed: self.foreign.attribute("managed").and_then(|word| word.parse().ok()),
+            driver: HostdevDriver {
+                name: driver.and_then(|name| name.parse().ok()),
+                ..HostdevDriver::default()
+            },
+            source: HostdevSource {
+                address: self.host_address().map(HostAddress::Pci),
+                ..HostdevSource::default()
+            },
+            teaming,
+            place: self.place.clone(),
+            ..Hostdev::default()
+        })
+    }
+
+    /// `<source><address type='pci' …/></source>`: where the host has it.
+    fn host_address(&self) -> Option<PciAddress> {
+        PciAddress::of_kept(&self.source.as_deref()?.foreign.tree("address")?)
+    }
+
+    /// The VLANs that `<vlan>` names; none: no such element.
+    pub fn vlans(&self) -> Option<Vlans> {
+        Vlans::of(&self.vlan)
+    }
+
+    /// How many received frames the host's end gathers: `<coalesce><rx><frames max='32'/></rx></coalesce>`.
+    pub fn gathered_frames(&self) -> Option<u32> {
+        let tree = self.coalesce.tree("coalesce")?;
+        tree.child("rx")?.child("frames")?.attribute("max")?.parse().ok()
+    }
+
     /// QEMU's model word, `virtio` for `<model type='virtio'/>`.
     pub fn model(&self) -> Option<&str> {
         self.model.as_ref().map(|model| model.kind.as_str())
+    }
+}
+
+/// `<vlan trunk='yes'><tag id='42' nativeMode='untagged'/><tag id='43'/></vlan>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vlans {
+    /// The guest sees tags itself.
+    pub trunk: bool,
+    /// The VLANs, in the document's order.
+    pub tags: Vec<u16>,
+    /// The one that frames without a tag belong to, and whether its frames reach the guest without one.
+    pub native: Option<(u16, bool)>,
+}
+
+impl Vlans {
+    /// What a kept `<vlan>` says; several tags, and a native one, are a trunk (virNetDevVlanParse).
+    pub fn of(kept: &Foreign) -> Option<Self> {
+        let tree = kept.tree("vlan")?;
+        let id = |tag: &Kept| tag.attribute("id").and_then(|id| id.parse().ok());
+        let tags: Vec<u16> = tree.all("tag").filter_map(id).collect();
+        let native = tree.all("tag").find_map(|tag| {
+            let mode = tag.attribute("nativeMode")?;
+            Some((id(tag)?, mode == "untagged"))
+        });
+        let trunk = tree.attribute("trunk") == Some("yes") || tags.len() > 1 || native.is_some();
+        (!tags.is_empty()).then_some(Self { trunk, tags, native })
     }
 }
 

@@ -7,8 +7,8 @@ use lodge_model::MacAddr;
 use rtnetlink::packet_route::link::{InfoBridgePort, MacVtapMode};
 use rtnetlink::{LinkBridgePort, LinkMacVtap, LinkUnspec};
 
-use super::{Links, failed};
-use crate::{DirectMode, NetworkError};
+use super::{Link, Links, failed};
+use crate::{DirectMode, Listening, NetworkError};
 
 impl From<DirectMode> for MacVtapMode {
     fn from(mode: DirectMode) -> Self {
@@ -47,6 +47,18 @@ impl Links {
         let message =
             LinkUnspec::new_with_index(index).name(name).alias(alias).address(mac.0.to_vec()).build();
         self.handle.link().change(message).execute().await.map_err(failed("name", old))
+    }
+
+    /// Has a macvtap let through what its guest listens to.
+    pub async fn follow(&self, link: &Link, listening: &Listening) -> Result<(), NetworkError> {
+        let Listening { mac, promiscuous, all_multicast, .. } = listening;
+        let mut builder =
+            LinkUnspec::new_with_index(link.index).promiscuous(*promiscuous).allmulticast(*all_multicast);
+        if link.mac != Some(*mac) {
+            builder = builder.address(mac.0.to_vec());
+        }
+        let followed = self.handle.link().change(builder.build()).execute().await;
+        followed.map_err(failed("set what goes through", &link.name))
     }
 
     /// One interface by number.

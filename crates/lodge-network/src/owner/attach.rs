@@ -1,12 +1,14 @@
 //! Plugging guests in and out.
 
 use lodge_model::NetworkId;
+use lodge_model::domain::interface::Bandwidth;
 
-use super::{Owner, Plugged, host_side};
+use super::{Owner, Plugged, Running, host_side};
 use crate::client::Netd;
-use crate::link::gone;
+use crate::limit::{self, Floor, Script, Side};
+use crate::link::{Link, gone};
 use crate::mark::{Guest, Mark};
-use crate::{AttachRequest, Attached, NetworkError, Nic};
+use crate::{AttachRequest, Attached, CardOptions, NetworkError, Nic};
 
 /// libvirt's own prefix of tap names; a document's wish for such a name is not one.
 pub(super) const AUTOMATIC: &str = "vnet";
@@ -19,6 +21,7 @@ impl Owner {
             return Err(NetworkError::Inactive { network: entry.name.clone() });
         };
         let bridge = running.plan.bridge.clone().unwrap_or_default();
+        let floor = running.floor_of(&request)?;
         let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));
         let template = wish.map_or_else(|| format!("{AUTOMATIC}%d"), ToOwned::to_owned);
         self.refuse_existing(wish).await?;
@@ -32,6 +35,7 @@ impl Owner {
         if request.isolated {
             self.links.isolate(link.index, &tap.name).await?;
         }
+        self.tell_port(&bridge, &link, &request.options).await?;
         let names = names(&request);
         if running.plan.served() {
             let netd = Netd::at(&running.plan.name, running.control.clone());
@@ -40,9 +44,15 @@ impl Owner {
                 tracing::warn!(network = %running.plan.name, %error, "the guest's name is not known yet");
             }
         }
-        let plugged = Plugged { names, ..plugged(&tap.name, &guest) };
+        let plugged = Plugged { names, floor, ..plugged(&tap.name, &guest) };
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(tap.name.clone(), plugged);
+            if floor.is_some()
+                && let Err(error) = running.share().await
+            {
+                running.nics.remove(&tap.name);
+                return Err(error);
+            }
         }
         // Before the guest can say anything.
         self.guard_ports().await;
@@ -62,6 +72,46 @@ impl Owner {
         Err(NetworkError::Conflict { what: format!("interface `{wish}`"), owner, hint })
     }
 
+    /// Does what else is said of a port of a bridge.
+    pub(super) async fn tell_port(
+        &self,
+        bridge: &str,
+        port: &Link,
+        options: &CardOptions,
+    ) -> Result<(), NetworkError> {
+        if let Some(vlans) = &options.vlans {
+            let found = self.links.find(bridge).await?;
+            let first = found.and_then(|bridge| bridge.first_vlan);
+            let first = first.ok_or_else(|| NetworkError::NoVlans { bridge: bridge.to_owned() })?;
+            self.links.set_vlans(port.index, &port.name, first, vlans).await?;
+        }
+        tell_card(&port.name, options, Side::Hosts).await
+    }
+
+    /// Limits what goes over a guest's card anew.
+    pub(super) async fn limit(&mut self, ifname: &str, bandwidth: &Bandwidth) -> Result<(), NetworkError> {
+        let link = self.links.find(ifname).await?.ok_or_else(|| gone("find", ifname))?;
+        let side = if link.is_macvtap { Side::Guests } else { Side::Hosts };
+        let script = Script::of_card(ifname, bandwidth, side);
+        let mut all = self.entries.values_mut().filter_map(|entry| entry.running.as_mut());
+        let Some(running) = all.find(|running| running.nics.contains_key(ifname)) else {
+            return limit::renew(ifname, script).await;
+        };
+        let known = &running.nics[ifname];
+        let (mac, before) = (known.nic.mac, known.floor);
+        let others = running.nics.iter().filter(|(name, _)| *name != ifname);
+        let others = others.filter_map(|(_, plugged)| Some(plugged.floor?.kib_s)).sum();
+        let floor = Floor::of(bandwidth, mac, (&running.plan.name, running.limits()), others)?;
+        limit::renew(ifname, script).await?;
+        if floor == before {
+            return Ok(());
+        }
+        if let Some(known) = running.nics.get_mut(ifname) {
+            known.floor = floor;
+        }
+        running.share().await
+    }
+
     pub(super) async fn detach(&mut self, ifname: &str) -> Result<(), NetworkError> {
         let ours = |link: &crate::link::Link| {
             let mark = link.alias.as_deref().and_then(Mark::parse);
@@ -76,6 +126,12 @@ impl Owner {
             let Some(running) = &mut entry.running else { continue };
             if let Some(gone) = running.nics.remove(ifname) {
                 had = true;
+                if gone.floor.is_some()
+                    && let Err(error) = running.share().await
+                {
+                    // What was kept free for it is used by the others meanwhile.
+                    tracing::warn!(network = %running.plan.name, %error, "limits are not as they should be");
+                }
                 forgotten.push((
                     Netd::at(&running.plan.name, running.control.clone()),
                     gone,
@@ -85,6 +141,8 @@ impl Owner {
         }
         if had {
             self.guard_ports().await;
+        } else {
+            self.clear_away(ifname).await?;
         }
         for (netd, gone, served) in forgotten {
             tracing::info!(tap = ifname, domain = %gone.nic.domain_name, "guest unplugged");
@@ -102,6 +160,49 @@ impl Owner {
     }
 }
 
+/// Does what is said of the host's end of any card.
+pub(super) async fn tell_card(ifname: &str, options: &CardOptions, side: Side) -> Result<(), NetworkError> {
+    if let Some(frames) = options.gathered_frames {
+        let gathers = lodge_sys::ethtool::gather_frames(ifname, frames).map_err(|source| {
+            NetworkError::Link { act: "set <coalesce> of", subject: ifname.to_owned(), source }
+        })?;
+        if gathers != frames {
+            tracing::info!(
+                interface = ifname,
+                frames,
+                gathers,
+                "its driver gathers fewer frames than it was told"
+            );
+        }
+    }
+    match &options.bandwidth {
+        Some(bandwidth) => limit::apply(ifname, Script::of_card(ifname, bandwidth, side)).await,
+        None => Ok(()),
+    }
+}
+
+impl Running {
+    /// What a guest is to have for sure of this network.
+    pub(super) fn floor_of(&self, request: &AttachRequest) -> Result<Option<Floor>, NetworkError> {
+        let Some(bandwidth) = &request.options.bandwidth else { return Ok(None) };
+        let others = self.nics.values().filter_map(|plugged| Some(plugged.floor?.kib_s)).sum();
+        Floor::of(bandwidth, request.mac, (&self.plan.name, self.limits()), others)
+    }
+
+    /// The limits of its bridge, where that is its own.
+    pub(super) fn limits(&self) -> Option<&Bandwidth> {
+        self.document.bandwidth.as_deref().filter(|_| self.plan.own_bridge())
+    }
+
+    /// Divides what its bridge gives among its guests.
+    async fn share(&self) -> Result<(), NetworkError> {
+        let Some(limits) = self.limits() else { return Ok(()) };
+        let bridge = self.plan.bridge.as_deref().unwrap_or_default();
+        let floors: Vec<Floor> = self.nics.values().filter_map(|plugged| plugged.floor).collect();
+        limit::apply_anew(bridge, Script::shares(bridge, limits, &floors)).await
+    }
+}
+
 pub(super) fn make_tap(name: &str, queues: u32) -> Result<lodge_sys::tap::Tap, NetworkError> {
     lodge_sys::tap::create(name, queues).map_err(|source| match source.kind() {
         std::io::ErrorKind::PermissionDenied => {
@@ -115,7 +216,7 @@ pub(super) fn make_tap(name: &str, queues: u32) -> Result<lodge_sys::tap::Tap, N
 pub(super) fn plugged(ifname: &str, guest: &Guest) -> Plugged {
     let Guest { domain, mac, name } = guest;
     let nic = Nic { ifname: ifname.to_owned(), domain: *domain, domain_name: name.clone(), mac: *mac };
-    Plugged { nic, names: Vec::new() }
+    Plugged { nic, names: Vec::new(), floor: None }
 }
 
 /// The names the host vouches for: the domain's, as it is and as a host name can be, those asked for, and the UUID,
@@ -153,6 +254,7 @@ mod tests {
             mtu: None,
             queues: 1,
             isolated: false,
+            options: CardOptions::default(),
         };
         let cases: [(&str, &[&str], &[&str]); 4] = [
             ("rhel8.0", &["test-system"], &["rhel8.0", "rhel8-0", "test-system"]),

@@ -2,16 +2,20 @@
 //!
 //! Nothing of them is remembered: their marks, with no network's UUID in it, say whose they are. A tap goes with its
 //! descriptors; a macvtap stays until it is removed, so what a crash left is found by its mark or, half-made, by its
-//! name. Deliberately absent: virtual ports, VLANs and limits, which a start refuses or tells of.
+//! name. What Open vSwitch keeps of a port, and what a document's programs have to clear away, outlives the tap and is found
+//! by its guest. Deliberately absent: virtual ports of other sorts, which a start refuses.
 
 use ipnet::IpNet;
 use lodge_model::{DomainId, MacAddr, NetworkId};
 
-use super::attach::{AUTOMATIC, make_tap};
+use super::attach::{AUTOMATIC, make_tap, tell_card};
 use super::{Owner, host_side};
+use crate::limit::Side;
 use crate::link::{Link, gone};
 use crate::mark::{Guest, Mark};
-use crate::{CardEnd, CardRequest, DirectMode, NetworkError, PluggedCard};
+use crate::ovs;
+use crate::script::Notes;
+use crate::{CardEnd, CardRequest, DirectMode, Listening, NetworkError, PluggedCard, Scripts};
 
 /// Names of macvtaps that libvirt gives, and we; a document's wish for such a name is none.
 const MACVTAP: [&str; 2] = ["macvtap", "macvlan"];
@@ -23,8 +27,10 @@ impl Owner {
         let mark = self.card_mark(request.domain, request.mac, &request.domain_name);
         let plugged = match &request.end {
             CardEnd::Direct { dev, mode } => self.plug_direct(&request, dev, *mode, &mark).await?,
-            CardEnd::Made => self.plug_made(&request).await?,
-            CardEnd::Bridge { .. } | CardEnd::Alone { .. } => self.plug_tap(&request, &mark).await?,
+            CardEnd::Made { scripts } => self.plug_made(&request, scripts).await?,
+            CardEnd::Bridge { .. } | CardEnd::OpenVswitch(_) | CardEnd::Alone { .. } => {
+                self.plug_tap(&request, &mark).await?
+            }
         };
         let name = &request.domain_name;
         tracing::info!(card = plugged.ifname, domain = %name, mac = %request.mac, "guest plugged in");
@@ -34,6 +40,12 @@ impl Owner {
     async fn plug_tap(&self, request: &CardRequest, mark: &Mark) -> Result<PluggedCard, NetworkError> {
         let bridge = match &request.end {
             CardEnd::Bridge { name, isolated } => Some((self.bridge(name).await?, *isolated)),
+            CardEnd::OpenVswitch(_) if request.options.bandwidth.is_some() => {
+                return Err(NetworkError::Card {
+                    what: "<bandwidth> of a port of Open vSwitch is not supported",
+                    hint: "set it in the switch: ovs-vsctl set port … qos=@new",
+                });
+            }
             _ => None,
         };
         let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));
@@ -43,16 +55,21 @@ impl Owner {
         let tap = make_tap(&template, request.queues)?;
         let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
         let (mac, text) = (host_side(request.mac), mark.text());
-        match bridge {
-            Some((bridge, isolated)) => {
-                self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
-                if isolated {
-                    self.links.isolate(link.index, &tap.name).await?;
-                }
+        if let Some((bridge, isolated)) = bridge {
+            self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
+            if isolated {
+                self.links.isolate(link.index, &tap.name).await?;
             }
-            None => self.links.dress(link.index, &tap.name, &text, mac, request.mtu).await?,
+            self.tell_port(&bridge.name, &link, &request.options).await?;
+        } else {
+            self.links.dress(link.index, &tap.name, &text, mac, request.mtu).await?;
+            tell_card(&tap.name, &request.options, Side::Hosts).await?;
         }
-        if let CardEnd::Alone { addresses } = &request.end {
+        if let CardEnd::OpenVswitch(port) = &request.end {
+            let guest = (request.domain, request.mac);
+            ovs::add(&tap.name, guest, port, request.options.vlans.as_ref(), request.mtu).await?;
+        }
+        if let CardEnd::Alone { addresses, scripts } = &request.end {
             for (address, prefix) in addresses {
                 let address = IpNet::new(*address, *prefix).map_err(|error| NetworkError::Link {
                     act: "give an address to",
@@ -61,6 +78,7 @@ impl Owner {
                 })?;
                 self.links.add_address(link.index, &tap.name, address).await?;
             }
+            self.scripts().begin(request.domain, &tap.name, scripts).await?;
         }
         Ok(PluggedCard { taps: tap.fds, ifname: tap.name })
     }
@@ -78,7 +96,14 @@ impl Owner {
     }
 
     /// A tap or macvtap that is there and stays.
-    async fn plug_made(&self, request: &CardRequest) -> Result<PluggedCard, NetworkError> {
+    async fn plug_made(&self, request: &CardRequest, scripts: &Scripts) -> Result<PluggedCard, NetworkError> {
+        if request.options.bandwidth.is_some() || request.options.gathered_frames.is_some() {
+            return Err(NetworkError::Card {
+                what: "<bandwidth> and <coalesce> of an interface that somebody else made and keeps (managed='no') are \
+                       that one's matter",
+                hint: "`tc` and `ethtool` set them, or let it be made here: without managed='no'",
+            });
+        }
         let name = request.target.clone().unwrap_or_default();
         let link = self.links.find(&name).await?.ok_or_else(|| gone("find", &name))?;
         let taps = if link.is_macvtap {
@@ -86,6 +111,7 @@ impl Owner {
         } else {
             make_tap(&name, request.queues)?.fds
         };
+        self.scripts().begin(request.domain, &name, scripts).await?;
         Ok(PluggedCard { taps, ifname: name })
     }
 
@@ -123,6 +149,7 @@ impl Owner {
     ) -> Result<PluggedCard, NetworkError> {
         self.links.rename_and_mark(link.index, &link.name, (name, &mark.text()), request.mac).await?;
         let ifname = self.links.name_of(link.index).await?;
+        tell_card(&ifname, &request.options, Side::Guests).await?;
         let taps = open_queues(&Link { name: ifname.clone(), ..link.clone() }, request.queues)?;
         self.links.set_up(link.index, &ifname).await?;
         Ok(PluggedCard { taps, ifname })
@@ -162,7 +189,37 @@ impl Owner {
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
+        first = first.or(ovs::remove_all(domain).await.err());
+        first = first.or(self.scripts().end(domain, None).await.err());
         first.map_or(Ok(()), Err)
+    }
+
+    /// A guest of a macvtap listens to something else now. One that is gone, or of another sort, needs nothing.
+    pub(super) async fn follow(&self, ifname: &str, listening: &Listening) -> Result<(), NetworkError> {
+        let Some(link) = self.links.find(ifname).await?.filter(|link| link.is_macvtap) else { return Ok(()) };
+        self.links.follow(&link, listening).await?;
+        let groups: Vec<[u8; 6]> = listening.multicast.iter().map(|mac| mac.0).collect();
+        lodge_sys::multicast::listen_to(ifname, &groups).map_err(|source| NetworkError::Link {
+            act: "set the groups of",
+            subject: ifname.to_owned(),
+            source,
+        })?;
+        tracing::debug!(card = ifname, mac = %listening.mac, groups = groups.len(), "the host follows a guest's card");
+        Ok(())
+    }
+
+    /// Clears away what outlives one card that is on no network.
+    pub(super) async fn clear_away(&self, ifname: &str) -> Result<(), NetworkError> {
+        let ended = ovs::remove(ifname).await;
+        let scripts = self.scripts();
+        match scripts.owner_of(ifname) {
+            Some(domain) => ended.and(scripts.end(domain, Some(ifname)).await),
+            None => ended,
+        }
+    }
+
+    fn scripts(&self) -> Notes {
+        Notes::at(&self.config.root.run())
     }
 
     fn card_mark(&self, domain: DomainId, mac: MacAddr, name: &str) -> Mark {

@@ -20,6 +20,7 @@ use lodge_model::xml::WriteOptions;
 use super::{Entry, Owner, Running};
 use crate::launch::{self, Places, file};
 use crate::libvirt::{self, RunningNetwork};
+use crate::limit::Floor;
 use crate::mark::{Guest, Mark};
 use crate::netd::journal::{Entry as Journaled, Journal};
 use crate::plan::Plan;
@@ -176,7 +177,14 @@ impl Owner {
             return Err(NetworkError::Inactive { network: request.network });
         };
         let Some(link) = self.links.find(ifname).await? else { return Ok(()) };
+        let inbound = request.options.bandwidth.as_ref().and_then(|bandwidth| bandwidth.inbound.as_ref());
+        let floor = inbound.and_then(|rate| rate.floor_kib_s).filter(|floor| *floor > 0);
+        let floor = floor.map(|kib_s| Floor { mac: request.mac, kib_s });
         if running.nics.contains_key(ifname) && link.alias.as_deref().and_then(Mark::parse).is_some() {
+            let running = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut());
+            if let Some(known) = running.and_then(|running| running.nics.get_mut(ifname)) {
+                known.floor = floor;
+            }
             return Ok(());
         }
         let guest = Guest { domain: request.domain, mac: request.mac, name: request.domain_name.clone() };
@@ -189,7 +197,7 @@ impl Owner {
                 tracing::warn!(network = %request.network, %error, "the guest's name is not known yet");
             }
         }
-        let plugged = super::Plugged { names, ..super::attach::plugged(ifname, &guest) };
+        let plugged = super::Plugged { names, floor, ..super::attach::plugged(ifname, &guest) };
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(ifname.to_owned(), plugged);
         }

@@ -13,6 +13,7 @@ use super::{Owner, Running, define, host_side};
 use crate::conflict;
 use crate::firewall::Port;
 use crate::launch::{self, Places, file};
+use crate::limit;
 use crate::link::{BridgeSpec, Link};
 use crate::mark::Mark;
 use crate::plan::{Mode, Plan, overlap};
@@ -148,6 +149,10 @@ impl Owner {
             .map_err(file("write", &places.live))?;
         let mut notes = crate::plan::without_effect(&document);
         let ifindex = self.make_bridge(plan).await?;
+        if let Some(limits) = document.bandwidth.as_deref().filter(|_| plan.own_bridge()) {
+            let bridge = plan.bridge.as_deref().unwrap_or_default();
+            limit::apply(bridge, limit::Script::of_bridge(bridge, limits, &[])).await?;
+        }
         if matches!(plan.mode, Mode::Nat(_) | Mode::Route | Mode::Open) {
             notes.extend(switch_forwarding_on(plan)?);
         }

@@ -5,6 +5,7 @@ use lodge_model::domain::address::{Address, Alias, DriveAddress, Place};
 use lodge_model::domain::controller::{Controller, ControllerKind};
 use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::{Disk, DiskBus};
+use lodge_model::domain::interface::InterfaceKind;
 use lodge_model::domain::memory_module::{MemoryModel, MemoryModule};
 
 /// Gives each device without an alias the one libvirt would give it. Doing it twice changes nothing.
@@ -19,7 +20,11 @@ pub fn assign_aliases(domain: &mut Domain) {
         let name = controller_alias(controller, is_q35);
         give(&mut controller.place, || name);
     }
-    number(devices.interfaces.iter_mut().map(|device| &mut device.place), "net");
+    for (at, card) in devices.interfaces.iter_mut().enumerate() {
+        if card.kind != InterfaceKind::Hostdev {
+            give(&mut card.place, || format!("net{at}"));
+        }
+    }
     number(devices.serials.iter_mut().map(|device| &mut device.place), "serial");
     number(devices.parallels.iter_mut().map(|device| &mut device.place), "parallel");
     // The first console stands for the first serial port where it says so; then it is the same device.
@@ -44,7 +49,10 @@ pub fn assign_aliases(domain: &mut Domain) {
     number(devices.filesystems.iter_mut().map(|device| &mut device.place), "fs");
     number(devices.smartcards.iter_mut().map(|device| &mut device.place), "smartcard");
     number(devices.tpms.iter_mut().map(|device| &mut device.place), "tpm");
-    number(devices.hostdevs.iter_mut().map(|device| &mut device.place), "hostdev");
+    // Cards of the host's are devices of the host's, and come first.
+    let cards = devices.interfaces.iter_mut().filter(|card| card.kind == InterfaceKind::Hostdev);
+    let places = cards.map(|card| &mut card.place);
+    number(places.chain(devices.hostdevs.iter_mut().map(|device| &mut device.place)), "hostdev");
     number(devices.shmems.iter_mut().map(|device| &mut device.place), "shmem");
     number(devices.cryptos.iter_mut().map(|device| &mut device.place), "crypto");
     number(devices.iommu.iter_mut().map(|device| &mut device.place), "iommu");

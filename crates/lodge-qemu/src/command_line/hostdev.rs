@@ -13,8 +13,14 @@ use super::controller::virtio_name;
 use super::props::Props;
 use crate::claims::{FdNumber, HostdevClaim};
 
-/// All of them.
+/// All of them; first those that are written as interfaces, as libvirt has them.
 pub(super) fn hostdevs(b: &mut Builder<'_>) {
+    for (at, card) in b.domain.devices.interfaces.iter().enumerate() {
+        b.at_device("interface", at);
+        if let Some(hostdev) = card.as_hostdev() {
+            pci(b, &hostdev);
+        }
+    }
     for (at, hostdev) in b.domain.devices.hostdevs.iter().enumerate() {
         b.at_device("hostdev", at);
         if hostdev.mode == HostdevMode::Capabilities {

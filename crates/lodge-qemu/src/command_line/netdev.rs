@@ -41,12 +41,12 @@ pub(super) fn netdev(
             socket(b, source, "udp", local)
         }
         InterfaceKind::Vdpa => vdpa(b, interface, claim),
-        InterfaceKind::Hostdev => {
-            b.refuse("interfaces of type 'hostdev' are not supported yet");
-            None
-        }
-        // libvirt's QEMU driver has none of these either; they are of other hypervisors.
-        kind @ (InterfaceKind::Internal | InterfaceKind::Null | InterfaceKind::Vds) => {
+        // libvirt's QEMU driver has none of these either; they are of other hypervisors. And a card of the host's has no
+        // other end here.
+        kind @ (InterfaceKind::Hostdev
+        | InterfaceKind::Internal
+        | InterfaceKind::Null
+        | InterfaceKind::Vds) => {
             b.refuse(format!("type='{kind}': QEMU has no such interfaces"));
             None
         }
@@ -88,25 +88,48 @@ pub(super) fn judge(b: &mut Builder<'_>, interface: &Interface) {
     if interface.mtu.is_some() && !has_mtu && !is_passt(interface) {
         b.refuse(format!("setting MTU on interface type {kind} is not supported yet"));
     }
-    if interface.script.is_some() {
-        b.refuse_hinted(
-            "<script>: programs of a document's are not run",
-            "make the tap beforehand and name it: <target dev='…' managed='no'/>",
-        );
+    if kind != InterfaceKind::Ethernet && (interface.script.is_some() || interface.downscript.is_some()) {
+        b.refuse(format!("scripts are not supported on interfaces of type {kind}"));
     }
     let backend = interface.backend.as_deref();
     if backend.is_some_and(|backend| backend.tap.as_deref().is_some_and(|tap| tap != "/dev/net/tun")) {
         b.refuse("<backend tap='…'>: taps are made by /dev/net/tun only");
     }
-    if interface.bandwidth.is_some() {
-        b.warn("<bandwidth> is kept in the document, and nothing limits the interface yet");
+    switch(b, interface);
+}
+
+/// What is said to the switch that it is plugged into, where that is not a bridge.
+fn switch(b: &mut Builder<'_>, interface: &Interface) {
+    let kind = interface.kind;
+    let is_tap = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet);
+    if interface.bandwidth.is_some() && !is_tap && kind != InterfaceKind::Direct {
+        b.warn(format!(
+            "setting bandwidth on interfaces of type '{kind}' is not implemented, by libvirt neither"
+        ));
     }
-    let follows = interface.trust_guest_rx_filters.is_some_and(lodge_model::xml::YesNo::is_yes);
-    if follows && kind == InterfaceKind::Direct {
-        b.warn(
-            "trustGuestRxFilters is kept in the document, and the host does not follow the guest's filters yet: a \
-             guest that changes its MAC address or listens to others hears nothing there",
-        );
+    let has_vlans = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Hostdev);
+    if interface.vlans().is_some() && !has_vlans {
+        b.refuse(format!(
+            "an interface of type '{kind}' is requesting a vlan tag, but that is not supported for this type of connection"
+        ));
+    }
+    let port = interface.virtualport.tree("virtualport");
+    // A card of the host's says it in its own words.
+    if let Some(port) = port.filter(|_| kind != InterfaceKind::Hostdev) {
+        match (port.attribute("type"), kind) {
+            (Some("openvswitch"), InterfaceKind::Bridge) => {}
+            (Some("openvswitch"), _) => b.refuse_hinted(
+                format!("<virtualport type='openvswitch'> is not supported on interfaces of type '{kind}'"),
+                "name the switch's bridge: <interface type='bridge'><source bridge='…'/>",
+            ),
+            (other, _) => {
+                let other = other.unwrap_or("(none)");
+                b.refuse(format!("<virtualport type='{other}'> is not supported; 'openvswitch' is"));
+            }
+        }
+    }
+    if !interface.coalesce.is_empty() && interface.gathered_frames().is_none() {
+        b.refuse("<coalesce>: <rx><frames max='…'/></rx> is all that can be set");
     }
 }
 

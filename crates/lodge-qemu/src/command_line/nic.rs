@@ -1,6 +1,6 @@
 //! Network interfaces: the card that the guest sees. The host's end of it is `netdev.rs`'s.
 
-use lodge_model::domain::interface::{Interface, InterfaceDriver, LinkState};
+use lodge_model::domain::interface::{Interface, InterfaceDriver, InterfaceKind, LinkState};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::OnOff;
 
@@ -22,11 +22,32 @@ pub(super) fn nics(b: &mut Builder<'_>) {
 fn one(b: &mut Builder<'_>, interface: &Interface, claim: &NicClaim) {
     let id = alias(&interface.place).to_owned();
     netdev::judge(b, interface);
+    if interface.kind == InterfaceKind::Hostdev {
+        // A device of the host's: `hostdev.rs` has its argument.
+        return own_card(b, interface);
+    }
     let Some(props) = netdev::netdev(b, interface, claim, &id) else { return };
     b.json("-netdev", &props);
     card(b, interface, netdev::queues(interface, claim), &id);
     if interface.link.as_ref().is_some_and(|link| link.state == LinkState::Down) {
         b.command("set_link", serde_json::json!({ "name": id, "up": false }));
+    }
+}
+
+/// What is said of a card of the host's that only one of QEMU's could do.
+fn own_card(b: &mut Builder<'_>, interface: &Interface) {
+    let port = interface.virtualport.tree("virtualport").unwrap_or_default();
+    if let Some(kind) = port.attribute("type") {
+        b.refuse(format!("virtualport type {kind} is currently not supported on interfaces of type hostdev"));
+    }
+    if interface.vlans().is_some_and(|vlans| vlans.trunk || vlans.tags.len() != 1) {
+        b.refuse("vlan trunking is not supported by SR-IOV network devices");
+    }
+    if interface.link.as_ref().is_some_and(|link| link.state == LinkState::Down) {
+        b.refuse("<link state='down'/>: a card of the host's has a cable of its own");
+    }
+    if interface.teaming.tree("teaming").is_some_and(|tree| tree.attribute("type") != Some("transient")) {
+        b.refuse("the interface of a team that is a device of the host's is the one of type='transient'");
     }
 }
 
@@ -64,7 +85,10 @@ fn card(b: &mut Builder<'_>, interface: &Interface, queues: usize, id: &str) {
         (Some("persistent"), false) => b.refuse(format!(
             "virtio-net teaming persistent interface must be <model type='virtio'/>, not '{model}'"
         )),
-        (Some(_), _) => b.refuse("<teaming>: only type='persistent' is supported yet"),
+        (Some(kind), _) => b.refuse(format!(
+            "virtio-net teaming {kind} interface must be type='hostdev', not '{}'",
+            interface.kind
+        )),
     }
     props = props.with("netdev", format!("host{id}")).with("id", id);
     match interface.mac() {

@@ -54,6 +54,11 @@ const DONE: &[&str] = &[
     "/domain/devices/interface/source/local",
     "/domain/devices/interface/source/reconnect",
     "/domain/devices/interface/source/ip",
+    "/domain/devices/interface/source/address",
+    "/domain/devices/interface/@managed",
+    "/domain/devices/interface/vlan",
+    "/domain/devices/interface/virtualport",
+    "/domain/devices/interface/coalesce",
 ];
 
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.

@@ -155,6 +155,7 @@ impl Rehearsal {
                 self.claims.sockets.insert(alias(&interface.place), fd);
                 self.claims.helpers.insert(alias(&interface.place), fd);
             }
+            InterfaceKind::Hostdev => {}
             _ => {
                 let fd = self.fd(None);
                 self.claims.helpers.insert(alias(&interface.place), fd);
@@ -279,6 +280,9 @@ impl Rehearsal {
                 claim.device = Some(self.fd(Some("/dev/sev")));
             }
             self.claims.security = Some(claim);
+        }
+        for card in devices.interfaces.iter().filter(|card| card.kind == InterfaceKind::Hostdev) {
+            self.claims.hostdevs.insert(alias(&card.place), HostdevClaim::Ready);
         }
         if let Some(pstore) = devices.pstore.as_deref() {
             self.claims.pstore = Some(self.fd(pstore.path.as_deref()));

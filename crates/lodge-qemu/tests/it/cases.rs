@@ -390,6 +390,9 @@ fn nic(interface: &Interface, host: &mut dyn Host, claims: &mut Claims) {
             claims.sockets.insert(alias.clone(), host.fd("switch", "socket", false));
             claims.helpers.insert(alias, host.fd("switch", "socket", false));
         }
+        InterfaceKind::Hostdev => {
+            claims.hostdevs.insert(alias, HostdevClaim::Ready);
+        }
         InterfaceKind::Vdpa => claim.device = Some(host.fd("vdpa", "device", false)),
         InterfaceKind::User => {
             if interface.backend.as_deref().is_some_and(|backend| backend.kind.as_deref() == Some("passt")) {

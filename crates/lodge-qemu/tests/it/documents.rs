@@ -336,4 +336,10 @@ pub const FAR_NETS: &str = "
   <interface type='vdpa'><mac address='52:54:00:00:00:27'/><source dev='/dev/vhost-vdpa-0'/>
     <model type='virtio'/><driver queues='2'/></interface>
   <interface type='mcast'><mac address='52:54:00:00:00:28'/><source address='230.0.0.1' port='5558'/>
-    <model type='virtio'/></interface>";
+    <model type='virtio'/></interface>
+  <interface type='bridge'><mac address='52:54:00:00:00:29'/><source bridge='br0'/><model type='virtio'/>
+    <vlan><tag id='42'/></vlan><virtualport type='openvswitch'><parameters interfaceid='09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f'/>
+    </virtualport><coalesce><rx><frames max='32'/></rx></coalesce><teaming type='persistent'/><alias name='ua-b'/></interface>
+  <interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:2a'/>
+    <source><address type='pci' domain='0' bus='6' slot='16' function='0'/></source><vlan><tag id='42'/></vlan>
+    <teaming type='transient' persistent='ua-b'/></interface>";

@@ -256,8 +256,20 @@ fn refusals_name_the_element() {
     refuse("the host's words", &q35("").replace("</os>", "<smbios mode='host'/></os>"), &everything);
     refuse("two addresses", &card("user", "<ip address='10.0.0.0'/><ip address='10.1.0.0'/>"), &everything);
     refuse("a narrow network", &card("user", "<ip address='10.0.0.0' prefix='30'/>"), &everything);
-    refuse("a program", &card("ethernet", "<script path='/a'/>"), &everything);
-    refuse("a tagged card", &card("bridge", "<source bridge='b'/><vlan><tag id='3'/></vlan>"), &everything);
+    refuse("a program", &card("bridge", "<source bridge='b'/><downscript path='/a'/>"), &everything);
+    let tag = "<vlan><tag id='3'/></vlan>";
+    refuse("a tagged card", &card("direct", &format!("<source dev='eth0'/>{tag}")), &everything);
+    let port = |kind: &str| format!("<virtualport type='{kind}'/>");
+    refuse("a port", &card("bridge", &format!("<source bridge='b'/>{}", port("802.1Qbh"))), &everything);
+    refuse("a port", &card("network", &format!("<source network='n'/>{}", port("openvswitch"))), &everything);
+    let coalesce = "<source bridge='b'/><coalesce><tx><frames max='1'/></tx></coalesce>";
+    refuse("other frames", &card("bridge", coalesce), &everything);
+    let function = "<source><address type='pci' bus='6' slot='2' function='1'/></source>";
+    let two = "<vlan><tag id='3'/><tag id='4'/></vlan><link state='down'/><teaming type='persistent'/>";
+    let own = card("hostdev", &format!("{function}{two}{}", port("802.1Qbh")));
+    refuse("a function", &own, &everything);
+    let team = "<source bridge='b'/><teaming type='transient' persistent='ua-a'/>";
+    refuse("a team", &card("bridge", team), &everything);
     refuse("a TPM", &q35("<tpm model='tpm-spapr'><backend type='emulator'/></tpm>"), &everything);
     refuse("gop video", &video("gop"), &everything);
     let screens = |text: &str| q35(&format!("{text}<video><model type='virtio'/></video>"));
@@ -308,16 +320,24 @@ fn refusals_name_the_element() {
         two things: /domain/devices/rng[1]: type='udp' needs a <source mode='connect' service='…'/>
         another hypervisor's: /domain/devices/interface[1]: type='internal': QEMU has no such interfaces
         another hypervisor's: /domain/devices/interface[1]: type='vds': QEMU has no such interfaces
-        a card of the host's: /domain/devices/interface[1]: interfaces of type 'hostdev' are not supported yet
+        a card of the host's: /domain/devices/interface[1]: <source> names no PCI device
         queues: /domain/devices/interface[1]: Multiqueue network is not supported for: user
         an MTU: /domain/devices/interface[1]: setting MTU on interface type direct is not supported yet
         the host's words: /domain/os/smbios: the host's firmware says nothing of itself (there is no /sys/class/dmi)
             → use mode='emulate', or mode='sysinfo' with <sysinfo>
         two addresses: /domain/devices/interface[1]: <ip>: Only one IPv4 address per interface is allowed
         a narrow network: /domain/devices/interface[1]: <ip>: invalid prefix, must be in range of 4-27
-        a program: /domain/devices/interface[1]: <script>: programs of a document's are not run
-            → make the tap beforehand and name it: <target dev='…' managed='no'/>
-        a tagged card: /domain/devices/interface/vlan: not supported yet (element is kept but not supported)
+        a program: /domain/devices/interface[1]: scripts are not supported on interfaces of type bridge
+        a tagged card: /domain/devices/interface[1]: an interface of type 'direct' is requesting a vlan tag, but that is not supported for this type of connection
+        a port: /domain/devices/interface[1]: <virtualport type='802.1Qbh'> is not supported; 'openvswitch' is
+        a port: /domain/devices/interface[1]: <virtualport type='openvswitch'> is not supported on interfaces of type 'network'
+            → name the switch's bridge: <interface type='bridge'><source bridge='…'/>
+        other frames: /domain/devices/interface[1]: <coalesce>: <rx><frames max='…'/></rx> is all that can be set
+        a function: /domain/devices/interface[1]: virtualport type 802.1Qbh is currently not supported on interfaces of type hostdev
+        a function: /domain/devices/interface[1]: vlan trunking is not supported by SR-IOV network devices
+        a function: /domain/devices/interface[1]: <link state='down'/>: a card of the host's has a cable of its own
+        a function: /domain/devices/interface[1]: the interface of a team that is a device of the host's is the one of type='transient'
+        a team: /domain/devices/interface[1]: virtio-net teaming transient interface must be type='hostdev', not 'bridge'
         a TPM: /domain/devices/tpm[1]: a TPM of model 'tpm-spapr' is not a PC's
         gop video: /domain/devices/video[1]: video of type 'gop' is not QEMU's
         3-D without who draws: /domain/devices/video[1]: 3-D acceleration needs a screen that the host draws by OpenGL

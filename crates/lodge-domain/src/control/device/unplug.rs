@@ -5,6 +5,7 @@ use std::time::Duration;
 use lodge_model::domain::devices::Devices;
 use lodge_model::domain::disk::{DiskBus, DiskDevice};
 use lodge_model::domain::graphics::InputBus;
+use lodge_model::domain::interface::InterfaceKind;
 use lodge_qemu::qmp::{Event, MonitorError};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -50,6 +51,12 @@ pub(super) async fn unplug_within(
             return Err(Refusal::unsupported("This type of disk cannot be hot unplugged"));
         }
         crate::block_job::refuse_busy(running, &disk.target.dev)?;
+    }
+    if let Found::Interface(at) = &found
+        && running.document.devices.interfaces[*at].kind == InterfaceKind::Hostdev
+    {
+        let text = "live detach of an interface of type 'hostdev' is not supported yet";
+        return Err(Refusal::unsupported(text));
     }
     if let Found::Input(at) = &found {
         let bus = running.document.devices.inputs[*at].bus.unwrap_or(InputBus::None);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::find::{self, Found};
 use super::{Given, medium};
+use crate::control::tune::nic;
 use crate::control::{Refusal, Running, Sort};
 
 /// How to change.
@@ -120,6 +121,9 @@ async fn interface(running: &mut Running, given: &Given) -> Result<(), Refusal> 
         running.tell_qemu("set_link", json!({ "name": alias, "up": up(wanted) })).await?;
     }
     running.document.devices.interfaces[at].link.clone_from(&wanted.link);
+    if wanted.bandwidth != old.bandwidth {
+        nic::limit(running, at, wanted.bandwidth.clone()).await?;
+    }
     Ok(())
 }
 
@@ -140,9 +144,6 @@ fn refuse_changes(wanted: &Interface, old: &Interface) -> Result<(), Refusal> {
     }
     if wanted.place.address.is_some() && wanted.place.address != old.place.address {
         return cannot("guest PCI address");
-    }
-    if wanted.bandwidth != old.bandwidth {
-        return cannot("bandwidth of a running guest yet");
     }
     if wanted.mtu != old.mtu && wanted.mtu.is_some() {
         return cannot("MTU");

@@ -1,10 +1,11 @@
 //! How much a card may carry: `virsh domiftune`.
 
 use lodge_model::domain::Domain;
-use lodge_model::domain::interface::{Bandwidth, Interface, Rate};
+use lodge_model::domain::interface::{Bandwidth, Interface, InterfaceKind, Rate};
+use lodge_model::xml::YesNo;
 
 use super::Settings;
-use crate::control::{Change, Refusal, Scope};
+use crate::control::{Change, Refusal, Running, Scope};
 
 /// The card that `device` (its name on the host, or its MAC address) means.
 pub fn find<'a>(domain: &'a Domain, device: &str) -> Result<&'a Interface, Refusal> {
@@ -47,12 +48,52 @@ pub fn set(device: String, settings: Settings, scope: Scope) -> Change {
         tidy(&mut bandwidth.inbound);
         tidy(&mut bandwidth.outbound);
         card.bandwidth = (*bandwidth != Bandwidth::default()).then_some(bandwidth);
-        Ok(())
+        Ok(at)
     };
-    Change::new("domiftune", scope).config(edit).live(|running| async move {
-        let text = "limits of a running guest's interface are not supported yet; those of its definition are";
-        (running, Err(Refusal::unsupported(text)))
-    })
+    let of_live = edit.clone();
+    Change::new("domiftune", scope).config(move |domain| edit(domain).map(drop)).live(
+        move |mut running| async move {
+            let mut wanted = running.document.clone();
+            let outcome = match of_live(&mut wanted) {
+                Ok(at) => limit(&mut running, at, wanted.devices.interfaces[at].bandwidth.clone()).await,
+                Err(refusal) => Err(refusal),
+            };
+            (running, outcome)
+        },
+    )
+}
+
+/// Limits a card of the running guest, and shows it in its document. If that cannot be, it is limited as before.
+pub(in crate::control) async fn limit(
+    running: &mut Running,
+    at: usize,
+    wanted: Option<Box<Bandwidth>>,
+) -> Result<(), Refusal> {
+    let card = &running.document.devices.interfaces[at];
+    let kind = card.kind;
+    let is_limited = matches!(
+        kind,
+        InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet | InterfaceKind::Direct
+    );
+    let is_others = card.target.as_ref().is_some_and(|target| target.managed == Some(YesNo::No));
+    if !is_limited || is_others || !card.virtualport.is_empty() {
+        let text = format!("setting bandwidth on this interface of type '{kind}' is not supported");
+        return Err(Refusal::unsupported(text));
+    }
+    let Some(ifname) = card.target.as_ref().map(|target| target.dev.clone()) else {
+        return Err(Refusal::unsupported("the interface has no end on the host"));
+    };
+    let before = card.bandwidth.as_deref().cloned().unwrap_or_default();
+    let new = wanted.as_deref().cloned().unwrap_or_default();
+    let nics = &running.shared.ports.nics;
+    if let Err(error) = nics.limit(&ifname, &new).await {
+        if let Err(second) = nics.limit(&ifname, &before).await {
+            tracing::error!(domain = running.document.name, card = ifname, error = %second, "a card has no limits now");
+        }
+        return Err(error.into());
+    }
+    running.document.devices.interfaces[at].bandwidth = wanted;
+    Ok(())
 }
 
 /// A rate without an average and a floor says nothing.

@@ -7,7 +7,7 @@ use crate::domain::interface::{Interface, InterfaceKind, InterfaceModel, Mac};
 use crate::domain::memory::MemoryBacking;
 use crate::domain::os::{BootDevice, BootSource, Sysinfo, SysinfoBlock, SysinfoEntry};
 use crate::domain::{Domain, DomainKind, Platform};
-use crate::xml::{OnOff, read_number};
+use crate::xml::{Kept, OnOff, read_number};
 use crate::{Bytes, DomainId, MacAddr};
 
 /// Completes what stands outside of `<devices>`.
@@ -189,11 +189,29 @@ pub(super) fn complete_interfaces(devices: &mut Devices) {
             }
         }
         interface_source(interface);
+        name_port(interface);
         let generated = match interface.kind {
             InterfaceKind::Direct => &["macvtap", "macvlan"][..],
             _ => &["vnet"][..],
         };
         interface.target.take_if(|target| generated.iter().any(|prefix| target.dev.starts_with(prefix)));
+    }
+}
+
+/// A port of Open vSwitch has a name for its controller (virNetDevVPortProfileParse).
+fn name_port(interface: &mut Interface) {
+    let port = interface.virtualport.tree("virtualport");
+    let is_switchs = |port: &Kept| {
+        port.attribute("type") == Some("openvswitch") && interface.kind != InterfaceKind::Network
+    };
+    let Some(mut port) = port.filter(is_switchs) else { return };
+    let parameters = port.child_mut("parameters");
+    if parameters.attribute("interfaceid").is_none() {
+        let profile = parameters.attribute("profileid").map(str::to_owned);
+        parameters.set_attribute("profileid", None);
+        parameters.set_attribute("interfaceid", Some(uuid::Uuid::new_v4().to_string()));
+        parameters.set_attribute("profileid", profile);
+        interface.virtualport.set_tree(&port);
     }
 }
 

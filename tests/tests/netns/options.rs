@@ -1,0 +1,359 @@
+//! What a document says of a card's host end beside where it leads: limits, frames that are gathered, programs, filters,
+//! VLANs.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use lodge_model::domain::interface::{Bandwidth, Rate, Vlans};
+use lodge_model::{DomainId, Kind, MacAddr};
+use lodge_network::{
+    AttachRequest, CardEnd, CardOptions, CardRequest, DirectMode, Listening, Networks, Scripts, SwitchPort,
+};
+
+use super::space::{in_space, run};
+
+const MAC: &str = "52:54:00:00:00:0a";
+
+fn request(domain: DomainId, end: CardEnd, options: CardOptions) -> CardRequest {
+    CardRequest {
+        domain,
+        domain_name: "web1".into(),
+        mac: MAC.parse().unwrap(),
+        target: None,
+        mtu: None,
+        queues: 1,
+        options,
+        end,
+    }
+}
+
+fn rate(average: u64, peak: Option<u64>, burst: Option<u64>) -> Rate {
+    Rate { average_kib_s: Some(average), peak_kib_s: peak, burst_kib: burst, ..Rate::default() }
+}
+
+fn limited(inbound: Option<Rate>, outbound: Option<Rate>) -> CardOptions {
+    let bandwidth = Bandwidth { inbound, outbound, ..Bandwidth::default() };
+    CardOptions { bandwidth: Some(bandwidth), ..CardOptions::default() }
+}
+
+fn bridged(name: &str) -> CardEnd {
+    CardEnd::Bridge { name: name.into(), isolated: false }
+}
+
+fn class(ifname: &str, class: &str) -> String {
+    let shown = run("tc", &["class", "show", "dev", ifname]);
+    let found = shown.lines().find(|line| line.starts_with(&format!("class htb {class} ")));
+    found.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_a_guest_receives_is_limited_by_the_kernel_whatever_becomes_of_the_daemon() {
+    in_space(|space| async move {
+        run("ip", &["link", "add", "br9", "address", "02:00:00:00:00:09", "type", "bridge"]);
+        run("ip", &["link", "add", "near0", "type", "veth", "peer", "name", "far0"]);
+        let networks = space.open().await;
+        let before = space.trace();
+        let domain = DomainId::random();
+        let inbound = limited(Some(rate(1000, Some(5000), Some(1024))), None);
+        let tap = networks.plug(request(domain, bridged("br9"), inbound)).await.unwrap();
+        // As `tc` shows 1000, 5000 (by eight) and 1024 KiB.
+        assert!(
+            class(&tap.ifname, "1:1").contains("rate 8Mbit ceil 40Mbit burst 1Mb"),
+            "{}",
+            class(&tap.ifname, "1:1")
+        );
+
+        // A macvtap is the guest's own side: what the guest sends, it sends.
+        let direct = || CardEnd::Direct { dev: "near0".into(), mode: DirectMode::Bridge };
+        let outbound = limited(None, Some(rate(128, None, None)));
+        let macvtap = networks.plug(request(domain, direct(), outbound)).await.unwrap();
+        assert!(class(&macvtap.ifname, "1:1").contains("rate 1024Kbit ceil 1024Kbit"));
+
+        // `virsh domiftune`.
+        let slower = Bandwidth { inbound: Some(rate(500, None, None)), ..Bandwidth::default() };
+        networks.limit(&tap.ifname, &slower).await.unwrap();
+        assert!(class(&tap.ifname, "1:1").contains("rate 4Mbit ceil 4Mbit"), "{}", class(&tap.ifname, "1:1"));
+        networks.limit(&tap.ifname, &Bandwidth::default()).await.unwrap();
+        assert_eq!(class(&tap.ifname, "1:1"), "");
+        networks.limit(&tap.ifname, &slower).await.unwrap();
+
+        // The daemon ends; QEMU, which has the descriptors, does not.
+        drop(networks);
+        tokio::task::yield_now().await;
+        let networks = space.open().await;
+        assert!(
+            class(&tap.ifname, "1:1").contains("4Mbit") && class(&macvtap.ifname, "1:1").contains("1024Kbit")
+        );
+        drop((tap, macvtap));
+        networks.unplug(domain).await.unwrap();
+        run("ip", &["link", "set", "near0", "down"]);
+        assert_eq!(space.trace(), before);
+
+        // Somebody else's interface is not ours to limit.
+        run("ip", &["tuntap", "add", "made0", "mode", "tap"]);
+        let made = CardEnd::Made { scripts: Scripts::default() };
+        let made = CardRequest {
+            target: Some("made0".into()),
+            ..request(domain, made, limited(Some(rate(1, None, None)), None))
+        };
+        let refused = networks.plug(made).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unsupported, "{refused}");
+    });
+}
+
+/// Needs a kernel that drops by a rate; one that does not says so, and nothing of the card stays.
+#[test]
+fn what_a_guest_sends_too_fast_is_dropped_or_the_start_is_refused() {
+    in_space(|space| async move {
+        run("ip", &["link", "add", "br9", "address", "02:00:00:00:00:09", "type", "bridge"]);
+        run("ip", &["link", "add", "near0", "type", "veth", "peer", "name", "far0"]);
+        let networks = space.open().await;
+        run("ip", &["link", "set", "near0", "up"]);
+        let before = space.trace();
+        let direct = CardEnd::Direct { dev: "near0".into(), mode: DirectMode::Bridge };
+        let ends = [
+            (bridged("br9"), limited(None, Some(rate(128, None, None)))),
+            (direct, limited(Some(rate(128, None, None)), None)),
+        ];
+        for (end, options) in ends {
+            let domain = DomainId::random();
+            match networks.plug(request(domain, end, options)).await {
+                Ok(card) => {
+                    let filters = run("tc", &["filter", "show", "dev", &card.ifname, "parent", "ffff:"]);
+                    assert!(filters.contains("police") && filters.contains("rate 1024Kbit"), "{filters}");
+                    drop(card);
+                    networks.unplug(domain).await.unwrap();
+                }
+                Err(error) => {
+                    assert!(error.to_string().starts_with("cannot limit what goes over `"), "{error}");
+                    assert!(error.hint().unwrap().contains("act_police"));
+                }
+            }
+            assert_eq!(space.trace(), before);
+        }
+    });
+}
+
+#[test]
+fn a_network_keeps_a_floor_free_for_each_guest_that_has_one() {
+    in_space(|space| async move {
+        let networks = space.open().await;
+        let before = space.trace();
+        let document = "<network><name>lab</name><bridge name='lt0' stp='off'/>\
+                        <bandwidth><inbound average='1000' peak='2000'/></bandwidth></network>";
+        let id = networks.define(document).await.unwrap().id;
+        assert!(networks.start(id).await.unwrap().notes.is_empty(), "it has its effect");
+        assert!(class("lt0", "1:1").contains("rate 8Mbit ceil 16Mbit"), "{}", class("lt0", "1:1"));
+        assert!(class("lt0", "1:2").contains("rate 8Mbit ceil 16Mbit"));
+        let (one, two) = (card("52:54:00:00:00:01", 200), card("52:54:00:00:00:02", 300));
+        let first = networks.attach(one.clone()).await.unwrap();
+        let second = networks.attach(two).await.unwrap();
+        assert!(class("lt0", "1:2").contains("rate 4Mbit"), "{}", class("lt0", "1:2"));
+        assert!(class("lt0", "1:3").contains("rate 1600Kbit ceil 16Mbit"));
+        assert!(class("lt0", "1:4").contains("rate 2400Kbit ceil 16Mbit"));
+        let filters = run("tc", &["filter", "show", "dev", "lt0"]);
+        assert!(filters.contains("flowid 1:3") && filters.contains("00000002/ffffffff"), "{filters}");
+
+        let much = networks.attach(card("52:54:00:00:00:03", 1501)).await.unwrap_err();
+        assert_eq!(much.kind(), Kind::Conflict);
+        assert!(much.to_string().contains("combined inbound floor=2001 would overcommit 2000"), "{much}");
+        assert_eq!(networks.get("lab").unwrap().nics.len(), 2);
+
+        // A floor may change while the guest runs, as far as there is room.
+        let floor = |kib_s| Bandwidth {
+            inbound: Some(Rate { floor_kib_s: Some(kib_s), ..Rate::default() }),
+            ..Bandwidth::default()
+        };
+        assert_eq!(networks.limit(&first.ifname, &floor(1701)).await.unwrap_err().kind(), Kind::Conflict);
+        networks.limit(&first.ifname, &floor(600)).await.unwrap();
+        assert!(
+            class("lt0", "1:3").contains("rate 4800Kbit") && class("lt0", "1:2").contains("rate 800Kbit")
+        );
+        networks.limit(&first.ifname, &floor(200)).await.unwrap();
+
+        // The next daemon is told by the guests' documents, and the first guest's end gives its floor back.
+        drop(networks);
+        tokio::task::yield_now().await;
+        let networks: Networks = space.open().await;
+        networks.take_tap(&first.ifname, one).await.unwrap();
+        networks.take_tap(&second.ifname, card("52:54:00:00:00:02", 300)).await.unwrap();
+        networks.detach(&first.ifname).await.unwrap();
+        assert!(class("lt0", "1:2").contains("rate 5600Kbit"), "{}", class("lt0", "1:2"));
+        assert!(class("lt0", "1:3").contains("rate 2400Kbit") && class("lt0", "1:4").is_empty());
+        networks.detach(&second.ifname).await.unwrap();
+        assert!(class("lt0", "1:2").contains("rate 8Mbit") && class("lt0", "1:3").is_empty());
+        drop((first, second));
+        networks.stop(id).await.unwrap();
+        networks.undefine(id).await.unwrap();
+        assert_eq!(space.trace(), before);
+    });
+}
+
+fn card(mac: &str, floor: u64) -> AttachRequest {
+    let inbound = Rate { floor_kib_s: Some(floor), ..Rate::default() };
+    AttachRequest {
+        network: "lab".into(),
+        domain: DomainId::random(),
+        domain_name: "vm".into(),
+        hostnames: Vec::new(),
+        mac: mac.parse().unwrap(),
+        target: None,
+        mtu: None,
+        queues: 1,
+        isolated: false,
+        options: limited(Some(inbound), None),
+    }
+}
+
+#[test]
+fn a_tap_gathers_as_many_frames_as_it_is_told() {
+    in_space(|space| async move {
+        let networks = space.open().await;
+        let alone = || CardEnd::Alone { addresses: Vec::new(), scripts: Scripts::default() };
+        let options = CardOptions { gathered_frames: Some(32), ..CardOptions::default() };
+        let tap = networks.plug(request(DomainId::random(), alone(), options)).await.unwrap();
+        assert_eq!(lodge_sys::ethtool::gathered_frames(&tap.ifname).unwrap(), 32);
+        let plain =
+            networks.plug(request(DomainId::random(), alone(), CardOptions::default())).await.unwrap();
+        assert_eq!(lodge_sys::ethtool::gathered_frames(&plain.ifname).unwrap(), 0);
+    });
+}
+
+/// A program that writes down what it was called with, and which rights it has.
+fn program(dir: &Path, name: &str) -> PathBuf {
+    let (path, log) = (dir.join(name), dir.join("log"));
+    let text = format!(
+        "#!/bin/sh\necho \"{name} $* $(sed -n 's/^CapEff:\\s*//p' /proc/self/status)\" >> '{}'\n",
+        log.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_documents_programs_run_for_its_tap_with_the_right_over_networks_only() {
+    in_space(|space| async move {
+        let dir = space.dir.path().to_owned();
+        let networks = space.open().await;
+        let before = space.trace();
+        let (up, down) = (program(&dir, "up"), program(&dir, "down"));
+        let scripts = Scripts { up: Some(up), down: Some(down) };
+        let alone = |scripts: &Scripts| CardEnd::Alone { addresses: Vec::new(), scripts: scripts.clone() };
+        let domain = DomainId::random();
+        let tap = networks.plug(request(domain, alone(&scripts), CardOptions::default())).await.unwrap();
+        let rights = "0000000000001000";
+        let log = || std::fs::read_to_string(dir.join("log")).unwrap();
+        assert_eq!(log(), format!("up {} {rights}\n", tap.ifname));
+
+        // Daemon and guest are killed: the next daemon runs what is left.
+        let ifname = tap.ifname.clone();
+        drop((networks, tap));
+        tokio::task::yield_now().await;
+        let networks = space.open().await;
+        networks.unplug(domain).await.unwrap();
+        assert_eq!(log(), format!("up {ifname} {rights}\ndown {ifname} {rights}\n"));
+        networks.unplug(domain).await.unwrap();
+        assert_eq!(log().lines().count(), 2, "it is run once");
+
+        // One that fails is told, and the tap goes.
+        let failing = dir.join("failing");
+        std::fs::write(&failing, "#!/bin/sh\necho no such thing >&2; exit 3\n").unwrap();
+        std::fs::set_permissions(&failing, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let scripts = Scripts { up: Some(failing), down: None };
+        let failed =
+            networks.plug(request(domain, alone(&scripts), CardOptions::default())).await.unwrap_err();
+        let text = failed.to_string();
+        assert!(
+            text.contains("failing` for `vnet0` failed") && text.contains("exit status 3: no such thing"),
+            "{text}"
+        );
+        let relative = Scripts { up: Some("up".into()), down: None };
+        let refused =
+            networks.plug(request(domain, alone(&relative), CardOptions::default())).await.unwrap_err();
+        assert!(refused.to_string().contains("must begin with /"), "{refused}");
+        std::fs::remove_dir(space.root.run().join("cards")).unwrap();
+        assert_eq!(space.trace(), before);
+    });
+}
+
+#[test]
+fn a_macvtap_follows_what_its_guest_listens_to() {
+    in_space(|space| async move {
+        run("ip", &["link", "add", "near0", "type", "veth", "peer", "name", "far0"]);
+        let networks = space.open().await;
+        let domain = DomainId::random();
+        let direct = CardEnd::Direct { dev: "near0".into(), mode: DirectMode::Bridge };
+        let card = networks.plug(request(domain, direct, CardOptions::default())).await.unwrap();
+        let other: MacAddr = "52:54:00:00:00:99".parse().unwrap();
+        let group: MacAddr = "01:00:5e:01:02:03".parse().unwrap();
+        let listening =
+            Listening { mac: other, promiscuous: true, all_multicast: true, multicast: vec![group] };
+        networks.follow(&card.ifname, listening.clone()).await.unwrap();
+        let shown = || run("ip", &["link", "show", &card.ifname]);
+        let groups = || run("ip", &["maddress", "show", "dev", &card.ifname]);
+        assert!(shown().contains(&other.to_string()) && shown().contains("PROMISC,"), "{}", shown());
+        assert!(shown().contains("ALLMULTI"), "{}", shown());
+        assert!(groups().contains("01:00:5e:01:02:03"), "{}", groups());
+        // Twice is as once; and it is undone as the guest undoes it.
+        networks.follow(&card.ifname, listening).await.unwrap();
+        let own: MacAddr = MAC.parse().unwrap();
+        let quiet = Listening { mac: own, promiscuous: false, all_multicast: false, multicast: Vec::new() };
+        networks.follow(&card.ifname, quiet.clone()).await.unwrap();
+        assert!(shown().contains(MAC) && !shown().contains("PROMISC"), "{}", shown());
+        assert!(
+            !groups().contains("01:00:5e:01:02:03") && groups().contains("33:33:00:00:00:01"),
+            "{}",
+            groups()
+        );
+        networks.follow("nosuch0", quiet).await.unwrap();
+    });
+}
+
+/// Needs a kernel whose bridges filter VLANs; one without says so.
+#[test]
+fn a_guests_vlan_is_its_ports_or_the_start_is_refused() {
+    in_space(|space| async move {
+        run("ip", &["link", "add", "br9", "address", "02:00:00:00:00:09", "type", "bridge"]);
+        let networks = space.open().await;
+        let before = space.trace();
+        let vlans = Vlans { trunk: false, tags: vec![42], native: None };
+        let tagged = || CardOptions { vlans: Some(vlans.clone()), ..CardOptions::default() };
+        let plug = async || networks.plug(request(DomainId::random(), bridged("br9"), tagged())).await;
+        let refused = plug().await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "bridge `br9` does not filter VLANs: the guest's would separate it from nobody"
+        );
+        assert!(refused.hint().unwrap().starts_with("ip link set br9 type bridge vlan_filtering 1"));
+        assert_eq!(space.trace(), before);
+        let filters =
+            super::space::output("ip", &["link", "set", "br9", "type", "bridge", "vlan_filtering", "1"]);
+        if !filters.status.success() {
+            return lodge_tests::skip("this kernel's bridges do not filter VLANs");
+        }
+        let card = plug().await.unwrap();
+        let shown = run("bridge", &["vlan", "show", "dev", &card.ifname]);
+        assert!(shown.contains("42 PVID Egress Untagged") && !shown.contains(" 1 "), "{shown}");
+    });
+}
+
+#[test]
+fn a_switch_that_is_not_installed_is_named() {
+    in_space(|space| async move {
+        if lodge_sys::tool::find("ovs-vsctl").is_some() {
+            return lodge_tests::skip("Open vSwitch is installed here");
+        }
+        let networks = space.open().await;
+        let before = space.trace();
+        let port = SwitchPort { bridge: "ovs0".into(), interface: "a".into(), profile: None };
+        let end = CardEnd::OpenVswitch(port);
+        let refused =
+            networks.plug(request(DomainId::random(), end, CardOptions::default())).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unsupported);
+        let text = "cannot set up `vnet0` in Open vSwitch: cannot find 'ovs-vsctl' in path";
+        assert_eq!(refused.to_string(), text);
+        assert!(refused.hint().unwrap().contains("openvswitch-switch"));
+        assert_eq!(space.trace(), before);
+    });
+}
