@@ -9,13 +9,14 @@
 //! Note, then act: a PCI device's driver and a node's owner are on disk before they are changed, so whatever ends the
 //! daemon, the next one gives back. Both directions may run twice. The host's own nodes keep their owners but for
 //! VFIO's groups: all others are opened here, or reached by a node of the guest's own (`lodge_sys::device`).
-//! Deliberately absent: plugging devices into a running guest, and interfaces of type `hostdev`.
+//! Deliberately absent: plugging devices into a running guest.
 
 mod adopt;
 mod bind;
 mod claim;
 mod error;
 mod find;
+mod function;
 mod kernel;
 mod note;
 mod pci;
@@ -34,8 +35,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::domain::address::PciAddress;
 use lodge_model::domain::disk::SourceKind;
 use lodge_model::domain::graphics::{Graphics, InputKind};
+use lodge_model::domain::interface::InterfaceKind;
 use lodge_model::domain::tpm::TpmBackendKind;
 
 pub use error::{Fault, HostdevError};
@@ -43,7 +46,7 @@ pub use error::{Fault, HostdevError};
 use find::Found;
 use kernel::{Kernel, Linux};
 use note::Note;
-use taken::Taken;
+use taken::{Key, Taken, Wish};
 
 /// Whom a guest's QEMU runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +203,19 @@ impl Hostdevs {
         blocking(move || inner.release(domain)).await
     }
 
+    /// The virtual functions of the network card with this interface, in its order.
+    pub fn functions_of(&self, card: &str) -> Vec<PciAddress> {
+        function::all_of(&self.inner.root, card)
+    }
+
+    /// Whether `domain` may have a PCI device: it is there, and no other guest has it.
+    pub fn is_free(&self, domain: DomainId, address: &PciAddress) -> bool {
+        let device = pci::text_of(address);
+        let is_there = pci::directory(&self.inner.root, &device).exists();
+        let wish = Wish { key: Key::Pci(device), shareable: false };
+        is_there && lock(&self.inner.taken).conflict(domain, &[wish]).is_none()
+    }
+
     /// Gives back what guests had that are gone: `is_there` says of which something is left.
     pub async fn sweep(&self, is_there: impl Fn(DomainId) -> bool) {
         for note in Note::all(&self.inner.notes) {
@@ -234,6 +250,7 @@ fn asks(document: &Domain) -> bool {
         || devices.graphics.iter().any(Graphics::needs_render_node)
         || devices.disks.iter().any(|disk| disk.kind == SourceKind::Nvme)
         || !document.launch_security.is_empty()
+        || devices.interfaces.iter().any(|card| card.kind == InterfaceKind::Hostdev)
         || devices.inputs.iter().any(|input| matches!(input.kind, InputKind::Evdev | InputKind::Passthrough))
         || devices.tpms.iter().any(|tpm| tpm.backend.kind == TpmBackendKind::Passthrough)
 }
@@ -280,6 +297,7 @@ impl Inner {
             wishes: Vec::new(),
             rebound: Vec::new(),
             given: Vec::new(),
+            functions: Vec::new(),
         };
         let read = Note::read(&self.notes, domain);
         let read = read.map_err(|source| own(Fault::Note { path: self.notes.clone(), source }))?;

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use lodge_model::{DomainId, MacAddr};
-use lodge_network::{AttachRequest, Attached, NetdProgram, Networks, NetworksConfig};
+use lodge_network::{AttachRequest, Attached, CardOptions, NetdProgram, Networks, NetworksConfig};
 use rustix::thread::UnshareFlags;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -116,6 +116,7 @@ fn request(number: usize) -> AttachRequest {
         mtu: None,
         queues: 1,
         isolated: false,
+        options: CardOptions::default(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::error::{Fault, HostdevError};
 use super::find::{self, Found, Way};
-use super::note::{Given, Note, Rebound};
+use super::note::{Function, Given, Note, Rebound};
 use super::taken::{Key, Wish};
-use super::{Ask, Claimed, Gift, Inner, User, bind, kernel, lock, of, pci};
+use super::{Ask, Claimed, Gift, Inner, User, bind, function, kernel, lock, of, pci};
 
 /// Major number of devices of no sort (Documentation/admin-guide/devices.txt).
 const MISC: u32 = 10;
@@ -40,6 +40,12 @@ impl Inner {
                 note.rebound.push(rebound.clone());
             }
         }
+        for (device, card) in found.iter().filter_map(|found| Some((found, found.card.as_ref()?))) {
+            let before = function::setting(&*self.kernel, &card.place).map_err(|fault| of(device, fault))?;
+            if !note.functions.iter().any(|known| known.address == card.address) {
+                note.functions.push(Function { address: card.address.clone(), before });
+            }
+        }
         // The kernel's own open counts for what has no key, and leaves nothing to give back.
         if had || !note.wishes.is_empty() {
             self.write(&note)?;
@@ -51,6 +57,13 @@ impl Inner {
         }
         if found.iter().any(|found| rebound(found).is_some()) {
             self.kernel.settle();
+        }
+        // While no driver of the host's has it: it would take over what is meant for the guest.
+        for device in &found {
+            if let Some(card) = &device.card {
+                let set = function::set(&*self.kernel, &card.place, &card.wish);
+                set.map_err(|fault| of(device, fault))?;
+            }
         }
         let mut given = BTreeSet::new();
         for found in &found {

@@ -109,6 +109,40 @@ pub enum Fault {
         /// Who has it.
         now: String,
     },
+    /// It is no virtual function of a network card.
+    #[error(
+        "Interface type hostdev is currently supported on SR-IOV Virtual Functions only: {device} is none"
+    )]
+    NotVirtual {
+        /// The device.
+        device: String,
+    },
+    /// Its card has no interface, by which it could be told.
+    #[error("the card of the virtual function {device} has no interface on this host")]
+    NoCard {
+        /// The virtual function.
+        device: String,
+    },
+    /// Its card is switched off.
+    #[error("Unable to configure VF {number} of PF '{card}' because the PF is not online")]
+    CardOff {
+        /// The card's interface.
+        card: String,
+        /// Which of its functions.
+        number: u32,
+    },
+    /// Its card does not do it.
+    #[error("cannot {act} virtual function {number} of card '{card}'")]
+    Function {
+        /// The act.
+        act: &'static str,
+        /// The card's interface.
+        card: String,
+        /// Which of its functions.
+        number: u32,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// No target of that name is there.
     #[error("Did not find the vhost-scsi target {wwpn}")]
     NoTarget {
@@ -174,9 +208,10 @@ impl HostdevError {
             Fault::NoIommu { .. }
             | Fault::NotEndpoint { .. }
             | Fault::NoDriver { .. }
-            | Fault::NoSecurity { .. } => Kind::Unsupported,
-            Fault::Unmanaged { .. } => Kind::InvalidState,
-            Fault::Open { source, .. } => kind_of(source),
+            | Fault::NoSecurity { .. }
+            | Fault::NotVirtual { .. } => Kind::Unsupported,
+            Fault::Unmanaged { .. } | Fault::NoCard { .. } | Fault::CardOff { .. } => Kind::InvalidState,
+            Fault::Open { source, .. } | Fault::Function { source, .. } => kind_of(source),
             Fault::Bind { .. } | Fault::NotBound { .. } | Fault::Give { .. } | Fault::Note { .. } => {
                 Kind::Internal
             }
@@ -189,6 +224,7 @@ impl HostdevError {
             Fault::Bind { source, .. }
             | Fault::Open { source, .. }
             | Fault::Give { source, .. }
+            | Fault::Function { source, .. }
             | Fault::Note { source, .. } => Some(source),
             _ => None,
         }
@@ -218,6 +254,19 @@ impl HostdevError {
                 return Some(format!("load it: modprobe {driver} (the kernel needs CONFIG_VFIO_PCI)"));
             }
             Fault::Bind { .. } | Fault::NotBound { .. } => "`dmesg` tells why the kernel refused",
+            Fault::NotVirtual { .. } => {
+                "give the card by <hostdev mode='subsystem' type='pci'>, or make virtual functions: \
+                 /sys/class/net/CARD/device/sriov_numvfs"
+            }
+            Fault::NoCard { .. } => "its driver must have the card itself: `lspci -Dk`",
+            Fault::CardOff { card, .. } => {
+                return Some(format!(
+                    "switch it on in the host's network configuration, or: ip link set {card} up"
+                ));
+            }
+            Fault::Function { .. } => {
+                "`ip link show` of the card shows its virtual functions; `dmesg` may tell more"
+            }
             Fault::NoTarget { .. } => "`targetcli` makes it: /vhost create",
             Fault::Open { path, source } if path.ends_with("dev/vhost-scsi") && is_missing(source) => {
                 "load the module: modprobe vhost_scsi"

@@ -12,6 +12,7 @@ use lodge_model::domain::tpm::{Tpm, TpmBackendKind};
 use lodge_model::xml::YesNo;
 
 use super::error::{Fault, HostdevError};
+use super::function::{self, Card};
 use super::note::Rebound;
 use super::taken::{Key, Wish};
 use super::{Begin, pci, scsi, usb};
@@ -32,6 +33,8 @@ pub(super) struct Found {
     /// What nobody else may have meanwhile.
     pub wishes: Vec<Wish>,
     pub way: Way,
+    /// What its card is to set for it, where it is a virtual function.
+    pub card: Option<Card>,
 }
 
 /// How QEMU gets it.
@@ -64,6 +67,11 @@ pub(super) fn each<'a>(
     let hostdevs = hostdevs.map(move |(at, hostdev)| {
         found(("hostdev", at), &hostdev.place, self::hostdev(root, hostdev, begin))
     });
+    let cards = devices.interfaces.iter().enumerate().filter_map(move |(at, interface)| {
+        let hostdev = interface.as_hostdev()?;
+        let found = found(("interface", at), &hostdev.place, self::hostdev(root, &hostdev, begin));
+        Some(found.and_then(|found| function::of_interface(root, interface, found)))
+    });
     let inputs =
         devices.inputs.iter().enumerate().filter_map(move |(at, input)| {
             Some(found(("input", at), &input.place, self::input(root, input)?))
@@ -81,7 +89,7 @@ pub(super) fn each<'a>(
     let disks = devices.disks.iter().enumerate().filter(|(_, disk)| disk.kind == SourceKind::Nvme);
     let disks = disks.map(move |(at, disk)| found(("disk", at), &disk.place, self::namespace(root, disk)));
     let security = document.security().ok().flatten().map(|security| self::security(root, security.kind()));
-    hostdevs.chain(inputs).chain(tpms).chain(screens).chain(disks).chain(security)
+    cards.chain(hostdevs).chain(inputs).chain(tpms).chain(screens).chain(disks).chain(security)
 }
 
 type Parts = (Vec<Wish>, Way);
@@ -94,7 +102,7 @@ fn found(
     let element = format!("/domain/devices/{name}[{}]", at + 1);
     let alias = place.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
     match parts {
-        Ok((wishes, way)) => Ok(Found { element, alias, wishes, way }),
+        Ok((wishes, way)) => Ok(Found { element, alias, wishes, way, card: None }),
         Err(fault) => Err(HostdevError { element, fault }),
     }
 }
@@ -134,7 +142,7 @@ fn security(root: &Path, kind: &'static str) -> Result<Found, HostdevError> {
     }
     let device = (kind != "tdx").then(|| root.join(security::DEVICE));
     let alias = "launchSecurity".to_owned();
-    Ok(Found { element, alias, wishes: Vec::new(), way: Way::Security { device } })
+    Ok(Found { element, alias, wishes: Vec::new(), way: Way::Security { device }, card: None })
 }
 
 /// QEMU drives the controller itself, all of it: a second namespace of the same one cannot be another disk.

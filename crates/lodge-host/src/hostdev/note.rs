@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lodge_model::DomainId;
+use lodge_model::{DomainId, MacAddr};
 use serde::{Deserialize, Serialize};
 
 use super::taken::Wish;
@@ -21,6 +21,8 @@ pub(super) struct Note {
     pub rebound: Vec<Rebound>,
     #[serde(default)]
     pub given: Vec<Given>,
+    #[serde(default)]
+    pub functions: Vec<Function>,
 }
 
 /// A PCI device that gets another driver for the time of the run.
@@ -52,6 +54,25 @@ pub(super) struct Given {
     pub path: PathBuf,
     /// User and group before.
     pub owner: (u32, u32),
+}
+
+/// A card's virtual function that gets another address and VLAN of it for the time of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Function {
+    /// Where it is itself on PCI: its card's name may change.
+    pub address: String,
+    pub before: Setting,
+}
+
+/// What a card has set for one of its virtual functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Setting {
+    /// All zeroes: the function's driver chooses.
+    pub mac: MacAddr,
+    /// Zero: none.
+    pub vlan: u32,
+    /// The priority in the VLAN's tag.
+    pub priority: u32,
 }
 
 impl Note {

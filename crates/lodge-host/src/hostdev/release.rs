@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lodge_model::DomainId;
 
 use super::error::{Fault, HostdevError};
-use super::note::{Given, Note};
-use super::{Inner, bind, lock, own};
+use super::note::{Function, Given, Note};
+use super::{Inner, bind, function, lock, own};
 
 impl Inner {
     pub(super) fn release(&self, domain: DomainId) -> Result<(), HostdevError> {
@@ -48,6 +48,13 @@ impl Inner {
         for Given { path, owner } in note.given.iter().filter(|given| given.path.exists()) {
             if let Err(source) = self.kernel.give(path, *owner) {
                 failed.get_or_insert(Fault::Give { path: path.clone(), source });
+            }
+        }
+        // Before a driver of the host's has it again and looks for its address. One that is gone has none.
+        for Function { address, before } in &note.functions {
+            let Ok(place) = function::place_of(&self.root, address) else { continue };
+            if let Err(fault) = function::set(&*self.kernel, &place, before) {
+                failed.get_or_insert(fault);
             }
         }
         for rebound in note.rebound.iter().rev() {

@@ -9,15 +9,33 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lodge_model::DomainId;
 use lodge_model::domain::Domain;
+use lodge_model::{DomainId, MacAddr};
 
 use crate::hostdev::kernel::Kernel;
+use crate::hostdev::note::Setting;
 use crate::hostdev::{Hostdevs, User};
 
 /// Devices and who has them by themselves.
-const OWN: [(&str, &str); 3] =
-    [("0000:01:00.0", "e1000"), ("0000:01:00.1", "snd_hda_intel"), ("0000:00:03.0", "e1000")];
+const OWN: [(&str, &str); 6] = [
+    ("0000:01:00.0", "e1000"),
+    ("0000:01:00.1", "snd_hda_intel"),
+    ("0000:00:03.0", "e1000"),
+    (CARD, "igb"),
+    ("0000:02:10.0", "igbvf"),
+    ("0000:02:10.2", "igbvf"),
+];
+/// A network card with virtual functions.
+const CARD: &str = "0000:02:00.0";
+/// Devices and their IOMMU groups.
+const GROUPS: [(&str, u32); 6] = [
+    ("0000:00:01.0", 7),
+    ("0000:01:00.0", 7),
+    ("0000:01:00.1", 7),
+    (CARD, 20),
+    ("0000:02:10.0", 21),
+    ("0000:02:10.2", 22),
+];
 
 pub struct Host {
     dir: tempfile::TempDir,
@@ -28,6 +46,9 @@ pub struct Host {
 struct Seen {
     log: String,
     owners: BTreeMap<PathBuf, (u32, u32)>,
+    /// What the card has set for its functions; it is on unless it was switched off.
+    settings: BTreeMap<u32, Setting>,
+    is_off: bool,
     acts: usize,
     failing: usize,
     dying: bool,
@@ -68,10 +89,21 @@ impl Host {
         host.config("0000:00:01.0", 1);
         host.file("sys/bus/pci/drivers/pcieport/bind", "");
         host.link("sys/bus/pci/devices/0000:00:01.0/driver", "sys/bus/pci/drivers/pcieport");
-        for device in ["0000:00:01.0", "0000:01:00.0", "0000:01:00.1"] {
+        for (device, group) in GROUPS {
             let own = format!("sys/bus/pci/devices/{device}");
-            host.link(&format!("sys/kernel/iommu_groups/7/devices/{device}"), &own);
-            host.link(&format!("{own}/iommu_group"), "sys/kernel/iommu_groups/7");
+            let group = format!("sys/kernel/iommu_groups/{group}");
+            host.link(&format!("{group}/devices/{device}"), &own);
+            host.link(&format!("{own}/iommu_group"), &group);
+        }
+        let card = format!("sys/bus/pci/devices/{CARD}");
+        host.file(&format!("{card}/net/enp2s0f0/ifindex"), "4\n");
+        host.link("sys/class/net/enp2s0f0/device", &card);
+        for (number, function) in [(0, "0000:02:10.0"), (1, "0000:02:10.2")] {
+            let own = format!("sys/bus/pci/devices/{function}");
+            host.link(&format!("{card}/virtfn{number}"), &own);
+            host.link(&format!("{own}/physfn"), &card);
+            let before = Setting { mac: MacAddr::default(), vlan: number * 7, priority: number };
+            host.kernel.seen.lock().unwrap().settings.insert(number, before);
         }
         for (name, bus, device, vendor, product) in [
             ("usb1", 1, 1, "1d6b", "0002"),
@@ -174,7 +206,22 @@ impl Host {
         }
         let seen = self.kernel.seen.lock().unwrap();
         let changed = seen.owners.iter().filter(|(path, owner)| path.exists() && **owner != (0, 0));
-        state + &format!("{:?}", changed.collect::<Vec<_>>())
+        state + &format!("{:?} {:?}", changed.collect::<Vec<_>>(), seen.settings)
+    }
+
+    /// Somebody switches the card off.
+    pub fn switch_off(&self) {
+        self.kernel.seen.lock().unwrap().is_off = true;
+    }
+
+    /// What a libvirt daemon keeps of a function that it gave to a guest.
+    pub fn leave_by_libvirt(&self, number: u32, text: &str) {
+        self.file(&format!("run/libvirt/hostdevmgr/enp2s0f0_vf{number}"), text);
+    }
+
+    /// Somebody sets something for a function.
+    pub fn put_setting(&self, number: u32, setting: Setting) {
+        self.kernel.seen.lock().unwrap().settings.insert(number, setting);
     }
 
     /// Somebody gave a device to another driver.
@@ -238,8 +285,13 @@ impl Fake {
             .unwrap();
         if driver == "vfio-pci" {
             fs::create_dir_all(self.root.join("dev/vfio")).unwrap();
-            fs::write(self.root.join("dev/vfio/7"), "").unwrap();
+            fs::write(self.group_node(device), "").unwrap();
         }
+    }
+
+    fn group_node(&self, device: &str) -> PathBuf {
+        let group = GROUPS.iter().find(|(member, _)| *member == device).unwrap().1;
+        self.root.join(format!("dev/vfio/{group}"))
     }
 
     /// Whether this driver may have the device.
@@ -264,9 +316,11 @@ impl Kernel for Fake {
                 assert_eq!(parent, self.device(text).join("driver"));
                 let driver = fs::read_link(parent)?;
                 if driver.ends_with("vfio-pci") {
-                    let node = self.root.join("dev/vfio/7");
+                    let node = self.group_node(text);
                     self.seen.lock().unwrap().owners.remove(&node);
-                    let others = ["0000:01:00.0", "0000:01:00.1"].into_iter().filter(|other| *other != text);
+                    let others = GROUPS.map(|(member, _)| member);
+                    let others =
+                        others.into_iter().filter(|other| *other != text && self.group_node(other) == node);
                     let is_last = others
                         .filter_map(|other| fs::read_link(self.device(other).join("driver")).ok())
                         .all(|other| !other.ends_with("vfio-pci"));
@@ -312,6 +366,31 @@ impl Kernel for Fake {
     fn give(&self, path: &Path, owner: (u32, u32)) -> io::Result<()> {
         self.act(&format!("give {}: {}:{}", self.below(path), owner.0, owner.1))?;
         self.seen.lock().unwrap().owners.insert(path.to_owned(), owner);
+        Ok(())
+    }
+
+    fn function(&self, card: &str, number: u32) -> io::Result<(bool, Setting)> {
+        assert_eq!(card, "enp2s0f0");
+        let seen = self.seen.lock().unwrap();
+        let setting = seen.settings.get(&number).ok_or(io::ErrorKind::NotFound)?;
+        Ok((!seen.is_off, *setting))
+    }
+
+    fn set_address(&self, card: &str, number: u32, mac: MacAddr) -> io::Result<()> {
+        self.act(&format!("{card} vf {number} mac {mac}"))?;
+        // As some drivers do.
+        if mac == MacAddr::default() && number == 1 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.seen.lock().unwrap().settings.get_mut(&number).unwrap().mac = mac;
+        Ok(())
+    }
+
+    fn set_vlan(&self, card: &str, number: u32, vlan: u32, priority: u32) -> io::Result<()> {
+        self.act(&format!("{card} vf {number} vlan {vlan} qos {priority}"))?;
+        let mut seen = self.seen.lock().unwrap();
+        let setting = seen.settings.get_mut(&number).unwrap();
+        (setting.vlan, setting.priority) = (vlan, priority);
         Ok(())
     }
 
