@@ -284,6 +284,10 @@ pub struct CardFilter {
 /// Network cards.
 #[async_trait]
 pub trait Nics: Send + Sync {
+    /// Puts devices of the host's in the place of interfaces on networks that lend such, before they are claimed.
+    async fn lend(&self, _domain: DomainId, _document: &mut Domain) -> Result<(), PortError> {
+        Ok(())
+    }
     /// Plugs every `<interface>` of `document` in, in the document's order. All or nothing.
     async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError>;
     /// A running guest was taken over: `document` (live) names its interfaces; the bridge ports are theirs.

@@ -1,6 +1,7 @@
 //! What one resource needs of another, handed to it here: resources never use each other.
 
 mod cards;
+mod lend;
 
 use std::{
     os::fd::OwnedFd,
@@ -41,7 +42,12 @@ pub(crate) fn wire(
     let disks = Disks { storage: storage.clone(), pools: pools.clone(), keys };
     Ports {
         volumes: Arc::new(disks),
-        nics: Arc::new(Cards { networks: networks.clone(), root: store.root().clone(), watch }),
+        nics: Arc::new(Cards {
+            networks: networks.clone(),
+            root: store.root().clone(),
+            watch,
+            devices: devices.clone(),
+        }),
         seeds: Arc::new(seed::SeedFiles { root: store.root().clone() }),
         devices: Arc::new(Devices(devices.clone())),
         secrets: Arc::new(Keys(Arc::clone(secrets))),

@@ -30,6 +30,7 @@ mod networks;
 mod ovs;
 mod owner;
 mod plan;
+mod pool;
 mod script;
 mod upstream;
 mod view;
@@ -42,6 +43,7 @@ pub use attach::{
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
+pub use pool::FunctionPool;
 pub use script::Scripts;
 pub use view::{Lease, NetworkEvent, NetworkView, Nic, Started, TakenNetwork};
 

@@ -32,7 +32,7 @@ use crate::firewall::Firewall;
 use crate::limit::Floor;
 use crate::link::Links;
 use crate::networks::NetworkHappening;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::{
     Affects, AttachRequest, Attached, CardRequest, Listening, MetadataChange, MetadataPart, NetworkError,
     NetworkEvent, NetworkView, NetworksConfig, Nic, PluggedCard, Started, TakenNetwork, limits, upstream,
@@ -50,6 +50,9 @@ mod libvirt;
 mod netd;
 mod reconcile;
 mod start;
+
+/// The number of the interface of a network that has none.
+const NO_LINK: u32 = 0;
 
 /// What the owner is asked.
 #[derive(Debug)]
@@ -392,6 +395,10 @@ impl Entry {
         let mode = plan
             .map(|plan| plan.mode.word().to_owned())
             .or_else(|| self.document()?.forward_mode().map(|mode| mode.to_string()));
+        let functions = plan.and_then(|plan| match &plan.mode {
+            Mode::Functions(pool) => Some(pool.clone()),
+            _ => None,
+        });
         let prefix = plan.and_then(|plan| plan.dhcp.as_ref()).map_or(24, |scope| scope.prefix);
         let view = NetworkView {
             id,
@@ -405,6 +412,7 @@ impl Entry {
                 .map(|plan| plan.addresses.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
             domain: plan.and_then(|plan| plan.dns.as_ref()).and_then(|rules| rules.domain.clone()),
+            functions,
             nics: running
                 .map(|running| running.nics.values().map(|p| p.nic.clone()).collect())
                 .unwrap_or_default(),

@@ -10,13 +10,13 @@ mod dhcp;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use lodge_model::network::{Dns, DnsDomain, Forward, ForwardMode, Network};
+use lodge_model::network::{Dns, DnsDomain, ForwardMode, Network};
 use lodge_model::xml::words::{OnOff, YesNo};
 use lodge_model::{Fault, Faults, MacAddr, NetworkId};
 
 use crate::netd::setup::{DnsHost, DnsRules, DnsService, DnsText, Scope};
 use crate::netd::valid_name;
-use crate::{NetworkError, limits};
+use crate::{FunctionPool, NetworkError, limits};
 
 /// How guests reach the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Mode {
     Isolated,
     /// Straight on a bridge somebody else made.
     Bridge,
+    /// By virtual functions of network cards, one for each interface.
+    Functions(FunctionPool),
 }
 
 /// How addresses are translated.
@@ -53,6 +55,7 @@ impl Mode {
             Self::Open => "open",
             Self::Isolated => "isolated",
             Self::Bridge => "bridge",
+            Self::Functions(_) => "hostdev",
         }
     }
 }
@@ -99,7 +102,7 @@ impl Plan {
         let mut plan = Self {
             id: network.uuid.unwrap_or_else(NetworkId::random),
             name: network.name.clone(),
-            mode: mode(forward),
+            mode: mode(network, &mut faults),
             forward_dev: forward.and_then(|forward| forward.dev.clone()),
             // libvirt's pattern `virbr%d` asks for a free one as well.
             bridge: network
@@ -137,7 +140,12 @@ impl Plan {
 
     /// Does it make a bridge of its own?
     pub fn own_bridge(&self) -> bool {
-        self.mode != Mode::Bridge
+        !matches!(self.mode, Mode::Bridge | Mode::Functions(_))
+    }
+
+    /// Does it lend devices of the host's, and is nothing on the host itself?
+    pub fn lends(&self) -> bool {
+        matches!(self.mode, Mode::Functions(_))
     }
 
     /// Does it need a netd?
@@ -222,8 +230,8 @@ fn valid_ifname(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name.bytes().all(plain) && !name.contains(QUOTING)
 }
 
-fn mode(forward: Option<&Forward>) -> Mode {
-    let Some(forward) = forward else { return Mode::Isolated };
+fn mode(network: &Network, faults: &mut Faults) -> Mode {
+    let Some(forward) = network.forward.as_deref() else { return Mode::Isolated };
     match forward.mode {
         ForwardMode::Nat => {
             let nat = forward.nat.as_deref();
@@ -236,12 +244,11 @@ fn mode(forward: Option<&Forward>) -> Mode {
         ForwardMode::Route => Mode::Route,
         ForwardMode::Open => Mode::Open,
         ForwardMode::Bridge => Mode::Bridge,
+        ForwardMode::Hostdev => Mode::Functions(FunctionPool::of(network, forward, faults)),
         // The others are refused before; `none` is libvirt's word for isolated.
-        ForwardMode::None
-        | ForwardMode::Private
-        | ForwardMode::Vepa
-        | ForwardMode::Passthrough
-        | ForwardMode::Hostdev => Mode::Isolated,
+        ForwardMode::None | ForwardMode::Private | ForwardMode::Vepa | ForwardMode::Passthrough => {
+            Mode::Isolated
+        }
     }
 }
 
@@ -249,16 +256,12 @@ fn mode(forward: Option<&Forward>) -> Mode {
 fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
     let what = || -> Option<String> {
         let mode = network.forward_mode();
-        if let Some(
-            mode @ (ForwardMode::Private
-            | ForwardMode::Vepa
-            | ForwardMode::Passthrough
-            | ForwardMode::Hostdev),
-        ) = mode
-        {
+        if let Some(mode @ (ForwardMode::Private | ForwardMode::Vepa | ForwardMode::Passthrough)) = mode {
             return Some(format!("forward mode '{mode}'"));
         }
-        let interfaces = network.forward.as_deref().is_some_and(|forward| forward.interfaces.len() > 1);
+        let lends = mode == Some(ForwardMode::Hostdev);
+        let most = usize::from(!lends);
+        let interfaces = network.forward.as_deref().is_some_and(|forward| forward.interfaces.len() > most);
         if interfaces || mode == Some(ForwardMode::Bridge) && network.bridge.is_none() {
             return Some("a forward over a pool of interfaces (macvtap)".into());
         }
@@ -279,6 +282,7 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
         }
         // What guests could not be kept apart or reached without.
         let matters = [("<vlan>", &network.vlan), ("<virtualport>", &network.virtualport)];
+        let matters: &[_] = if lends { &matters[1..] } else { &matters };
         matters.iter().find(|(_, kept)| !kept.is_empty()).map(|(name, _)| (*name).to_owned())
     };
     match what() {
@@ -299,7 +303,11 @@ pub fn without_effect(network: &Network) -> Vec<String> {
         ("/network/portgroup", !network.port_groups.is_empty()),
     ];
     let named = named.into_iter().filter(|(_, there)| *there).map(|(path, _)| path.to_owned());
-    let unknown = network.unsupported().into_iter().map(|fault| fault.path);
+    // What the model only keeps of a network that lends devices is done all the same.
+    let lent = ["/network/forward/", "/network/vlan"];
+    let lends = network.forward_mode() == Some(ForwardMode::Hostdev);
+    let is_done = |path: &String| lends && lent.iter().any(|known| path.starts_with(known));
+    let unknown = network.unsupported().into_iter().map(|fault| fault.path).filter(|path| !is_done(path));
     named.chain(unknown).map(|path| format!("{path} is kept but has no effect yet")).collect()
 }
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use lodge_model::{DomainId, MacAddr, NetworkId};
 use serde::{Deserialize, Serialize};
 
+use crate::FunctionPool;
+
 /// One network as it was when the snapshot was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkView {
@@ -26,6 +28,8 @@ pub struct NetworkView {
     pub addresses: Vec<String>,
     /// The DNS domain of the guests, if the document gives one.
     pub domain: Option<String>,
+    /// What it lends, if it is a pool of virtual functions.
+    pub functions: Option<FunctionPool>,
     /// Interfaces of guests attached now.
     pub nics: Vec<Nic>,
 }

@@ -98,7 +98,7 @@ fn what_is_not_done_is_refused_by_name() {
         let networks = space.open().await;
         let with = |inner: &str| format!("<network><name>n</name>{inner}</network>");
         let cases = [
-            ("<forward mode='hostdev'/>", "network `n`: forward mode 'hostdev' is not supported"),
+            ("<forward mode='private'/>", "network `n`: forward mode 'private' is not supported"),
             ("<forward mode='vepa'/>", "network `n`: forward mode 'vepa' is not supported"),
             (
                 "<ip address='10.9.1.1' prefix='24'><tftp root='/x'/></ip>",

@@ -357,3 +357,49 @@ fn a_switch_that_is_not_installed_is_named() {
         assert_eq!(space.trace(), before);
     });
 }
+
+/// There is no card with functions here: what is seen is that the network is nothing on the host, and stays so.
+#[test]
+fn a_network_that_lends_functions_is_there_by_its_name() {
+    in_space(|space| async move {
+        let networks = space.open().await;
+        let with = |inner: &str| format!("<network><name>pool</name>{inner}</network>");
+        let address = "<address type='pci' domain='0x0000' bus='0x02' slot='0x10' function='0x0'/>";
+        let document = with(&format!(
+            "<forward mode='hostdev' managed='yes'>{address}</forward><vlan><tag id='42'/></vlan>"
+        ));
+        let before = space.trace();
+        let id = networks.define(&document).await.unwrap().id;
+        assert!(networks.start(id).await.unwrap().notes.is_empty());
+        drop(networks);
+        tokio::task::yield_now().await;
+        let networks = space.open().await;
+        let view = networks.get("pool").unwrap();
+        assert!(view.active && view.mode == "hostdev" && view.bridge.is_empty());
+        let pool = view.functions.clone().unwrap();
+        assert!(pool.managed && pool.cards.is_empty() && !pool.vlan.is_empty());
+        assert_eq!((pool.addresses[0].bus, pool.addresses[0].slot), (2, 16));
+        networks.reconcile().await.unwrap();
+        let plugged = AttachRequest { network: "pool".into(), ..card("52:54:00:00:00:01", 1) };
+        let refused = networks.attach(plugged).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unsupported, "{refused}");
+        networks.stop(id).await.unwrap();
+        networks.undefine(id).await.unwrap();
+        assert_eq!(space.trace(), before);
+
+        let missing =
+            networks.define(&with("<forward mode='hostdev'><pf dev='nosuch0'/></forward>")).await.unwrap();
+        let refused = networks.start(missing.id).await.unwrap_err();
+        assert_eq!(refused.to_string(), "cannot find the network card `nosuch0`");
+        for (inner, why) in [
+            ("<forward mode='hostdev'/>", "which devices are lent"),
+            (
+                "<forward mode='hostdev'><pf dev='a'/></forward><ip address='10.0.0.1' prefix='24'/>",
+                "no addresses",
+            ),
+        ] {
+            let refused = networks.define(&with(inner)).await.unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+    });
+}

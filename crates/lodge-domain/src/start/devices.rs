@@ -3,6 +3,7 @@
 //! What of it must outlive the daemon (which driver had a device) is noted by who does it, before it does it: see
 //! [`HostDevices`](crate::ports::HostDevices). Deliberately absent: which devices those are, and how they are freed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ impl Step<Launch> for ClaimDevices {
     }
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        let nics = Arc::clone(&launch.shared.ports.nics);
+        nics.lend(launch.id, &mut launch.document).await.map_err(|error| refused(&error))?;
         lodge_qemu::assign_aliases(&mut launch.document);
         let own_user = launch.shared.config.own_users;
         // Devices need no group of the accelerator's.

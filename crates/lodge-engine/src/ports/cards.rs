@@ -5,6 +5,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use lodge_domain::{AttachedNic, CardFilter, Nics, PortError};
+use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
     DomainId, Kind, MacAddr,
     domain::{
@@ -29,6 +30,7 @@ pub(super) struct Cards {
     pub networks: Networks,
     pub root: Root,
     pub watch: Watch,
+    pub devices: Hostdevs,
 }
 
 impl Cards {
@@ -209,6 +211,10 @@ fn missing(what: &str) -> PortError {
 
 #[async_trait::async_trait]
 impl Nics for Cards {
+    async fn lend(&self, domain: DomainId, document: &mut Domain) -> Result<(), PortError> {
+        self.lend_functions(domain, document)
+    }
+
     async fn attach(&self, domain: DomainId, document: &Domain) -> Result<Vec<AttachedNic>, PortError> {
         self.watch.admit(domain, document).await?;
         if document.devices.interfaces.iter().any(|card| card.kind == InterfaceKind::Direct) {

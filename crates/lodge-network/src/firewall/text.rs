@@ -69,7 +69,7 @@ impl Rules {
             let translated = match &plan.mode {
                 Mode::Nat(nat) => matches!(net, IpNet::V4(_)) || nat.ipv6,
                 Mode::Route => false,
-                Mode::Isolated | Mode::Bridge | Mode::Open => continue,
+                Mode::Isolated | Mode::Bridge | Mode::Open | Mode::Functions(_) => continue,
             };
             let only = if translated { "ct state established,related " } else { "" };
             self.into.push(format!("{from}oifname \"{bridge}\" {family} daddr {subnet} {only}accept"));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use lodge_model::NetworkId;
 use lodge_model::network::Network;
 
-use super::{Entry, Owner, Running, Supervised};
+use super::{Entry, NO_LINK, Owner, Running, Supervised};
 use crate::client::Netd;
 use crate::launch::{self, Places};
 use crate::limits;
@@ -61,6 +61,10 @@ impl Owner {
 
     /// The number of the bridge, if it is there, ours, up, and has all its addresses.
     async fn bridge_of(&self, plan: &Plan) -> Option<u32> {
+        if plan.lends() {
+            // It is nothing on the host.
+            return Some(NO_LINK);
+        }
         let link = self.links.find(plan.bridge.as_deref()?).await.ok()??;
         if !plan.own_bridge() {
             return link.is_bridge.then_some(link.index);

@@ -20,6 +20,13 @@ impl Owner {
         let Some(running) = &entry.running else {
             return Err(NetworkError::Inactive { network: entry.name.clone() });
         };
+        if running.plan.lends() {
+            return Err(NetworkError::Card {
+                what: "a network of forward mode 'hostdev' lends devices of the host's, which cannot be plugged into a \
+                       running guest yet",
+                hint: "--config gives it at the next start",
+            });
+        }
         let bridge = running.plan.bridge.clone().unwrap_or_default();
         let floor = running.floor_of(&request)?;
         let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));

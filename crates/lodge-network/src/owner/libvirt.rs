@@ -75,6 +75,11 @@ impl Owner {
             return Ok(false);
         }
         let plan = Plan { id, ..Plan::of(&network.document)? };
+        if plan.lends() {
+            let what =
+                "taking over a pool of virtual functions from libvirt (start it here instead)".to_owned();
+            return Err(NetworkError::Unsupported { network: plan.name, what });
+        }
         let Some(bridge) = plan.bridge.clone() else { return Ok(false) };
         let Some(link) = self.links.find(&bridge).await?.filter(|link| link.is_bridge) else {
             tracing::info!(network = %plan.name, bridge, "a network of libvirt's is down: its bridge is gone");

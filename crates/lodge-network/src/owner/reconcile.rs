@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use lodge_model::NetworkId;
 
 use super::Owner;
+use crate::plan::Plan;
 use crate::{NetworkError, NetworkEvent};
 
 impl Owner {
@@ -25,7 +26,8 @@ impl Owner {
                 self.netd_again(*id).await;
             }
         }
-        if self.firewall.is_intact().await? {
+        let mut plans = self.entries.values().filter_map(|entry| Some(&entry.running.as_ref()?.plan));
+        if plans.all(Plan::lends) || self.firewall.is_intact().await? {
             return Ok(());
         }
         tracing::warn!("rules of ours were missing or changed; they are loaded again");

@@ -9,12 +9,12 @@ use lodge_model::network::Network;
 use lodge_model::xml::WriteOptions;
 
 use super::host::{end_any_netd, switch_forwarding_on, tell_resolved};
-use super::{Owner, Running, define, host_side};
+use super::{NO_LINK, Owner, Running, define, host_side};
 use crate::conflict;
 use crate::firewall::Port;
 use crate::launch::{self, Places, file};
 use crate::limit;
-use crate::link::{BridgeSpec, Link};
+use crate::link::{BridgeSpec, Link, gone};
 use crate::mark::Mark;
 use crate::plan::{Mode, Plan, overlap};
 use crate::{NetworkError, NetworkEvent, Started};
@@ -173,7 +173,10 @@ impl Owner {
             nics: std::collections::BTreeMap::new(),
             upstreams,
         };
-        if let Err(error) = self.load_rules(Some(plan)).await {
+        // Devices that are lent pass no rule of this host's, which may have no nft.
+        if !plan.lends()
+            && let Err(error) = self.load_rules(Some(plan)).await
+        {
             if let Some(netd) = &running.netd {
                 launch::end(&netd.process).await;
             }
@@ -186,6 +189,14 @@ impl Owner {
     /// The bridge, up and with its addresses; or the number of the one that is there already.
     async fn make_bridge(&self, plan: &Plan) -> Result<u32, NetworkError> {
         let name = plan.bridge.as_deref().unwrap_or_default();
+        if let Mode::Functions(pool) = &plan.mode {
+            for card in &pool.cards {
+                if self.links.find(card).await?.is_none() {
+                    return Err(gone("find the network card", card));
+                }
+            }
+            return Ok(NO_LINK);
+        }
         if !plan.own_bridge() {
             return match self.links.find(name).await? {
                 Some(link) => Ok(link.index),
@@ -235,8 +246,10 @@ impl Owner {
             }
             Err(error) => failures.push(error),
         }
-        failures.extend(self.load_rules(None).await.err());
-        self.guard_ports().await;
+        if !plan.lends() {
+            failures.extend(self.load_rules(None).await.err());
+            self.guard_ports().await;
+        }
         failures.extend(places.remove_run().err());
         failures
     }

@@ -46,7 +46,7 @@ impl Judge<'_> {
         let hosts = self.hosts(dhcp);
         let lease = dhcp.ranges.iter().find_map(|range| range.lease.as_ref());
         let dns_off = network.dns.as_deref().and_then(|dns| dns.enable) == Some(YesNo::No);
-        let isolated = matches!(mode(network.forward.as_deref()), Mode::Isolated);
+        let isolated = matches!(mode(network, &mut Faults::default()), Mode::Isolated);
         Scope {
             server: self.net.addr(),
             prefix: self.net.prefix_len(),
