@@ -2,8 +2,9 @@
 //!
 //! - `storage`: those that need a kernel with more than the host's may have (device-mapper, an NFS server), in a guest
 //!   that serves as a host: a small Debian, booted straight from its own kernel, with a test program of this project.
-//! - `devices`: a guest that serves as a host with an IOMMU, a network card, a USB stick, SCSI and NVMe disks, keyboards and a TPM, which
-//!   `lodge` there gives to guests of its own and gets back.
+//! - `devices`: a guest that serves as a host with an IOMMU, network cards (one with virtual functions), a USB stick, SCSI
+//!   and NVMe disks, keyboards and a TPM, which `lodge` there gives to guests of its own and gets back. And what of network cards needs
+//!   more of a kernel than the host's may have: VLANs of bridges, policing, vhost-net, vDPA.
 //! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted; one layout
 //!   alone by its name (`xfs-uefi-missing`).
 //!

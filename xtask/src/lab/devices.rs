@@ -1,6 +1,6 @@
 //! `cargo xtask lab devices`: a host with devices to give away, all of them emulated, and `lodge` on it.
 //!
-//! Its IOMMU lets VFIO take the network card; the TPM is swtpm's. What is tried is `devices.sh`, the guest's first process.
+//! Its IOMMU lets VFIO take the network card, and virtual functions of another one; the TPM is swtpm's. What is tried is `devices.sh`, the guest's first process.
 
 use std::{fs, path::Path, process::Command};
 
@@ -71,6 +71,10 @@ fn hardware(place: &Path, tpm: &Path) -> Result<Vec<String>> {
         ("-device", "pcie-root-port,id=port2,chassis=2,slot=2".to_owned()),
         ("-drive", format!("if=none,id=nvme,format=raw,file={}", image("nvme.raw"))),
         ("-device", "nvme,bus=port2,drive=nvme,serial=LODGE3".to_owned()),
+        // One with virtual functions.
+        ("-device", "pcie-root-port,id=port3,chassis=3,slot=3".to_owned()),
+        ("-device", "igb,bus=port3,netdev=n1,mac=52:54:00:00:00:78".to_owned()),
+        ("-netdev", "user,id=n1,restrict=on".to_owned()),
         ("-device", "qemu-xhci,id=usb".to_owned()),
         ("-drive", format!("if=none,id=stick,format=raw,file={}", image("stick.raw"))),
         ("-device", "usb-storage,bus=usb.0,drive=stick,serial=LODGE1".to_owned()),

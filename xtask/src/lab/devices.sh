@@ -5,7 +5,7 @@ mount -t proc proc /proc; mount -t sysfs sys /sys 2>/dev/null; mount -t devtmpfs
 mount -t tmpfs run /run; mount -t tmpfs tmp /tmp; mkdir -p /run/lock /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm; mount -t cgroup2 cgroup /sys/fs/cgroup
 /lib/systemd/systemd-udevd --daemon
-for module in sg evdev e1000e usb-storage vhost_scsi target_core_file; do modprobe $module; done
+for module in sg evdev e1000e igb igbvf usb-storage vhost_scsi target_core_file vhost_net kvm_amd; do modprobe $module; done
 udevadm trigger; udevadm settle
 mount -t configfs config /sys/kernel/config
 ip link set lo up
@@ -42,7 +42,7 @@ begin() {
 die() { kill -9 "$daemon"; wait "$daemon" 2>/dev/null; ok "the daemon is killed"; }
 domain() { # NAME DEVICES
     cat >"/tmp/$1.xml" <<EOF
-<domain type='qemu'><name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<domain type='${KIND:-qemu}'><name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
 <devices><controller type='usb' model='qemu-xhci'/><controller type='scsi' model='virtio-scsi'/>$2</devices></domain>
 EOF
@@ -82,6 +82,108 @@ works virsh start net1
 works virsh destroy net1
 domain ahci "<hostdev mode='subsystem' type='pci' managed='yes'><source><address bus='0' slot='0x1f' function='2'/></source></hostdev>"
 says "cannot be given alone" virsh start ahci
+
+echo "-- virtual functions"
+pf=$(basename "$(ls -d /sys/bus/pci/drivers/igb/0000:*/net/* | head -1)")
+ip link set "$pf" up
+echo 2 >"/sys/class/net/$pf/device/sriov_numvfs"
+vf=$(basename "$(readlink "/sys/class/net/$pf/device/virtfn0")")
+comes igbvf driver "$vf"
+# Its own driver has chosen an address by then.
+comes e ls "/sys/bus/pci/devices/$vf/net"
+vf0() { ip link show "$pf" | grep "vf 0 "; }
+# What the host's keeper has set must be there again afterwards.
+works ip link set "$pf" vf 0 mac 52:54:00:00:00:aa
+works ip link set "$pf" vf 0 vlan 7
+before=$(vf0); echo "before: $before"
+IFS=:. read -r _ bus slot function <<<"$vf"
+own="<address type='pci' domain='0' bus='0x$bus' slot='0x$slot' function='0x$function'/>"
+vfcard="<interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:88'/><source>$own</source><vlan><tag id='42'/></vlan></interface>"
+for name in vf1 vf2; do domain $name "$vfcard"; done
+ip link set "$pf" down
+says "the PF is not online" virsh start vf1
+ip link set "$pf" up
+works virsh start vf1
+says vfio-pci driver "$vf"
+says "52:54:00:00:00:88" vf0
+says "vlan 42" vf0
+says "host = \"$vf\"" virsh qemu-monitor-command vf1 --hmp "info qtree"
+says "in use by domain vf1" virsh start vf2
+die; kill -9 "$(pid_of vf1)"
+says "vlan 42" vf0
+begin
+comes igbvf driver "$vf"
+says "$before" vf0
+works virsh start vf2
+says "vlan 42" vf0
+works virsh destroy vf2
+says "$before" vf0
+comes igbvf driver "$vf"
+cat >/tmp/pool.xml <<EOF
+<network><name>pool</name><forward mode='hostdev' managed='yes'><pf dev='$pf'/></forward><vlan><tag id='43'/></vlan></network>
+EOF
+works virsh net-define /tmp/pool.xml
+works virsh net-start pool
+lent="<mac address='52:54:00:00:00:9'/><source network='pool'/><model type='virtio'/></interface>"
+for n in 1 2 3; do domain lent$n "<interface type='network'>${lent//:9/:9$n}"; done
+works virsh start lent1
+says "vlan 43" vf0
+says "52:54:00:00:00:91" vf0
+says "<interface type='hostdev' managed='yes'>" virsh dumpxml lent1
+says "<interface type='network'>" virsh dumpxml --inactive lent1
+works virsh start lent2
+says "none are available" virsh start lent3
+works virsh destroy lent1
+works virsh start lent3
+for n in 2 3; do works virsh destroy lent$n; done
+says "$before" vf0
+IFS=:. read -r _ bus slot function <<<"$card"
+own="<address type='pci' domain='0' bus='0x$bus' slot='0x$slot' function='0x$function'/>"
+domain whole "<interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:89'/><source>$own</source></interface>"
+says "SR-IOV Virtual Functions only" virsh start whole
+says e1000e driver "$card"
+
+echo "-- what only such a kernel does for a tap"
+ip link add br0 type bridge vlan_filtering 1; ip link set br0 up
+limits="<bandwidth><inbound average='1000'/><outbound average='128'/></bandwidth>"
+tap="<interface type='bridge'><source bridge='br0'/><vlan><tag id='42'/></vlan>$limits<target dev='lab0'/><model type='virtio'/>"
+domain tagged "$tap</interface>"
+works virsh start tagged
+says "42 PVID Egress Untagged" bridge vlan show dev lab0
+says "police" tc filter show dev lab0 parent ffff:
+says "rate 1024Kbit" tc filter show dev lab0 parent ffff:
+says "rate 8Mbit" tc class show dev lab0
+says "sfq" tc qdisc show dev lab0
+works virsh destroy tagged
+trunk="<vlan trunk='yes'><tag id='42'/><tag id='47' nativeMode='untagged'/></vlan>"
+domain trunk "<interface type='bridge'><source bridge='br0'/>$trunk<target dev='lab1'/><model type='virtio'/></interface>"
+works virsh start trunk
+says "47 PVID Egress Untagged" bridge vlan show dev lab1
+says "42" bridge vlan show dev lab1
+works virsh destroy trunk
+
+echo "-- vhost-net"
+# The daemon has looked at this host's KVM at its start. Where it is not usable, no guest's packets go by the kernel.
+KIND=kvm domain vhost2 "$tap<driver name='vhost'/></interface>"
+if said=$(virsh start vhost2 2>&1); then
+    says "vhost-$(pid_of vhost2)" ps -eo comm
+    says "/dev/vhost-net" ls -l "/proc/$(pid_of vhost2)/fd"
+    works virsh destroy vhost2
+else
+    case $said in *"KVM is not usable"*) echo "skipped: $said" ;; *) bad "virsh start vhost2: $said" ;; esac
+fi
+
+echo "-- vDPA"
+if modprobe -q vdpa_sim_net && modprobe -q vhost_vdpa; then
+    works vdpa dev add name v0 mgmtdev vdpasim_net
+    comes vhost-vdpa-0 ls /dev
+    domain vdpa1 "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/><model type='virtio'/></interface>"
+    works virsh start vdpa1
+    says "vhost-vdpa" virsh qemu-monitor-command vdpa1 --hmp "info network"
+    works virsh destroy vdpa1
+else
+    echo "skipped: this kernel has no vdpa_sim_net"
+fi
 
 echo "-- USB"
 interface() { basename "$(readlink /sys/bus/usb/devices/*/"$(basename "$(dirname "$(grep -l LODGE1 /sys/bus/usb/devices/*/serial)")"):1.0/driver")"; }
