@@ -104,7 +104,7 @@ fn switch(b: &mut Builder<'_>, interface: &Interface) {
     let is_tap = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet);
     if interface.bandwidth.is_some() && !is_tap && kind != InterfaceKind::Direct {
         b.warn(format!(
-            "setting bandwidth on interfaces of type '{kind}' is not implemented, by libvirt neither"
+            "<bandwidth> of an interface of type '{kind}' is kept in the document, and nothing limits it"
         ));
     }
     let has_vlans = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Hostdev);
