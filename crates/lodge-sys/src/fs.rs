@@ -18,7 +18,7 @@ use std::path::Path;
 pub use directory::{Directory, TEMP_PREFIX};
 pub use lock::{Lock, LockError, lock_exclusive};
 pub use record_lock::{RecordLock, Taken, record_lock, record_lock_holder};
-pub use writeback::begin_writeback;
+pub use writeback::{Begun, begin_writeback};
 
 /// Writes `bytes` to `path` with `mode`: after a crash the file is the old one or the new one, and after
 /// `Ok` it is the new one. The directory must exist.

@@ -17,6 +17,8 @@ use std::{
     thread,
 };
 
+use lodge_sys::fs::{Begun, begin_writeback};
+
 use super::{
     map,
     pack::{Compression, Packer},
@@ -177,9 +179,18 @@ fn write(
     tell: &dyn Fn(u64),
 ) -> io::Result<bool> {
     let mut number = 0;
+    let mut begun = Begun::default();
     while let Ok(chunk) = workers[number % workers.len()].recv() {
         let chunk = chunk?;
         put(sink, &chunk, grain_bytes)?;
+        // Else the disk is idle until the sync at the end, which then waits for all of it.
+        let (file, end) = match sink {
+            Sink::Raw(file) => (*file, chunk.at + chunk.bytes.len() as u64),
+            Sink::Qcow2(image) => image.end(),
+        };
+        if let Some((start, length)) = begun.next(end) {
+            begin_writeback(file, start, length)?;
+        }
         tell(chunk.at + chunk.bytes.len() as u64);
         // There is always room; a reader at its end takes none.
         let _ = empty.try_send(chunk.bytes);

@@ -115,6 +115,11 @@ impl<'a> Qcow2Writer<'a> {
         Ok(())
     }
 
+    /// The file, and where it ends by now.
+    pub fn end(&self) -> (&'a File, u64) {
+        (self.file, (self.counts.len() as u64) << self.cluster_bits)
+    }
+
     /// Writes the tables and, last, the header.
     pub fn finish(mut self) -> io::Result<()> {
         self.end_l2()?;

@@ -25,9 +25,43 @@ pub fn begin_writeback(file: &File, start: u64, length: u64) -> io::Result<()> {
     }
 }
 
+/// So many bytes are written before the disk is told to begin with them.
+const WINDOW_BYTES: u64 = 8 << 20;
+
+/// How far the disk was told to begin with a file that is written from front to back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun(u64);
+
+impl Begun {
+    /// Nothing before `at` is this writer's.
+    pub const fn at(at: u64) -> Self {
+        Self(at)
+    }
+
+    /// All before `end` is written, or is about to be: where the disk is to begin now and with how many bytes, if they
+    /// are worth it.
+    pub fn next(&mut self, end: u64) -> Option<(u64, u64)> {
+        let (start, length) = (self.0, end.saturating_sub(self.0));
+        (length >= WINDOW_BYTES).then(|| {
+            self.0 = end;
+            (start, length)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_disk_begins_with_every_window_once() {
+        let mut begun = Begun::at(100);
+        assert_eq!(begun.next(99), None);
+        assert_eq!(begun.next(100 + WINDOW_BYTES - 1), None);
+        assert_eq!(begun.next(100 + WINDOW_BYTES), Some((100, WINDOW_BYTES)));
+        assert_eq!(begun.next(100 + WINDOW_BYTES), None);
+        assert_eq!(begun.next(101 + 3 * WINDOW_BYTES), Some((100 + WINDOW_BYTES, 2 * WINDOW_BYTES + 1)));
+    }
 
     #[test]
     fn writeback_begins_on_files_and_is_no_error_elsewhere() {
