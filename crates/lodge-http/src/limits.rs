@@ -32,7 +32,7 @@ pub(crate) const CONSOLE_CHUNK_BYTES: usize = 16 << 10;
 pub(crate) const CONSOLE_MESSAGE_MAX_BYTES: usize = 64 << 10;
 /// How long requests that still run may take when the daemon stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
-/// What is read of a volume, and written into it, at once.
-pub(crate) const VOLUME_CHUNK_BYTES: usize = 1 << 20;
+/// What is read of a volume, and written into it, at once: what a processor's own cache holds beside the next one.
+pub(crate) const VOLUME_CHUNK_BYTES: usize = 256 << 10;
 /// Pieces of a volume that are read before the client has taken those before them.
 pub(crate) const PIECES_AHEAD: usize = 2;

@@ -172,20 +172,22 @@ async fn upload_volume(
     if span.hole > 0 {
         upload.hole(span.hole).await.map_err(lodge_engine::EngineError::from)?;
     }
-    let mut piece = next_piece(&mut body).await?;
+    let mut spare = Vec::new();
+    let mut piece = next_piece(&mut body, Vec::new()).await?;
     while let Some(bytes) = piece {
-        // The next piece comes while one is written.
-        let (written, next) = tokio::join!(upload.write(bytes), next_piece(&mut body));
-        written.map_err(lodge_engine::EngineError::from)?;
+        // The next piece comes while one is written. Two buffers take turns: a fresh one costs a page fault per page.
+        let (written, next) =
+            tokio::join!(upload.write(bytes), next_piece(&mut body, std::mem::take(&mut spare)));
+        spare = written.map_err(lodge_engine::EngineError::from)?;
         piece = next?;
     }
     upload.finish().await.map_err(lodge_engine::EngineError::from)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a client sends, in pieces that are worth a write; `None` at its end.
-async fn next_piece(body: &mut Body) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut piece = Vec::new();
+/// What a client sends, in pieces that are worth a write; `None` at its end. `piece` is the buffer for it.
+async fn next_piece(body: &mut Body, mut piece: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
+    piece.clear();
     while piece.len() < VOLUME_CHUNK_BYTES {
         let frame = tokio::time::timeout(BODY_DEADLINE, body.frame()).await;
         let frame = frame.map_err(|_| Refusal::new(ErrorKind::InvalidInput, "the body does not go on"))?;
@@ -201,12 +203,14 @@ async fn next_piece(body: &mut Body) -> Result<Option<Vec<u8>>, Refusal> {
     Ok(Some(piece).filter(|piece| !piece.is_empty()))
 }
 
-/// Reads a volume for as long as somebody takes the pieces. The last may be why there are no more.
+/// Reads a volume for as long as somebody takes the pieces. The last may be why there are no more. Buffers go round.
 async fn read_ahead(mut download: Download, pieces: mpsc::Sender<Result<Bytes, PoolError>>) {
+    let (back, mut spares) = mpsc::unbounded_channel();
     loop {
-        let piece = match download.next(VOLUME_CHUNK_BYTES).await {
+        let buffer = spares.try_recv().unwrap_or_default();
+        let piece = match download.next(buffer, 0, VOLUME_CHUNK_BYTES).await {
             Ok(None) => return,
-            Ok(Some(Piece::Data(bytes))) => Ok(Bytes::from(bytes)),
+            Ok(Some(Piece::Data(bytes))) => Ok(Bytes::from_owner(Lent { bytes, back: back.clone() })),
             // Asked for without holes, there are none.
             Ok(Some(Piece::Hole(_))) => continue,
             Err(error) => Err(error),
@@ -215,5 +219,24 @@ async fn read_ahead(mut download: Download, pieces: mpsc::Sender<Result<Bytes, P
         if pieces.send(piece).await.is_err() || is_last {
             return;
         }
+    }
+}
+
+/// A buffer that goes back when what was in it is sent.
+struct Lent {
+    bytes: Vec<u8>,
+    back: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // All may have been read already.
+        let _ = self.back.send(std::mem::take(&mut self.bytes));
     }
 }

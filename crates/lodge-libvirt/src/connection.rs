@@ -262,6 +262,9 @@ impl Connection {
             if let Some(after) = frame.after {
                 after();
             }
+            if let Some(room) = frame.room {
+                room.leave(frame.bytes);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use lodge_wire::packet::{self, Header, Kind, LENGTH, MAX_FDS, Status};
 use lodge_wire::xdr::{self, Xdr};
 
-use crate::limits::SPARE_BYTES;
+use crate::limits::{BELIEVED_TIMES, SPARE_BYTES};
 
 /// A client that is no libvirt client: the connection ends without a word, as libvirtd ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +71,21 @@ impl Inbox {
             self.at = 0;
         }
         self.bytes.extend_from_slice(bytes);
+        self.make_room();
         let end = self.offset + (self.bytes.len() - self.at) as u64;
         // libvirt sends one with each byte; others of the same byte are closed here.
         if let Some(fd) = fds.drain(..).next() {
             self.fds.push_back((end, fd));
         }
+    }
+
+    /// Grows once for a long message, not step by step; its length is believed as far as a multiple of what has come.
+    fn make_room(&mut self) {
+        let come = &self.bytes[self.at..];
+        let Some(word) = come.first_chunk::<LENGTH>() else { return };
+        let believed = (u32::from_be_bytes(*word) as usize).min(come.len().saturating_mul(BELIEVED_TIMES));
+        let missing = believed.saturating_sub(come.len());
+        self.bytes.reserve_exact(missing);
     }
 
     /// Gives memory back while there is nothing to keep.

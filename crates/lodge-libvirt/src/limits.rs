@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lodge_wire::packet::LEGACY_PAYLOAD;
+
 /// Calls of one connection that are not answered yet, where no file says otherwise (`max_client_requests`). Beyond it
 /// the connection is not read.
 pub(crate) const CALLS_MAX: usize = 5;
@@ -21,6 +23,10 @@ pub(crate) const STRANGER_MESSAGE_MAX: usize = 512 * 1024;
 
 /// Streams that one connection may have open.
 pub(crate) const STREAMS_MAX: usize = 256;
+
+/// Bytes of a stream's packet to a client that is known to take more than those of any age: fewer packets are fewer
+/// turns for it, and calls between two of them still wait for less than a millisecond.
+pub(crate) const LONG_PAYLOAD: usize = 4 * LEGACY_PAYLOAD;
 
 /// Packets of a stream to the client that may wait to be written.
 pub(crate) const PACKETS_IN_FLIGHT: usize = 2;
@@ -45,3 +51,6 @@ pub(crate) const SENDING_MAX: usize = 64;
 
 /// A buffer up to this size is kept for the next message; a larger one is given back.
 pub(crate) const SPARE_BYTES: usize = 4 * 1024;
+
+/// A message may be so many times as long as what has come of it, for room to be made for all of it at once.
+pub(crate) const BELIEVED_TIMES: usize = 8;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::limits::UNSENT_MAX_BYTES;
 
@@ -25,7 +25,7 @@ pub(crate) struct Frame {
     /// What is let go when it is written.
     pub ticket: Option<Ticket>,
     /// The room that a stream's packet takes.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub room: Option<Room>,
     /// What is done when it is written, before anything behind it is.
     pub after: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -33,6 +33,22 @@ pub(crate) struct Frame {
 impl Frame {
     pub fn plain(bytes: Vec<u8>) -> Self {
         Self { bytes, ..Self::default() }
+    }
+}
+
+/// The room that a stream's packet takes until it is written.
+pub(crate) struct Room {
+    pub permit: OwnedSemaphorePermit,
+    /// Where its buffer goes then, for a packet to come.
+    pub spare: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl Room {
+    /// The packet is written: buffer and room are free, in this order.
+    pub fn leave(self, buffer: Vec<u8>) {
+        // The stream may be over.
+        let _ = self.spare.send(buffer);
+        drop(self.permit);
     }
 }
 
@@ -61,7 +77,7 @@ impl Outbox {
                 return;
             }
             // Replies and streams have brakes of their own.
-            if frame.ticket.is_none() && frame.permit.is_none() {
+            if frame.ticket.is_none() && frame.room.is_none() {
                 queue.bytes += frame.bytes.len();
             }
             queue.frames.push_back(frame);

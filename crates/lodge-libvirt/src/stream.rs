@@ -12,22 +12,23 @@
 //! Deliberately absent: what the bytes are, and files: [`Source`] and [`Sink`] are the procedures' own.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use lodge_wire::packet::{self, Header, Kind, LEGACY_PAYLOAD, Status, StreamHole};
+use lodge_wire::packet::{self, Header, Kind, LEGACY_PAYLOAD, STREAM_HEAD, Status, StreamHole};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Code, Fault, Origin};
-use crate::limits::{PACKETS_IN_FLIGHT, STREAMS_MAX};
-use crate::outbox::{Frame, Outbox, Ticket};
+use crate::limits::{LONG_PAYLOAD, PACKETS_IN_FLIGHT, STREAMS_MAX};
+use crate::outbox::{Frame, Outbox, Room, Ticket};
 
 /// A part of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes.
+    /// Bytes, behind those that the buffer keeps.
     Data(Vec<u8>),
     /// So many zeroes. Only where the client asked for holes.
     Hole(u64),
@@ -36,15 +37,16 @@ pub enum Piece {
 /// Where bytes for the client come from.
 #[async_trait]
 pub trait Source: Send + 'static {
-    /// The next piece, of at most `max` bytes of data; `None` at the end.
-    async fn next(&mut self, max: usize) -> Result<Option<Piece>, Fault>;
+    /// The next piece, of at most `max` bytes of data; `None` at the end. Data comes in `buffer`, behind its first
+    /// `kept` bytes: there is what a packet begins with.
+    async fn next(&mut self, buffer: Vec<u8>, kept: usize, max: usize) -> Result<Option<Piece>, Fault>;
 }
 
 /// Where bytes from the client go. Dropped without [`Sink::finish`], the client gave up or went.
 #[async_trait]
 pub trait Sink: Send + 'static {
     /// Takes bytes.
-    async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault>;
 
     /// Whether the client may send holes: it asked for that when it opened the stream.
     fn takes_holes(&self) -> bool {
@@ -75,11 +77,12 @@ pub struct Reader<R>(pub R);
 
 #[async_trait]
 impl<R: AsyncRead + Send + Unpin + 'static> Source for Reader<R> {
-    async fn next(&mut self, max: usize) -> Result<Option<Piece>, Fault> {
-        let mut bytes = Vec::with_capacity(max.min(64 * 1024));
+    async fn next(&mut self, mut buffer: Vec<u8>, kept: usize, max: usize) -> Result<Option<Piece>, Fault> {
+        buffer.resize(kept, 0);
+        buffer.reserve(max.min(64 * 1024));
         let mut part = (&mut self.0).take(max as u64);
-        let count = part.read_buf(&mut bytes).await.map_err(|error| broken("read", &error))?;
-        Ok((count > 0).then_some(Piece::Data(bytes)))
+        let count = part.read_buf(&mut buffer).await.map_err(|error| broken("read", &error))?;
+        Ok((count > 0).then_some(Piece::Data(buffer)))
     }
 }
 
@@ -89,8 +92,8 @@ pub struct Writer<W>(pub W);
 
 #[async_trait]
 impl<W: AsyncWrite + Send + Unpin + 'static> Sink for Writer<W> {
-    async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.0.write_all(bytes).await.map_err(|error| broken("write", &error))
+    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
+        self.0.write_all(&bytes).await.map_err(|error| broken("write", &error))
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {
@@ -135,6 +138,8 @@ struct Open {
 #[derive(Default)]
 pub(crate) struct Streams {
     open: Mutex<HashMap<Key, Open>>,
+    /// The client takes long packets.
+    long: AtomicBool,
 }
 
 /// What a packet did.
@@ -148,6 +153,11 @@ pub(crate) enum Delivered {
 }
 
 impl Streams {
+    /// The client takes packets longer than those of any age do.
+    pub fn take_long_packets(&self) {
+        self.long.store(true, Ordering::Relaxed);
+    }
+
     /// Makes a stream known, so that packets for it find it; it flows when the pump runs.
     pub fn open(
         self: &Arc<Self>,
@@ -224,11 +234,12 @@ impl Pump {
     pub async fn run(mut self) {
         let Stream { source, sink } = std::mem::take(&mut self.stream);
         let (header, outbox, end) = (self.header, Arc::clone(&self.outbox), self.end.clone());
+        let max = if self.streams.long.load(Ordering::Relaxed) { LONG_PAYLOAD } else { LEGACY_PAYLOAD };
         let outcome = tokio::select! {
             biased;
             () = end.cancelled() => return,
             outcome = take_in(sink, &mut self.incoming) => outcome,
-            fault = give_out(source, &header, &outbox) => Err(fault),
+            fault = give_out(source, &header, &outbox, max) => Err(fault),
         };
         // Whoever takes it out of the table says how it ended: an abort may have come first.
         if self.streams.lock().remove(&self.key).is_none() {
@@ -256,7 +267,7 @@ async fn take_in(
     let one_way = || Fault::new(Code::OperationInvalid, Origin::Streams, "stream is not writable");
     while let Some(packet) = incoming.recv().await {
         match packet {
-            Incoming::Data(bytes, _ticket) => sink.as_mut().ok_or_else(one_way)?.data(&bytes).await?,
+            Incoming::Data(bytes, _ticket) => sink.as_mut().ok_or_else(one_way)?.data(bytes).await?,
             Incoming::Hole(length, _ticket) => sink.as_mut().ok_or_else(one_way)?.hole(length).await?,
             Incoming::Finish(_ticket) => {
                 return match &mut sink {
@@ -270,22 +281,28 @@ async fn take_in(
     Err(Fault::internal(Origin::Streams, "connection closed"))
 }
 
-/// Gives the client what there is; comes back only with what went wrong.
-async fn give_out(source: Option<Box<dyn Source>>, header: &Header, outbox: &Outbox) -> Fault {
+/// Gives the client what there is, in packets of at most `max` bytes; comes back only with what went wrong.
+async fn give_out(source: Option<Box<dyn Source>>, header: &Header, outbox: &Outbox, max: usize) -> Fault {
     let Some(mut source) = source else { return std::future::pending().await };
     let in_flight = Arc::new(Semaphore::new(PACKETS_IN_FLIGHT));
+    // Buffers go round: a fresh one costs a page fault per page.
+    let (spare, mut spares) = mpsc::unbounded_channel();
     loop {
         // The semaphore is never closed.
         let permit = Arc::clone(&in_flight).acquire_owned().await.ok();
-        let (mut frame, last) = match source.next(LEGACY_PAYLOAD).await {
-            Ok(Some(Piece::Data(bytes))) if bytes.is_empty() => continue,
-            Ok(Some(Piece::Data(bytes))) => (data(header, &bytes), false),
+        let room = permit.map(|permit| Room { permit, spare: spare.clone() });
+        let buffer = spares.try_recv().unwrap_or_default();
+        let (frame, last) = match source.next(buffer, STREAM_HEAD, max).await {
+            Ok(Some(Piece::Data(bytes))) if bytes.len() <= STREAM_HEAD => continue,
+            Ok(Some(Piece::Data(bytes))) if bytes.len() > STREAM_HEAD + max => {
+                return Fault::internal(Origin::Streams, "more came at once than the client takes");
+            }
+            Ok(Some(Piece::Data(bytes))) => (data(header, bytes), false),
             Ok(Some(Piece::Hole(length))) => (hole(header, length), false),
             Ok(None) => (packet(header, Status::Continue, &[]), true),
             Err(fault) => return fault,
         };
-        frame.permit = permit;
-        outbox.push(frame);
+        outbox.push(Frame { room, ..frame });
         if last {
             // The client's word ends the stream.
             return std::future::pending().await;
@@ -293,14 +310,11 @@ async fn give_out(source: Option<Box<dyn Source>>, header: &Header, outbox: &Out
     }
 }
 
-fn data(header: &Header, bytes: &[u8]) -> Frame {
-    let mut chunks = bytes.chunks(LEGACY_PAYLOAD);
-    let mut frame = packet(header, Status::Continue, chunks.next().unwrap_or_default());
-    // A source that gives more than it was asked for.
-    for chunk in chunks {
-        frame.bytes.extend(packet(header, Status::Continue, chunk).bytes);
-    }
-    frame
+/// A packet of the bytes in `message`, behind the room for its head.
+fn data(header: &Header, mut message: Vec<u8>) -> Frame {
+    let header = Header { kind: Kind::Stream, status: Status::Continue, ..*header };
+    packet::begin_stream_message(&header, &mut message).expect("at most LONG_PAYLOAD bytes");
+    Frame::plain(message)
 }
 
 fn packet(header: &Header, status: Status, bytes: &[u8]) -> Frame {

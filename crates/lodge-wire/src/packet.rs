@@ -12,6 +12,8 @@ use crate::{
 pub const LENGTH: usize = 4;
 /// The header's size.
 pub const HEADER: usize = 24;
+/// What stands before a stream's bytes.
+pub const STREAM_HEAD: usize = LENGTH + HEADER;
 /// The longest message without its length word.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 /// The longest payload.
@@ -160,20 +162,37 @@ pub fn message_with_fds(header: &Header, fds: Option<u32>, payload: &impl Xdr) -
 
 /// A whole message of a stream: bytes as they are, neither counted nor filled up.
 pub fn stream_message(header: &Header, data: &[u8]) -> Result<Vec<u8>, XdrError> {
-    let mut out = Encoder::after(Vec::with_capacity(LENGTH + HEADER + data.len()));
-    0_u32.encode(&mut out)?;
-    header.encode(&mut out)?;
-    out.raw(data);
-    finish(out.into_bytes())
+    let mut message = Vec::with_capacity(STREAM_HEAD + data.len());
+    message.resize(STREAM_HEAD, 0);
+    message.extend_from_slice(data);
+    begin_stream_message(header, &mut message)?;
+    Ok(message)
+}
+
+/// Makes a whole message of a stream's bytes where they are: they stand behind [`STREAM_HEAD`] bytes, which are
+/// overwritten.
+pub fn begin_stream_message(header: &Header, message: &mut [u8]) -> Result<(), XdrError> {
+    let word = length_word(message.len())?;
+    let short = XdrError::Short { missing: STREAM_HEAD.saturating_sub(message.len()) };
+    let mut head = Encoder::after(Vec::with_capacity(STREAM_HEAD));
+    word.encode(&mut head)?;
+    header.encode(&mut head)?;
+    message.get_mut(..STREAM_HEAD).ok_or(short)?.copy_from_slice(&head.into_bytes());
+    Ok(())
 }
 
 /// Puts the length word in front.
 fn finish(mut bytes: Vec<u8>) -> Result<Vec<u8>, XdrError> {
-    let count = bytes.len() - LENGTH;
-    let word = u32::try_from(bytes.len()).ok().filter(|_| count <= MAX_MESSAGE);
-    let word = word.ok_or(XdrError::TooMany { count, max: MAX_MESSAGE })?;
+    let word = length_word(bytes.len())?;
     bytes[..LENGTH].copy_from_slice(&word.to_be_bytes());
     Ok(bytes)
+}
+
+/// The length word of a message of so many bytes, itself included.
+fn length_word(bytes: usize) -> Result<u32, XdrError> {
+    let count = bytes.saturating_sub(LENGTH);
+    let word = u32::try_from(bytes).ok().filter(|_| count <= MAX_MESSAGE);
+    word.ok_or(XdrError::TooMany { count, max: MAX_MESSAGE })
 }
 
 /// How long a message is beyond its length word, if there is such a message.
@@ -190,4 +209,22 @@ structs! {
         str2: Option<Text>, str3: Option<Text>, int1: i32, int2: i32, net: Option<ErrorNetwork>,
     }
     StreamHole { length: i64, flags: u32, }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streams_message_is_made_where_its_bytes_are() {
+        let header = Header { kind: Kind::Stream, serial: 7, ..Header::keepalive(1) };
+        let mut message = [&[0xff; STREAM_HEAD][..], b"bytes"].concat();
+        begin_stream_message(&header, &mut message).unwrap();
+        assert_eq!(message, stream_message(&header, b"bytes").unwrap());
+        let too_short = begin_stream_message(&header, &mut [0; STREAM_HEAD - 1]);
+        assert_eq!(too_short, Err(XdrError::Short { missing: 1 }));
+        let too_long = vec![0; LENGTH + MAX_MESSAGE + 1];
+        assert!(stream_message(&header, &too_long[STREAM_HEAD..]).is_err());
+        assert!(stream_message(&header, &too_long[STREAM_HEAD + 1..]).is_ok());
+    }
 }

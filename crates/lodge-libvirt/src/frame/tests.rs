@@ -77,6 +77,23 @@ fn a_message_longer_than_allowed_is_refused_at_its_first_word() {
 }
 
 #[test]
+fn a_length_is_believed_as_far_as_bytes_have_come() {
+    let mut inbox = Inbox::default();
+    let mut head = message(Kind::Stream, 1, b"");
+    head[..4].copy_from_slice(&(30_u32 << 20).to_be_bytes());
+    inbox.add(&head, &mut Vec::new());
+    assert!(inbox.next(MAX_MESSAGE).unwrap().is_none());
+    assert!(inbox.bytes.capacity() <= head.len() * BELIEVED_TIMES);
+    let mut inbox = Inbox::default();
+    let whole = message(Kind::Stream, 1, &vec![1; 100_000]);
+    inbox.add(&whole[..20_000], &mut Vec::new());
+    let capacity = inbox.bytes.capacity();
+    inbox.add(&whole[20_000..], &mut Vec::new());
+    assert_eq!(inbox.bytes.capacity(), capacity, "it has grown once");
+    assert_eq!(all(&mut inbox).len(), 1);
+}
+
+#[test]
 fn an_idle_inbox_keeps_little() {
     let mut inbox = Inbox::default();
     inbox.add(&message(Kind::Call, 1, &vec![0; 1 << 20]), &mut Vec::new());

@@ -43,6 +43,12 @@ impl Side {
 
     /// The next packet that the client gets: kind, status, payload.
     async fn next(&mut self) -> (Kind, Status, Vec<u8>) {
+        let frame = self.next_frame().await;
+        let header: Header = xdr::from_bytes(&frame.bytes[4..]).unwrap();
+        (header.kind, header.status, frame.bytes[28..].to_vec())
+    }
+
+    async fn next_frame(&mut self) -> Frame {
         let take = std::future::poll_fn(|cx| {
             self.outbox.take(cx, &mut self.got);
             if self.got.is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
@@ -52,7 +58,7 @@ impl Side {
         assert_eq!(frame.bytes.len(), u32::from_be_bytes(frame.bytes[..4].try_into().unwrap()) as usize);
         let header: Header = xdr::from_bytes(&frame.bytes[4..]).unwrap();
         assert_eq!((header.program, header.procedure, header.serial), (1, 201, 7));
-        (header.kind, header.status, frame.bytes[28..].to_vec())
+        frame
     }
 
     fn nothing_more(&mut self) {
@@ -70,11 +76,11 @@ struct Told {
 
 #[async_trait]
 impl Sink for Told {
-    async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
         if self.full {
             return Err(Fault::system(Origin::Storage, "no space left", 28));
         }
-        self.to.send(String::from_utf8_lossy(bytes).into_owned()).unwrap();
+        self.to.send(String::from_utf8_lossy(&bytes).into_owned()).unwrap();
         Ok(())
     }
 
@@ -161,13 +167,63 @@ async fn a_download_comes_in_packets_that_old_clients_take_and_ends_by_the_clien
 }
 
 #[tokio::test]
+async fn a_client_that_takes_long_packets_gets_them_in_buffers_that_go_round() {
+    struct Full(mpsc::UnboundedSender<usize>, u8);
+    #[async_trait]
+    impl Source for Full {
+        async fn next(
+            &mut self,
+            mut buffer: Vec<u8>,
+            kept: usize,
+            max: usize,
+        ) -> Result<Option<Piece>, Fault> {
+            self.0.send(buffer.capacity()).unwrap();
+            self.1 += 1;
+            buffer.resize(kept, 0);
+            buffer.resize(kept + max, self.1);
+            Ok((self.1 < 10).then_some(Piece::Data(buffer)))
+        }
+    }
+    let mut side = Side::new();
+    side.streams.take_long_packets();
+    let (sender, mut capacities) = mpsc::unbounded_channel();
+    let _pump = side.open(Stream { source: Some(Box::new(Full(sender, 0))), sink: None });
+    for number in 1..10 {
+        // As the connection does with a packet that is written.
+        let frame = side.next_frame().await;
+        assert_eq!(frame.bytes.len(), STREAM_HEAD + LONG_PAYLOAD);
+        assert!(frame.bytes[STREAM_HEAD..].iter().all(|byte| *byte == number));
+        frame.room.unwrap().leave(frame.bytes);
+    }
+    assert_eq!(side.next().await, (Kind::Stream, Status::Continue, vec![]));
+    let fresh = std::iter::from_fn(|| capacities.try_recv().ok()).filter(|capacity| *capacity == 0);
+    assert_eq!(fresh.count(), PACKETS_IN_FLIGHT);
+}
+
+#[tokio::test]
+async fn a_source_that_gives_too_much_ends_its_stream() {
+    struct Greedy;
+    #[async_trait]
+    impl Source for Greedy {
+        async fn next(&mut self, _: Vec<u8>, kept: usize, max: usize) -> Result<Option<Piece>, Fault> {
+            Ok(Some(Piece::Data(vec![0; kept + max + 1])))
+        }
+    }
+    let mut side = Side::new();
+    let pump = side.open(Stream { source: Some(Box::new(Greedy)), sink: None });
+    let (kind, status, _) = side.next().await;
+    assert_eq!((kind, status), (Kind::Stream, Status::Error));
+    pump.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_download_waits_for_its_reader() {
     struct Endless(Arc<std::sync::atomic::AtomicUsize>);
     #[async_trait]
     impl Source for Endless {
-        async fn next(&mut self, _: usize) -> Result<Option<Piece>, Fault> {
+        async fn next(&mut self, _: Vec<u8>, kept: usize, _: usize) -> Result<Option<Piece>, Fault> {
             self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Ok(Some(Piece::Data(vec![1])))
+            Ok(Some(Piece::Data(vec![1; kept + 1])))
         }
     }
     let side = Side::new();
@@ -258,12 +314,13 @@ async fn holes_go_out_as_holes() {
     struct Holey(Vec<Piece>);
     #[async_trait]
     impl Source for Holey {
-        async fn next(&mut self, _: usize) -> Result<Option<Piece>, Fault> {
+        async fn next(&mut self, _: Vec<u8>, _: usize, _: usize) -> Result<Option<Piece>, Fault> {
             Ok(self.0.pop())
         }
     }
     let mut side = Side::new();
-    let pieces = vec![Piece::Hole(4096), Piece::Data(b"data".to_vec())];
+    let data = [&[0; STREAM_HEAD][..], b"data"].concat();
+    let pieces = vec![Piece::Hole(4096), Piece::Data(data)];
     let _pump = side.open(Stream { source: Some(Box::new(Holey(pieces))), sink: None });
     assert_eq!(side.next().await, (Kind::Stream, Status::Continue, b"data".to_vec()));
     let (kind, status, payload) = side.next().await;
@@ -297,7 +354,7 @@ async fn writing_into_a_download_is_an_error() {
     struct Silent;
     #[async_trait]
     impl Source for Silent {
-        async fn next(&mut self, _: usize) -> Result<Option<Piece>, Fault> {
+        async fn next(&mut self, _: Vec<u8>, _: usize, _: usize) -> Result<Option<Piece>, Fault> {
             std::future::pending().await
         }
     }

@@ -1,20 +1,21 @@
 //! A volume's bytes coming and going piece by piece, holes as holes.
 //!
 //! Whoever reads or writes sets the pace: a piece is read when it is asked for and written before the next is taken.
-//! A stream holds no volume: clients vanish, and some never end theirs.
+//! A stream holds no volume: clients vanish, and some never end theirs. Buffers come from the caller and go back to it:
+//! a fresh one costs a page fault per page, as much again as the copying.
 
 use std::{
     fs::File,
-    io,
+    io::{self, IoSliceMut},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use lodge_sys::fs::begin_writeback;
+use lodge_sys::fs::{Begun, begin_writeback};
 use rustix::{
-    fs::{FallocateFlags, SeekFrom, fallocate, seek},
-    io::Errno,
+    fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek},
+    io::{Errno, ReadWriteFlags, preadv2},
 };
 
 use super::create::write_zeros;
@@ -23,9 +24,6 @@ use crate::{
     graph::{need::Harm, observe::id_of},
     pool::{Pools, error::PoolError, table::PoolHandle},
 };
-
-/// So many bytes are written before the disk is told to begin with them.
-const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Which bytes of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +37,7 @@ pub struct Span {
 /// A piece of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes.
+    /// Bytes, behind those that the caller's buffer keeps.
     Data(Vec<u8>),
     /// So many zeros.
     Hole(u64),
@@ -55,6 +53,8 @@ pub struct Download {
     /// Where the data ends that `at` is in.
     data_end: u64,
     sparse: bool,
+    /// The file system tells what it has in memory.
+    tells_cached: bool,
 }
 
 /// A volume being written.
@@ -65,8 +65,7 @@ pub struct Upload {
     id: Option<FileId>,
     path: PathBuf,
     at: u64,
-    /// Up to here the disk was told to begin.
-    begun: u64,
+    begun: Begun,
     /// No byte from here on.
     end: Option<u64>,
     pools: Pools,
@@ -87,7 +86,7 @@ impl Pools {
         let length = end_of(&file).map_err(|source| unreadable(&path, source))?;
         let wanted = if span.length == 0 { length } else { span.offset.saturating_add(span.length) };
         let (at, end) = (span.offset, wanted.min(length));
-        Ok(Download { file: Arc::new(file), path, at, end, data_end: at, sparse })
+        Ok(Download { file: Arc::new(file), path, at, end, data_end: at, sparse, tells_cached: true })
     }
 
     /// Opens a volume for writing. Not one that a guest uses or another volume stands on.
@@ -105,54 +104,85 @@ impl Pools {
         drop(working);
         let id = file.metadata().ok().map(|metadata| id_of(&metadata));
         let (path, at) = (volume.path.clone(), span.offset);
-        Ok(Upload { file: Arc::new(file), id, path, at, begun: at, end, pools, pool })
+        Ok(Upload { file: Arc::new(file), id, path, at, begun: Begun::at(at), end, pools, pool })
     }
 
     async fn open_stream(&self, pool: &PoolHandle, path: &Path, write: bool) -> Result<File, PoolError> {
         let path = path.to_owned();
         let permit = self.permit(pool).await?;
-        let open = move || {
+        let open = move || -> Result<File, PoolError> {
             let failed =
                 |source| PoolError::system(format!("Unable to open stream for '{}'", path.display()), source);
-            File::options().read(!write).write(write).open(&path).map_err(failed)
+            let file = File::options().read(!write).write(write).open(&path).map_err(failed)?;
+            if !write {
+                // A hint: the kernel reads further ahead.
+                let _ = fadvise(&file, 0, None, Advice::Sequential);
+            }
+            Ok(file)
         };
         self.blocking(pool, crate::limits::LOOK, permit, open).await.map(|(file, _)| file)
     }
 }
 
 impl Download {
-    /// The next piece, of at most `most` bytes of data; `None` at the end.
-    pub async fn next(&mut self, most: usize) -> Result<Option<Piece>, PoolError> {
+    /// The next piece, of at most `most` bytes of data; `None` at the end. Data comes in `buffer`, behind its first
+    /// `kept` bytes.
+    pub async fn next(
+        &mut self,
+        mut buffer: Vec<u8>,
+        kept: usize,
+        most: usize,
+    ) -> Result<Option<Piece>, PoolError> {
         if self.at >= self.end {
             return Ok(None);
         }
-        let (file, at, end) = (Arc::clone(&self.file), self.at, self.end);
+        let (at, end) = (self.at, self.end);
         let known = Some(self.data_end).filter(|data_end| !self.sparse || *data_end > at);
-        let known = if self.sparse { known } else { Some(end) };
-        let read = tokio::task::spawn_blocking(move || read_piece(&file, at, end, known, most));
-        let read = read.await.map_err(|_| PoolError::Panicked { name: self.path.display().to_string() })?;
-        let (piece, data_end) = read.map_err(|source| unreadable(&self.path, source))?;
-        self.data_end = data_end;
-        match &piece {
-            Piece::Data(bytes) if bytes.is_empty() => return Ok(None),
-            Piece::Data(bytes) => self.at += bytes.len() as u64,
-            Piece::Hole(length) => self.at += length,
+        let data_end = if self.sparse { known } else { Some(end) };
+        let mut read = Read { at, end, data_end, most, kept, filled: 0 };
+        let mut hole = 0;
+        if !self.fill_cached(&mut read, &mut buffer) {
+            let file = Arc::clone(&self.file);
+            let reading = tokio::task::spawn_blocking(move || {
+                let hole = read.go_on(&file, &mut buffer)?;
+                Ok::<_, io::Error>((buffer, read, hole))
+            });
+            let done = reading.await;
+            let done = done.map_err(|_| PoolError::Panicked { name: self.path.display().to_string() })?;
+            (buffer, read, hole) = done.map_err(|source| unreadable(&self.path, source))?;
         }
-        Ok(Some(piece))
+        self.data_end = read.data_end.unwrap_or(at);
+        self.at += hole + read.filled as u64;
+        if hole > 0 {
+            return Ok(Some(Piece::Hole(hole)));
+        }
+        Ok((read.filled > 0).then_some(Piece::Data(buffer)))
+    }
+
+    /// Takes what the kernel has in memory, which needs no thread that could wait for a disk; says whether that is all.
+    fn fill_cached(&mut self, read: &mut Read, buffer: &mut Vec<u8>) -> bool {
+        let Some(count) = read.count().filter(|_| self.tells_cached) else { return false };
+        buffer.resize(read.kept + count, 0);
+        let into = &mut [IoSliceMut::new(&mut buffer[read.kept..])];
+        match preadv2(&*self.file, into, read.at, ReadWriteFlags::NOWAIT) {
+            Ok(filled) => read.filled = filled,
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Not every file system tells.
+            Err(_) => self.tells_cached = false,
+        }
+        read.filled == count
     }
 }
 
 impl Upload {
-    /// Writes the next bytes.
-    pub async fn write(&mut self, bytes: Vec<u8>) -> Result<(), PoolError> {
+    /// Writes the next bytes; gives their buffer back.
+    pub async fn write(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, PoolError> {
         let at = self.advance(bytes.len() as u64)?;
-        let window = (self.at - self.begun >= WINDOW_BYTES).then_some((self.begun, self.at - self.begun));
-        if window.is_some() {
-            self.begun = self.at;
-        }
+        let window = self.begun.next(self.at);
         self.on_file(move |file| {
             file.write_all_at(&bytes, at)?;
-            window.map_or(Ok(()), |(start, length)| begin_writeback(file, start, length))
+            window.map_or(Ok(()), |(start, length)| begin_writeback(file, start, length))?;
+            Ok(bytes)
         })
         .await
     }
@@ -179,10 +209,10 @@ impl Upload {
         Ok(at)
     }
 
-    async fn on_file(
+    async fn on_file<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
-    ) -> Result<(), PoolError> {
+        act: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, PoolError> {
         if let Some(holder) =
             self.id.and_then(|id| self.pools.storage().claims().holder(id).map(str::to_owned))
         {
@@ -210,35 +240,50 @@ impl Drop for Upload {
     }
 }
 
-/// Reads a piece at `at`. `data_end`: up to there is data; none: it is not known.
-fn read_piece(
-    file: &File,
+/// A piece being read.
+#[derive(Debug)]
+struct Read {
     at: u64,
     end: u64,
+    /// Up to there is data; none: it is not known.
     data_end: Option<u64>,
     most: usize,
-) -> io::Result<(Piece, u64)> {
-    let data_end = match data_end {
-        Some(data_end) => data_end,
-        None => match next_data(file, at, end)? {
-            (start, data_end) if start == at => data_end,
-            (start, _) => return Ok((Piece::Hole(start - at), start)),
-        },
-    };
-    let count = usize::try_from(data_end.min(end) - at).unwrap_or(most).min(most);
-    let mut bytes = vec![0; count];
-    let mut filled = 0;
-    while filled < count {
-        match file.read_at(&mut bytes[filled..], at + filled as u64) {
-            // It became shorter.
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    /// The buffer's first bytes are not the piece's.
+    kept: usize,
+    filled: usize,
+}
+
+impl Read {
+    /// How many bytes it has, if that is known.
+    fn count(&self) -> Option<usize> {
+        let left = self.data_end?.min(self.end) - self.at;
+        Some(usize::try_from(left).unwrap_or(self.most).min(self.most))
     }
-    bytes.truncate(filled);
-    Ok((Piece::Data(bytes), data_end))
+
+    /// Reads what is missing. Says how long a hole is that it begins with.
+    fn go_on(&mut self, file: &File, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        if self.data_end.is_none() {
+            let (start, data_end) = next_data(file, self.at, self.end)?;
+            if start > self.at {
+                self.data_end = Some(start);
+                return Ok(start - self.at);
+            }
+            self.data_end = Some(data_end);
+        }
+        let count = self.count().unwrap_or_default();
+        buffer.resize(self.kept + count, 0);
+        while self.filled < count {
+            match file.read_at(&mut buffer[self.kept + self.filled..], self.at + self.filled as u64) {
+                // It became shorter.
+                Ok(0) => break,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(self.kept + self.filled);
+        Ok(0)
+    }
 }
 
 /// Where the next data begins and ends.

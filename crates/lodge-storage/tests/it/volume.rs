@@ -266,10 +266,17 @@ async fn of_many_creations_of_one_name_one_is_done() {
 async fn read_all(pools: &Pools, pool: &PoolHandle, name: &str, span: Span, sparse: bool) -> (Vec<u8>, u64) {
     let mut download = pools.download(pool, name, span, sparse).await.unwrap();
     let (mut bytes, mut holes) = (Vec::new(), 0);
-    while let Some(piece) = download.next(100_000).await.unwrap() {
+    // One buffer for all, with something of ours before the bytes.
+    let mut buffer = b"own".to_vec();
+    while let Some(piece) = download.next(std::mem::take(&mut buffer), 3, 100_000).await.unwrap() {
         match piece {
-            Piece::Data(data) => bytes.extend(data),
+            Piece::Data(data) => {
+                assert_eq!(&data[..3], b"own");
+                bytes.extend_from_slice(&data[3..]);
+                buffer = data;
+            }
             Piece::Hole(length) => {
+                buffer = b"own".to_vec();
                 holes += length;
                 bytes.resize(bytes.len() + usize::try_from(length).unwrap(), 0);
             }

@@ -17,8 +17,8 @@ struct FromVolume(Download);
 
 #[async_trait]
 impl Source for FromVolume {
-    async fn next(&mut self, max: usize) -> Result<Option<Piece>, Fault> {
-        let part = self.0.next(max).await.map_err(|error| of_pool(&error))?;
+    async fn next(&mut self, buffer: Vec<u8>, kept: usize, max: usize) -> Result<Option<Piece>, Fault> {
+        let part = self.0.next(buffer, kept, max).await.map_err(|error| of_pool(&error))?;
         Ok(part.map(|part| match part {
             Part::Data(bytes) => Piece::Data(bytes),
             Part::Hole(length) => Piece::Hole(length),
@@ -33,8 +33,8 @@ struct ToVolume {
 
 #[async_trait]
 impl Sink for ToVolume {
-    async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.upload.write(bytes.to_vec()).await.map_err(|error| of_pool(&error))
+    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
+        self.upload.write(bytes).await.map(drop).map_err(|error| of_pool(&error))
     }
 
     fn takes_holes(&self) -> bool {
