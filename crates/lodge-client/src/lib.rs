@@ -8,6 +8,7 @@
 //! closes its socket, which every call notices at once; one that hangs is noticed at [`Client::connect`].
 //! Deliberately absent: TCP. A daemon elsewhere is reached through ssh by whoever asks for it.
 
+mod ahead;
 mod amend;
 mod blocks;
 mod calls;

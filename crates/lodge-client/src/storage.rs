@@ -1,21 +1,18 @@
 //! Calls about storage pools and volumes. `pool` is a pool's name or UUID, `vol` a volume's name.
 
+use std::io::Read;
+
 use bytes::Bytes;
-use futures_util::stream::try_unfold;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use lodge_api::{
     Autostart, PoolBuild, PoolOptions, PoolSourceQuery, PoolView, VolumeOptions, VolumeQuery, VolumeRemoval,
     VolumeResize, VolumeSpan, VolumeView, VolumeWipe, XmlOptions, route,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::calls::Answer;
 use crate::wire::Call;
-use crate::{Client, ClientError};
-
-/// What is read of a file at once.
-const CHUNK_BYTES: usize = 256 << 10;
+use crate::{Client, ClientError, ahead};
 
 /// Pools.
 impl Client {
@@ -142,15 +139,10 @@ impl Client {
         pool: &str,
         vol: &str,
         span: &VolumeSpan,
-        from: impl AsyncRead + Send + Unpin + 'static,
+        from: impl Read + Send + 'static,
     ) -> Answer<()> {
         let call = Call::put(route::of_both(route::VOLUME_DATA, pool, vol)).query(span);
-        let pieces = try_unfold(from, |mut from| async move {
-            let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-            let count = (&mut from).take(CHUNK_BYTES as u64).read_to_end(&mut bytes).await?;
-            Ok::<_, std::io::Error>((count > 0).then(|| (Frame::data(Bytes::from(bytes)), from)))
-        });
-        self.wire.send_stream(call, StreamBody::new(Box::pin(pieces))).await
+        self.wire.send_stream(call, ahead::body(from)).await
     }
 }
 

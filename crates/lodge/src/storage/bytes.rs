@@ -1,14 +1,13 @@
 //! `vol-upload vol-download`: a file's bytes into a volume and back.
 
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lodge_client::Client;
 use lodge_client::api::{ErrorKind, VolumeSpan, VolumeView};
 use rustix::fs::SeekFrom as Place;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::document::size;
 use super::volume::find;
@@ -80,8 +79,7 @@ impl Upload {
         if self.sparse {
             return self.extents(&client, &view, &span, &file).await;
         }
-        let from = tokio::fs::File::from_std(file);
-        let sent = client.upload_volume(&view.pool, &view.name, &span, from).await;
+        let sent = client.upload_volume(&view.pool, &view.name, &span, file).await;
         sent.what(|| format!("cannot upload to volume {}", view.name))
     }
 
@@ -105,15 +103,13 @@ impl Upload {
             let place = |at: u64| span.offset.saturating_add(at);
             if data > at {
                 let hole = VolumeSpan { offset: place(at), length: 0, hole: data - at };
-                client.upload_volume(&view.pool, &view.name, &hole, tokio::io::empty()).await.what(what)?;
+                client.upload_volume(&view.pool, &view.name, &hole, std::io::empty()).await.what(what)?;
                 at = data;
                 continue;
             }
             let end = rustix::fs::seek(file, Place::Hole(at)).map_err(failed)?.min(length);
-            let copy = file.try_clone().map_err(|error| no_file("read", &self.file, error))?;
-            let mut part = tokio::fs::File::from_std(copy);
-            let sought = part.seek(SeekFrom::Start(at)).await;
-            sought.map_err(|error| no_file("read", &self.file, error))?;
+            let mut part = file.try_clone().map_err(|error| no_file("read", &self.file, error))?;
+            part.seek(SeekFrom::Start(at)).map_err(|error| no_file("read", &self.file, error))?;
             let piece = VolumeSpan { offset: place(at), length: 0, hole: 0 };
             client.upload_volume(&view.pool, &view.name, &piece, part.take(end - at)).await.what(what)?;
             at = end;

@@ -169,7 +169,7 @@ async fn call_all(client: &Client) {
     drop(client.resize_volume(d, d, &VolumeResize::default()).await);
     drop(client.wipe_volume(d, d, &VolumeWipe::default()).await);
     drop(client.download_volume(d, d, &VolumeSpan::default()).await);
-    drop(client.upload_volume(d, d, &VolumeSpan::default(), tokio::io::empty()).await);
+    drop(client.upload_volume(d, d, &VolumeSpan::default(), std::io::empty()).await);
     drop(client.secrets().await);
     drop(client.define_secret("<secret/>").await);
     drop(client.secret(d).await);
