@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use lodge_api::{ErrorBody, ErrorKind};
+use rustix::net::sockopt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -24,6 +25,9 @@ const IDLE_MAX: usize = 8;
 const IDLE_FOR: Duration = Duration::from_secs(10);
 /// The largest answer taken: a list of a hundred thousand domains is less.
 const ANSWER_MAX_BYTES: usize = 256 << 20;
+
+/// What the socket of a long body may hold.
+const BODY_ROOM_BYTES: usize = 1 << 20;
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -88,6 +92,7 @@ impl Wire {
         let (parts, _) = call.request()?.into_parts();
         let unreachable = |error| ClientError::Unreachable { tried: vec![(self.socket.clone(), error)] };
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        hold_more(&stream);
         let (mut sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|source| lost(&name, source))?;
         tokio::spawn(connection);
@@ -221,6 +226,14 @@ async fn greet(stream: UnixStream) -> Result<Sender, hyper::Error> {
         }
     });
     Ok(sender)
+}
+
+/// Lets a socket hold more of a body: the daemon has something to read while this process is woken to go on. How much
+/// is the host's to say.
+fn hold_more(stream: &UnixStream) {
+    if sockopt::set_socket_send_buffer_size_force(stream, BODY_ROOM_BYTES).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(stream, BODY_ROOM_BYTES);
+    }
 }
 
 /// All of an answer's body.

@@ -244,6 +244,8 @@ async fn connection(
         }
     };
     tracing::trace!(uid = caller.uid, pid = caller.pid, "connected");
+    // A volume's bytes: the client has something to read while the next are brought.
+    lodge_sys::local::hold_more(&stream);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(caller.clone());
         let router = router.clone();

@@ -3,21 +3,34 @@
 //!
 //! tokio's own stream waits for both at all times. A peer that reads an answer makes room, so each call of a client
 //! would wake the daemon twice: once for the room that nobody waits for, once for the next call.
+//!
+//! A socket that was full once is given more room: the peer then has something to read while the daemon is woken for
+//! the room that it made.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::sockopt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// What a socket that was full may hold, where the host lets it: several of a stream's packets.
+const ROOM_BYTES: usize = 1 << 20;
+
+/// So many writes in a row that found room, and room is not waited for any more.
+const WRITES_WITHOUT_WAIT: u8 = 8;
 
 /// One end of a connection.
 #[derive(Debug)]
 pub struct LocalSocket {
     socket: AsyncFd<UnixStream>,
-    /// A second descriptor of the socket, there while a write waits for room: epoll takes one registration each.
+    /// A second descriptor of the socket, there while writes wait for room: epoll takes one registration each.
     room: Option<AsyncFd<OwnedFd>>,
+    /// Writes that found room since one waited.
+    found_room: u8,
+    is_wide: bool,
 }
 
 impl LocalSocket {
@@ -26,7 +39,7 @@ impl LocalSocket {
         socket.set_nonblocking(true)?;
         // SAFETY: a `UnixStream` keeps one number, and is closed only when the `AsyncFd` that owns it drops it.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        Ok(Self { socket, room: None })
+        Ok(Self { socket, room: None, found_room: 0, is_wide: false })
     }
 
     /// Waits until there may be something to read and reads once with `act`. `act` also says whether it emptied the
@@ -53,6 +66,16 @@ impl LocalSocket {
         }
     }
 
+    /// Reads once with `act` what is there already; none: nothing is.
+    pub fn read_now<T>(&self, act: impl FnOnce(&UnixStream) -> io::Result<T>) -> Option<io::Result<T>> {
+        match act(self.socket.get_ref()) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                None
+            }
+            outcome => Some(outcome),
+        }
+    }
+
     /// Writes once with `act`, at once if there is room.
     pub fn poll_write<T>(
         &mut self,
@@ -64,10 +87,20 @@ impl LocalSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => {
-                    self.room = None;
+                    // A stream's next packet will wait, too: to register and to forget costs as much as to write.
+                    if self.room.is_some() && self.found_room >= WRITES_WITHOUT_WAIT {
+                        self.room = None;
+                    }
+                    self.found_room = self.found_room.saturating_add(1);
                     return Poll::Ready(outcome);
                 }
             }
+            if !self.is_wide {
+                self.is_wide = true;
+                hold_more(self.socket.get_ref());
+                continue;
+            }
+            self.found_room = 0;
             let room = if let Some(room) = &self.room {
                 room
             } else {
@@ -80,6 +113,14 @@ impl LocalSocket {
             // only here, before the next try.
             ready!(room.poll_write_ready(cx))?.clear_ready();
         }
+    }
+}
+
+/// Lets a socket hold more of what its peer has not read yet, as far as the host allows.
+pub fn hold_more(socket: &impl AsFd) {
+    // Beyond the host's `wmem_max` only where this process may; it is a wish either way.
+    if sockopt::set_socket_send_buffer_size_force(socket, ROOM_BYTES).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(socket, ROOM_BYTES);
     }
 }
 
@@ -133,9 +174,28 @@ mod tests {
         while sent < all.len() {
             sent += poll_fn(|cx| ours.poll_write(cx, |mut socket| socket.write(&all[sent..]))).await.unwrap();
         }
-        assert!(ours.room.is_none(), "nobody waits for room any more");
+        assert!(ours.is_wide);
+        let mut small = 0;
+        while ours.room.is_some() {
+            small += poll_fn(|cx| ours.poll_write(cx, |mut socket| socket.write(b"x"))).await.unwrap();
+            assert!(small < 1_000_000, "nobody waits for room any more");
+        }
         drop(ours);
-        assert!(reader.await.unwrap().unwrap() == expected);
+        assert!(reader.await.unwrap().unwrap() == [expected, vec![b'x'; small]].concat());
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_read_without_waiting() {
+        let (mut ours, mut theirs) = pair();
+        assert!(ours.read_now(read).is_none());
+        theirs.write_all(b"six").unwrap();
+        assert_eq!(ours.read_now(read).unwrap().unwrap().0, b"six");
+        assert!(ours.read_now(read).is_none());
+        // What was read so is no news, and what comes then is.
+        theirs.write_all(b"on").unwrap();
+        assert_eq!(poll_fn(|cx| ours.poll_read(cx, read)).await.unwrap(), b"on");
+        drop(theirs);
+        assert_eq!(ours.read_now(read).unwrap().unwrap().0, b"");
     }
 
     #[tokio::test]
