@@ -9,7 +9,10 @@
 //! A call is begun in this very task, and where it needs to wait for nothing its reply leaves with the same turn: no
 //! other task, no queue. One that has to wait becomes a task of its own, so that it delays nobody. Calls that libvirt
 //! does not mark as quick take turns, so that many of them leave room for the quick ones.
-//! As libvirtd does, a client with five calls unanswered is not read until one of them is.
+//! As libvirtd does, a client with five calls unanswered is not read until one of them is. One that calls without a
+//! pause is not slept for (`pace.rs`).
+
+mod pace;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,6 +30,8 @@ use lodge_wire::{Facts, keepalive};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 
+pub(crate) use self::pace::Lookout;
+use self::pace::Pace;
 use crate::dispatch::{self, Request, Work};
 use crate::fault::{Fault, Origin};
 use crate::frame::{BadFrame, Inbox};
@@ -36,6 +41,9 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::stream::Delivered;
 use crate::transport::Transport;
+
+/// Between two looks for a call: a look is a system call.
+const LOOK_PAUSES: u32 = 8;
 
 thread_local! {
     /// Where reads go; what is no whole message is kept by the connection, so an idle one needs no buffer.
@@ -74,6 +82,7 @@ pub(crate) struct Connection {
     /// Replies in `sending` of calls that were done at once.
     prompt: usize,
     flushing: bool,
+    pace: Pace,
     /// Tells that the client has gone while it is not read.
     gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     alive: Option<Alive>,
@@ -99,6 +108,7 @@ impl Connection {
             sending_fds: VecDeque::new(),
             prompt: 0,
             flushing: false,
+            pace: Pace::default(),
             gone: None,
             alive: None,
         }
@@ -257,7 +267,10 @@ impl Connection {
             count -= left;
             self.sent = 0;
             let Some(frame) = self.sending.pop_front() else { return };
-            self.prompt -= usize::from(frame.prompt);
+            if frame.prompt {
+                self.prompt -= 1;
+                self.pace.answered();
+            }
             self.sending_fds.extend(frame.fds);
             if let Some(after) = frame.after {
                 after();
@@ -277,8 +290,45 @@ impl Connection {
                 return Poll::Ready(Err(End::Gone));
             }
             self.inbox.add(&scratch[..count], &mut fds);
+            self.pace.called();
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Looks for the next call of a client that calls without a pause; says whether to go on with it at once.
+    fn look_out(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(until) = self.pace.look_until() else { return Ok(false) };
+        if !self.transport.tells_now() || !self.sending.is_empty() || self.outbox.unfinished() > 0 {
+            return Ok(false);
+        }
+        let Some(_looking) = self.server.lookout.take() else { return Ok(false) };
+        loop {
+            let came = SCRATCH.with_borrow_mut(|scratch| {
+                let mut fds = Vec::new();
+                let came = self.transport.read_now(scratch, &mut fds)?;
+                if let Ok(count) = came {
+                    self.inbox.add(&scratch[..count], &mut fds);
+                }
+                Some(came)
+            });
+            match came {
+                Some(Err(error)) => return Err(End::Broken(error)),
+                Some(Ok(0)) => return Err(End::Gone),
+                Some(Ok(_)) => {
+                    if self.pace.found() {
+                        // It is in the inbox; the others' turn comes first.
+                        cx.waker().wake_by_ref();
+                        return Ok(false);
+                    }
+                    return Ok(true);
+                }
+                None if std::time::Instant::now() >= until => {
+                    self.pace.missed();
+                    return Ok(false);
+                }
+                None => (0..LOOK_PAUSES).for_each(|_| std::hint::spin_loop()),
+            }
+        }
     }
 
     /// Pings a client that agreed to it and is silent; ready when it has been silent for too long.
@@ -335,9 +385,14 @@ impl Connection {
                 return self.poll_gone(cx).map(|()| End::Gone);
             }
             self.gone = None;
-            match ready!(self.poll_receive(cx)) {
-                Ok(()) => {}
-                Err(end) => return Poll::Ready(end),
+            match self.poll_receive(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => match self.look_out(cx) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                },
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Lookout};
 use crate::door::Door;
 use crate::event::Hub;
 use crate::limits::{SLOW_CALLS, STOP_GRACE};
@@ -24,6 +24,7 @@ pub struct Server {
     sessions: Mutex<HashMap<u64, Weak<Session>>>,
     next_session: AtomicU64,
     pub(crate) slow_calls: Arc<Semaphore>,
+    pub(crate) lookout: Lookout,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -36,6 +37,7 @@ impl Server {
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
             slow_calls: Arc::new(Semaphore::new(SLOW_CALLS)),
+            lookout: Lookout::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             engine,

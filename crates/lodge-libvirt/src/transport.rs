@@ -31,6 +31,16 @@ pub trait Transport: Send + 'static {
         fds: &mut Vec<OwnedFd>,
     ) -> Poll<io::Result<usize>>;
 
+    /// Whether [`Transport::read_now`] can tell what is there.
+    fn tells_now(&self) -> bool {
+        false
+    }
+
+    /// Reads what is there already, without being woken for what is not; none: nothing is.
+    fn read_now(&mut self, _: &mut [u8], _: &mut Vec<OwnedFd>) -> Option<io::Result<usize>> {
+        None
+    }
+
     /// Writes some of `parts`, the first first.
     fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
@@ -62,6 +72,14 @@ impl Transport for LocalSocket {
             // A short read has emptied the socket, unless it ended at descriptors.
             Ok((count, plain && count > 0 && count < buffer.len()))
         })
+    }
+
+    fn tells_now(&self) -> bool {
+        true
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Option<io::Result<usize>> {
+        LocalSocket::read_now(self, |socket| receive(socket, buffer, fds).map(|(count, _)| count))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

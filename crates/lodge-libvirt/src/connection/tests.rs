@@ -88,6 +88,31 @@ async fn a_stuck_call_delays_no_quick_one_and_replies_come_as_they_are_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_without_a_pause_are_all_answered_and_so_is_one_behind_a_pause() {
+    let Trial { connection, client, _root } = trial().await;
+    let connection = tokio::spawn(connection);
+    let client = client.into_std().unwrap();
+    client.set_nonblocking(false).unwrap();
+    let calling = tokio::task::spawn_blocking(move || {
+        let mut length = [0; 4];
+        for serial in 0..2000 {
+            if serial % 500 == 499 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            io::Write::write_all(&mut &client, &quick_call(serial)).unwrap();
+            io::Read::read_exact(&mut &client, &mut length).unwrap();
+            let mut bytes = vec![0; u32::from_be_bytes(length) as usize - 4];
+            io::Read::read_exact(&mut &client, &mut bytes).unwrap();
+            let header: Header = xdr::from_bytes(&bytes).unwrap();
+            assert_eq!((header.serial, header.status), (serial, Status::Ok));
+        }
+    });
+    tokio::time::timeout(Duration::from_mins(1), calling).await.unwrap().unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), connection).await.unwrap().unwrap();
+    assert!(matches!(end, End::Gone), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_five_calls_unanswered_a_client_is_not_read() {
     let Trial { mut connection, mut client, _root } = trial().await;
     let mut held = Vec::new();
