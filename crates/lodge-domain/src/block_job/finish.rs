@@ -30,6 +30,7 @@ pub(super) async fn finish(
     let old = guest.document.devices.disks[at].clone();
     let (before, all) = (layers(&old)?, start::all_layers(&old, &job)?);
     let now = standing(guest, &old, &all).await?;
+    flush(guest, &now).await;
     let disk = &mut guest.document.devices.disks[at];
     restack(disk, &now, true);
     hide_mirror(disk);
@@ -74,6 +75,18 @@ fn status(job: &BlockJob, is_known: bool, error: Option<&str>, changed: bool) ->
         // Ended by somebody else, and the disk is where it was.
         _ if job.kind.pivots() && !changed => BlockJobStatus::Canceled,
         _ => BlockJobStatus::Completed,
+    }
+}
+
+/// Has QEMU write what it keeps of the layers' tables. It has named the files that a layer stands on by now, and where
+/// the bytes lie that came from the others may be in its memory alone: killed, it would take them along, and a guest
+/// that is idle flushes nothing. QMP has no word for it.
+async fn flush(guest: &Running, layers: &[Layer]) {
+    for layer in layers {
+        let node = layer.node();
+        if let Err(error) = guest.monitor.human(&format!("qemu-io {node} flush")).await {
+            tracing::warn!(domain = %guest.entry.name(), node, %error, "a layer was not flushed");
+        }
     }
 }
 

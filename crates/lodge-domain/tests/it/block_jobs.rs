@@ -4,6 +4,7 @@
 
 mod crash;
 pub mod house;
+mod model;
 
 use std::time::Duration;
 
