@@ -81,7 +81,18 @@ fn status(job: &BlockJob, is_known: bool, error: Option<&str>, changed: bool) ->
 /// Has QEMU write what it keeps of the layers' tables. It has named the files that a layer stands on by now, and where
 /// the bytes lie that came from the others may be in its memory alone: killed, it would take them along, and a guest
 /// that is idle flushes nothing. QMP has no word for it.
+///
+/// QEMU stands still meanwhile, and its guest with it: what the host has in its cache is written before that, by us.
 async fn flush(guest: &Running, layers: &[Layer]) {
+    let files = paths(layers);
+    let cached = move || {
+        for file in files {
+            if let Err(error) = std::fs::File::open(&file).and_then(|open| open.sync_data()) {
+                tracing::debug!(file = %file.display(), %error, "left to QEMU to flush");
+            }
+        }
+    };
+    blocking(cached).await;
     for layer in layers {
         let node = layer.node();
         if let Err(error) = guest.monitor.human(&format!("qemu-io {node} flush")).await {
