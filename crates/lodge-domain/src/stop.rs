@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lodge_model::DomainId;
 use lodge_model::domain::lifecycle::{Event as Change, Request, ShutoffReason, State};
+use lodge_model::{DomainId, Kind};
 use lodge_qemu::QEMU_LOG;
 use lodge_qemu::qmp::Monitor;
 use lodge_sys::cgroup::Cgroup;
@@ -27,6 +27,7 @@ use crate::error::DomainError;
 use crate::event::{EventKind, Lifecycle};
 use crate::options::DestroyOptions;
 use crate::owner::Owner;
+use crate::ports::PortError;
 use crate::tpm;
 
 /// How long QEMU may take to write its caches back before the plug is pulled.
@@ -36,6 +37,8 @@ const GRACEFUL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the kernel may take to end a killed process: it waits for its disks.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long what a guest had of the host may take to be given back: drivers of cards are slow.
+const GIVING_BACK: Duration = Duration::from_mins(1);
 /// How long a process that has ended may stay in its cgroup.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -223,16 +226,24 @@ pub(crate) fn cgroup_of(shared: &Shared, id: DomainId) -> PathBuf {
     PathBuf::from(format!("lodge/{}/guests/{id}", shared.config.store.root().tag()))
 }
 
+/// A stuck driver or file server must not hold the end of a guest for ever.
+async fn within(limit: Duration, act: impl Future<Output = Result<(), PortError>>) -> Result<(), PortError> {
+    tokio::time::timeout(limit, act).await.unwrap_or_else(|_| {
+        let message = format!("it was not done within {limit:?}, and goes on beside");
+        Err(PortError::new(Kind::Unavailable, message))
+    })
+}
+
 /// Removes everything of a run whose QEMU has ended. What cannot be removed is logged and left for the next try.
 /// `true`: nothing is left.
 pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -> bool {
     crate::handover::remove(shared.config.store.root(), name, Some(id));
     let ports = &shared.ports;
     let (nics, volumes, devices, seeds) = tokio::join!(
-        ports.nics.detach(id),
-        ports.volumes.release(id),
-        ports.devices.release(id),
-        ports.seeds.discard(id)
+        within(GIVING_BACK, ports.nics.detach(id)),
+        within(GIVING_BACK, ports.volumes.release(id)),
+        within(GIVING_BACK, ports.devices.release(id)),
+        within(GIVING_BACK, ports.seeds.discard(id))
     );
     let mut clean = true;
     let parts = [("network cards", nics), ("disks", volumes), ("host's devices", devices), ("seed", seeds)];
@@ -305,4 +316,17 @@ pub(crate) fn strays(cgroup: &Path, dir: &Path) -> io::Result<Vec<Process>> {
 /// Whether a process's output goes into `dir`: another root's guest may have the same UUID.
 fn opens_into(pid: u32, dir: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|output| output.starts_with(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_stuck_is_told_and_not_waited_for() {
+        within(GIVING_BACK, async { Ok(()) }).await.unwrap();
+        let stuck = within(Duration::from_millis(1), std::future::pending()).await.unwrap_err();
+        assert_eq!(stuck.kind, Kind::Unavailable);
+        assert!(stuck.message.contains("within 1ms"), "{}", stuck.message);
+    }
 }
