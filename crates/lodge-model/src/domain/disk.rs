@@ -420,7 +420,9 @@ pub struct IoTune {
 }
 
 impl IoTune {
-    /// Its numbers by libvirt's names, in libvirt's order; the group's name stands after the 13th.
+    /// How many of its numbers stand before the group's name.
+    pub const BEFORE_GROUP: usize = 13;
+    /// Its numbers by libvirt's names, in libvirt's order.
     pub const LIMITS: [&str; 19] = [
         "total_bytes_sec",
         "read_bytes_sec",

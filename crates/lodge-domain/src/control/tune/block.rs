@@ -12,7 +12,7 @@ use crate::control::{Change, Refusal, Running, Scope, Sort};
 /// The numbers, in libvirt's order (the group's name stands after the 13th).
 pub const LIMITS: [&str; 19] = IoTune::LIMITS;
 /// How many of them stand before the group's name.
-pub const BEFORE_GROUP: usize = 13;
+pub const BEFORE_GROUP: usize = IoTune::BEFORE_GROUP;
 
 /// The disk that `wanted` (its target or its path) means.
 pub fn position(domain: &Domain, wanted: &str) -> Option<usize> {

@@ -6,6 +6,7 @@
 use crate::Bytes;
 use crate::domain::Domain;
 use crate::domain::cpu::{CpuTune, Placement};
+use crate::domain::disk::IoTune;
 use crate::domain::processors::Processors;
 use crate::xml::{Foreign, Kept};
 
@@ -163,7 +164,7 @@ fn processors(tune: &mut CpuTune) {
 fn throttle_groups(domain: &mut Domain) {
     change(&mut domain.throttle_groups, "throttlegroups", |tree| {
         for group in &mut tree.children {
-            sort(group, &LIMITS);
+            sort(group, &limits());
             // Of a disk the name is among the limits, of a group it is last.
             let name = group.child("group_name").cloned();
             if let Some(name) = name {
@@ -172,30 +173,12 @@ fn throttle_groups(domain: &mut Domain) {
         }
     });
     for tune in domain.devices.disks.iter_mut().filter_map(|disk| disk.iotune.as_deref_mut()) {
-        tune.foreign.sort(&LIMITS);
+        tune.foreign.sort(&limits());
     }
 }
 
-/// A disk's limits, in libvirt's order.
-const LIMITS: [&str; 20] = [
-    "total_bytes_sec",
-    "read_bytes_sec",
-    "write_bytes_sec",
-    "total_iops_sec",
-    "read_iops_sec",
-    "write_iops_sec",
-    "total_bytes_sec_max",
-    "read_bytes_sec_max",
-    "write_bytes_sec_max",
-    "total_iops_sec_max",
-    "read_iops_sec_max",
-    "write_iops_sec_max",
-    "size_iops_sec",
-    "group_name",
-    "total_bytes_sec_max_length",
-    "read_bytes_sec_max_length",
-    "write_bytes_sec_max_length",
-    "total_iops_sec_max_length",
-    "read_iops_sec_max_length",
-    "write_iops_sec_max_length",
-];
+/// What a disk's limits consist of, in libvirt's order.
+fn limits() -> Vec<&'static str> {
+    let (before, behind) = IoTune::LIMITS.split_at(IoTune::BEFORE_GROUP);
+    [before, &["group_name"][..], behind].concat()
+}
