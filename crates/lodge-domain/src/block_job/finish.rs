@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::Disk;
@@ -16,6 +17,10 @@ use crate::control::{LIVE, Refusal, Running};
 use crate::define::{blocking, parse_inactive};
 use crate::record::replace;
 use crate::vmm::LIVE_XML;
+
+/// How long the host may take to write back what it has cached: a file server that is stuck must not hold a guest's
+/// owner for ever.
+const WRITING_BACK: Duration = Duration::from_mins(1);
 
 /// Ends a job that has concluded. `told`: why it failed, where that was told. Gives QEMU's words if it failed.
 pub(super) async fn finish(
@@ -92,7 +97,9 @@ async fn flush(guest: &Running, layers: &[Layer]) {
             }
         }
     };
-    blocking(cached).await;
+    if tokio::time::timeout(WRITING_BACK, blocking(cached)).await.is_err() {
+        tracing::warn!(domain = %guest.entry.name(), "what the host has cached of a disk is written back slowly");
+    }
     for layer in layers {
         let node = layer.node();
         if let Err(error) = guest.monitor.human(&format!("qemu-io {node} flush")).await {
