@@ -177,7 +177,7 @@ async fn upload_volume(
     while let Some(bytes) = piece {
         // The next piece comes while one is written. Two buffers take turns: a fresh one costs a page fault per page.
         let (written, next) =
-            tokio::join!(upload.write(bytes), next_piece(&mut body, std::mem::take(&mut spare)));
+            tokio::join!(upload.write(bytes, 0), next_piece(&mut body, std::mem::take(&mut spare)));
         spare = written.map_err(lodge_engine::EngineError::from)?;
         piece = next?;
     }

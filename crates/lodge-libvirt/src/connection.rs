@@ -137,7 +137,10 @@ impl Connection {
                     };
                     self.message(cx, request).map(|()| true)
                 }
-                Ok(None) => Ok(false),
+                Ok(None) => {
+                    inbox.make_room(|| self.session.streams().spare());
+                    Ok(false)
+                }
                 Err(bad) => Err(End::Bad(bad)),
             };
             self.inbox = inbox;
@@ -283,16 +286,19 @@ impl Connection {
 
     /// One read; ready when it brought something.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut fds = Vec::new();
-            let count = ready!(self.transport.poll_read(cx, scratch, &mut fds)).map_err(End::Broken)?;
-            if count == 0 {
-                return Poll::Ready(Err(End::Gone));
+        let read = |place: &mut [u8], fds: &mut Vec<OwnedFd>| match self.transport.poll_read(cx, place, fds) {
+            Poll::Ready(read) => Some(read),
+            Poll::Pending => None,
+        };
+        match receive(&mut self.inbox, read) {
+            None => Poll::Pending,
+            Some(Ok(0)) => Poll::Ready(Err(End::Gone)),
+            Some(Ok(_)) => {
+                self.pace.called();
+                Poll::Ready(Ok(()))
             }
-            self.inbox.add(&scratch[..count], &mut fds);
-            self.pace.called();
-            Poll::Ready(Ok(()))
-        })
+            Some(Err(error)) => Poll::Ready(Err(End::Broken(error))),
+        }
     }
 
     /// Looks for the next call of a client that calls without a pause; says whether to go on with it at once.
@@ -303,15 +309,7 @@ impl Connection {
         }
         let Some(_looking) = self.server.lookout.take() else { return Ok(false) };
         loop {
-            let came = SCRATCH.with_borrow_mut(|scratch| {
-                let mut fds = Vec::new();
-                let came = self.transport.read_now(scratch, &mut fds)?;
-                if let Ok(count) = came {
-                    self.inbox.add(&scratch[..count], &mut fds);
-                }
-                Some(came)
-            });
-            match came {
+            match receive(&mut self.inbox, |place, fds| self.transport.read_now(place, fds)) {
                 Some(Err(error)) => return Err(End::Broken(error)),
                 Some(Ok(0)) => return Err(End::Gone),
                 Some(Ok(_)) => {
@@ -404,6 +402,28 @@ impl Future for Connection {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         self.turn(cx)
     }
+}
+
+/// One read, to where the message at hand has its place, or from the scratch to the inbox. None: nothing is there.
+fn receive(
+    inbox: &mut Inbox,
+    read: impl FnOnce(&mut [u8], &mut Vec<OwnedFd>) -> Option<io::Result<usize>>,
+) -> Option<io::Result<usize>> {
+    let mut fds = Vec::new();
+    if let Some(place) = inbox.place() {
+        let came = read(place, &mut fds)?;
+        if let Ok(count) = came {
+            inbox.filled(count, &mut fds);
+        }
+        return Some(came);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let came = read(scratch, &mut fds)?;
+        if let Ok(count) = came {
+            inbox.add(&scratch[..count], &mut fds);
+        }
+        Some(came)
+    })
 }
 
 /// Slow calls: so many work at a time; one that waits rather than works lets others go before it.

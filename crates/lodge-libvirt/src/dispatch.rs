@@ -14,6 +14,7 @@ use lodge_wire::xdr::{Xdr, XdrError};
 
 use crate::call::Call;
 use crate::fault::{Fault, Origin};
+use crate::frame::Payload;
 use crate::outbox::Frame;
 use crate::server::Server;
 use crate::session::Session;
@@ -38,7 +39,7 @@ pub(crate) struct Request<'a> {
     pub header: Header,
     /// The status as it came, even one that does not exist.
     pub status: i32,
-    pub payload: &'a [u8],
+    pub payload: Payload<'a>,
     pub fds: Vec<OwnedFd>,
 }
 
@@ -196,7 +197,7 @@ macro_rules! procedures {
                     type Of = call::$name;
                     let facts = <Of as lodge_wire::Call>::FACTS;
                     $crate::dispatch::admit(session, facts)?;
-                    let arguments: <Of as lodge_wire::Call>::Args = $crate::dispatch::decode(request.payload)?;
+                    let arguments: <Of as lodge_wire::Call>::Args = $crate::dispatch::decode(&request.payload)?;
                     let call = $crate::call::Call::new(server, session, request.header, facts, request.fds);
                     $crate::dispatch::admit_open::<Of>(&call, &arguments)?;
                     let work = async move {

@@ -2,14 +2,17 @@
 //!
 //! Descriptors come behind their message, each with one byte of its own. One that is not where a message announced it
 //! is closed, as the kernel does for a reader that does not ask for descriptors.
+//!
+//! A stream's long packet is read to where it stays: its sink gets the buffer, and gives it back for the next.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
 use lodge_wire::packet::{self, Header, Kind, LENGTH, MAX_FDS, Status};
 use lodge_wire::xdr::{self, Xdr};
 
-use crate::limits::{BELIEVED_TIMES, SPARE_BYTES};
+use crate::limits::{BELIEVED_TIMES, LONG_PACKET_BYTES, SPARE_BYTES};
 
 /// A client that is no libvirt client: the connection ends without a word, as libvirtd ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,8 +37,44 @@ pub(crate) struct Message<'a> {
     pub header: Header,
     /// The status as it came; the header has an error's for one that does not exist.
     pub status: i32,
-    pub payload: &'a [u8],
+    pub payload: Payload<'a>,
     pub fds: Vec<OwnedFd>,
+}
+
+/// What a message is about.
+#[derive(Debug)]
+pub(crate) enum Payload<'a> {
+    /// As it lies in the buffer of all.
+    Lying(&'a [u8]),
+    /// With its own buffer.
+    Own(Bytes),
+}
+
+/// Bytes, behind the first `kept` of their buffer.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    pub buffer: Vec<u8>,
+    pub kept: usize,
+}
+
+impl Payload<'_> {
+    pub fn into_own(self) -> Bytes {
+        match self {
+            Self::Lying(bytes) => Bytes { buffer: bytes.to_owned(), kept: 0 },
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Lying(bytes) => bytes,
+            Self::Own(bytes) => &bytes.buffer[bytes.kept..],
+        }
+    }
 }
 
 /// How much of the buffer is a message.
@@ -58,6 +97,16 @@ pub(crate) struct Inbox {
     offset: u64,
     /// Descriptors that came, by the place behind their byte.
     fds: VecDeque<(u64, OwnedFd)>,
+    /// The message at hand, where it has a buffer of its own; `bytes` is empty then.
+    long: Option<Long>,
+}
+
+/// A message that comes to where it stays.
+#[derive(Debug)]
+struct Long {
+    /// As long as the message.
+    message: Vec<u8>,
+    filled: usize,
 }
 
 impl Inbox {
@@ -71,7 +120,6 @@ impl Inbox {
             self.at = 0;
         }
         self.bytes.extend_from_slice(bytes);
-        self.make_room();
         let end = self.offset + (self.bytes.len() - self.at) as u64;
         // libvirt sends one with each byte; others of the same byte are closed here.
         if let Some(fd) = fds.drain(..).next() {
@@ -79,13 +127,38 @@ impl Inbox {
         }
     }
 
-    /// Grows once for a long message, not step by step; its length is believed as far as a multiple of what has come.
-    fn make_room(&mut self) {
+    /// Where the next read may go instead of a place whose bytes are added here; [`Inbox::filled`] comes behind it.
+    pub fn place(&mut self) -> Option<&mut [u8]> {
+        self.long.as_mut().map(|long| &mut long.message[long.filled..])
+    }
+
+    /// So many bytes were read to [`Inbox::place`]; the descriptors belong to the last.
+    pub fn filled(&mut self, count: usize, fds: &mut Vec<OwnedFd>) {
+        let Some(long) = &mut self.long else { return };
+        long.filled += count;
+        if let Some(fd) = fds.drain(..).next() {
+            self.fds.push_back((self.offset + long.filled as u64, fd));
+        }
+    }
+
+    /// Makes room for what is missing of the message at hand, at once and not step by step; its length is believed as
+    /// far as a multiple of what has come. A stream's long packet gets a buffer of its own: `spare` gives one that
+    /// served before.
+    pub fn make_room(&mut self, spare: impl FnOnce() -> Vec<u8>) {
         let come = &self.bytes[self.at..];
         let Some(word) = come.first_chunk::<LENGTH>() else { return };
-        let believed = (u32::from_be_bytes(*word) as usize).min(come.len().saturating_mul(BELIEVED_TIMES));
-        let missing = believed.saturating_sub(come.len());
-        self.bytes.reserve_exact(missing);
+        let total = u32::from_be_bytes(*word) as usize;
+        let believed = total.min(come.len().saturating_mul(BELIEVED_TIMES));
+        if total < LONG_PACKET_BYTES || believed < total || !is_stream(come) {
+            self.bytes.reserve_exact(believed.saturating_sub(come.len()));
+            return;
+        }
+        let mut message = spare();
+        message.resize(total, 0);
+        message[..come.len()].copy_from_slice(come);
+        self.long = Some(Long { message, filled: come.len() });
+        self.bytes.clear();
+        self.at = 0;
     }
 
     /// Gives memory back while there is nothing to keep.
@@ -98,6 +171,9 @@ impl Inbox {
 
     /// The next whole message; one longer than `most` is refused at its first word.
     pub fn next(&mut self, most: usize) -> Result<Option<Message<'_>>, BadFrame> {
+        if self.long.is_some() {
+            return self.next_long(most);
+        }
         let Some(extent) = extent(&self.bytes[self.at..], most)? else { return Ok(None) };
         let total = extent.end + extent.fds;
         if self.bytes.len() - self.at < total {
@@ -110,9 +186,18 @@ impl Inbox {
         Ok(Some(Message {
             header: extent.header,
             status: extent.status,
-            payload: &self.bytes[begin + extent.payload_at..begin + extent.end],
+            payload: Payload::Lying(&self.bytes[begin + extent.payload_at..begin + extent.end]),
             fds,
         }))
+    }
+
+    fn next_long(&mut self, most: usize) -> Result<Option<Message<'_>>, BadFrame> {
+        let Some(long) = self.long.take_if(|long| long.filled == long.message.len()) else { return Ok(None) };
+        let Some(extent) = extent(&long.message, most)? else { return Ok(None) };
+        let fds = self.claim_fds(extent.end, extent.fds)?;
+        self.offset += extent.end as u64;
+        let payload = Payload::Own(Bytes { buffer: long.message, kept: extent.payload_at });
+        Ok(Some(Message { header: extent.header, status: extent.status, payload, fds }))
     }
 
     /// The descriptors of the next message, and an end to those that stand before them.
@@ -133,6 +218,12 @@ impl Inbox {
         }
         Ok(claimed)
     }
+}
+
+/// Whether a message that begins so is a stream's.
+fn is_stream(come: &[u8]) -> bool {
+    let header = header(&mut xdr::Decoder::new(&come[LENGTH..]));
+    header.is_ok_and(|(header, _)| header.kind == Kind::Stream)
 }
 
 /// Where the message at the head of `bytes` lies; `None` until enough of it is there to tell.

@@ -52,5 +52,14 @@ pub(crate) const SENDING_MAX: usize = 64;
 /// A buffer up to this size is kept for the next message; a larger one is given back.
 pub(crate) const SPARE_BYTES: usize = 4 * 1024;
 
+/// A stream's packet from this size on is read to a buffer of its own.
+pub(crate) const LONG_PACKET_BYTES: usize = 32 * 1024;
+
+/// A stream's buffer is kept for the next packet up to this size: what clients of any age send, and its head.
+pub(crate) const SPARE_PACKET_BYTES: usize = 2 * LEGACY_PAYLOAD;
+
+/// Such buffers that a connection keeps while a stream is open.
+pub(crate) const SPARE_PACKETS: usize = CALLS_MAX;
+
 /// A message may be so many times as long as what has come of it, for room to be made for all of it at once.
 pub(crate) const BELIEVED_TIMES: usize = 8;

@@ -22,7 +22,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Code, Fault, Origin};
-use crate::limits::{LONG_PAYLOAD, PACKETS_IN_FLIGHT, STREAMS_MAX};
+use crate::frame::{Bytes, Payload};
+use crate::limits::{
+    LONG_PACKET_BYTES, LONG_PAYLOAD, PACKETS_IN_FLIGHT, SPARE_PACKET_BYTES, SPARE_PACKETS, STREAMS_MAX,
+};
 use crate::outbox::{Frame, Outbox, Room, Ticket};
 
 /// A part of a stream.
@@ -45,8 +48,8 @@ pub trait Source: Send + 'static {
 /// Where bytes from the client go. Dropped without [`Sink::finish`], the client gave up or went.
 #[async_trait]
 pub trait Sink: Send + 'static {
-    /// Takes bytes.
-    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault>;
+    /// Takes the bytes behind the first `kept` of `buffer`, and gives the buffer back.
+    async fn data(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, Fault>;
 
     /// Whether the client may send holes: it asked for that when it opened the stream.
     fn takes_holes(&self) -> bool {
@@ -92,8 +95,9 @@ pub struct Writer<W>(pub W);
 
 #[async_trait]
 impl<W: AsyncWrite + Send + Unpin + 'static> Sink for Writer<W> {
-    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
-        self.0.write_all(&bytes).await.map_err(|error| broken("write", &error))
+    async fn data(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, Fault> {
+        self.0.write_all(&buffer[kept..]).await.map_err(|error| broken("write", &error))?;
+        Ok(buffer)
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {
@@ -108,7 +112,7 @@ fn broken(act: &str, error: &std::io::Error) -> Fault {
 
 /// What a client sends into a stream. The ticket is held until it is dealt with.
 enum Incoming {
-    Data(Vec<u8>, Ticket),
+    Data(Bytes, Ticket),
     Hole(u64, Ticket),
     Finish(Ticket),
 }
@@ -138,6 +142,8 @@ struct Open {
 #[derive(Default)]
 pub(crate) struct Streams {
     open: Mutex<HashMap<Key, Open>>,
+    /// Buffers that came back, for packets to come: a fresh one costs a page fault per page.
+    spares: Mutex<Vec<Vec<u8>>>,
     /// The client takes long packets.
     long: AtomicBool,
 }
@@ -179,13 +185,13 @@ impl Streams {
     }
 
     /// Gives a packet to its stream.
-    pub fn deliver(&self, header: &Header, payload: &[u8], outbox: &Arc<Outbox>) -> Delivered {
+    pub fn deliver(&self, header: &Header, payload: Payload<'_>, outbox: &Arc<Outbox>) -> Delivered {
         let key = Key::of(header);
         let mut streams = self.lock();
         let Some(open) = streams.get(&key) else { return Delivered::Done };
         let incoming = match (header.kind, header.status) {
             (Kind::StreamHole, Status::Continue) => {
-                match lodge_wire::xdr::from_bytes::<StreamHole>(payload) {
+                match lodge_wire::xdr::from_bytes::<StreamHole>(&payload) {
                     Ok(hole) if open.takes_holes && hole.length >= 0 => {
                         Incoming::Hole(hole.length.unsigned_abs(), outbox.ticket())
                     }
@@ -193,7 +199,7 @@ impl Streams {
                 }
             }
             (Kind::StreamHole, _) => return Delivered::Bad,
-            (_, Status::Continue) => Incoming::Data(payload.to_owned(), outbox.ticket()),
+            (_, Status::Continue) => Incoming::Data(payload.into_own(), outbox.ticket()),
             (_, Status::Ok) => Incoming::Finish(outbox.ticket()),
             (_, Status::Error) => {
                 open.end.cancel();
@@ -204,6 +210,29 @@ impl Streams {
         // The pump may just have ended; then the packet is late.
         let _ = open.incoming.send(incoming);
         Delivered::Done
+    }
+
+    /// A buffer that served before, if there is one.
+    pub fn spare(&self) -> Vec<u8> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// A buffer has served.
+    fn give_back(&self, buffer: Vec<u8>) {
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        if (LONG_PACKET_BYTES..=SPARE_PACKET_BYTES).contains(&buffer.len()) && spares.len() < SPARE_PACKETS {
+            spares.push(buffer);
+        }
+    }
+
+    /// A stream is over; says whether it was open. With the last, the buffers go.
+    fn close(&self, key: &Key) -> bool {
+        let mut open = self.lock();
+        let was_open = open.remove(key).is_some();
+        if open.is_empty() {
+            *self.spares.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        }
+        was_open
     }
 
     /// Ends all streams: the client is gone.
@@ -238,11 +267,11 @@ impl Pump {
         let outcome = tokio::select! {
             biased;
             () = end.cancelled() => return,
-            outcome = take_in(sink, &mut self.incoming) => outcome,
+            outcome = take_in(sink, &mut self.incoming, &self.streams) => outcome,
             fault = give_out(source, &header, &outbox, max) => Err(fault),
         };
         // Whoever takes it out of the table says how it ended: an abort may have come first.
-        if self.streams.lock().remove(&self.key).is_none() {
+        if !self.streams.close(&self.key) {
             return;
         }
         outbox.push(match outcome {
@@ -255,7 +284,7 @@ impl Pump {
 impl Drop for Pump {
     /// A stream whose opening never reached its client, or whose pump broke, is over too.
     fn drop(&mut self) {
-        self.streams.lock().remove(&self.key);
+        self.streams.close(&self.key);
     }
 }
 
@@ -263,11 +292,14 @@ impl Drop for Pump {
 async fn take_in(
     mut sink: Option<Box<dyn Sink>>,
     incoming: &mut mpsc::UnboundedReceiver<Incoming>,
+    streams: &Streams,
 ) -> Result<(), Fault> {
     let one_way = || Fault::new(Code::OperationInvalid, Origin::Streams, "stream is not writable");
     while let Some(packet) = incoming.recv().await {
         match packet {
-            Incoming::Data(bytes, _ticket) => sink.as_mut().ok_or_else(one_way)?.data(bytes).await?,
+            Incoming::Data(Bytes { buffer, kept }, _ticket) => {
+                streams.give_back(sink.as_mut().ok_or_else(one_way)?.data(buffer, kept).await?);
+            }
             Incoming::Hole(length, _ticket) => sink.as_mut().ok_or_else(one_way)?.hole(length).await?,
             Incoming::Finish(_ticket) => {
                 return match &mut sink {

@@ -83,14 +83,49 @@ fn a_length_is_believed_as_far_as_bytes_have_come() {
     head[..4].copy_from_slice(&(30_u32 << 20).to_be_bytes());
     inbox.add(&head, &mut Vec::new());
     assert!(inbox.next(MAX_MESSAGE).unwrap().is_none());
+    inbox.make_room(|| panic!("not yet"));
     assert!(inbox.bytes.capacity() <= head.len() * BELIEVED_TIMES);
     let mut inbox = Inbox::default();
-    let whole = message(Kind::Stream, 1, &vec![1; 100_000]);
+    let whole = message(Kind::Call, 1, &vec![1; 100_000]);
     inbox.add(&whole[..20_000], &mut Vec::new());
+    inbox.make_room(|| panic!("no stream's"));
     let capacity = inbox.bytes.capacity();
     inbox.add(&whole[20_000..], &mut Vec::new());
     assert_eq!(inbox.bytes.capacity(), capacity, "it has grown once");
     assert_eq!(all(&mut inbox).len(), 1);
+}
+
+#[test]
+fn a_streams_long_packet_comes_to_a_buffer_of_its_own() {
+    let payload: Vec<u8> =
+        (0..100_000_u32).map(|number| number.to_le_bytes()[0] ^ number.to_le_bytes()[1]).collect();
+    let (call, packet) = (message(Kind::Call, 1, b"first"), message(Kind::Stream, 2, &payload));
+    for come in [20_000, packet.len() - 1] {
+        let mut inbox = Inbox::default();
+        inbox.add(&[call.as_slice(), &packet[..come]].concat(), &mut Vec::new());
+        assert_eq!(all(&mut inbox), [(1, b"first".to_vec(), 0)]);
+        // The spare is longer than needed, and not empty.
+        inbox.make_room(|| vec![7; 300_000]);
+        let missing = &packet[come..];
+        let place = inbox.place().unwrap();
+        assert_eq!(place.len(), missing.len(), "nothing behind the packet is read to it");
+        let half = missing.len() / 2;
+        place[..half].copy_from_slice(&missing[..half]);
+        inbox.filled(half, &mut Vec::new());
+        assert_eq!(inbox.next(MAX_MESSAGE).unwrap().is_none(), missing.len() > half);
+        inbox.make_room(|| panic!("it has its place"));
+        inbox.place().unwrap().copy_from_slice(&missing[half..]);
+        // Nobody announced a descriptor.
+        inbox.filled(missing.len() - half, &mut vec![descriptor()]);
+        let got = inbox.next(MAX_MESSAGE).unwrap().unwrap();
+        let Payload::Own(bytes) = got.payload else { panic!("the payload was copied") };
+        assert_eq!(&bytes.buffer[bytes.kept..], payload);
+        assert!(inbox.place().is_none());
+        // What comes behind it is read as ever.
+        inbox.add(&message(Kind::Call, 3, b"last"), &mut Vec::new());
+        assert_eq!(all(&mut inbox), [(3, b"last".to_vec(), 0)]);
+        assert!(inbox.fds.is_empty());
+    }
 }
 
 #[test]

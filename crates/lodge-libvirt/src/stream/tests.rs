@@ -33,7 +33,7 @@ impl Side {
     }
 
     fn send(&self, kind: Kind, status: Status, payload: &[u8]) -> Delivered {
-        self.streams.deliver(&Header { kind, status, ..HEADER }, payload, &self.outbox)
+        self.streams.deliver(&Header { kind, status, ..HEADER }, Payload::Lying(payload), &self.outbox)
     }
 
     fn hole(&self, length: i64) -> Delivered {
@@ -76,12 +76,12 @@ struct Told {
 
 #[async_trait]
 impl Sink for Told {
-    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
+    async fn data(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, Fault> {
         if self.full {
             return Err(Fault::system(Origin::Storage, "no space left", 28));
         }
-        self.to.send(String::from_utf8_lossy(&bytes).into_owned()).unwrap();
-        Ok(())
+        self.to.send(String::from_utf8_lossy(&buffer[kept..]).into_owned()).unwrap();
+        Ok(buffer)
     }
 
     fn takes_holes(&self) -> bool {

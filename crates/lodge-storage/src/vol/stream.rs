@@ -175,14 +175,14 @@ impl Download {
 }
 
 impl Upload {
-    /// Writes the next bytes; gives their buffer back.
-    pub async fn write(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, PoolError> {
-        let at = self.advance(bytes.len() as u64)?;
+    /// Writes the bytes behind the first `kept` of `buffer`; gives the buffer back.
+    pub async fn write(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, PoolError> {
+        let at = self.advance((buffer.len() - kept) as u64)?;
         let window = self.begun.next(self.at);
         self.on_file(move |file| {
-            file.write_all_at(&bytes, at)?;
+            file.write_all_at(&buffer[kept..], at)?;
             window.map_or(Ok(()), |(start, length)| begin_writeback(file, start, length))?;
-            Ok(bytes)
+            Ok(buffer)
         })
         .await
     }

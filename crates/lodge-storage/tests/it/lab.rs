@@ -38,7 +38,7 @@ async fn make(pools: &Pools, pool: &PoolHandle, name: &str, mib: u64, rest: &str
 
 async fn fill(pools: &Pools, pool: &PoolHandle, name: &str, byte: u8) {
     let mut upload = pools.upload(pool, name, Span::default()).await.unwrap();
-    upload.write(vec![byte; 1 << 20]).await.unwrap();
+    upload.write(vec![byte; 1 << 20], 0).await.unwrap();
     upload.finish().await.unwrap();
 }
 

@@ -168,7 +168,7 @@ async fn an_upload_loses_to_a_guest_that_starts() {
     pools.refresh(&pool).await.unwrap();
     let mut upload = pools.upload(&pool, "a.qcow2", lodge_storage::Span::default()).await.unwrap();
     world.storage.claim(domain(1), "web1", &[disk(&path)]).await.unwrap();
-    let error = upload.write(vec![0; 512]).await.unwrap_err();
+    let error = upload.write(vec![0; 512], 0).await.unwrap_err();
     assert!(error.to_string().ends_with("domain 'web1' uses it"), "{error}");
     world.storage.release(domain(1));
     crate::world::assert_clean(&path);

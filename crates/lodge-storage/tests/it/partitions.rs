@@ -68,7 +68,7 @@ async fn partitions_of_a_gpt_are_volumes() {
 
     // Bytes go in and come out; a wipe takes them away.
     let mut upload = pools.upload(&pool, &name(1), Span::default()).await.unwrap();
-    upload.write(vec![7; 4096]).await.unwrap();
+    upload.write(vec![7; 4096], 0).await.unwrap();
     upload.finish().await.unwrap();
     drop(upload);
     let read = || std::fs::read(format!("{}p1", device.shown())).unwrap();

@@ -292,7 +292,7 @@ async fn streams_keep_offsets_lengths_and_holes() {
     fs::write(place.at("v"), vec![9; 4 * MIB as usize]).unwrap();
     let mut upload = place.pools.upload(&place.pool, "v", Span::default()).await.unwrap();
     upload.hole(MIB).await.unwrap();
-    upload.write(vec![1; 5000]).await.unwrap();
+    upload.write(vec![1; 5000], 0).await.unwrap();
     upload.hole(MIB - 5000).await.unwrap();
     upload.finish().await.unwrap();
     let (bytes, holes) = read_all(&place.pools, &place.pool, "v", Span::default(), true).await;
@@ -308,8 +308,8 @@ async fn streams_keep_offsets_lengths_and_holes() {
     assert!(read_all(&place.pools, &place.pool, "v", beyond, false).await.0.is_empty());
     // libvirtd 11.3 dies of more data than it was told of.
     let mut short = place.pools.upload(&place.pool, "v", Span { offset: 0, length: 10 }).await.unwrap();
-    short.write(vec![2; 10]).await.unwrap();
-    let full = error(short.write(vec![2; 1]).await);
+    short.write(vec![2; 10], 0).await.unwrap();
+    let full = error(short.write(vec![2; 1], 0).await);
     assert_eq!(full, "cannot write to stream: No space left on device");
 }
 
@@ -329,7 +329,7 @@ proptest! {
                     upload.hole(length as u64).await.unwrap();
                     expected.resize(expected.len() + length, 0);
                 } else {
-                    upload.write(vec![5; length]).await.unwrap();
+                    upload.write(vec![5; length], 0).await.unwrap();
                     expected.resize(expected.len() + length, 5);
                 }
             }

@@ -33,8 +33,8 @@ struct ToVolume {
 
 #[async_trait]
 impl Sink for ToVolume {
-    async fn data(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
-        self.upload.write(bytes).await.map(drop).map_err(|error| of_pool(&error))
+    async fn data(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, Fault> {
+        self.upload.write(buffer, kept).await.map_err(|error| of_pool(&error))
     }
 
     fn takes_holes(&self) -> bool {
