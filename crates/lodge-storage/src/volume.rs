@@ -2,10 +2,10 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
-use imago::{FormatCreateBuilder as _, qcow2::Qcow2};
 use lodge_model::Bytes;
 
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
     format::Format,
     limits,
     temp::TempFile,
+    vol::{
+        facts::Features,
+        new_qcow2::{Blank, CLUSTER_BYTES},
+    },
 };
 
 /// What can be told of a volume without a guest's help.
@@ -138,13 +142,22 @@ pub(crate) fn write_qcow2(
     size: Bytes,
     backing: Option<(&Path, Format)>,
 ) -> std::io::Result<()> {
-    let storage = imago::file::File::try_from(temp.file().try_clone()?)?;
-    let mut builder = Qcow2::<imago::file::File>::create_builder(storage).size(size.0);
-    if let Some((path, format)) = backing {
+    let named = |(path, format): (&Path, Format)| {
         let name = path.to_str().ok_or(std::io::ErrorKind::InvalidFilename)?;
-        builder = builder.backing(name.to_owned(), format.as_str().to_owned());
-    }
-    builder.create()
+        Ok::<_, std::io::Error>((name.to_owned(), format.as_str()))
+    };
+    let blank = Blank {
+        virtual_bytes: size.0,
+        cluster_bytes: CLUSTER_BYTES,
+        version: 3,
+        features: Features::default(),
+        backing: backing.map(named).transpose()?,
+    };
+    let layout =
+        blank.layout().map_err(|fault| std::io::Error::new(std::io::ErrorKind::InvalidInput, fault))?;
+    // What is not written is a hole, and zeros: a clone is a handful of blocks.
+    temp.file().set_len(layout.length)?;
+    layout.parts.iter().try_for_each(|(at, bytes)| temp.file().write_all_at(bytes, *at))
 }
 
 /// Looks at one file as a disk of `format`.

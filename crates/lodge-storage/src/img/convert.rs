@@ -35,10 +35,13 @@ use crate::{
     format::Format,
     limits,
     temp::TempFile,
-    vol::{facts::Features, new_qcow2::Blank, tool::Run},
+    vol::{
+        facts::Features,
+        new_qcow2::{Blank, CLUSTER_BYTES},
+        tool::Run,
+    },
 };
 
-const CLUSTER_BYTES: u64 = 64 << 10;
 /// Zeros of this length and place are left out of a raw file.
 const RAW_GRAIN_BYTES: u64 = 4 << 10;
 

@@ -19,7 +19,7 @@ use super::{
     facts::{BackingFacts, PoolVolume},
     hold::Making,
     kind::VolumeFormat,
-    new_qcow2::Blank,
+    new_qcow2::{Blank, CLUSTER_BYTES},
     scan::look,
     tool::Run,
     wanted::Wanted,
@@ -36,7 +36,6 @@ use crate::{
     temp::TempFile,
 };
 
-const CLUSTER_BYTES: u64 = 64 << 10;
 /// libvirt gives sizes to qemu-img in KiB, rounded up.
 const KIB: u64 = 1024;
 /// btrfs, see statfs(2).

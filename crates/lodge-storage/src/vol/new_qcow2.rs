@@ -40,6 +40,8 @@ pub(crate) enum BlankFault {
     BackingName,
 }
 
+/// The size of clusters where nothing else is said: qemu-img's.
+pub(crate) const CLUSTER_BYTES: u64 = 64 << 10;
 const MAGIC: &[u8] = b"QFI\xfb";
 const HEADER_BYTES_V2: usize = 72;
 /// With the compression type and its padding.

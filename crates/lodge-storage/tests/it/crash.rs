@@ -39,7 +39,7 @@ async fn a_full_file_system_is_told_and_leaves_nothing() {
     let dir = root_with_an_image().await;
     let pool = dir.path().join("var/lib/libvirt/images");
     let script = format!(
-        "mount -t tmpfs -o size=16k tmpfs {} && exec {} --exact crash::inner_full --nocapture",
+        "mount -t tmpfs -o size=8k tmpfs {} && exec {} --exact crash::inner_full --nocapture",
         pool.display(),
         std::env::current_exe().unwrap().display()
     );
