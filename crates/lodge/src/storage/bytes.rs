@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lodge_client::Client;
 use lodge_client::api::{ErrorKind, VolumeSpan, VolumeView};
+use lodge_sys::fs::{Begun, begin_writeback};
 use rustix::fs::SeekFrom as Place;
+use tokio::sync::mpsc;
 
 use super::document::size;
 use super::volume::find;
@@ -56,6 +59,35 @@ pub struct Download {
     /// preserve sparseness of volume
     #[arg(long)]
     sparse: bool,
+}
+
+/// Pieces that have come while those before them are written.
+const PIECES_AHEAD: usize = 16;
+/// What is left out where all of it is zeros.
+const GRAIN_BYTES: usize = 64 << 10;
+
+/// Writes what comes, to its end. The disk begins at once: who wants all of it there does not wait for all of it.
+fn write(mut file: &File, mut come: mpsc::Receiver<impl AsRef<[u8]>>, sparse: bool) -> std::io::Result<()> {
+    let (mut at, mut begun) = (0, Begun::default());
+    while let Some(bytes) = come.blocking_recv() {
+        let bytes = bytes.as_ref();
+        if sparse {
+            for (number, grain) in bytes.chunks(GRAIN_BYTES).enumerate() {
+                if grain.iter().any(|byte| *byte != 0) {
+                    file.write_all_at(grain, at + (number * GRAIN_BYTES) as u64)?;
+                }
+            }
+        } else {
+            // It may be a pipe.
+            file.write_all(bytes)?;
+        }
+        at += bytes.len() as u64;
+        if let Some((start, length)) = begun.next(at) {
+            begin_writeback(file, start, length)?;
+        }
+    }
+    // It may end with a hole.
+    if sparse { file.set_len(at) } else { Ok(()) }
 }
 
 fn number(text: Option<&String>, option: &str) -> Result<u64, Failure> {
@@ -120,7 +152,6 @@ impl Upload {
 
 impl Download {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        const GRAIN_BYTES: usize = 64 << 10;
         let span = VolumeSpan {
             offset: number(self.offset.as_ref(), "offset")?,
             length: number(self.length.as_ref(), "length")?,
@@ -130,23 +161,26 @@ impl Download {
         let view = find(&client, &self.vol, self.pool.as_deref()).await?;
         let failed = |error| no_file("write", &self.file, error);
         let existed = self.file.exists();
-        let mut file = File::create(&self.file).map_err(failed)?;
+        let file = File::create(&self.file).map_err(failed)?;
         let outcome = async {
             let what = || format!("cannot download from volume {}", view.name);
             let mut download = client.download_volume(&view.pool, &view.name, &span).await.what(what)?;
-            let mut length = 0;
-            while let Some(bytes) = download.next().await.what(what)? {
-                length += bytes.len() as u64;
-                for grain in bytes.chunks(GRAIN_BYTES) {
-                    if self.sparse && grain.iter().all(|byte| *byte == 0) {
-                        let over = i64::try_from(grain.len()).unwrap_or_default();
-                        file.seek(SeekFrom::Current(over)).map_err(failed)?;
-                    } else {
-                        file.write_all(grain).map_err(failed)?;
+            let (pieces, come) = mpsc::channel(PIECES_AHEAD);
+            let sparse = self.sparse;
+            let writing = tokio::task::spawn_blocking(move || write(&file, come, sparse));
+            let received = async {
+                while let Some(bytes) = download.next().await.what(what)? {
+                    if pieces.send(bytes).await.is_err() {
+                        // It could not be written; the writer says why.
+                        break;
                     }
                 }
+                drop(pieces);
+                Ok(())
             }
-            file.set_len(length).map_err(failed)
+            .await;
+            let written = writing.await.map_err(std::io::Error::other).and_then(|written| written);
+            received.and(written.map_err(failed))
         }
         .await;
         if outcome.is_err() && !existed {
