@@ -12,6 +12,7 @@ import libvirt
 import libvirt_qemu
 
 CONNECTIONS = 16
+STREAMED_MIB = 512
 # Forked from this process, with the event loop's thread in it, a client would now and then inherit a held lock.
 CLIENTS = multiprocessing.get_context("forkserver")
 GUEST = open("g1.xml").read().replace("<uuid>11111111-2222-4333-8444-555555555501</uuid>", "")
@@ -108,6 +109,32 @@ def event_delay(connection):
     return sorted(delays)[len(delays) // 2]
 
 
+def streams(connection):
+    """Milliseconds by virsh for a volume's bytes up and down, and by cp, in memory: no disk in it."""
+    pool = "<pool type='dir'><name>streams</name><target><path>/var/lib/libvirt/images</path></target></pool>"
+    volume = "<volume><name>streamed</name><capacity unit='MiB'>%d</capacity><allocation>0</allocation></volume>"
+    pool = connection.storagePoolDefineXML(pool)
+    pool.create()
+    pool.createXML(volume % STREAMED_MIB)
+    with open("streamed", "wb") as source:
+        for _ in range(STREAMED_MIB):
+            source.write(os.urandom(1 << 20))
+
+    def virsh(verb, file):
+        command = ["virsh", "-q", "-c", "qemu:///system", verb, "streamed", file, "--pool", "streams"]
+        return best(5, lambda: subprocess.run(command, check=True))
+
+    told("upload", virsh("vol-upload", "streamed"))
+    told("download", virsh("vol-download", "down"))
+    subprocess.run(["cmp", "streamed", "down"], check=True)
+    told("cp", best(5, lambda: subprocess.run(["cp", "streamed", "down"], check=True)))
+    for file in "streamed", "down":
+        os.unlink(file)
+    pool.storageVolLookupByName("streamed").delete()
+    pool.destroy()
+    pool.undefine()
+
+
 def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     loop()
@@ -141,6 +168,7 @@ def main():
     told("start", min(starts))
     told("destroy", min(destroys))
     told("event", event_delay(connection))
+    streams(connection)
     before = rss_kb()
     held = [libvirt.open("qemu:///system") for _ in range(1000)]
     told("connections 1000 MB", (rss_kb() - before) / 1000)
