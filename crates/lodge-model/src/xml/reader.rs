@@ -173,6 +173,9 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         self.no_more_than_text(child, foreign, known, &[]);
         let text = own_text(child);
+        if T::EMPTY_IS_NONE && text.is_empty() {
+            return None;
+        }
         T::read_value(&text).map_err(|message| self.fault(child, message)).ok()
     }
 

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 
 /// A text that stands in an attribute or in an element without children.
 pub trait Value: Sized {
+    /// An empty element says nothing: it is as if it were not there, as libvirt has it with UUIDs.
+    const EMPTY_IS_NONE: bool = false;
+
     /// Reads it; the error says what is wrong with the text.
     fn read_value(text: &str) -> Result<Self, String>;
     /// Writes it, unescaped.
@@ -40,8 +43,10 @@ macro_rules! numbers {
 numbers!(u8, u16, u32, u64, i32, i64);
 
 macro_rules! texts {
-    ($($text:ty),*) => {
+    ($empty_is_none:literal: $($text:ty),*) => {
         $(impl Value for $text {
+            const EMPTY_IS_NONE: bool = $empty_is_none;
+
             fn read_value(text: &str) -> Result<Self, String> {
                 text.trim().parse().map_err(|error: <$text as std::str::FromStr>::Err| error.to_string())
             }
@@ -52,7 +57,8 @@ macro_rules! texts {
         })*
     };
 }
-texts!(DomainId, NetworkId, PoolId, MacAddr, uuid::Uuid);
+texts!(true: DomainId, NetworkId, PoolId, uuid::Uuid);
+texts!(false: MacAddr);
 
 impl Value for IpAddr {
     fn read_value(text: &str) -> Result<Self, String> {
