@@ -1,8 +1,8 @@
 //! Block jobs: long work of QEMU's on one disk of a running guest, beside all else that the guest is asked.
 //!
 //! ```text
-//!  commit · pull · copy ──▶ noted ──▶ running ──▶ (ready) ──▶ concluded ──▶ finish: document, locks, files, event
-//!                                        │  abort ▲   │ pivot ▲
+//!  commit · pull · copy ──▶ noted ──▶ running ──▶ (ready) ──▶ pending ──▶ concluded ──▶ finish: document, locks, files, event
+//!                                        │  abort ▲   │ pivot ▲   └─ finalize: bytes are durable before headers change
 //!                                        └────────────┴── follow: what QEMU tells
 //! ```
 //!
@@ -18,6 +18,7 @@
 pub mod abort;
 pub mod commit;
 pub mod copy;
+mod finalize;
 mod finish;
 pub(crate) mod follow;
 pub mod info;

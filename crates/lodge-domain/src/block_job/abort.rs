@@ -21,7 +21,7 @@ async fn run(guest: &mut Running, wanted: &str, wait: bool) -> Result<(), Refusa
     let at = position(guest, &job.target)?;
     layers::mark_mirror(&mut guest.document.devices.disks[at], "abort");
     if wait {
-        ends.concluded(&job.id).await?;
+        ends.concluded(guest, &mut job).await?;
         super::finish::finish(guest, job, None).await?;
     }
     Ok(())

@@ -5,22 +5,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::Disk;
 use lodge_model::xml::WriteOptions;
 
 use super::layers::{hide_mirror, layers, paths, restack};
-use super::{BlockJob, BlockJobStatus, BlockJobs, Layer, Stage, follow, open, position, start};
+use super::{BlockJob, BlockJobStatus, BlockJobs, Layer, Stage, finalize, follow, open, position, start};
 use crate::control::{LIVE, Refusal, Running};
 use crate::define::{blocking, parse_inactive};
 use crate::record::replace;
 use crate::vmm::LIVE_XML;
-
-/// How long the host may take to write back what it has cached: a file server that is stuck must not hold a guest's
-/// owner for ever.
-const WRITING_BACK: Duration = Duration::from_mins(1);
 
 /// Ends a job that has concluded. `told`: why it failed, where that was told. Gives QEMU's words if it failed.
 pub(super) async fn finish(
@@ -35,7 +30,8 @@ pub(super) async fn finish(
     let old = guest.document.devices.disks[at].clone();
     let (before, all) = (layers(&old)?, start::all_layers(&old, &job)?);
     let now = standing(guest, &old, &all).await?;
-    flush(guest, &now).await;
+    // The headers that name other files now. Of a job that was not told to finalize, all it has written.
+    finalize::flush(guest, &now).await;
     let disk = &mut guest.document.devices.disks[at];
     restack(disk, &now, true);
     hide_mirror(disk);
@@ -80,31 +76,6 @@ fn status(job: &BlockJob, is_known: bool, error: Option<&str>, changed: bool) ->
         // Ended by somebody else, and the disk is where it was.
         _ if job.kind.pivots() && !changed => BlockJobStatus::Canceled,
         _ => BlockJobStatus::Completed,
-    }
-}
-
-/// Has QEMU write what it keeps of the layers' tables. It has named the files that a layer stands on by now, and where
-/// the bytes lie that came from the others may be in its memory alone: killed, it would take them along, and a guest
-/// that is idle flushes nothing. QMP has no word for it.
-///
-/// QEMU stands still meanwhile, and its guest with it: what the host has in its cache is written before that, by us.
-async fn flush(guest: &Running, layers: &[Layer]) {
-    let files = paths(layers);
-    let cached = move || {
-        for file in files {
-            if let Err(error) = std::fs::File::open(&file).and_then(|open| open.sync_data()) {
-                tracing::debug!(file = %file.display(), %error, "left to QEMU to flush");
-            }
-        }
-    };
-    if tokio::time::timeout(WRITING_BACK, blocking(cached)).await.is_err() {
-        tracing::warn!(domain = %guest.entry.name(), "what the host has cached of a disk is written back slowly");
-    }
-    for layer in layers {
-        let node = layer.node();
-        if let Err(error) = guest.monitor.human(&format!("qemu-io {node} flush")).await {
-            tracing::warn!(domain = %guest.entry.name(), node, %error, "a layer was not flushed");
-        }
     }
 }
 

@@ -8,7 +8,9 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::layers::{copy_of, layers, mark_mirror};
-use super::{BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Stage, finish, pivot, position, start};
+use super::{
+    BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Stage, finalize, finish, pivot, position, start,
+};
 use crate::control::{Refusal, Running};
 use crate::event::EventKind;
 
@@ -20,23 +22,36 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) struct JobTold {
     /// QEMU's name of it.
     pub id: String,
-    /// It has ended; otherwise it is ready.
-    pub has_ended: bool,
+    /// How far it is.
+    pub stands: Stands,
     /// Why it failed, where QEMU does not keep that.
     pub error: Option<String>,
+}
+
+/// How far a job is, where the owner has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// It waits for its last step.
+    Ready,
+    /// It waits to be let end.
+    Pending,
+    /// It has ended.
+    Ended,
 }
 
 /// What the event tells, if the owner has to do with it.
 pub(crate) fn told(event: &Event) -> Option<JobTold> {
     let word = |key: &str| event.data.get(key).and_then(Value::as_str);
-    let told = |id: &str, has_ended| JobTold { id: id.to_owned(), has_ended, error: None };
+    let told = |id: &str, stands| JobTold { id: id.to_owned(), stands, error: None };
     match (event.name.as_str(), word("status")) {
-        ("JOB_STATUS_CHANGE", Some("ready")) => Some(told(word("id")?, false)),
-        ("JOB_STATUS_CHANGE", Some("concluded")) => Some(told(word("id")?, true)),
+        ("JOB_STATUS_CHANGE", Some("ready")) => Some(told(word("id")?, Stands::Ready)),
+        ("JOB_STATUS_CHANGE", Some("concluded")) => Some(told(word("id")?, Stands::Ended)),
+        // A job that finalizes by itself changes to that status too, and does not wait.
+        ("BLOCK_JOB_PENDING", _) => Some(told(word("id")?, Stands::Pending)),
         // A stream is dismissed by itself; this comes before.
         ("BLOCK_JOB_COMPLETED", _) if word("type") == Some("stream") => {
             let error = Some(word("error")?.to_owned());
-            Some(JobTold { error, ..told(word("device")?, true) })
+            Some(JobTold { error, ..told(word("device")?, Stands::Ended) })
         }
         _ => None,
     }
@@ -44,14 +59,18 @@ pub(crate) fn told(event: &Event) -> Option<JobTold> {
 
 /// Takes in what was told of a job.
 pub(crate) async fn take(guest: &mut Running, told: JobTold) {
-    let JobTold { id, has_ended, error } = told;
-    let Some(job) = BlockJobs::read(&guest.dir).named(&id).cloned() else { return };
-    if has_ended {
-        if let Err(refusal) = finish::finish(guest, job, error).await {
-            tracing::warn!(domain = %guest.entry.name(), job = id, error = refusal.text, "block job not followed to its end");
+    let JobTold { id, stands, error } = told;
+    let Some(mut job) = BlockJobs::read(&guest.dir).named(&id).cloned() else { return };
+    let outcome = match stands {
+        Stands::Ready => {
+            ready(guest, job);
+            Ok(())
         }
-    } else {
-        ready(guest, job);
+        Stands::Pending => finalize::finalize(guest, &mut job).await,
+        Stands::Ended => finish::finish(guest, job, error).await.map(drop),
+    };
+    if let Err(refusal) = outcome {
+        tracing::warn!(domain = %guest.entry.name(), job = id, error = refusal.text, "block job not followed to its end");
     }
 }
 
@@ -79,27 +98,47 @@ pub(super) fn tell(guest: &mut Running, job: &BlockJob, path: String, status: Bl
 /// Brings all jobs into line with what QEMU says: after a start of the daemon, or when events were missed.
 pub(crate) async fn look(guest: &mut Running) {
     let Ok(known) = guest.monitor.jobs().await else { return };
-    let told = |id, has_ended| JobTold { id, has_ended, error: None };
+    let told = |id, stands| JobTold { id, stands, error: None };
     for job in known.iter().filter_map(|job| adopted(guest, job)) {
         if let Err(refusal) = start::note(guest, &job) {
             tracing::warn!(domain = %guest.entry.name(), error = refusal.text, "a block job was not taken over");
         }
     }
     for job in BlockJobs::read(&guest.dir).all().to_vec() {
-        let status = known.iter().find(|known| known.id == job.id).map(|job| &job.status);
+        let mut status = status_of(&known, &job.id);
+        if status == Some(JobStatus::Pending) {
+            take(guest, told(job.id.clone(), Stands::Pending)).await;
+            let Ok(known) = guest.monitor.jobs().await else { return };
+            status = status_of(&known, &job.id);
+        }
         match status {
             // The daemon before died between its note and QEMU.
+            Some(
+                JobStatus::Created
+                | JobStatus::Running
+                | JobStatus::Paused
+                | JobStatus::Ready
+                | JobStatus::Standby,
+            ) if job.stage == Stage::Aborting => {
+                if let Err(error) = guest.monitor.block_job_cancel(&job.id).await {
+                    tracing::debug!(job = job.id, %error, "block job not told to end again");
+                }
+            }
             Some(JobStatus::Ready | JobStatus::Standby) if job.stage == Stage::Pivoting => {
                 if let Err(error) = guest.monitor.job_complete(&job.id).await {
                     tracing::debug!(job = job.id, %error, "block job not told to take its last step again");
                 }
             }
-            Some(JobStatus::Ready | JobStatus::Standby) => take(guest, told(job.id, false)).await,
+            Some(JobStatus::Ready | JobStatus::Standby) => take(guest, told(job.id, Stands::Ready)).await,
             // What QEMU does not know any more has ended too.
-            Some(JobStatus::Concluded) | None => take(guest, told(job.id, true)).await,
+            Some(JobStatus::Concluded) | None => take(guest, told(job.id, Stands::Ended)).await,
             Some(_) => {}
         }
     }
+}
+
+fn status_of(known: &[Job], id: &str) -> Option<JobStatus> {
+    known.iter().find(|known| known.id == id).map(|job| job.status.clone())
 }
 
 /// A job that a libvirt daemon began, by its name: `commit-vda-libvirt-1-format`.
@@ -134,15 +173,31 @@ impl Ends {
         Self { monitor: guest.monitor.clone(), events: guest.monitor.events() }
     }
 
-    /// Until the job has ended.
-    pub async fn concluded(&mut self, id: &str) -> Result<(), Refusal> {
-        self.until(id, |status| matches!(status, JobStatus::Concluded | JobStatus::Null)).await.map(drop)
+    /// Until the job has ended or waits to be let end.
+    pub async fn over(&mut self, id: &str) -> Result<(), Refusal> {
+        self.until(id, |status| matches!(status, JobStatus::Pending | JobStatus::Concluded | JobStatus::Null))
+            .await
+            .map(drop)
     }
 
-    /// Until the job has ended or waits for its last step; which of them.
+    /// Until the job has ended; it is let end.
+    pub async fn concluded(&mut self, guest: &mut Running, job: &mut BlockJob) -> Result<(), Refusal> {
+        self.over(&job.id).await?;
+        finalize::finalize(guest, job).await?;
+        self.until(&job.id, |status| matches!(status, JobStatus::Concluded | JobStatus::Null)).await.map(drop)
+    }
+
+    /// Until the job has ended, waits to be let end or waits for its last step; which of them.
     pub async fn ready(&mut self, id: &str) -> Result<JobStatus, Refusal> {
         self.until(id, |status| {
-            matches!(status, JobStatus::Ready | JobStatus::Standby | JobStatus::Concluded | JobStatus::Null)
+            matches!(
+                status,
+                JobStatus::Ready
+                    | JobStatus::Standby
+                    | JobStatus::Pending
+                    | JobStatus::Concluded
+                    | JobStatus::Null
+            )
         })
         .await
     }
@@ -185,10 +240,11 @@ pub(super) async fn run_to_end(guest: &mut Running, id: &str) -> Result<(), Refu
     let mut ends = Ends::of(guest);
     let status = ends.ready(id).await?;
     let gone = || Refusal::internal(format!("block job '{id}' is gone"));
-    let job = BlockJobs::read(&guest.dir).named(id).cloned().ok_or_else(gone)?;
+    let mut job = BlockJobs::read(&guest.dir).named(id).cloned().ok_or_else(gone)?;
     if matches!(status, JobStatus::Ready | JobStatus::Standby) {
         return pivot::change_over(guest, job, true).await;
     }
+    ends.concluded(guest, &mut job).await?;
     match finish::finish(guest, job, None).await? {
         None => Ok(()),
         Some(error) => {

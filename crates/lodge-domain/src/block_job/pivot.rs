@@ -1,7 +1,7 @@
 //! `virsh blockjob --pivot`: a job that is ready takes its last step, and the disk is on another file.
 //!
 //! ```text
-//!  note ─▶ hold the processors ─▶ QEMU changes over ─▶ documents name the new file ─▶ the processors go on
+//!  note ─▶ hold the processors ─▶ QEMU makes both the same ─▶ and changes over ─▶ documents name the new file ─▶ the processors go on
 //! ```
 //!
 //! Held, so that a crash at any point leaves a definition whose file has all that the guest was told is written: until
@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{BlockJob, BlockJobs, Stage, abort, finish, follow, job_of, layers, position, start};
 use crate::control::{Change, Refusal, Running, Scope, Sort};
 
-/// How long a guest is held for this; then it goes on all the same.
+/// How long a guest is held while both become the same; then it goes on, and is held again for the change over alone.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// Ends the job of a disk with its last step; `wait`: until it has ended.
@@ -64,12 +64,12 @@ pub(super) async fn change_over(guest: &mut Running, mut job: BlockJob, wait: bo
     if !wait {
         return Ok(());
     }
-    if tokio::time::timeout(HOLD, ends.concluded(&job.id)).await.is_err() {
+    if tokio::time::timeout(HOLD, ends.over(&job.id)).await.is_err() {
         tracing::warn!(domain = %guest.entry.name(), job = job.id, "the disk changes over slowly; the guest goes on");
         finish::go_on(guest, &mut job).await;
         start::note(guest, &job)?;
-        ends.concluded(&job.id).await?;
     }
+    ends.concluded(guest, &mut job).await?;
     let id = job.id.clone();
     let error = finish::finish(guest, job, None).await?;
     debug_assert!(BlockJobs::read(&guest.dir).named(&id).is_none(), "a finished job is not noted");

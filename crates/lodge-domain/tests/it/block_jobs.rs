@@ -5,6 +5,7 @@
 mod crash;
 pub mod house;
 mod model;
+mod pending;
 
 use std::time::Duration;
 

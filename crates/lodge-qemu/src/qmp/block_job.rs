@@ -1,8 +1,10 @@
 //! Jobs of the block layer: commit, stream, mirror, and what ends them.
 //!
-//! Commits and mirrors are started with `auto-dismiss` off: one that has ended stays until somebody has read how, so a
-//! daemon that was away learns of it. Not so streams: a stream that has ended and is not dismissed leaves a node without
-//! a child behind, and `query-named-block-nodes` then crashes QEMU (seen with 10.0.2).
+//! All are started with `auto-finalize` off: one that has done its work is `pending` and changes neither headers nor how
+//! nodes stand on each other until it is told to, so what it has written can be made durable before.
+//! Commits and mirrors are started with `auto-dismiss` off too: one that has ended stays until somebody has read how, so
+//! a daemon that was away learns of it. Not so streams: a stream that has ended and is not dismissed leaves a node
+//! without a child behind, and `query-named-block-nodes` then crashes QEMU (seen with 10.0.2).
 //! Deliberately absent: what a job means for a guest's document.
 
 use std::time::Duration;
@@ -161,7 +163,7 @@ impl Monitor {
     pub async fn block_commit(&self, commit: &Commit<'_>) -> Result<(), MonitorError> {
         let mut arguments = json!({
             "job-id": commit.job, "device": commit.device, "base-node": commit.base, "top-node": commit.top,
-            "speed": commit.speed, "auto-dismiss": false,
+            "speed": commit.speed, "auto-finalize": false, "auto-dismiss": false,
         });
         if let Some(name) = commit.backing_file {
             put(&mut arguments, "backing-file", name);
@@ -171,7 +173,9 @@ impl Monitor {
 
     /// `block-stream`.
     pub async fn block_stream(&self, stream: &Stream<'_>) -> Result<(), MonitorError> {
-        let mut arguments = json!({ "job-id": stream.job, "device": stream.device, "speed": stream.speed });
+        let mut arguments = json!({
+            "job-id": stream.job, "device": stream.device, "speed": stream.speed, "auto-finalize": false,
+        });
         if let Some(base) = stream.base {
             put(&mut arguments, "base-node", base);
         }
@@ -185,7 +189,8 @@ impl Monitor {
     pub async fn blockdev_mirror(&self, mirror: &Mirror<'_>) -> Result<(), MonitorError> {
         let mut arguments = json!({
             "job-id": mirror.job, "device": mirror.device, "target": mirror.target, "replaces": mirror.replaces,
-            "sync": if mirror.shallow { "top" } else { "full" }, "speed": mirror.speed, "auto-dismiss": false,
+            "sync": if mirror.shallow { "top" } else { "full" }, "speed": mirror.speed, "auto-finalize": false,
+            "auto-dismiss": false,
         });
         if mirror.synchronous {
             put(&mut arguments, "copy-mode", "write-blocking");
@@ -219,6 +224,11 @@ impl Monitor {
     /// `job-complete`: the last step of a job that is ready.
     pub async fn job_complete(&self, job: &str) -> Result<(), MonitorError> {
         self.execute_within::<IgnoredAny>("job-complete", json!({ "id": job }), PATIENCE).await.map(drop)
+    }
+
+    /// `job-finalize`: a job that is `pending` may end; it has when this answers.
+    pub async fn job_finalize(&self, job: &str) -> Result<(), MonitorError> {
+        self.execute_within::<IgnoredAny>("job-finalize", json!({ "id": job }), PATIENCE).await.map(drop)
     }
 
     /// `job-dismiss`: a job that has ended is forgotten.

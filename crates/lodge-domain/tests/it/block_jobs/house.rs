@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use lodge_domain::control::Change;
 use lodge_domain::{DefineOptions, DomainError, Domains, Handle, StartOptions, Ticket, XmlOptions};
+use lodge_sys::process::Process;
 
 use crate::support::World;
 
@@ -159,7 +160,7 @@ impl House {
 
     /// The backing file in an image's header.
     pub fn backing_of(&self, at: usize) -> Option<String> {
-        let text = run("qemu-img", &["info", "--output=json", &self.layer(at).display().to_string()]);
+        let text = run("qemu-img", &["info", "-U", "--output=json", &self.layer(at).display().to_string()]);
         let info: serde_json::Value = serde_json::from_str(&text).unwrap();
         info["backing-filename"].as_str().map(str::to_owned)
     }
@@ -198,10 +199,16 @@ pub fn is_clean(path: &Path) {
 /// Ends the guest's QEMU at once.
 pub fn kill_qemu(guest: &Handle) {
     if let Some(vmm) = &guest.snapshot().vmm
-        && let Ok(Some(process)) = lodge_sys::process::Process::hold(vmm.process)
+        && let Ok(Some(process)) = Process::hold(vmm.process)
     {
         process.kill().unwrap();
     }
+}
+
+/// The guest's QEMU, whoever looks after it.
+pub fn process_of(guest: &Handle) -> Process {
+    let snapshot = guest.snapshot();
+    Process::hold(snapshot.vmm.as_ref().unwrap().process).unwrap().unwrap()
 }
 
 /// The file that the definition names.
