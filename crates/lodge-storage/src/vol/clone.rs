@@ -1,5 +1,7 @@
 //! Copies of volumes, from one format to another if need be.
 
+mod encrypted;
+
 use std::{
     fs::File,
     os::unix::fs::FileExt as _,
@@ -72,7 +74,7 @@ impl Pools {
         wanted.allocation = Some(wanted.allocation.map_or(capacity, |bytes| bytes.min(capacity)));
         wanted.capacity = Some(capacity);
         if source.encryption.is_some() || wanted.encryption.is_some() {
-            self.copy_encrypted(pool, &mut wanted, &source, &making.path).await?;
+            self.copy_encrypted(pool, &mut wanted, &source, &making.path, options).await?;
         } else if wanted.format.is_plain() && source.format.is_plain() {
             self.copy_plain(pool, &wanted, &source, &making.path, options).await?;
         } else if options.reflink {
@@ -82,46 +84,6 @@ impl Pools {
             self.convert(pool, &wanted, &source, &making.path, options).await?;
         }
         self.note_new(pool, &wanted, making).await
-    }
-
-    /// A copy of an encrypted volume has its bytes, and so its passphrase. Between formats, and between what is
-    /// encrypted and what is not, nothing is copied yet: it is told.
-    async fn copy_encrypted(
-        &self,
-        pool: &PoolHandle,
-        wanted: &mut Wanted,
-        source: &PoolVolume,
-        path: &Path,
-    ) -> Result<(), PoolError> {
-        let refuse = |text: &str| Err(PoolError::Config(text.to_owned()));
-        let (Some(has), Some(wants)) = (&source.encryption, &wanted.encryption) else {
-            return refuse("a copy of an encrypted volume is encrypted, and of another it is not");
-        };
-        let is_same = wants.secrets.is_empty() || self.secret_for(wanted)? == self.secret_of(source)?;
-        if wanted.format != source.format || source.backing.is_some() || !is_same {
-            return refuse("a copy of an encrypted volume has its format and its secret");
-        }
-        if wanted.capacity.is_some_and(|bytes| bytes > source.capacity) {
-            return refuse("a copy of an encrypted volume has its size; resize it afterwards");
-        }
-        if wants.secrets.is_empty() {
-            wanted.encryption = Some(has.clone());
-        }
-        let (temp, _) = self.temp_for(pool, path, wanted.clone()).await?;
-        let (source, path) = (source.path.clone(), path.to_owned());
-        on_thread(pool, move || {
-            let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
-            let failed = |error: std::io::Error| {
-                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
-            };
-            let length = from.length().map_err(PoolError::Disk)?;
-            if ioctl_ficlone(temp.file(), &from.file).is_err() {
-                size(temp.file(), &path, length, 0)?;
-                copy(&from.file, temp.file(), length).map_err(failed)?;
-            }
-            keep(temp, &path)
-        })
-        .await
     }
 
     async fn copy_plain(

@@ -3,7 +3,7 @@
 //! LUKS it is, of version 1, done by QEMU: a raw volume is a LUKS container, a qcow2 has LUKS inside. A passphrase
 //! goes to `qemu-img` through a pipe and is in no argument, file or message.
 
-use std::{fs::File, io::Write as _, os::fd::OwnedFd};
+use std::{fs::File, io::Write as _, os::fd::OwnedFd, path::Path};
 
 use lodge_model::{
     storage::{Cipher, Encryption, EncryptionSecret},
@@ -19,6 +19,8 @@ use crate::{
 
 /// The name of the secret's object in `qemu-img`.
 const OBJECT: &str = "passphrase";
+/// That of the second one: of what is copied.
+const SOURCE_OBJECT: &str = "sources-passphrase";
 
 /// Judges what a document asks for, in libvirt's words.
 pub(crate) fn judge(encryption: &Encryption, format: VolumeFormat) -> Result<(), PoolError> {
@@ -129,13 +131,36 @@ pub(crate) fn with_secret(run: Run, secret: SecretValue) -> Result<Run, PoolErro
     run.secret(secret, |path| format!("secret,id={OBJECT},file={path}"))
 }
 
+/// The same of what is copied.
+pub(crate) fn with_sources_secret(run: Run, secret: SecretValue) -> Result<Run, PoolError> {
+    run.secret(secret, |path| format!("secret,id={SOURCE_OBJECT},file={path}"))
+}
+
 /// How `--image-opts` names an encrypted image.
 pub(crate) fn image_of(volume: &PoolVolume) -> String {
+    image_at(&volume.path, volume.format, Some(OBJECT))
+}
+
+/// How `--image-opts` names what is copied.
+pub(crate) fn source_of(volume: &PoolVolume) -> String {
+    image_at(&volume.path, volume.format, volume.encryption.as_ref().map(|_| SOURCE_OBJECT))
+}
+
+/// How `--target-image-opts` names the copy.
+pub(crate) fn target_at(path: &Path, wanted: &Wanted) -> String {
+    image_at(path, wanted.format, wanted.encryption.as_ref().map(|_| OBJECT))
+}
+
+fn image_at(path: &Path, format: VolumeFormat, secret: Option<&str>) -> String {
     // A comma in a value is written twice; see qemu(1).
-    let path = volume.path.display().to_string().replace(',', ",,");
-    match volume.format {
-        VolumeFormat::Qcow2 => format!("driver=qcow2,encrypt.key-secret={OBJECT},file.filename={path}"),
-        _ => format!("driver=luks,key-secret={OBJECT},file.filename={path}"),
+    let path = path.display().to_string().replace(',', ",,");
+    match (secret, format) {
+        (Some(object), VolumeFormat::Qcow2) => {
+            format!("driver=qcow2,encrypt.key-secret={object},file.filename={path}")
+        }
+        (Some(object), _) => format!("driver=luks,key-secret={object},file.filename={path}"),
+        (None, format) if format.is_plain() => format!("driver=raw,file.filename={path}"),
+        (None, format) => format!("driver={},file.filename={path}", format.as_str()),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Run {
     /// A path, and what stands for it in messages.
     said: Option<(String, String)>,
     limit: Option<Duration>,
-    secret: Option<Fed>,
+    secrets: Vec<Fed>,
 }
 
 /// What a tool answered.
@@ -60,7 +60,7 @@ pub(crate) struct Answer {
 
 impl Run {
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None, secret: None }
+        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None, secrets: Vec::new() }
     }
 
     pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -89,7 +89,7 @@ impl Run {
         let fed = Fed::new(value).map_err(|source| PoolError::system("cannot make a pipe", source))?;
         let path = fed.path.clone();
         let mut run = self.args(["--object".to_owned(), option(&path.to_string_lossy())]).reads(&path);
-        run.secret = Some(fed);
+        run.secrets.push(fed);
         Ok(run)
     }
 
@@ -134,9 +134,7 @@ impl Run {
     }
 
     async fn watched(mut self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
-        if let Some(fed) = &mut self.secret {
-            fed.feed();
-        }
+        self.secrets.iter_mut().for_each(Fed::feed);
         let program = find(self.program)?;
         let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
         let (out, words) = (Pipe::new().map_err(failed)?, Pipe::new().map_err(failed)?);

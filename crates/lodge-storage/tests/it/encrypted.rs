@@ -15,11 +15,13 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 const SECRET: Uuid = Uuid::from_u128(7);
-const PASSPHRASE: &str = "correct horse, battery=staple";
+pub const PASSPHRASE: &str = "correct horse, battery=staple";
+const OTHER: Uuid = Uuid::from_u128(9);
+const OTHERS_PASSPHRASE: &str = "tr0ub4dor&3";
 
 /// Secrets by UUID and by what they are for.
 #[derive(Debug, Default)]
-struct Kept {
+pub struct Kept {
     by_usage: HashMap<String, Uuid>,
 }
 
@@ -31,6 +33,7 @@ impl Secrets for Kept {
         };
         match found {
             Some(SECRET) => Ok(SecretValue(PASSPHRASE.into())),
+            Some(OTHER) => Ok(SecretValue(OTHERS_PASSPHRASE.into())),
             _ => Err(PoolError::NoSecret("no such secret".to_owned())),
         }
     }
@@ -57,16 +60,22 @@ fn xml(name: &str, format: &str, secret: &str) -> String {
     )
 }
 
-fn by_uuid() -> String {
+pub fn by_uuid() -> String {
     format!("<secret type='passphrase' uuid='{SECRET}'/>")
 }
 
 /// What qemu-io does with an image that the passphrase opens. The passphrase is in a file of the test's own.
 fn qemu_io(world: &World, image: &str, command: &str) -> String {
+    qemu_io_with(PASSPHRASE, world, image, &[command])
+}
+
+fn qemu_io_with(passphrase: &str, world: &World, image: &str, commands: &[&str]) -> String {
     let key = world.dir.path().join("key");
-    fs::write(&key, PASSPHRASE).unwrap();
+    fs::write(&key, passphrase).unwrap();
     let object = format!("secret,id=k,file={}", text(&key));
-    run("qemu-io", &["--object", &object, "--image-opts", image, "-c", command])
+    let commands = commands.iter().flat_map(|command| ["-c", command]);
+    let words: Vec<&str> = ["--object", &object, "--image-opts", image].into_iter().chain(commands).collect();
+    run("qemu-io", &words)
 }
 
 #[tokio::test]
@@ -122,9 +131,70 @@ async fn a_qcow2_has_luks_inside_and_its_copy_too() {
     let copy = xml.replace("<name>v</name>", "<name>w</name>");
     pools.clone_volume(&pool, &copy, (&pool, "v"), MakeOptions::default()).await.unwrap();
     assert!(qemu_io(&world, &image("w"), "read -P 9 1M 64k").contains("read 65536/65536"));
-    let plain = "<volume><name>x</name><target><format type='raw'/></target></volume>";
-    let error = pools.clone_volume(&pool, plain, (&pool, "v"), MakeOptions::default()).await.unwrap_err();
-    assert_eq!(error.to_string(), "a copy of an encrypted volume is encrypted, and of another it is not");
+    pools.resize_volume(&pool, "w", Bytes(8 * MIB), ResizeOptions::default()).await.unwrap();
+    assert_eq!(pools.look_at(&pool, "w").await.unwrap().capacity, 8 * MIB);
+    assert!(qemu_io(&world, &image("w"), "read -P 9 1M 64k").contains("read 65536/65536"));
+    assert!(qemu_io(&world, &image("w"), "write -P 8 7M 64k").contains("wrote 65536/65536"));
+    let smaller = ResizeOptions { shrink: true, ..ResizeOptions::default() };
+    pools.resize_volume(&pool, "w", Bytes(4 * MIB), smaller).await.unwrap();
+    assert!(qemu_io(&world, &image("w"), "read -P 9 1M 64k").contains("read 65536/65536"));
+}
+
+/// What is read of a copy is what was written to its source, whatever either is opened with.
+#[tokio::test]
+async fn a_copy_is_encrypted_decrypted_or_gets_another_passphrase() {
+    if !can_run() {
+        return;
+    }
+    let (world, pools, pool) = place(&["raw-locked", "qcow2-locked"]).await;
+    let image = |name: &str, format: &str, secret: Option<Uuid>| {
+        let opens = match (format, secret) {
+            ("raw", Some(_)) => "driver=luks,key-secret=k".to_owned(),
+            (_, Some(_)) => "driver=qcow2,encrypt.key-secret=k".to_owned(),
+            (_, None) => format!("driver={format}"),
+        };
+        format!("{opens},file.filename={}", text(&world.dir.path().join("p").join(name)))
+    };
+    let document = |name: &str, format: &str, secret: Option<Uuid>| {
+        let encryption = secret.map_or(String::new(), |uuid| {
+            format!("<encryption format='luks'><secret type='passphrase' uuid='{uuid}'/></encryption>")
+        });
+        format!(
+            "<volume><name>{name}</name><capacity unit='MiB'>4</capacity><allocation>0</allocation>\
+             <target><format type='{format}'/>{encryption}</target></volume>"
+        )
+    };
+    let words = |secret: Option<Uuid>| if secret == Some(OTHER) { OTHERS_PASSPHRASE } else { PASSPHRASE };
+    let sources = [("raw", None), ("qcow2", None), ("raw", Some(SECRET)), ("qcow2", Some(SECRET))];
+    for (format, secret) in sources {
+        let name = format!("{format}{}", if secret.is_some() { "-locked" } else { "" });
+        let wanted = document(&name, format, secret);
+        pools.create_volume(&pool, &wanted, MakeOptions::default()).await.unwrap();
+        // A new LUKS container has no zeros where nothing was written.
+        let writes = ["write -P 5 0 64k", "write -P 0 64k 2M", "write -P 6 3M 64k"];
+        qemu_io_with(words(secret), &world, &image(&name, format, secret), &writes);
+    }
+    pools.refresh(&pool).await.unwrap();
+    let ways = [
+        ("raw", "raw", Some(SECRET)),
+        ("qcow2", "qcow2", Some(OTHER)),
+        ("raw-locked", "qcow2", Some(OTHER)),
+        ("qcow2-locked", "raw", None),
+    ];
+    for (at, (from, format, secret)) in ways.into_iter().enumerate() {
+        let name = format!("copy{at}");
+        let wanted = document(&name, format, secret);
+        pools.clone_volume(&pool, &wanted, (&pool, from), MakeOptions::default()).await.unwrap();
+        let reads = ["read -P 5 0 64k", "read -P 0 64k 2M", "read -P 6 3M 64k"];
+        let said = qemu_io_with(words(secret), &world, &image(&name, format, secret), &reads);
+        assert_eq!(said.matches("read ").count(), 3, "{from} {format} {secret:?}: {said}");
+        assert!(!said.contains("failed"), "{from} {format} {secret:?}: {said}");
+    }
+    // It is made whole or not at all.
+    let none = document("none", "raw", Some(Uuid::from_u128(1)));
+    pools.clone_volume(&pool, &none, (&pool, "raw"), MakeOptions::default()).await.unwrap_err();
+    let names = crate::world::names(&world.dir.path().join("p"));
+    assert!(names.iter().all(|name| name != "none" && !name.starts_with('.')), "{names:?}");
 }
 
 #[tokio::test]
