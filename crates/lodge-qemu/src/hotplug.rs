@@ -255,7 +255,11 @@ pub async fn sweep_nodes(monitor: &Monitor) {
             }
             removed = true;
             if SERVED_DRIVERS.contains(&node.drv.as_str()) {
-                remove_objects(monitor, &node.node_name).await;
+                remove_objects(monitor, &node.node_name, &["-auth-secret0", "-httpcookie-secret0"]).await;
+                remove_objects(monitor, &format!("obj{}", node.node_name), &["_tls0"]).await;
+            }
+            if node.encrypted {
+                remove_objects(monitor, &node.node_name, &["-encryption-secret0"]).await;
             }
             let set = node.file.strip_prefix("/dev/fdset/").and_then(|set| set.parse().ok());
             if let Some(set) = set.filter(|_| node.node_name.ends_with("-storage"))
@@ -270,11 +274,10 @@ pub async fn sweep_nodes(monitor: &Monitor) {
     }
 }
 
-/// Removes what a server's node had of objects: secrets, credentials. Not having one is fine.
-async fn remove_objects(monitor: &Monitor, node: &str) {
-    let ids =
-        [format!("{node}-auth-secret0"), format!("{node}-httpcookie-secret0"), format!("obj{node}_tls0")];
-    for id in ids {
+/// Removes what a node had of objects: secrets, credentials. Not having one is fine.
+async fn remove_objects(monitor: &Monitor, stem: &str, ends: &[&str]) {
+    for end in ends {
+        let id = format!("{stem}{end}");
         let _: Result<IgnoredAny, _> = monitor.execute("object-del", json!({ "id": id })).await;
     }
 }

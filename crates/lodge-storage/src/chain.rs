@@ -53,6 +53,8 @@ pub(crate) struct Gate {
     pub files: Vec<PathBuf>,
     /// After so many files a server has the rest, whatever a header names.
     pub served_after: Option<usize>,
+    /// Whoever opens the chain has the key of its top file, which is encrypted.
+    pub has_key: bool,
 }
 
 impl Gate {
@@ -132,7 +134,8 @@ pub(crate) fn open_chain(
         let virtual_bytes = match format {
             Format::Raw => disk.length()?,
             Format::Qcow2 => {
-                let header = disk.qcow2_header()?;
+                let is_locked = gate.has_key && links.is_empty();
+                let header = if is_locked { disk.locked_qcow2_header()? } else { disk.qcow2_header()? };
                 if let Some(backing) = header.backing.filter(|_| gate.served_after != Some(links.len() + 1)) {
                     next = Some(open_backing(&disk.path, &backing, gate)?);
                 }

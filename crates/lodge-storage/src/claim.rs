@@ -163,6 +163,7 @@ fn examine(disk: DiskUse, mut gate: Gate) -> Result<Examined, StorageError> {
     let access = disk.access();
     gate.files = disk.backing;
     gate.served_after = disk.served_after;
+    gate.has_key = disk.is_encrypted;
     let links = match &disk.path {
         None => Vec::new(),
         Some(path) => match open_chain(path, disk.format, access, &gate) {

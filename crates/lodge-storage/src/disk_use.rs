@@ -34,6 +34,8 @@ pub struct DiskUse {
     pub backing: Vec<PathBuf>,
     /// After so many files the chain goes on with a server's image, as the document says.
     pub served_after: Option<usize>,
+    /// The document says how its top file is opened, by `<encryption>`.
+    pub is_encrypted: bool,
 }
 
 impl DiskUse {
@@ -63,6 +65,7 @@ impl DiskUse {
             optional: source.is_some_and(|s| s.startup_policy == Some(StartupPolicy::Optional)),
             backing: backing_files(disk.backing_store.as_deref()),
             served_after: (!served.images.is_empty() && served.local > 0).then_some(served.local),
+            is_encrypted: disk.encryption_tree().is_some(),
         })
     }
 

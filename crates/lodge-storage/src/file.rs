@@ -81,8 +81,28 @@ impl DiskFile {
         end.map_err(|error| StorageError::Open { path: self.path.clone(), source: error.into() })
     }
 
-    /// The header, if it is a qcow2. Errors name the path, the cause and what the bytes look like.
+    /// The header, if it is a qcow2 whose bytes can be read without a key. Errors name the path, the cause and what the
+    /// bytes look like.
     pub fn qcow2_header(&self) -> Result<Header, StorageError> {
+        let header = self.any_qcow2_header()?;
+        if header.is_encrypted {
+            return Err(StorageError::UnsupportedImage { path: self.path.clone(), what: "is encrypted" });
+        }
+        Ok(header)
+    }
+
+    /// The header of a qcow2 with LUKS inside, for one who has the key.
+    pub fn locked_qcow2_header(&self) -> Result<Header, StorageError> {
+        let header = self.any_qcow2_header()?;
+        let what = match (header.is_encrypted, header.has_luks) {
+            (true, true) => return Ok(header),
+            (true, false) => "is encrypted with qcow2's AES of old",
+            (false, _) => "is not encrypted though its disk says so",
+        };
+        Err(StorageError::UnsupportedImage { path: self.path.clone(), what })
+    }
+
+    fn any_qcow2_header(&self) -> Result<Header, StorageError> {
         let start = self.start(qcow2::READ_BYTES)?;
         let header = qcow2::parse(&start).map_err(|fault| StorageError::NotAnImage {
             path: self.path.clone(),
@@ -90,12 +110,9 @@ impl DiskFile {
             why: fault.to_string(),
             looks_like: looks_like(&start),
         })?;
-        let unsupported = |what| StorageError::UnsupportedImage { path: self.path.clone(), what };
         if header.has_data_file {
-            return Err(unsupported("keeps its data in another file"));
-        }
-        if header.is_encrypted {
-            return Err(unsupported("is encrypted"));
+            let what = "keeps its data in another file";
+            return Err(StorageError::UnsupportedImage { path: self.path.clone(), what });
         }
         if header.is_corrupt {
             return Err(StorageError::MarkedCorrupt { path: self.path.clone() });

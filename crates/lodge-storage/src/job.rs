@@ -120,6 +120,7 @@ impl Storage {
             optional: false,
             backing: copy.backing.iter().map(|(path, _)| path).chain(&copy.layers).cloned().collect(),
             served_after: None,
+            is_encrypted: false,
         };
         let taken = self.claim_more(domain, name, std::slice::from_ref(&disk)).await;
         if taken.is_err() && !copy.reuse {

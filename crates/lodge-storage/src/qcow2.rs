@@ -20,6 +20,7 @@ const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
 const INCOMPATIBLE_EXTENDED_L2: u64 = 1 << 4;
 const INCOMPATIBLE_KNOWN: u64 = (1 << 5) - 1;
 const COMPRESSION_ZSTD: u8 = 1;
+const ENCRYPTION_LUKS: u32 = 2;
 /// 32 MiB of them.
 const L1_ENTRIES_MAX: u64 = 4 << 20;
 const REFCOUNT_ORDER_MAX: u32 = 6;
@@ -38,6 +39,8 @@ pub(crate) struct Header {
     /// The data is in another file, which the header names.
     pub has_data_file: bool,
     pub is_encrypted: bool,
+    /// Encrypted with LUKS, not with the scheme of old.
+    pub has_luks: bool,
     pub has_snapshots: bool,
     pub snapshots: u32,
     /// It was not closed well, so its counts may be behind.
@@ -129,7 +132,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
     if virtual_bytes > i64::MAX.cast_unsigned() {
         return Err(HeaderFault::Size(virtual_bytes));
     }
-    let is_encrypted = reader.u32(32)? != 0;
+    let encryption = reader.u32(32)?;
     let l1_entries = u64::from(reader.u32(36)?);
     let snapshots = reader.u32(60)?;
     let (features, compatible, header_bytes) = match version {
@@ -166,7 +169,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderFault> {
         backing,
         is_corrupt: features & INCOMPATIBLE_CORRUPT != 0,
         has_data_file: features & INCOMPATIBLE_DATA_FILE != 0,
-        is_encrypted,
+        is_encrypted: encryption != 0,
+        has_luks: encryption == ENCRYPTION_LUKS,
         has_snapshots: snapshots != 0,
         snapshots,
         is_dirty: features & INCOMPATIBLE_DIRTY != 0,

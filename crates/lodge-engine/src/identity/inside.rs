@@ -470,6 +470,7 @@ fn uses(disks: &[GuestDisk]) -> Result<Vec<DiskUse>> {
         optional: false,
         backing: Vec::new(),
         served_after: None,
+        is_encrypted: false,
     };
     match disks.iter().find(|disk| disk.is_encrypted) {
         Some(disk) => {

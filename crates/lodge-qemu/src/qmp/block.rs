@@ -39,6 +39,9 @@ pub struct BlockNode {
     /// Whether it is read-only.
     #[serde(default)]
     pub ro: bool,
+    /// Whether its bytes are encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Sizes.
     #[serde(default)]
     pub image: Option<BlockImage>,

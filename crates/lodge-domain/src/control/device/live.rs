@@ -225,6 +225,9 @@ impl Claimed {
         let mut descriptors = Descriptors::default();
         let mut claims = Claims::new(accelerator(running), FdNumber::fixed(-1));
         let mut chains = Vec::new();
+        for (target, passphrase) in ports.volumes.passphrases(with).await? {
+            claims.passphrases.insert(target, descriptors.pass(passphrase));
+        }
         if !with.devices.disks.is_empty() {
             for disk in ports.volumes.claim_more(running.id, with).await? {
                 if let Some(served) = disk.served.last().filter(|served| served.format != "raw") {

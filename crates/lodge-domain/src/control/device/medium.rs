@@ -58,6 +58,7 @@ pub(super) fn with_medium(drive: &Disk, wanted: &Disk) -> Disk {
     let mut disk = drive.clone();
     disk.kind = if has_medium { wanted.kind } else { SourceKind::File };
     disk.source.clone_from(&wanted.source);
+    disk.encryption.clone_from(&wanted.encryption);
     disk.backing_store = None;
     let format = wanted.driver.as_ref().and_then(|driver| driver.format.clone());
     disk.driver.get_or_insert_default().format = Some(format.unwrap_or_else(|| "raw".to_owned()));
