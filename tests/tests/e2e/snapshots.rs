@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, counter, document::tiny_with, turn};
+use lodge_tests::{Host, counter, document::tiny_with, skip, turn};
 
 /// A guest under TCG on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -183,4 +183,59 @@ fn snapshots_are_deleted_below_a_guest_that_runs() -> Result<()> {
     qemu_img(&["check", "-q", &image.to_string_lossy()])?;
     ensure!(bytes(&host)? == before, "the guest sees other bytes");
     Ok(())
+}
+
+/// Its variables lie in a file of their own, which QEMU keeps no snapshot in.
+#[test]
+fn a_guest_with_uefi_goes_back_by_files_and_is_told_why_not_inside() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    if !std::path::Path::new("/usr/share/qemu/firmware").exists() {
+        skip("there is no firmware with UEFI");
+        return Ok(());
+    }
+    let host = Host::start()?;
+    let image = host.root().join("var/lib/libvirt/images/efi.qcow2").to_string_lossy().into_owned();
+    qemu_img(&["create", "-q", "-f", "qcow2", &image, "4M"])?;
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{image}'/>\
+         <target dev='vda' bus='virtio'/></disk>"
+    );
+    let document = tiny_with("efi", &disk).replace("<os>", "<os firmware='efi'>");
+    let document = host.file("efi.xml", &document)?;
+    host.lodge(&["define", &document])?.ok()?;
+    let io = |command: &str| -> Result<()> {
+        let source = source_of(&host, "efi")?;
+        let done = Command::new("qemu-io").args(["-c", command, &source]).output()?;
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        ensure!(done.status.success() && !said.contains("failed"), "{command} on {source}: {said}");
+        Ok(())
+    };
+    io("write -q -P 1 1M 64k")?;
+    host.lodge(&["start", "efi"])?.ok()?;
+    host.lodge(&["snapshot-create-as", "efi", "inside"])?.fails_saying(&["QCOW2 nvram format"])?;
+    host.lodge(&["snapshot-create-as", "efi", "disks", "--disk-only"])?.ok()?;
+    let memory = host.root().join("efi.memory").to_string_lossy().into_owned();
+    host.lodge(&["snapshot-create-as", "efi", "memory", "--memspec", &memory])?.ok()?;
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    io("write -q -P 2 1M 64k")?;
+    host.lodge(&["snapshot-revert", "efi", "memory"])?.ok()?;
+    let state = host.lodge(&["domstate", "efi"])?.ok()?.stdout;
+    ensure!(state.trim() == "running", "{state}");
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    io("read -P 1 1M 64k")?;
+    io("write -q -P 3 1M 64k")?;
+    host.lodge(&["snapshot-revert", "efi", "disks"])?.ok()?;
+    io("read -P 1 1M 64k")?;
+    host.lodge(&["start", "efi"])?.ok()?;
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    // Off, the variables stand still as the disk does.
+    host.lodge(&["snapshot-create-as", "efi", "off", "--disk-only"])?.ok()?;
+    io("write -q -P 4 1M 64k")?;
+    host.lodge(&["snapshot-revert", "efi", "off"])?.ok()?;
+    io("read -P 1 1M 64k")?;
+    Ok(())
+}
+
+fn source_of(host: &Host, name: &str) -> Result<String> {
+    Ok(host.json(&["domblklist", name])?[0]["source"].as_str().context("no source")?.to_owned())
 }
