@@ -14,15 +14,21 @@ use crate::{
         source::{Source, is_read_here},
     },
     qcow2,
+    vol::probe::probe,
 };
 
 /// Guest bytes that are read of one image: its tables can claim more than there is time for.
 const READ_BYTES: u64 = 8 << 20;
 const RANGES: usize = 4096;
 
-/// qcow2's header and its extensions.
+/// The first bytes of a file of any format that is looked at in lists; qcow2's header and its extensions.
 pub fn header(bytes: &[u8]) {
     let _ = guess(bytes, bytes);
+    if let Some(file) = in_memory(bytes)
+        && let Ok(looks) = probe(&file, bytes.len() as u64)
+    {
+        assert!(looks.capacity.is_none_or(|bytes| i64::try_from(bytes).is_ok()));
+    }
     if let Ok(header) = qcow2::parse(bytes) {
         assert!(header.cluster_bytes.is_power_of_two());
         assert!(header.refcount_bits.is_power_of_two());
@@ -54,8 +60,7 @@ pub fn tables(bytes: &[u8]) {
 }
 
 fn open(bytes: &[u8]) -> Option<Source> {
-    let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).ok()?);
-    file.write_all(bytes).ok()?;
+    let file = in_memory(bytes)?;
     let id = FileId { device: 0, inode: 0 };
     let disk = DiskFile { path: PathBuf::from("/image"), id, file, allocation: bytes.len() as u64 };
     let header = disk.qcow2_header().ok()?;
@@ -64,4 +69,10 @@ fn open(bytes: &[u8]) -> Option<Source> {
     }
     let link = OpenLink { disk, format: Format::Qcow2, virtual_bytes: header.virtual_bytes };
     Source::open_top(link).ok()
+}
+
+fn in_memory(bytes: &[u8]) -> Option<File> {
+    let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).ok()?);
+    file.write_all(bytes).ok()?;
+    Some(file)
 }
