@@ -3,6 +3,7 @@
 mod attack;
 mod change;
 mod convert;
+mod crash;
 mod grow;
 mod look;
 mod mutate;
