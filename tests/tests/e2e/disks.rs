@@ -66,6 +66,8 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
     let Some(_turn) = turn() else { return Ok(()) };
     let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
     let host = Host::start()?;
+    let place = small.path().display().to_string();
+    host.lodge(&["pool-create-as", "small", "dir", "--target", &place])?.ok()?;
     let disk = small.path().join("disk.img");
     writer_disk(&disk)?;
     let text = document(&disk.display().to_string(), "raw");
@@ -79,6 +81,10 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
     ensure!(errors.trim() == "vda: no space", "domblkerror said {errors:?}");
     let stood = told(&host);
     ensure!(stood > 0, "it had written nothing");
+    host.lodge(&["pool-refresh", "small"])?.ok()?;
+    for event in ["domain.block_threshold", "domain.io_error", "pool.filling"] {
+        wait(event, || Ok(events(&host)?.contains(event)))?;
+    }
     let grown = Command::new("mount").args(["-o", "remount,size=16m"]).arg(small.path()).status()?;
     ensure!(grown.success(), "the file system did not grow");
     host.lodge(&["resume", "writer"])?.ok()?;
@@ -94,6 +100,49 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
         let found = u32::from_le_bytes(bytes[at..at + 4].try_into()?);
         ensure!(found == number || found == number + 4096, "sector of {number} has {found}");
     }
+    Ok(())
+}
+
+/// All that the daemon has told so far.
+fn events(host: &Host) -> Result<String> {
+    let mut curl = Command::new("curl");
+    curl.args(["-sN", "--max-time", "1", "--unix-socket"]).arg(host.socket());
+    let done = curl.arg("http://lodge/v1/events?since=0").output().context("cannot run curl")?;
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[test]
+fn a_disk_that_was_moved_by_hand_is_told_and_taken_over_when_asked() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let pool = host.root().join("var/lib/libvirt/images");
+    std::fs::create_dir_all(&pool)?;
+    let place = pool.display().to_string();
+    host.lodge(&["pool-create-as", "images", "dir", "--target", &place])?.ok()?;
+    let (disk, elsewhere) = (pool.join("writer.img"), pool.join("elsewhere.img"));
+    writer_disk(&disk)?;
+    let file = host.file("writer.xml", &document(&disk.display().to_string(), "raw"))?;
+    host.lodge(&["define", &file])?.ok()?;
+    host.lodge(&["start", "writer"])?.ok()?;
+    wait("the guest writes", || Ok(told(&host) > 20))?;
+    host.lodge(&["destroy", "writer"])?.ok()?;
+    // What the disk is gets noted behind the guest's end; the doctor notes it too, and is waited for.
+    host.lodge(&["storage", "doctor"])?;
+    std::fs::rename(&disk, &elsewhere)?;
+    let (was, is) = (disk.display().to_string(), elsewhere.display().to_string());
+    host.lodge(&["start", "writer"])?.fails_saying(&[&was, &is, "--relocate"])?;
+    host.lodge(&["pool-refresh", "images"])?.ok()?;
+    wait("the move is told", || Ok(events(&host)?.contains("disk.moved")))?;
+    let doctor = host.lodge(&["storage", "doctor"])?.stdout;
+    ensure!(doctor.contains(&is), "the doctor does not name it: {doctor}");
+    let files = host.lodge(&["files", "writer"])?.ok()?.stdout;
+    ensure!(files.contains(&is) || files.contains(&was), "{files}");
+    host.lodge(&["files", "writer", "--relocate"])?.ok()?;
+    let usage = host.lodge(&["storage", "usage", "images"])?.ok()?.stdout;
+    ensure!(usage.contains("elsewhere.img"), "{usage}");
+    host.lodge(&["start", "writer"])?.ok()?;
+    wait("the guest writes again", || Ok(told(&host) > 20))?;
+    host.lodge(&["destroy", "writer"])?.ok()?;
     Ok(())
 }
 
