@@ -47,6 +47,8 @@ pub enum Sort {
     Overflow,
     /// No name is known of the guest.
     NoHostname,
+    /// There is no such secret, or it has no value.
+    NoSecret,
     /// An operating system's call failed; the number of the error.
     System(i32),
 }
@@ -110,7 +112,7 @@ impl Refusal {
             Sort::Unsupported | Sort::ConfigUnsupported | Sort::ArgumentUnsupported | Sort::NoSupport => {
                 Kind::Unsupported
             }
-            Sort::DeviceMissing | Sort::NoHostname => Kind::NotFound,
+            Sort::DeviceMissing | Sort::NoHostname | Sort::NoSecret => Kind::NotFound,
             Sort::AgentUnresponsive | Sort::AgentUnsynced => Kind::Unavailable,
             Sort::Timeout => Kind::Busy,
             Sort::Failed | Sort::Internal | Sort::AgentRefused | Sort::System(_) => Kind::Internal,

@@ -42,6 +42,7 @@ impl From<Refusal> for Fault {
             Sort::BlockJob => Code::BlockCopyActive,
             Sort::Overflow => Code::Overflow,
             Sort::NoHostname => Code::NoHostname,
+            Sort::NoSecret => return Self::new(Code::NoSecret, Origin::Secret, text),
             Sort::System(errno) => return Self::system(origin, text, errno),
         };
         Self::new(code, origin, text)

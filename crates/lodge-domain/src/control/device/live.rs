@@ -225,7 +225,11 @@ impl Claimed {
         let mut descriptors = Descriptors::default();
         let mut claims = Claims::new(accelerator(running), FdNumber::fixed(-1));
         let mut chains = Vec::new();
-        for (target, passphrase) in ports.volumes.passphrases(with).await? {
+        let passphrases = ports.volumes.passphrases(with).await;
+        for (target, passphrase) in passphrases.map_err(|error| match error.kind {
+            Kind::NotFound => Refusal::new(Sort::NoSecret, crate::error::chain(&error)),
+            _ => error.into(),
+        })? {
             claims.passphrases.insert(target, descriptors.pass(passphrase));
         }
         if !with.devices.disks.is_empty() {
