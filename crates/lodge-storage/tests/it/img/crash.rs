@@ -129,3 +129,54 @@ async fn inner_images() {
         pools.clone_volume(&pool, &copy, (&pool, &plain), MakeOptions::default()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_full_file_system_leaves_images_as_they_were() {
+    if !can_run() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a small file system needs root to be mounted");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pool = dir.path().join("var/lib/libvirt/images");
+    std::fs::create_dir_all(&pool).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=4m tmpfs {} && exec {} --exact img::crash::inner_full_images --nocapture",
+        pool.display(),
+        std::env::current_exe().unwrap().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).env(DIR, dir.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+async fn inner_full_images() {
+    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
+    let (_store, storage) = open(&dir).await;
+    let at = storage.pool_dir();
+    let none = CancellationToken::new();
+    let large = dir.join("large.img");
+    qemu_img(&["create", "-q", "-f", "raw", text(&large), "8M"]);
+    run("qemu-io", &["-f", "raw", "-c", "write -q -P 3 0 8M", text(&large)]);
+    // Beside it there is room for less than it holds.
+    let image = at.join("image.qcow2");
+    qemu_img(&["create", "-q", "-f", "qcow2", text(&image), "8M"]);
+    io(&image, "write -q -P 7 0 2M");
+    io(&image, "write -q -P 0 2M 1M");
+    let before = names(&at);
+    let convert = conversion(&large, ImageFormat::Raw, &at.join("converted.qcow2"), ImageFormat::Qcow2);
+    let error = storage.convert_image(convert, &none, |_| ()).await.unwrap_err();
+    assert_eq!(error.kind(), lodge_model::Kind::Exhausted, "convert: {error:?}");
+    assert_eq!(names(&at), before);
+    let error = storage.compact_image(&image, ImageFormat::Qcow2, &none, |_| ()).await.unwrap_err();
+    assert_eq!(error.kind(), lodge_model::Kind::Exhausted, "compact: {error:?}");
+    assert_eq!(names(&at), before);
+    crate::world::assert_clean(&image);
+    io(&image, "read -P 7 0 2M");
+    io(&image, "read -P 0 2M 6M");
+}
