@@ -132,9 +132,10 @@ fn encrypted_disks_are_plugged_into_a_guest_that_runs_and_taken_out() -> Result<
     let document = host.file("plugged.xml", &guest)?;
     host.lodge(&["define", &document])?.ok()?;
     host.lodge(&["start", "plugged"])?.ok()?;
-    for (format, disk, opens) in
-        [("raw", "sda", "driver=luks,key-secret=k"), ("qcow2", "sdb", "driver=qcow2,encrypt.key-secret=k")]
-    {
+    for (format, disk, device, opens) in [
+        ("raw", "sda", "scsi0-0-0-0", "driver=luks,key-secret=k"),
+        ("qcow2", "sdb", "scsi0-0-0-1", "driver=qcow2,encrypt.key-secret=k"),
+    ] {
         let volume = format!(
             "<volume><name>{format}.img</name><capacity unit='MiB'>4</capacity><allocation>0</allocation>\
              <target><format type='{format}'/>{}</target></volume>",
@@ -156,9 +157,7 @@ fn encrypted_disks_are_plugged_into_a_guest_that_runs_and_taken_out() -> Result<
         ensure!(shown.contains(UUID) && shown.contains("<encryption format='luks'"), "{shown}");
         host.lodge(&["vol-delete", &format!("{format}.img"), "--pool", "locked"])?
             .fails_saying(&["plugged"])?;
-        let unit = if disk == "sda" { 0 } else { 1 };
-        let device = format!("scsi0-0-0-{unit}");
-        let said = io(&host, "plugged", &device, "write -q -P 7 1M 64k")?;
+        let said = io(&host, "plugged", device, "write -q -P 7 1M 64k")?;
         ensure!(said.trim().is_empty(), "{said}");
         if format == "qcow2" {
             // The next daemon finds it and takes it out as well.
