@@ -7,6 +7,7 @@
 
 mod holds;
 mod references;
+mod seed;
 
 use std::collections::BTreeSet;
 
@@ -88,6 +89,7 @@ pub(crate) fn read(seen: &Seen<'_>, found: &mut Vec<Item>) {
 
 pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut Draft<'_>) {
     let targets: Vec<Target<'_>> = targets(seen);
+    let may_seed = seed::is_known(seen);
     for target in &targets {
         let Some(item) = before.at(&target.kind, &target.place) else { continue };
         if wish.device_uuids == DeviceUuids::Keep {
@@ -97,7 +99,7 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
         if !wish.does(target.operation) {
             continue;
         }
-        let Some((new, edit)) = change_of(target, &wish.fresh) else {
+        let Some((new, edit)) = change_of(target, may_seed, &wish.fresh) else {
             // A DOS partition has no id of its own: it follows its disk's.
             if !follows_disk(target) {
                 draft.keep(item, impossible(target));
@@ -132,7 +134,7 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
 }
 
 /// The new id in the form of the old, and how it gets there.
-fn change_of(target: &Target<'_>, fresh: &Fresh) -> Option<(String, DeviceEdit)> {
+fn change_of(target: &Target<'_>, may_seed: bool, fresh: &Fresh) -> Option<(String, DeviceEdit)> {
     let device = target.device.name.clone();
     let purpose = format!("device {} {} {}", target.kind, target.place, target.old);
     let uuid = fresh.uuid(&purpose).to_string();
@@ -165,7 +167,8 @@ fn change_of(target: &Target<'_>, fresh: &Fresh) -> Option<(String, DeviceEdit)>
         "LVM2_member" => lvm_uuid(fresh, &purpose),
         _ => return None,
     };
-    Some((new.clone(), DeviceEdit::Content { device, uuid: new }))
+    let may_seed = may_seed && content.kind == "ext4";
+    Some((new.clone(), DeviceEdit::Content { device, uuid: new, may_seed }))
 }
 
 fn signature(fresh: &Fresh, purpose: &str) -> String {

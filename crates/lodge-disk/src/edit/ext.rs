@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  superblock: in order? ── journal to replay? e2fsck ── script ── debugfs ── read back ── as wanted, or nothing is
-//!                                                     └── UUID: own pass over all sums, else tune2fs
+//!                                                     └── UUID: in the superblocks, or an own pass over all sums, else tune2fs
 //! ```
 //! debugfs says errors and ends with status 0, so what it did is judged by what is read back afterwards. Why debugfs: it
 //! is kept by those who keep the file system, knows all its features (checksums, hashed directories, inline data), and
@@ -129,13 +129,13 @@ impl Ext<'_> {
         Ok((script, all_kept))
     }
 
-    /// Gives it another UUID; says whether it was otherwise.
-    pub fn set_uuid(&self, uuid: Uuid, tools: &mut dyn Tools) -> Result<bool, EditError> {
+    /// Gives it another UUID; says whether it was otherwise. `may_seed`: its sums may stay, with their seed in a field.
+    pub fn set_uuid(&self, uuid: Uuid, may_seed: bool, tools: &mut dyn Tools) -> Result<bool, EditError> {
         if self.superblock()?.uuid == uuid {
             return Ok(false);
         }
         self.make_ready(tools)?;
-        if identity::change(&self.blocks, uuid).map_err(|error| self.unread(&error))? {
+        if identity::change(&self.blocks, uuid, may_seed).map_err(|error| self.unread(&error))? {
             // With all sums that are looked at on the way.
             let read = fs::ext::Ext::open(&self.blocks).and_then(|ext| ext.node(&root()).map(|_| ext));
             read.map_err(|error| self.unread(&error))?;

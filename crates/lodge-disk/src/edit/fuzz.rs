@@ -59,7 +59,7 @@ pub(crate) fn identities(device: &Arc<dyn Blocks>) {
 /// were looked at.
 pub(crate) fn ext(device: &Arc<dyn Blocks>) -> usize {
     let looks = Volume::open_with(device.clone(), false).map_or(0, |volume| look(&Plain::new(volume)));
-    let _ = Ext { device: "vda", blocks: device.clone() }.set_uuid(UUID, &mut None_);
+    let _ = Ext { device: "vda", blocks: device.clone() }.set_uuid(UUID, false, &mut None_);
     looks
 }
 

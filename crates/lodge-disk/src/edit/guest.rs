@@ -98,13 +98,20 @@ impl Guest {
         }
     }
 
-    fn set_content(&self, name: &str, uuid: &str, tools: &mut dyn Tools) -> Result<bool, EditError> {
+    fn set_content(
+        &self,
+        name: &str,
+        (uuid, may_seed): (&str, bool),
+        tools: &mut dyn Tools,
+    ) -> Result<bool, EditError> {
         let (device, blocks) = self.device(name)?;
         let Some(content) = &device.content else {
             return Err(bad(name, uuid, "nothing that has a UUID is on it"));
         };
         match content.kind.as_str() {
-            "ext2" | "ext3" | "ext4" => Ext { device: name, blocks }.set_uuid(parse(name, uuid)?, tools),
+            "ext2" | "ext3" | "ext4" => {
+                Ext { device: name, blocks }.set_uuid(parse(name, uuid)?, may_seed, tools)
+            }
             "xfs" => told(name, set_xfs_uuid(&blocks, name, parse(name, uuid)?, tools)?),
             "btrfs" => told(name, set_btrfs_uuid(&*blocks, parse(name, uuid)?)),
             "swap" => told(name, set_swap_uuid(&*blocks, parse(name, uuid)?)),
@@ -216,7 +223,9 @@ impl Ground for Guest {
         let is_other = match edit {
             DeviceEdit::Table { device, uuid } => self.set_table(device, uuid),
             DeviceEdit::Partition { device, uuid } => self.set_partition(device, uuid),
-            DeviceEdit::Content { device, uuid } => self.set_content(device, uuid, tools),
+            DeviceEdit::Content { device, uuid, may_seed } => {
+                self.set_content(device, (uuid, *may_seed), tools)
+            }
             DeviceEdit::Volume { device, uuid } => self.set_volume(device, uuid),
             DeviceEdit::Group { group, uuid } => self.set_group(group, uuid),
         }?;

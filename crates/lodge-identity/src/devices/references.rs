@@ -88,14 +88,20 @@ pub(crate) const NAMES: &[&str] = &[
     "/boot/EFI/BOOT/BOOT*.EFI",
     "/boot/initrd.img*",
     "/boot/initramfs*",
+    KERNEL_IMAGES,
 ];
+/// Kernels, whose names have their version.
+pub(super) const KERNEL_IMAGES: &str = "/boot/vmlinuz-*";
 
 /// Boot loaders' programs and what was built into them, with the most bytes of each.
 pub(crate) const PROGRAMS: &[(&str, u64)] = &[
     ("/boot/grub/*/load.cfg", 64 * 1024),
     ("/boot/grub2/*/load.cfg", 64 * 1024),
+    ("/boot/grub/*/ext2.mod", 64 * 1024),
+    ("/boot/grub2/*/ext2.mod", 64 * 1024),
     ("/boot/efi/EFI/*/grub*.efi", 8 << 20),
     ("/efi/EFI/*/grub*.efi", 8 << 20),
+    ("/boot/EFI/*/grub*.efi", 8 << 20),
     ("/boot/efi/EFI/BOOT/BOOT*.EFI", 8 << 20),
 ];
 
@@ -141,7 +147,7 @@ pub(super) fn has_bytes(seen: &Seen<'_>, path: &FilePath, old: &str) -> bool {
 }
 
 /// Whether `part` is in `whole`; quick for programs of megabytes.
-fn contains(whole: &[u8], part: &[u8]) -> bool {
+pub(super) fn contains(whole: &[u8], part: &[u8]) -> bool {
     let Some((first, rest)) = part.split_first() else { return true };
     let mut at = 0;
     while let Some(step) = whole[at..].iter().position(|byte| byte == first) {

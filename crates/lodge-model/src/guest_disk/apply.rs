@@ -75,7 +75,7 @@ fn apply_to(here: &mut Device, edit: &DeviceEdit) {
                 partition.uuid.clone_from(uuid);
             }
         }
-        DeviceEdit::Content { device, uuid } if *device == here.name => {
+        DeviceEdit::Content { device, uuid, .. } if *device == here.name => {
             if let Some(content) = &mut here.content {
                 content.uuid = Some(uuid.clone());
             }
@@ -157,7 +157,7 @@ mod tests {
         let mut layout = Layout { disks: vec![device("vda", DeviceKind::Disk, None, vec![child])] };
         layout.apply(&DeviceEdit::Table { device: "vda".into(), uuid: "beef0001".into() });
         layout.apply(&DeviceEdit::Group { group: "vg".into(), uuid: "new".into() });
-        layout.apply(&DeviceEdit::Content { device: "vda10".into(), uuid: "x".into() });
+        layout.apply(&DeviceEdit::Content { device: "vda10".into(), uuid: "x".into(), may_seed: false });
         assert_eq!(layout.disks[0].table, Some(PartitionTable::Dos(0xbeef_0001)));
         let child = layout.device("vda10").unwrap();
         assert_eq!(child.partition.as_ref().unwrap().uuid, "beef0001-0a");

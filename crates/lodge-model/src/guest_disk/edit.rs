@@ -73,6 +73,10 @@ pub enum DeviceEdit {
         device: String,
         /// The new one.
         uuid: String,
+        /// An ext file system whose sums begin with its UUID may be given a field for what they begin with
+        /// (`metadata_csum_seed`), so that none of them changes: all that reads it knows that field.
+        #[serde(default)]
+        may_seed: bool,
     },
     /// A logical volume's UUID, on all PVs of its group.
     Volume {

@@ -1,4 +1,13 @@
-//! Another UUID for an ext file system, and all sums that begin with it, in one pass over its metadata.
+//! Another UUID for an ext file system, and all sums that begin with it.
+//!
+//! ```text
+//! no sums, or their seed is a field    the superblocks
+//! the seed may become a field          the superblocks, which keep the old UUID's sum as the seed
+//! else                                 one pass over all metadata
+//! ```
+//! The first two take as long on a large file system as on a small one. A field for the seed (`metadata_csum_seed`) is
+//! what `tune2fs -O metadata_csum_seed` makes: Linux 4.4 and e2fsprogs 1.43 know it, GRUB since 2.06 of most distributions.
+//! Whether a guest's do is not seen here, but by whoever makes the plan.
 //!
 //! Where sums are kept and their seed is no field of its own, every inode, directory, extent block and bitmap has a sum
 //! that begins with the UUID. A CRC is linear: what another beginning changes in a sum depends on how many bytes the sum
@@ -35,11 +44,16 @@ const INCOMPAT_KNOWN: u32 = 0x22C2;
 /// sparse_super, large_file, huge_file, dir_nlink, extra_isize, quota, metadata_csum, project.
 const RO_COMPAT_KNOWN: u32 = 0x256B;
 const SUM_CRC32C: u8 = 1;
+/// Where the whole of it is not looked through: those and ea_inode, large_dir.
+const INCOMPAT_OF_SUPERBLOCKS: u32 = INCOMPAT_KNOWN | 0x4400;
+const INCOMPAT_CSUM_SEED: u32 = 0x2000;
+const INCOMPAT_AT: usize = 0x60;
 const UUID_AT: usize = 0x68;
+const SEED_AT: usize = 0x270;
 const LAST_ORPHAN_AT: usize = 0xE8;
 const SUM_TYPE_AT: usize = 0x175;
 const SUM_AT: usize = 0x3FC;
-/// 2 TiB of 128 MiB each; larger ones are the tool's.
+/// Where all of it is looked through, 2 TiB of 128 MiB each.
 const GROUPS_MAX: u64 = 1 << 14;
 const GROUP_INODES_UNUSED: u16 = 1;
 const GROUP_BLOCKS_UNUSED: u16 = 2;
@@ -50,25 +64,30 @@ const RUN_BLOCKS: u64 = 256;
 /// Blocks with sums: more are more than an edit may change.
 const FOUND_MAX: usize = 1 << 19;
 
-/// Gives it another UUID. False: it has features that are not known here, and is as it was.
-pub(super) fn change(blocks: &Arc<dyn Blocks>, uuid: Uuid) -> Result<bool, FsError> {
+/// Gives it another UUID; where it `may_seed`, its sums stay. False: it has features that are not known here, and is as
+/// it was.
+pub(super) fn change(blocks: &Arc<dyn Blocks>, uuid: Uuid, may_seed: bool) -> Result<bool, FsError> {
     let volume = match Volume::open(blocks.clone()) {
         Ok(volume) => volume,
         Err(FsError::Unsupported(_)) => return Ok(false),
         Err(error) => return Err(error),
     };
-    if !is_known(&volume)? {
+    let has_sums_of_uuid = volume.has_sums() && !volume.has_seed();
+    let seed =
+        if has_sums_of_uuid && may_seed && is_known(&volume, false)? { Some(volume.seed()?) } else { None };
+    let needs_pass = has_sums_of_uuid && seed.is_none();
+    if !is_known(&volume, needs_pass)? {
         return Ok(false);
     }
     let mut patches = Patches::default();
     let mut table = None;
-    if volume.has_sums() && !volume.has_seed() {
+    if needs_pass {
         let mut pass = Pass::new(&volume, uuid)?;
         table = Some(pass.groups(&mut patches)?);
         pass.blocks(&mut patches)?;
     }
     for group in (0..volume.groups()).filter(|group| volume.has_copies(*group)) {
-        superblock(&volume, group, uuid, &mut patches)?;
+        superblock(&volume, group, (uuid, seed), &mut patches)?;
         if let Some(table) = &table {
             patches.put(volume.descriptors_at(group), table);
         }
@@ -79,22 +98,30 @@ pub(super) fn change(blocks: &Arc<dyn Blocks>, uuid: Uuid) -> Result<bool, FsErr
     Ok(true)
 }
 
-fn is_known(volume: &Volume) -> Result<bool, FsError> {
-    let needs_pass = volume.has_sums() && !volume.has_seed();
-    let compat = if needs_pass { COMPAT_KNOWN } else { COMPAT_KNOWN | COMPAT_ORPHAN_FILE };
+fn is_known(volume: &Volume, needs_pass: bool) -> Result<bool, FsError> {
+    let (compat, incompat) = if needs_pass {
+        (COMPAT_KNOWN, INCOMPAT_KNOWN)
+    } else {
+        (COMPAT_KNOWN | COMPAT_ORPHAN_FILE, INCOMPAT_OF_SUPERBLOCKS)
+    };
     let is_known = volume.compat & !compat == 0
-        && volume.incompat & !INCOMPAT_KNOWN == 0
+        && volume.incompat & !incompat == 0
         && volume.ro_compat & !(RO_COMPAT_KNOWN | RO_COMPAT_GDT_CSUM) == 0
         // Sums of another kind, over the UUID as well.
         && (volume.has_sums() || volume.ro_compat & RO_COMPAT_GDT_CSUM == 0)
         && (!volume.has_sums() || volume.superblock.byte(SUM_TYPE_AT)? == SUM_CRC32C)
-        && volume.groups() <= GROUPS_MAX;
+        && (!needs_pass || volume.groups() <= GROUPS_MAX);
     let is_settled = volume.superblock.le32(LAST_ORPHAN_AT)? == 0;
     Ok(is_known && (is_settled || !needs_pass))
 }
 
-/// The superblock of a group, which may be a copy that nobody kept up.
-fn superblock(volume: &Volume, group: u64, uuid: Uuid, patches: &mut Patches) -> Result<(), FsError> {
+/// The superblock of a group, which may be a copy that nobody kept up. With a `seed` it gets a field for that.
+fn superblock(
+    volume: &Volume,
+    group: u64,
+    (uuid, seed): (Uuid, Option<u32>),
+    patches: &mut Patches,
+) -> Result<(), FsError> {
     let at = if group == 0 { SUPERBLOCK } else { volume.group_start(group) };
     let piece = Piece::read(&*volume.blocks, "ext superblock", at, SUPERBLOCK_BYTES)?;
     let mut bytes = piece.slice(0, SUPERBLOCK_BYTES)?.to_vec();
@@ -107,6 +134,11 @@ fn superblock(volume: &Volume, group: u64, uuid: Uuid, patches: &mut Patches) ->
         return Ok(());
     }
     bytes[UUID_AT..UUID_AT + 16].copy_from_slice(uuid.as_bytes());
+    if let Some(seed) = seed {
+        let incompat = piece.le32(INCOMPAT_AT)? | INCOMPAT_CSUM_SEED;
+        bytes[INCOMPAT_AT..INCOMPAT_AT + 4].copy_from_slice(&incompat.to_le_bytes());
+        bytes[SEED_AT..SEED_AT + 4].copy_from_slice(&seed.to_le_bytes());
+    }
     if volume.has_sums() {
         let sum = sum(u32::MAX, &bytes[..SUM_AT]);
         bytes[SUM_AT..].copy_from_slice(&sum.to_le_bytes());

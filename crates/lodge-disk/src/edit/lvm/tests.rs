@@ -89,7 +89,7 @@ impl Group {
 }
 
 fn pv(device: &str, uuid: &str) -> DeviceEdit {
-    DeviceEdit::Content { device: device.to_owned(), uuid: uuid.to_owned() }
+    DeviceEdit::Content { device: device.to_owned(), uuid: uuid.to_owned(), may_seed: false }
 }
 
 fn of_group(uuid: &str) -> DeviceEdit {

@@ -218,7 +218,7 @@ fn a_new_uuid_is_in_all_sums_and_damage_stays_damage() {
         // Mounted since it was checked.
         rig.change("ssv mtime 20260101000000");
         rig.change("ssv lastcheck 20250101000000");
-        let ran = rig.set_uuid(new).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        let ran = rig.set_uuid(new, false).unwrap_or_else(|error| panic!("{options:?}: {error}"));
         assert_eq!(ran.is_empty(), is_own, "{options:?}: {ran:?}");
         rig.assert_clean();
         assert!(rig.debugfs("stats").contains(&new.to_string()), "{options:?}");
@@ -243,10 +243,53 @@ fn a_new_uuid_is_refused_where_sums_would_be_wrong() {
     for feature in ["orphan_file", "sparse_super2"] {
         let features = format!("metadata_csum,^metadata_csum_seed,{feature}");
         let rig = Rig::ext(&["-t", "ext4", "-O", &features], 64, with_sums);
-        let refused = rig.set_uuid(uuid::Uuid::from_u128(9)).unwrap_err();
+        let refused = rig.set_uuid(uuid::Uuid::from_u128(9), false).unwrap_err();
         assert!(refused.to_string().contains("its sums begin with the UUID"), "{refused}");
         rig.assert_clean();
     }
+}
+
+/// What a file system is made of is as it was, but for its superblocks.
+#[test]
+fn sums_stay_where_their_seed_may_become_a_field() {
+    if !can_run() {
+        return;
+    }
+    let new = uuid::Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
+    for options in [
+        &["-O", "metadata_csum,^metadata_csum_seed"][..],
+        &["-O", "metadata_csum,^metadata_csum_seed,orphan_file,ea_inode,large_dir"],
+        &["-O", "metadata_csum,^metadata_csum_seed,^64bit,^flex_bg", "-b", "1024"],
+    ] {
+        let rig = Rig::ext(&[&["-t", "ext4"], options].concat(), 64, with_sums);
+        rig.change("ssv mtime 20260101000000");
+        let before = fs::read(&rig.image).unwrap();
+        let ran = rig.set_uuid(new, true).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        assert!(ran.is_empty(), "{options:?}: {ran:?}");
+        rig.assert_clean();
+        let after = fs::read(&rig.image).unwrap();
+        let changed = (0..before.len()).filter(|at| before[*at] != after[*at]);
+        let mut superblocks: Vec<usize> = changed.map(|at| at / 1024).collect();
+        superblocks.dedup();
+        // UUID, feature, seed and sum, in each copy.
+        assert!(superblocks.contains(&1) && superblocks.len() <= 5, "{options:?}: {superblocks:?}");
+        let stats = rig.debugfs("stats");
+        assert!(
+            stats.contains(&new.to_string()) && stats.contains("metadata_csum_seed"),
+            "{options:?}: {stats}"
+        );
+        assert_eq!(rig.fs().list(&path("/big"), 10_000).unwrap().len(), 3700, "{options:?}");
+        // The next one finds a field.
+        let next = uuid::Uuid::from_u128(9);
+        assert!(rig.set_uuid(next, false).unwrap().is_empty());
+        rig.assert_clean();
+        assert!(rig.debugfs("stats").contains(&next.to_string()));
+    }
+    // What has no sums gets no field.
+    let rig = Rig::ext(&["-t", "ext4", "-O", "^metadata_csum"], 64, with_sums);
+    rig.set_uuid(new, true).unwrap();
+    rig.assert_clean();
+    assert!(!rig.debugfs("stats").contains("metadata_csum_seed"));
 }
 
 #[test]
@@ -265,7 +308,7 @@ fn a_new_uuid_hides_no_damage() {
     let mut bytes = fs::read(&rig.image).unwrap();
     bytes[block * 4096 + offset + 8] ^= 1;
     fs::write(&rig.image, &bytes).unwrap();
-    rig.set_uuid(uuid::Uuid::from_u128(9)).unwrap();
+    rig.set_uuid(uuid::Uuid::from_u128(9), false).unwrap();
     let said = std::process::Command::new("e2fsck").arg("-fn").arg(&rig.image).output().unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("checksum does not match") && said.matches("checksum").count() < 4, "{said}");

@@ -124,12 +124,12 @@ impl Rig {
     }
 
     /// Gives it another UUID and writes it back. The answer is which tools were run.
-    pub fn set_uuid(&self, uuid: uuid::Uuid) -> Result<Vec<Act>, EditError> {
+    pub fn set_uuid(&self, uuid: uuid::Uuid, may_seed: bool) -> Result<Vec<Act>, EditError> {
         let file = File::options().read(true).write(true).open(&self.image).unwrap();
         let disk = Arc::new(OnFile(file));
         let redo = Arc::new(Redo::new(disk.clone()));
         let mut here = Here::new();
-        Ext { device: "vda", blocks: redo.clone() }.set_uuid(uuid, &mut here)?;
+        Ext { device: "vda", blocks: redo.clone() }.set_uuid(uuid, may_seed, &mut here)?;
         write_back(&*disk, &redo.runs()).unwrap();
         Ok(here.ran)
     }

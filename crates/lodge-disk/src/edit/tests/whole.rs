@@ -125,7 +125,7 @@ fn edits() -> Vec<Edit> {
         remove("/var/log/journal/0123"),
         Edit::Device(DeviceEdit::Table { device: "vda".to_owned(), uuid: table }),
         Edit::Device(DeviceEdit::Partition { device: "vda1".to_owned(), uuid: partition }),
-        Edit::Device(DeviceEdit::Content { device: "vda1".to_owned(), uuid: content }),
+        Edit::Device(DeviceEdit::Content { device: "vda1".to_owned(), uuid: content, may_seed: false }),
     ]
 }
 
@@ -156,7 +156,7 @@ async fn a_clone_is_another_machine_and_its_base_is_untouched() {
 async fn an_edit_that_fails_leaves_every_byte() {
     let Some(house) = House::new() else { return };
     let top = fs::read(&house.top).unwrap();
-    let no_device = DeviceEdit::Content { device: "vdb1".to_owned(), uuid: "x".to_owned() };
+    let no_device = DeviceEdit::Content { device: "vdb1".to_owned(), uuid: "x".to_owned(), may_seed: false };
     let editor = house.editor();
     let all = [edits(), vec![Edit::Device(no_device)]].concat();
     let error = editor.edit(house.disk(), all, None).await.unwrap_err();
