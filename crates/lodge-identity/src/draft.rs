@@ -267,7 +267,7 @@ impl<'a> Draft<'a> {
             edits.push(Edit::File(edit));
         }
         edits.extend(self.devices.into_iter().map(Edit::Device));
-        Plan { edits, changes: self.changes, kept: self.kept, flagged: self.flagged }
+        Plan { edits, changes: self.changes, kept: self.kept, flagged: self.flagged, asking_dhcp: Vec::new() }
     }
 }
 

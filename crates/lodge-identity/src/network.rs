@@ -5,6 +5,7 @@
 //! card's section is written anew ([`address`]).
 
 mod address;
+pub(crate) mod dhcp;
 mod facts;
 
 use std::{collections::BTreeMap, net::IpAddr};

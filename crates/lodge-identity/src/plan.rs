@@ -8,8 +8,8 @@ use lodge_model::guest_disk::{Edit, Files, Layout};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Catalogue, HostFacts, Identity, Kind, PrivateKeys, Purpose, Wish, devices, draft::Draft, host_name,
-    machine_id, network, rules, seen::Seen, ssh_keys,
+    Catalogue, HostFacts, Identity, Kind, NicWish, PrivateKeys, Purpose, Wish, devices, draft::Draft,
+    host_name, machine_id, network, rules, seen::Seen, ssh_keys,
 };
 
 /// What is to be done and what is said of it.
@@ -23,6 +23,9 @@ pub struct Plan {
     pub kept: Vec<Kept>,
     /// What somebody should look at.
     pub flagged: Vec<Flagged>,
+    /// The cards that were to ask DHCP and will. Of the others nothing in the guest says so.
+    #[serde(default)]
+    pub asking_dhcp: Vec<NicWish>,
 }
 
 /// One item's change.
@@ -128,7 +131,8 @@ impl Catalogue {
         if wish.private_keys == PrivateKeys::Refuse && !draft.refused.is_empty() {
             return Err(PlanError::PrivateKeys(draft.refused));
         }
-        let mut plan = draft.finish();
+        let asking_dhcp = network::dhcp::asking(&seen, before, wish, &draft);
+        let mut plan = Plan { asking_dhcp, ..draft.finish() };
         account(before, &mut plan);
         Ok(plan)
     }

@@ -66,7 +66,13 @@ fn a_clone_has_the_address_that_was_asked_for_or_is_not_made() -> Result<()> {
     clone(&["asks", "--address", "eth0=dhcp"])?.ok()?;
     ensure!(addresses(&host, "asks")?.is_empty(), "{:?}", addresses(&host, "asks")?);
 
-    // An address that would be written nowhere.
+    // The only interface that it has, by its number.
+    clone(&["first", "--address", "0=dhcp"])?.ok()?;
+    ensure!(addresses(&host, "first")?.is_empty(), "{:?}", addresses(&host, "first")?);
+
+    // An address that would be written nowhere, and DHCP that nothing would ask.
+    let unknown = ["no configuration of the interface `eth9`", "ask DHCP"];
+    clone(&["lost", "--address", "eth9=dhcp"])?.fails_saying(&unknown)?;
     let lost = clone(&["lost", "--address", "eth9=192.0.2.40/24"])?;
     ensure!(
         !lost.status.success() && lost.stderr.contains("no configuration of the interface `eth9`"),

@@ -50,7 +50,7 @@ pub(in crate::identity) fn to_fill(identity: &Identity, is_template: bool) -> Ve
     said.collect()
 }
 
-/// An address that was asked for and is written nowhere is no address.
+/// An address that was asked for and is written nowhere is no address, nor is DHCP that nothing in the guest asks.
 pub(super) fn refuse_unplaced(addresses: &[CardAddress], plan: &Plan) -> Result<()> {
     let is_written = |address: &std::net::IpAddr| {
         let shown = address.to_string();
@@ -58,20 +58,34 @@ pub(super) fn refuse_unplaced(addresses: &[CardAddress], plan: &Plan) -> Result<
             change.new.as_deref().is_some_and(|new| new.split('/').next() == Some(shown.as_str()))
         })
     };
+    let is_asking = |card: &Card| {
+        plan.asking_dhcp.iter().any(|nic| match card {
+            Card::Mac(mac) => nic.old_mac.as_deref() == Some(mac.to_string().as_str()),
+            Card::Name(name) => nic.old_mac.is_none() && nic.interface.as_ref() == Some(name),
+        })
+    };
     for CardAddress { card, address } in addresses {
-        let Address::Static(wanted) = address else { continue };
-        if is_written(&wanted.address) {
-            continue;
-        }
+        let (what, hint) = match address {
+            Address::Leave => continue,
+            Address::Static(wanted) if is_written(&wanted.address) => continue,
+            Address::Dhcp if is_asking(card) => continue,
+            Address::Static(wanted) => (
+                format!("that {} could be written into", wanted.address),
+                "name the interface as the guest's own configuration does (--address eth0=…), or have DHCP give it the \
+                 address",
+            ),
+            Address::Dhcp => (
+                "that could have it ask DHCP".to_owned(),
+                "name the interface as the guest's own configuration does (--address eth0=dhcp), or leave the option out to \
+                 clone the guest as it is",
+            ),
+        };
         let card = match card {
             Card::Mac(mac) => format!("the interface that had {mac}"),
             Card::Name(name) => format!("the interface `{name}`"),
         };
-        let text =
-            format!("the guest has no configuration of {card} that {} could be written into", wanted.address);
-        return Err(EngineError::new(Kind::Conflict, text).with_hint(
-            "name the interface as the guest's own configuration does (--address eth0=…), or have DHCP give it the address",
-        ));
+        let text = format!("the guest has no configuration of {card} {what}");
+        return Err(EngineError::new(Kind::Conflict, text).with_hint(hint));
     }
     Ok(())
 }
