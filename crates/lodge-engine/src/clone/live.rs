@@ -18,6 +18,7 @@ use lodge_model::{
         copy::Copied,
         interface::{Interface, InterfaceKind, Link, LinkState},
         lodge::{Origin, OriginKind},
+        os::FirmwareFormat,
     },
     xml::escaped,
 };
@@ -115,6 +116,7 @@ impl Engine {
             refuse_memory(&name, &document, has_agent, spec)?;
         }
         super::source::refuse_variables_elsewhere(&name, &document)?;
+        refuse_variables_in_use(&name, &document)?;
         let nvram = self.nvram_of(&name, &document);
         Ok(Source {
             origin: Origin { kind: OriginKind::Domain, name, version: None },
@@ -169,6 +171,18 @@ impl Engine {
         let request = request(&snapshot, memory.as_ref(), &source.document, disks);
         Ok(LivePlan { guest, snapshot, request, quiesce, memory })
     }
+}
+
+/// QEMU keeps of a qcow2 what its file lacks for a while: a copy that is made meanwhile may be torn. Raw ones are whole at
+/// any time, as firmware has to expect a loss of power.
+fn refuse_variables_in_use(name: &str, document: &Domain) -> Result<()> {
+    let format = document.os.nvram.as_deref().and_then(|nvram| nvram.format);
+    if format != Some(FirmwareFormat::Qcow2) {
+        return Ok(());
+    }
+    let text = format!("domain `{name}` runs, and its UEFI variables are a qcow2: they cannot be copied now");
+    Err(EngineError::new(Kind::Unsupported, text)
+        .with_hint(format!("shut it down first (lodge shutdown {name}), or give it variables that are raw")))
 }
 
 /// Refuses to clone a memory that could not be made another machine's.
@@ -292,6 +306,17 @@ mod tests {
         assert!(text.contains("<memory snapshot='no'/>"), "{text}");
         assert!(text.contains("<source file='/p/a&amp;b.img.lodge-clone-b'/>"), "{text}");
         assert!(text.contains("<disk name='sda' snapshot='no'/>"), "{text}");
+    }
+
+    #[test]
+    fn variables_that_may_be_torn_are_refused() {
+        let with = |format: &str| {
+            let nvram = format!("<type>hvm</type><nvram format='{format}'>/v</nvram>");
+            let text = DOCUMENT.replace("<type>hvm</type>", &nvram);
+            refuse_variables_in_use("a", &Domain::parse(&text).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(with("raw"), Ok(()));
+        assert!(with("qcow2").unwrap_err().contains("UEFI variables are a qcow2"));
     }
 
     #[test]
