@@ -6,7 +6,7 @@ use crate::domain::Dom;
 use crate::failure::Failure;
 use crate::session::Session;
 
-mod access;
+pub mod access;
 mod event;
 mod image;
 mod image_file;

@@ -177,6 +177,14 @@ pub fn recall(guest: Uuid) -> Login {
     login
 }
 
+/// Forgets a guest's host key: it has been given another.
+pub fn forget_host_key(guest: Uuid) {
+    if let Ok(directory) = guest_directory(guest) {
+        // Nobody may have logged in yet.
+        drop(fs::remove_file(directory.join("known_hosts")));
+    }
+}
+
 /// Forgets a guest that is gone, its host key too.
 pub fn forget(guest: Uuid) {
     if let Ok(directory) = guest_directory(guest) {

@@ -13,7 +13,7 @@ use lodge_client::api::{
 
 use super::keys::Keys;
 use crate::failure::{Failure, What};
-use crate::instance::progress;
+use crate::instance::{access, progress};
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -211,7 +211,15 @@ pub async fn reset(
 ) -> Result<IdentityAct, Failure> {
     let client = session.client().await?;
     let job = client.reset_identity(domain, wish).await.on_domain(domain, "reset the identity of")?;
-    entry_of(progress::follow(&client, job.id, session).await?)
+    let act = entry_of(progress::follow(&client, job.id, session).await?)?;
+    let has_new_key = act.changes.iter().any(|change| change.item == "ssh-host-key");
+    if let Ok(guest) = act.uuid.parse()
+        && has_new_key
+        && !wish.dry_run
+    {
+        access::forget_host_key(guest);
+    }
+    Ok(act)
 }
 
 /// The entry of the book that a job made.
