@@ -5,8 +5,9 @@
 //! - `devices`: a guest that serves as a host with an IOMMU, network cards (one with virtual functions), a USB stick, SCSI
 //!   and NVMe disks, keyboards and a TPM, which `lodge` there gives to guests of its own and gets back. And what of network cards needs
 //!   more of a kernel than the host's may have: VLANs of bridges, policing, vhost-net, vDPA.
-//! - `clones`: ten clones booted and read from inside. `layouts`: clones of disks laid out in all ways, booted; one layout
-//!   alone by its name (`xfs-uefi-missing`).
+//! - `clones`: ten booted and read from inside; one of a running guest that nothing
+//!   but the VM generation id tells that it is another.
+//! - `layouts`: clones of disks laid out in all ways, booted; one layout alone by its name (`xfs-uefi-missing`).
 //!
 //! What is made for them is kept in `target/lab`, so that only the first run fetches packages.
 
@@ -73,6 +74,7 @@ pub fn lab(args: &[String]) -> Result<()> {
     if is_wanted("clones") {
         println!("── clones");
         product_tests("lab_ten_booted_clones", &[])?;
+        product_tests("lab_random_numbers_are_others_by_the_generation_id_alone", &[])?;
     }
     let of_layouts = layouts::LAYOUTS.iter().copied();
     let chosen: Vec<&str> =
