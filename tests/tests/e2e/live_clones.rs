@@ -17,6 +17,11 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Defines and starts a guest that counts, on a qcow2 in the default pool, with a card and a generation id.
 fn counting(host: &Host, name: &str) -> Result<PathBuf> {
+    counting_on(host, name, "<interface type='user'>")
+}
+
+/// The same with a card that begins so.
+fn counting_on(host: &Host, name: &str, card: &str) -> Result<PathBuf> {
     let raw = host.root().join("counter.raw");
     fs::write(&raw, counter::disk(1 << 20))?;
     let image = host.root().join(format!("var/lib/libvirt/images/{name}.qcow2"));
@@ -26,7 +31,7 @@ fn counting(host: &Host, name: &str) -> Result<PathBuf> {
     let devices = format!(
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
          <target dev='vda' bus='virtio'/></disk>\
-         <interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>",
+         {card}<mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>",
         image.display()
     );
     let document = tiny_with(name, &devices).replace("<vcpu>", "<genid/><vcpu>");
@@ -117,6 +122,81 @@ fn a_running_guest_goes_on_twice_as_two_machines() -> Result<()> {
     let first = count_past(&host, "cold", 0)?;
     ensure!(first < at, "a clone without memory began at {first}");
     is_as_before(&host, "count", &image)
+}
+
+/// Two ends of a cable, both here, gone when dropped.
+struct Cable;
+
+impl Cable {
+    const ENDS: [&str; 2] = ["lgt-near", "lgt-far"];
+
+    /// None where links of that sort cannot be made.
+    fn lay() -> Result<Option<Self>> {
+        let ip = |args: &[&str]| Command::new("ip").args(args).output().context("cannot run `ip`");
+        let [near, far] = Self::ENDS;
+        if !ip(&["link", "add", near, "type", "veth", "peer", "name", far])?.status.success() {
+            return Ok(None);
+        }
+        let cable = Self;
+        ensure!(
+            ip(&["link", "set", near, "up"])?.status.success()
+                && ip(&["link", "set", far, "up"])?.status.success()
+        );
+        Ok(Some(cable))
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let gone = Command::new("ip").args(["link", "del", Self::ENDS[0]]).status();
+        if !gone.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be removed", Self::ENDS[0]);
+        }
+    }
+}
+
+/// Its card is one of a host's link (macvtap), its disk stands alone after it was one of a chain.
+#[test]
+fn a_guest_with_a_card_of_the_hosts_link_goes_on_twice_by_whole_copies() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_cable) = Cable::lay()? else {
+        lodge_tests::skip("links cannot be made here");
+        return Ok(());
+    };
+    let host = Host::start()?;
+    let card = format!("<interface type='direct'><source dev='{}' mode='bridge'/>", Cable::ENDS[0]);
+    let image = counting_on(&host, "count", &card)?;
+    let at = count_past(&host, "count", 10)?;
+    let made = host.lodge_for(PATIENCE, &["clone", "count", "twin", "--full"])?.ok()?;
+    ensure!(made.stderr.contains("links are down"), "nothing is said of the links: {}", made.stderr);
+    let first = *counted(&host, "twin")?.first().unwrap_or(&count_past(&host, "twin", at)?);
+    ensure!(first >= at, "the clone began at {first}, and its source was at {at} already");
+    count_past(&host, "twin", first)?;
+    let now = count_past(&host, "count", at)?;
+    count_past(&host, "count", now)?;
+    is_as_before(&host, "count", &image)?;
+    let links = ["count", "twin"].map(|name| told(&host, name, "<target dev='macvtap"));
+    let [one, other] = links.map(|link| link.map(|number| format!("macvtap{number}")));
+    let (one, other) = (one?, other?);
+    ensure!(one != other, "both are on {one}");
+    for (name, link) in [("count", &one), ("twin", &other)] {
+        let address = fs::read_to_string(format!("/sys/class/net/{link}/address"))?;
+        ensure!(told(&host, name, "<mac address='")? == address.trim(), "{link} has {address}");
+    }
+    let disk = told(&host, "twin", "<source file='")?;
+    let info = Command::new("qemu-img").args(["info", "-U", &disk]).output()?;
+    let info = String::from_utf8_lossy(&info.stdout).into_owned();
+    ensure!(info.contains("file format: qcow2") && !info.contains("backing file"), "{info}");
+    // Linked is what a disk that is written cannot be.
+    host.lodge(&["clone", "count", "x", "--linked"])?
+        .fails_saying(&["is written by its domain", "template"])?;
+    for name in ["count", "twin"] {
+        host.lodge(&["destroy", name])?.ok()?;
+    }
+    for link in [one, other] {
+        ensure!(!Path::new("/sys/class/net").join(&link).exists(), "{link} is left");
+    }
+    Ok(())
 }
 
 #[test]
