@@ -2,8 +2,9 @@
 
 use std::{
     os::unix::fs::{FileExt as _, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
@@ -90,5 +91,100 @@ fn files_and_devices_of_a_guest_that_is_off() -> Result<()> {
     host.lodge(&["disk", "ls", "web1"])?.fails_saying(&["domain 'web1' is running", "--live"])?;
     ensure!(said(&["disk", "cat", "--live", "web1", "/etc/os-release"])? == "ID=debian\n");
     host.lodge(&["destroy", "web1"])?.ok()?;
+    Ok(())
+}
+
+/// A raw disk of one ext4 that was made to do harm.
+fn hostile(dir: &Path, canary: &Path) -> Result<PathBuf> {
+    let tree = dir.join("hostile");
+    for directory in ["etc/ssh", "usr/lib/systemd", "usr/sbin", "bin", "giant", "deep"] {
+        std::fs::create_dir_all(tree.join(directory))?;
+    }
+    std::fs::write(tree.join("etc/os-release"), "ID=debian\n")?;
+    std::fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n")?;
+    std::fs::write(tree.join("usr/lib/systemd/systemd"), "")?;
+    std::fs::write(tree.join("usr/sbin/sshd"), "")?;
+    std::fs::write(tree.join("etc/ssh/ssh_host_a\nb_key"), "x")?;
+    // What is written at a clone, all of it led out of the guest, or in circles.
+    let out = format!("../../../../../../../../../..{}", canary.display());
+    symlink(canary, tree.join("etc/machine-id"))?;
+    symlink(&out, tree.join("etc/hostname"))?;
+    symlink("loop", tree.join("etc/hosts"))?;
+    symlink("hosts", tree.join("etc/loop"))?;
+    symlink("/etc/loop/mailname", tree.join("etc/mailname"))?;
+    symlink(&out, tree.join("deep/out"))?;
+    symlink("..", tree.join("deep/up"))?;
+    for number in 0..30_000 {
+        std::fs::File::create(tree.join(format!("giant/line\nbreak {number}")))?;
+    }
+    let disk = dir.join("hostile.raw");
+    std::fs::File::create(&disk)?.set_len(128 * MIB)?;
+    run(dir, "mkfs.ext4", &["-q", "-F", "-N", "40000", "-d", "hostile", "hostile.raw"])?;
+    std::fs::remove_dir_all(&tree)?;
+    Ok(disk)
+}
+
+#[test]
+fn hostile_disks_touch_nothing_of_the_hosts_and_the_error_names_the_place() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let pool = host.root().join("var/lib/libvirt/images");
+    std::fs::create_dir_all(&pool)?;
+    let canary = host.root().join("canary");
+    std::fs::write(&canary, "the host's own\n")?;
+    let disk = hostile(&pool, &canary)?;
+    let define = |name: &str, image: &Path| -> Result<()> {
+        let devices = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+             <target dev='vda' bus='virtio'/></disk>",
+            image.display()
+        );
+        let document = host.file("guest.xml", &tiny_with(name, &devices))?;
+        host.lodge(&["define", &document])?.ok().map(drop)
+    };
+    define("bad", &disk)?;
+    let patience = Duration::from_mins(2);
+    for path in ["/etc/machine-id", "/etc/hostname", "/deep/out", "/deep/up/deep/up/deep/out"] {
+        let read = host.lodge(&["disk", "cat", "bad", path])?;
+        read.fails_saying(&[path, "no such file or directory in the guest"])?;
+    }
+    for path in ["/etc/hosts", "/etc/mailname"] {
+        host.lodge(&["disk", "cat", "bad", path])?.fails_saying(&[path, "link"])?;
+    }
+    let listed = host.lodge_for(patience, &["disk", "ls", "bad", "/etc/ssh"])?.ok()?.stdout;
+    ensure!(listed.lines().count() == 1, "{listed}");
+    let giant = host.lodge_for(patience, &["disk", "ls", "bad", "/giant"])?;
+    let lines = giant.stdout.lines().count();
+    ensure!(lines == 30_000 || giant.stderr.contains("/giant"), "{lines} {}", giant.stderr);
+    host.lodge_for(patience, &["identity", "show", "bad"])?.ok()?;
+    // Whether it can be made another machine or not, what it points at is not written.
+    let cloned = host.lodge_for(patience, &["clone", "bad", "worse"])?;
+    ensure!(cloned.status.success() || cloned.stderr.contains("/etc/"), "{}", cloned.stderr);
+    let swept = host.lodge_for(patience, &["identity", "reset", "bad"])?;
+    ensure!(swept.status.success() || swept.stderr.contains("/etc/"), "{}", swept.stderr);
+    ensure!(
+        std::fs::read_to_string(&canary)? == "the host's own\n",
+        "a guest's link was followed on the host"
+    );
+
+    // Superblocks that say what cannot be.
+    for (name, at, bytes) in [
+        ("blocks", 1024 + 4, &[0xFF; 4]),
+        ("block-size", 1024 + 0x18, &[0xFF; 4]),
+        ("per-group", 1024 + 0x28, &[0; 4]),
+        ("first-inodes", 1024 + 0x20, &[0; 4]),
+    ] {
+        let broken = pool.join(format!("{name}.raw"));
+        std::fs::copy(&disk, &broken)?;
+        std::fs::File::options().write(true).open(&broken)?.write_all_at(bytes, at)?;
+        define(name, &broken)?;
+        host.lodge_for(patience, &["disk", "ls", name, "/"])?.fails_saying(&["vda"])?;
+        let before = std::fs::read(&broken)?;
+        let reset = host.lodge_for(patience, &["identity", "reset", name])?;
+        let said = [reset.stdout, reset.stderr].concat();
+        ensure!(said.contains("vda") || said.contains("no Linux was found"), "{name}: {said}");
+        ensure!(std::fs::read(&broken)? == before, "{name} was changed");
+    }
+    host.lodge(&["list", "--all"])?.ok()?;
     Ok(())
 }

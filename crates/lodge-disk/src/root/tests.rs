@@ -159,7 +159,7 @@ fn a_disk_without_a_root_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(Devices::read(vec![raw(&sparse(dir.path(), "x", MIB), "vda")]));
     assert_eq!(root.gaps()[0].why, "no root file system was found on the guest's disks");
-    assert!(matches!(root.read(&path("/etc/fstab"), 0, 1), Err(RootError::NoRoot)));
+    assert!(matches!(root.read(&path("/etc/fstab"), 0, 1), Err(RootError::NoRoot { .. })));
 }
 
 #[test]

@@ -39,9 +39,12 @@ pub enum RootError {
     },
     /// Nothing is mounted at all.
     #[error(
-        "no root file system was found on the guest's disks; look with `lodge disk lsblk -f`, and name a device: GUEST:DEVICE"
+        "no root file system was found on the guest's disks{unread}; look with `lodge disk lsblk -f`, and name a device: GUEST:DEVICE"
     )]
-    NoRoot,
+    NoRoot {
+        /// The first that could not be read, and why, in brackets.
+        unread: String,
+    },
     /// The reader's.
     #[error("{path}: {source}")]
     Read {
@@ -87,7 +90,7 @@ impl Root {
     /// The file system that a path without links lies on, and the path inside it.
     pub(super) fn inside(&self, path: &FilePath) -> Result<(&dyn FileSystem, FilePath), RootError> {
         let on = self.mounts.iter().filter(|mount| path.is_within(&mount.at));
-        let mount = on.max_by_key(|mount| mount.at.as_bytes().len()).ok_or(RootError::NoRoot)?;
+        let mount = on.max_by_key(|mount| mount.at.as_bytes().len()).ok_or_else(|| self.no_root())?;
         let fs = mount.fs.as_deref().map_err(|why| RootError::Mount {
             path: path.to_string(),
             device: mount.device.clone(),
@@ -98,6 +101,12 @@ impl Root {
         let rest = if at == b"/" { path.as_bytes() } else { &path.as_bytes()[at.len()..] };
         let rest = if rest.is_empty() { b"/" } else { rest };
         Ok((fs, FilePath::new(rest).unwrap_or_else(|_| top())))
+    }
+
+    fn no_root(&self) -> RootError {
+        let gap = self.gaps.iter().find(|gap| gap.place != "/");
+        let unread = gap.map(|gap| format!(" ({}: {})", gap.place, gap.why)).unwrap_or_default();
+        RootError::NoRoot { unread }
     }
 
     fn node_at(&self, path: &FilePath) -> Result<Node, RootError> {

@@ -163,7 +163,7 @@ struct Desk {
 
 fn failure(error: &RootError) -> Failure {
     let kind = match error {
-        RootError::NotFound { .. } | RootError::NoRoot => Kind::NotFound,
+        RootError::NotFound { .. } | RootError::NoRoot { .. } => Kind::NotFound,
         RootError::Mount { .. } => Kind::Unsupported,
         RootError::TooManyLinks { .. } => Kind::InvalidInput,
         RootError::Read { source, .. } => match source {
