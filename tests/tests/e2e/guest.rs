@@ -228,6 +228,84 @@ fn a_running_debian_goes_on_twice_as_two_machines() -> Result<()> {
     Ok(())
 }
 
+/// A guest that UEFI boots, with its card on a bridge and a generation id.
+fn by_uefi(disk: &str, bridge: &str) -> String {
+    format!(
+        "<domain type='qemu'><name>web1</name><genid/><memory unit='MiB'>768</memory><vcpu>1</vcpu>
+         <os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>
+         <firmware><feature enabled='no' name='secure-boot'/></firmware></os>
+         <features><acpi/></features><cpu mode='maximum'/><devices>
+         <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>
+         <target dev='vda' bus='virtio'/></disk>
+         <interface type='bridge'><source bridge='{bridge}'/><model type='virtio'/></interface>
+         <serial type='pty'/><channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+         <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices></domain>"
+    )
+}
+
+#[test]
+fn a_running_debian_of_uefi_on_a_bridge_goes_on_twice_by_whole_copies() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = host_with_image()?;
+    let network = host.file("net.xml", &nat_network("default", "lgt-b7", 200))?;
+    host.lodge(&["net-define", &network])?.ok()?;
+    host.lodge(&["net-start", "default"])?.ok()?;
+    let clone = host.json(&["image", "clone", "debian-12", "web1"])?;
+    let disk = clone["path"].as_str().context("the clone has no path")?.to_owned();
+    let document = host.file("web1.xml", &by_uefi(&disk, "lgt-b7"))?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["seed", "set", "web1"])?.ok()?;
+    host.lodge(&["start", "web1"])?.ok()?;
+    host.lodge_for(BOOT, &["wait", "web1", "--for", "ready"])?.ok()?;
+    let keep = "[ -d /sys/firmware/efi ] && date > /dev/shm/kept; nohup sleep 86399 >/dev/null 2>&1 </dev/null & true";
+    host.lodge_for(BOOT, &["ssh", "web1", "--", keep])?.ok()?;
+    let disks = host.lodge(&["domblklist", "web1"])?.ok()?.stdout;
+
+    let made = host.lodge_for(BOOT, &["clone", "web1", "web2", "--full"])?.ok()?;
+    ensure!(made.stdout.contains("with an identity of its own"), "{}\n{}", made.stdout, made.stderr);
+    host.lodge_for(BOOT, &["wait", "web2", "--for", "address"])?.ok()?;
+    ensure!(host.lodge(&["domblklist", "web1"])?.ok()?.stdout == disks, "the source's disk is another");
+    let (one, other) = (who(&host, "web1")?, who(&host, "web2")?);
+    ensure!(one[..2] == other[..2] && one[6] == other[6] && other[6] != "0", "{one:?} {other:?}");
+    for at in 2..6 {
+        ensure!(one[at] != other[at], "both have {}", one[at]);
+    }
+    no_common_randomness(&host)?;
+    let nvram = |name: &str| -> Result<PathBuf> {
+        let xml = host.lodge(&["dumpxml", name])?.ok()?.stdout;
+        let path = xml.split("<nvram").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1));
+        Ok(PathBuf::from(path.with_context(|| format!("no variables in {xml}"))?))
+    };
+    let [one, other] = [nvram("web1")?, nvram("web2")?];
+    ensure!(one != other && one.metadata()?.len() == other.metadata()?.len(), "{one:?} {other:?}");
+    let clone = host.lodge(&["domblklist", "web2"])?.ok()?.stdout;
+    let path = clone.split_whitespace().find(|word| word.ends_with(".qcow2")).context("no disk")?.to_owned();
+    let mut info = Command::new("qemu-img");
+    let info = finish(info.args(["info", "-U", &path]), BOOT, "qemu-img")?.ok()?.stdout;
+    ensure!(!info.contains("backing file"), "{info}");
+
+    // What it wrote beside its source's memory is whole: it boots by its own variables, with other UUIDs of its file systems.
+    host.lodge_for(BOOT, &["shutdown", "web2"])?.ok()?;
+    host.lodge_for(BOOT, &["wait", "web2", "--for", "stopped"])?.ok()?;
+    host.lodge_for(BOOT, &["identity", "reset", "web2"])?.ok()?;
+    host.lodge_for(BOOT, &["start", "web2"])?.ok()?;
+    host.lodge_for(BOOT, &["wait", "web2", "--for", "ready"])?.ok()?;
+    let uuid = "ls /dev/disk/by-uuid; [ -d /sys/firmware/efi ] && echo uefi";
+    let uuids = |name: &str| -> Result<Vec<String>> {
+        Ok(host.lodge_for(BOOT, &["ssh", name, "--", uuid])?.ok()?.lines())
+    };
+    let (theirs, own) = (uuids("web1")?, uuids("web2")?);
+    ensure!(own.last().is_some_and(|last| last == "uefi") && own.len() > 1, "{own:?}");
+    // An ISO's, which is a date.
+    let seed = |uuid: &&String| uuid.as_str() == "uefi" || uuid.matches('-').count() == 6;
+    let common: Vec<_> = own.iter().filter(|uuid| !seed(uuid) && theirs.contains(uuid)).collect();
+    ensure!(common.is_empty(), "both have {common:?}");
+    for name in ["web1", "web2"] {
+        host.lodge_for(BOOT, &["rm", "--force", name])?.ok()?;
+    }
+    Ok(())
+}
+
 /// Both read a megabyte at once, and have no sixteen bytes in common.
 fn no_common_randomness(host: &Host) -> Result<()> {
     let read = |name: &str| -> Result<Vec<u8>> {
