@@ -5,7 +5,7 @@
 //! - `devices`: a guest that serves as a host with an IOMMU, network cards (one with virtual functions), a USB stick, SCSI
 //!   and NVMe disks, keyboards and a TPM, which `lodge` there gives to guests of its own and gets back. And what of network cards needs
 //!   more of a kernel than the host's may have: VLANs of bridges, policing, vhost-net, vDPA.
-//! - `clones`: ten booted and read from inside; one of a running guest that nothing
+//! - `clones`: a hundred compared with each other; ten booted and read from inside; one of a running guest that nothing
 //!   but the VM generation id tells that it is another.
 //! - `layouts`: clones of disks laid out in all ways, booted; one layout alone by its name (`xfs-uefi-missing`).
 //!
@@ -74,6 +74,7 @@ pub fn lab(args: &[String]) -> Result<()> {
     if is_wanted("clones") {
         println!("── clones");
         product_tests("lab_ten_booted_clones", &[])?;
+        product_tests("lab_hundred_clones_have_nothing_in_common", &[])?;
         product_tests("lab_random_numbers_are_others_by_the_generation_id_alone", &[])?;
     }
     let of_layouts = layouts::LAYOUTS.iter().copied();

@@ -1,10 +1,17 @@
 //! Identities by the command line: what a guest that is off is known by, clones that are other machines inside, and what
 //! an audit finds.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, document::tiny_with, skip, turn};
+use serde_json::Value;
 
 pub(super) const MACHINE_ID: &str = "17f2e0698e844e31b12ccd3f9aa4d94a";
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -123,6 +130,76 @@ fn a_clone_is_another_machine_inside_and_an_audit_finds_those_that_are_not() -> 
     ids.sort();
     ids.dedup();
     ensure!(ids.len() == 3, "{ids:?}");
+    Ok(())
+}
+
+/// What a machine is known by, beside what each of these has.
+const KNOWN_BY: &[(&str, &str)] = &[
+    ("usr/sbin/sshd", ""),
+    ("etc/ssh/sshd_config", "PermitRootLogin no\n"),
+    ("etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.1993-08.org.debian:01:0123456789ab\n"),
+    ("etc/nvme/hostid", "dddd0001-1111-4222-8333-444455556666\n"),
+    ("etc/nvme/hostnqn", "nqn.2014-08.org.nvmexpress:uuid:dddd0001-1111-4222-8333-444455556666\n"),
+    ("var/lib/systemd/random-seed", "0123456789abcdef0123456789abcdef"),
+    ("var/lib/systemd/credential.secret", "0123456789abcdef0123456789abcdef"),
+    (
+        "etc/NetworkManager/system-connections/lan.nmconnection",
+        "[connection]\nid=lan\nuuid=cccc0002-1111-4222-8333-444455556666\ntype=ethernet\n\n[ipv4]\nmethod=auto\n",
+    ),
+];
+
+/// Each with each other, over all that the catalogue knows: those of a template and those of a domain.
+#[test]
+#[ignore = "it takes a minute: cargo xtask lab clones"]
+fn lab_hundred_clones_have_nothing_in_common() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    if Command::new("mke2fs").arg("-V").output().is_err() {
+        skip("there is no mke2fs");
+        return Ok(());
+    }
+    let host = Host::start()?;
+    source_with(&host, "web1", KNOWN_BY)?;
+    host.lodge_for(PATIENCE, &["template", "create", "web1", "--name", "web"])?.ok()?;
+    for (source, name, count) in [("web", "node", "100"), ("web1", "twin", "5")] {
+        host.lodge_for(PATIENCE, &["clone", source, name, "--count", count])?.ok()?;
+    }
+    let names = host.lodge(&["list", "--all", "--name"])?.ok()?.lines();
+    ensure!(names.len() == 106, "{names:?}");
+    let mut who: HashMap<(String, String), String> = HashMap::new();
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for some in names.chunks(10) {
+        let asked: Vec<&str> =
+            ["identity", "show"].into_iter().chain(some.iter().map(String::as_str)).collect();
+        let shown = host.lodge_for(PATIENCE, &[&asked[..], &["-o", "json"]].concat())?.ok()?.stdout;
+        let shown: Value = serde_json::from_str(&shown)?;
+        for (name, view) in some.iter().zip(shown.as_array().context("a list")?) {
+            let items = view["items"].as_array().context("items")?;
+            for item in items.iter().filter(|item| item["is_unique"] == true) {
+                let (kind, Some(value)) = (item["item"].as_str().context("a kind")?, item["value"].as_str())
+                else {
+                    continue;
+                };
+                let other = who.insert((kind.to_owned(), value.to_owned()), name.clone());
+                if other.is_none() {
+                    *kinds.entry(kind.to_owned()).or_default() += 1;
+                }
+                ensure!(
+                    other.as_ref().is_none_or(|other| other == name),
+                    "{name} and {other:?} have the {kind} {value}"
+                );
+            }
+        }
+    }
+    // What a template has none of, its clones get at their first boot; those of a domain have their own.
+    let of_all = ["machine-id", "host-name", "ssh-host-key", "content-uuid", "mac-address", "smbios-uuid"];
+    let of_some = ["iscsi-initiator", "nvme-host-id", "nvme-host-nqn", "random-seed", "connection-uuid"];
+    for (some, least) in [(&of_all[..], names.len() - 1), (&of_some[..], 6)] {
+        for kind in some {
+            let count = kinds.get(*kind).copied().unwrap_or_default();
+            ensure!(count >= least, "{count} have a {kind}: {kinds:?}");
+        }
+    }
+    host.lodge_for(PATIENCE, &["identity", "audit", "--fresh"])?.ok()?;
     Ok(())
 }
 
