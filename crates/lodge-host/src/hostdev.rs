@@ -26,12 +26,14 @@ mod taken;
 #[cfg(test)]
 mod tests;
 mod usb;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lodge_model::DomainId;
 use lodge_model::domain::Domain;
@@ -47,6 +49,10 @@ use find::Found;
 use kernel::{Kernel, Linux};
 use note::Note;
 use taken::{Key, Taken, Wish};
+use watch::{Underway, Watched};
+
+/// How long all of one guest's devices may take: less than the guest's end waits, so that what is stuck is named.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Whom a guest's QEMU runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,9 +132,20 @@ struct Inner {
     /// Which boot of the host this is.
     boot: String,
     kernel: Box<dyn Kernel>,
+    patience: Duration,
     taken: Mutex<Taken>,
     /// One act at a time on each guest's devices.
-    acts: Mutex<BTreeMap<DomainId, Arc<Mutex<()>>>>,
+    acts: Mutex<BTreeMap<DomainId, Arc<Acts>>>,
+    /// What they are at.
+    underway: Underway,
+}
+
+/// The acts on one guest's devices.
+#[derive(Debug, Default)]
+struct Acts {
+    turn: Mutex<()>,
+    /// How many claims there were: what gives back comes too late if there was one since it was asked for.
+    claims: AtomicU64,
 }
 
 /// What one claim is about.
@@ -151,8 +168,9 @@ impl Hostdevs {
         for note in Note::all(&notes).iter().filter(|note| note.boot == boot) {
             taken.put(note.domain, &note.name, &note.wishes);
         }
-        let (taken, acts) = (Mutex::new(taken), Mutex::default());
-        Self { inner: Arc::new(Inner { root, notes, boot, kernel, taken, acts }) }
+        let (taken, acts, underway) = (Mutex::new(taken), Mutex::default(), Underway::default());
+        let patience = PATIENCE;
+        Self { inner: Arc::new(Inner { root, notes, boot, kernel, patience, taken, acts, underway }) }
     }
 
     /// Gives `domain` all that `document`, whose devices have aliases, asks for; all or nothing. May be done again.
@@ -170,12 +188,16 @@ impl Hostdevs {
         let (inner, acts) = (Arc::clone(&self.inner), self.inner.acts_of(domain));
         let alive = Alive::default();
         let wanted = Arc::clone(&alive.0);
-        blocking(move || {
-            let _one_at_a_time = lock(&acts);
+        let claim = blocking(move || {
+            let _one_at_a_time = lock(&acts.turn);
             // Who asked may have given up: what he had is given back already, and nobody would do it again.
-            if wanted.load(Ordering::Acquire) { inner.claim(&ask) } else { Ok(Vec::new()) }
-        })
-        .await
+            if !wanted.load(Ordering::Acquire) {
+                return Ok(Vec::new());
+            }
+            acts.claims.fetch_add(1, Ordering::AcqRel);
+            inner.claim(&ask)
+        });
+        self.inner.in_time(domain, claim).await
     }
 
     /// A running guest was taken over: what `document` (live) names is in use. `taken`: aliases of what a libvirt daemon
@@ -190,7 +212,7 @@ impl Hostdevs {
             return Ok(());
         }
         let (inner, document, taken) = (Arc::clone(&self.inner), document.clone(), taken.to_vec());
-        blocking(move || inner.adopt(domain, &document, &taken)).await
+        self.inner.in_time(domain, blocking(move || inner.adopt(domain, &document, &taken))).await
     }
 
     /// Gives all that `domain` has back to the host. Nothing to give is no error.
@@ -199,8 +221,13 @@ impl Hostdevs {
         if !lock(&self.inner.taken).has(domain) && !lock(&self.inner.acts).contains_key(&domain) {
             return Ok(());
         }
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.release(domain)).await
+        self.give_back(domain).await
+    }
+
+    async fn give_back(&self, domain: DomainId) -> Result<(), HostdevError> {
+        let (inner, acts) = (Arc::clone(&self.inner), self.inner.acts_of(domain));
+        let asked = acts.claims.load(Ordering::Acquire);
+        self.inner.in_time(domain, blocking(move || inner.release(domain, acts, asked))).await
     }
 
     /// The virtual functions of the network card with this interface, in its order.
@@ -222,8 +249,8 @@ impl Hostdevs {
             if is_there(note.domain) {
                 continue;
             }
-            let (inner, name) = (Arc::clone(&self.inner), note.name);
-            match blocking(move || inner.release(note.domain)).await {
+            let name = note.name;
+            match self.give_back(note.domain).await {
                 Ok(()) => tracing::info!(domain = name, "devices of a guest that is gone were given back"),
                 Err(error) => {
                     tracing::error!(
@@ -284,8 +311,25 @@ fn own(fault: Fault) -> HostdevError {
 }
 
 impl Inner {
-    fn acts_of(&self, domain: DomainId) -> Arc<Mutex<()>> {
+    fn acts_of(&self, domain: DomainId) -> Arc<Acts> {
         Arc::clone(lock(&self.acts).entry(domain).or_default())
+    }
+
+    /// The kernel, for acts for one guest.
+    fn kernel_for(&self, domain: DomainId) -> Watched<'_> {
+        Watched { kernel: &*self.kernel, underway: &self.underway, domain }
+    }
+
+    /// Waits for an act, and says what it is at if it does not end. It is done all the same, once it can be.
+    async fn in_time<T>(
+        &self,
+        domain: DomainId,
+        act: impl Future<Output = Result<T, HostdevError>>,
+    ) -> Result<T, HostdevError> {
+        tokio::time::timeout(self.patience, act).await.unwrap_or_else(|_| {
+            let what = self.underway.of(domain);
+            Err(own(Fault::Stuck { what, seconds: self.patience.as_secs() }))
+        })
     }
 
     /// The note of this boot, or a new one.

@@ -139,6 +139,24 @@ pub enum NetworkError {
         /// Why.
         what: String,
     },
+    /// An interface, its port group and its network want different virtual ports. libvirt's words.
+    #[error("attempt to merge virtualports with mismatched {what} ('{one}' and '{other}')")]
+    PortsClash {
+        /// What of them, in the plural.
+        what: &'static str,
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Somebody else limits what goes over a bridge.
+    #[error("bridge `{bridge}` has limits already, which this network did not set: {found}")]
+    Limited {
+        /// The bridge.
+        bridge: String,
+        /// tc's words.
+        found: String,
+    },
     /// A bridge pays no heed to VLANs.
     #[error("bridge `{bridge}` does not filter VLANs: the guest's would separate it from nobody")]
     NoVlans {
@@ -207,6 +225,14 @@ pub enum NetworkError {
         /// The store's words.
         detail: String,
     },
+    /// What is before it does not end: the kernel or a program does not answer.
+    #[error("the networks are at something else for {seconds} s: {act}. This is done once that has ended")]
+    Stuck {
+        /// What is under way.
+        act: &'static str,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The owner task has ended: the daemon is going down.
     #[error("networks are closed")]
     Closed,
@@ -217,7 +243,7 @@ impl NetworkError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound { .. } | Self::NoMetadata(_) => Kind::NotFound,
-            Self::Document { .. } => Kind::InvalidInput,
+            Self::Document { .. } | Self::PortsClash { .. } => Kind::InvalidInput,
             Self::Unsupported { .. }
             | Self::Update(BadUpdate::Unsupported(_))
             | Self::Card { .. }
@@ -227,7 +253,7 @@ impl NetworkError {
             Self::Update(BadUpdate::Entry(_) | BadUpdate::Range(_)) | Self::BadMetadata(_) => {
                 Kind::InvalidInput
             }
-            Self::Conflict { .. } | Self::Floor { .. } => Kind::Conflict,
+            Self::Conflict { .. } | Self::Floor { .. } | Self::Limited { .. } => Kind::Conflict,
             Self::Inactive { .. }
             | Self::Active { .. }
             | Self::State(_)
@@ -243,7 +269,7 @@ impl NetworkError {
             | Self::Netd { .. }
             | Self::File { .. }
             | Self::Store { .. } => Kind::Internal,
-            Self::Silent { .. } | Self::Closed => Kind::Unavailable,
+            Self::Silent { .. } | Self::Stuck { .. } | Self::Closed => Kind::Unavailable,
         }
     }
 
@@ -270,6 +296,10 @@ impl NetworkError {
                 Some("the kernel needs HTB (sch_htb) for what waits, and act_police and cls_u32 for what is dropped".into())
             }
             Self::Floor { .. } => Some("give the network <bandwidth><inbound average='…'/> with room for it".into()),
+            Self::PortsClash { .. } => Some("say it in one of the three, or the same in all".into()),
+            Self::Limited { bridge, .. } => {
+                Some(format!("leave <bandwidth> out of the network, or remove them: tc qdisc del dev {bridge} root"))
+            }
             Self::NoVlans { bridge } => {
                 Some(format!("ip link set {bridge} type bridge vlan_filtering 1, which its other ports see as well"))
             }
@@ -278,6 +308,7 @@ impl NetworkError {
             }
             Self::Switch { .. } => Some("`ovs-vsctl show` tells whether the switch runs and has the bridge".into()),
             Self::Card { hint, .. } => Some((*hint).to_owned()),
+            Self::Stuck { .. } => Some("`dmesg` may tell whom the kernel waits for".into()),
             Self::Script { .. }
             | Self::Document { .. }
             | Self::Running { .. }

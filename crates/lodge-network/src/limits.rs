@@ -22,6 +22,8 @@ pub const NETD_LAST_WORDS: Duration = Duration::from_secs(1);
 pub const NETD_END: Duration = Duration::from_secs(2);
 /// How long one run of nft may take.
 pub const NFT_RUN: Duration = Duration::from_secs(20);
+/// How long a guest's end waits for its cards: less than for all that it has of the host.
+pub const UNPLUG: Duration = Duration::from_secs(50);
 /// How often rules are looked after.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(20);
 /// How often the host's name servers are read again.

@@ -60,6 +60,8 @@ pub type NetworkHappening = (NetworkId, String, NetworkEvent);
 pub struct Networks {
     requests: mpsc::Sender<Request>,
     seen: watch::Receiver<Arc<[Seen]>>,
+    /// What the owner is at.
+    at: watch::Receiver<&'static str>,
     events: broadcast::Sender<NetworkHappening>,
 }
 
@@ -69,9 +71,9 @@ impl Networks {
         let (requests, inbox) = mpsc::channel(limits::REQUESTS_MAX);
         let (events, _) = broadcast::channel(limits::EVENTS_KEPT);
         let owner = Owner::open(config, requests.downgrade(), events.clone()).await?;
-        let seen = owner.snapshots();
+        let (seen, at) = (owner.snapshots(), owner.acts());
         tokio::spawn(owner.run(inbox));
-        Ok(Self { requests, seen, events })
+        Ok(Self { requests, seen, at, events })
     }
 
     /// Starts the networks marked so. One that fails does not stop the others.
@@ -198,7 +200,7 @@ impl Networks {
     /// Takes a tap away and forgets the name. Done already if it is not there.
     pub async fn detach(&self, ifname: &str) -> Result<(), NetworkError> {
         let ifname = ifname.to_owned();
-        self.ask(|reply| Request::Detach { ifname, reply }).await?
+        self.ask_in_time(|reply| Request::Detach { ifname, reply }).await
     }
 
     /// Plugs a card in that is on no network of ours.
@@ -208,7 +210,7 @@ impl Networks {
 
     /// Removes all cards of a guest that are on no network of ours. Done already if there are none.
     pub async fn unplug(&self, domain: DomainId) -> Result<(), NetworkError> {
-        self.ask(|reply| Request::Unplug { domain, reply }).await?
+        self.ask_in_time(|reply| Request::Unplug { domain, reply }).await
     }
 
     /// Limits what goes over a guest's card, in place of what limited it before; nothing: no limits.
@@ -273,6 +275,18 @@ impl Networks {
 
     fn served(&self) -> Vec<(Netd, u8)> {
         self.seen.borrow().iter().filter_map(|seen| Some((seen.netd()?, seen.prefix))).collect()
+    }
+
+    /// What a guest's end waits for: it is done all the same, but who waits is told what is in the way.
+    async fn ask_in_time(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), NetworkError>>) -> Request,
+    ) -> Result<(), NetworkError> {
+        let Ok(answer) = tokio::time::timeout(limits::UNPLUG, self.ask(request)).await else {
+            let act = *self.at.borrow();
+            return Err(NetworkError::Stuck { act, seconds: limits::UNPLUG.as_secs() });
+        };
+        answer?
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, NetworkError> {

@@ -129,6 +129,37 @@ pub enum Request {
     NetdWell { id: NetworkId, pid: u32 },
 }
 
+/// What the owner is at between two acts.
+const NOTHING: &str = "nothing";
+
+impl Request {
+    /// What it asks for, for people.
+    fn act(&self) -> &'static str {
+        match self {
+            Self::Define { .. } => "defining a network",
+            Self::Create { .. } => "creating a network",
+            Self::Update { .. } | Self::SetMetadata { .. } => "changing a network",
+            Self::Metadata { .. } | Self::Xml { .. } => "reading a network's document",
+            Self::Undefine { .. } => "undefining a network",
+            Self::Start { .. } | Self::StartMarked(_) => "starting networks",
+            Self::Stop { .. } => "stopping a network",
+            Self::SetAutostart { .. } => "marking a network",
+            Self::Attach { .. } | Self::Plug { .. } => "plugging a guest's card in",
+            Self::Detach { .. } | Self::Unplug { .. } => "unplugging a guest's card",
+            Self::Limit { .. } => "limiting a guest's card",
+            Self::Follow { .. } => "letting through what a guest listens to",
+            Self::TakeCard { .. } | Self::TakeTap { .. } | Self::TakeOverLibvirts(_) => {
+                "taking over what a libvirt daemon left"
+            }
+            Self::GiveBack(_) => "giving networks to a libvirt daemon",
+            Self::Reconcile { .. } => "looking after the rules",
+            Self::NetdEnded { .. } | Self::NetdAgain { .. } | Self::NetdWell { .. } => {
+                "looking after a network's netd"
+            }
+        }
+    }
+}
+
 /// One network in a snapshot.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -157,6 +188,8 @@ pub struct Owner {
     me: mpsc::WeakSender<Request>,
     events: broadcast::Sender<NetworkHappening>,
     snapshot: watch::Sender<Arc<[Seen]>>,
+    /// What is being done, for people.
+    at: watch::Sender<&'static str>,
     /// libvirt's files of running networks are kept: its driver is ours.
     leaves_statuses: bool,
     /// What they say.
@@ -222,7 +255,7 @@ impl Owner {
         let tag = config.root.tag();
         let firewall = Firewall::new(&tag, config.root.is_system());
         let links = Links::open()?;
-        let snapshot = watch::Sender::new(Arc::from([]));
+        let (snapshot, at) = (watch::Sender::new(Arc::from([])), watch::Sender::new(NOTHING));
         let entries = BTreeMap::new();
         let mut owner = Self {
             config,
@@ -234,6 +267,7 @@ impl Owner {
             me,
             events,
             snapshot,
+            at,
             leaves_statuses: false,
             statuses: BTreeMap::new(),
         };
@@ -246,6 +280,11 @@ impl Owner {
     /// Where readers find the latest snapshot.
     pub fn snapshots(&self) -> watch::Receiver<Arc<[Seen]>> {
         self.snapshot.subscribe()
+    }
+
+    /// Where it is told what is being done.
+    pub fn acts(&self) -> watch::Receiver<&'static str> {
+        self.at.subscribe()
     }
 
     /// Serves until the last handle is gone. Networks stay up: they are not the daemon's to lose.
@@ -262,16 +301,22 @@ impl Owner {
                     None => return,
                 },
                 _ = rules.tick() => {
+                    self.at.send_replace("looking after the rules");
                     if let Err(error) = self.reconcile().await {
                         tracing::error!(error = %crate::error::chain(&error), "rules could not be put right");
                     }
                 }
-                _ = servers.tick() => self.push_upstreams().await,
+                _ = servers.tick() => {
+                    self.at.send_replace("telling netd the host's name servers");
+                    self.push_upstreams().await;
+                }
             }
+            self.at.send_replace(NOTHING);
         }
     }
 
     async fn serve(&mut self, request: Request) {
+        self.at.send_replace(request.act());
         // A caller who has gone needs no answer; the act is done all the same.
         match request {
             Request::Define { xml, by_name, reply } => drop(reply.send(self.define(&xml, by_name).await)),

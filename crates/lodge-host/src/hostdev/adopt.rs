@@ -23,7 +23,7 @@ impl Inner {
         taken: &[String],
     ) -> Result<(), HostdevError> {
         let acts = self.acts_of(domain);
-        let _one_at_a_time = lock(&acts);
+        let _one_at_a_time = lock(&acts.turn);
         let mut note = self.note_of(domain, &document.name)?;
         let noted = note.wishes.clone();
         let is_noted = |key: &Key| noted.iter().any(|wish| wish.key == *key);

@@ -8,7 +8,7 @@ use lodge_model::Kind;
 /// A device that a guest does not get. The words are libvirt's where it has some.
 #[derive(Debug)]
 pub struct HostdevError {
-    /// The element that asks for it: `/domain/devices/hostdev[2]`.
+    /// The element that asks for it: `/domain/devices/hostdev[2]`; empty: a person does.
     pub element: String,
     /// What is in the way.
     pub fault: Fault,
@@ -176,6 +176,28 @@ pub enum Fault {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// The kernel knows no way to reset it. libvirt's words.
+    #[error("Unable to reset PCI device {device}: no FLR, PM reset or bus reset available")]
+    NoReset {
+        /// The device.
+        device: String,
+    },
+    /// Its reset failed.
+    #[error("Unable to reset PCI device {device}")]
+    Reset {
+        /// The device.
+        device: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The kernel, or a program that was asked, does not come back.
+    #[error("{what} is not done after {seconds} s, and goes on beside")]
+    Stuck {
+        /// The act under way.
+        what: String,
+        /// How long was waited for all of it.
+        seconds: u64,
+    },
     /// What is to be given back could not be noted.
     #[error("cannot keep `{}`", path.display())]
     Note {
@@ -188,6 +210,9 @@ pub enum Fault {
 
 impl std::fmt::Display for HostdevError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.element.is_empty() {
+            return write!(f, "{}", self.fault);
+        }
         write!(f, "{}: {}", self.element, self.fault)
     }
 }
@@ -209,12 +234,16 @@ impl HostdevError {
             | Fault::NotEndpoint { .. }
             | Fault::NoDriver { .. }
             | Fault::NoSecurity { .. }
+            | Fault::NoReset { .. }
             | Fault::NotVirtual { .. } => Kind::Unsupported,
             Fault::Unmanaged { .. } | Fault::NoCard { .. } | Fault::CardOff { .. } => Kind::InvalidState,
             Fault::Open { source, .. } | Fault::Function { source, .. } => kind_of(source),
-            Fault::Bind { .. } | Fault::NotBound { .. } | Fault::Give { .. } | Fault::Note { .. } => {
-                Kind::Internal
-            }
+            Fault::Stuck { .. } => Kind::Unavailable,
+            Fault::Bind { .. }
+            | Fault::NotBound { .. }
+            | Fault::Give { .. }
+            | Fault::Reset { .. }
+            | Fault::Note { .. } => Kind::Internal,
         }
     }
 
@@ -225,6 +254,7 @@ impl HostdevError {
             | Fault::Open { source, .. }
             | Fault::Give { source, .. }
             | Fault::Function { source, .. }
+            | Fault::Reset { source, .. }
             | Fault::Note { source, .. } => Some(source),
             _ => None,
         }
@@ -253,7 +283,10 @@ impl HostdevError {
             Fault::NoDriver { driver } => {
                 return Some(format!("load it: modprobe {driver} (the kernel needs CONFIG_VFIO_PCI)"));
             }
-            Fault::Bind { .. } | Fault::NotBound { .. } => "`dmesg` tells why the kernel refused",
+            Fault::Bind { .. } | Fault::NotBound { .. } | Fault::Reset { .. } => {
+                "`dmesg` tells why the kernel refused"
+            }
+            Fault::NoReset { .. } => "give it back and load its driver anew, or reset the bus above it",
             Fault::NotVirtual { .. } => {
                 "give the card by <hostdev mode='subsystem' type='pci'>, or make virtual functions: \
                  /sys/class/net/CARD/device/sriov_numvfs"
@@ -290,6 +323,9 @@ impl HostdevError {
             }
             Fault::Open { .. } => "check that the device is there and that the daemon may open it",
             Fault::Give { .. } => "the daemon needs the right to change owners of files",
+            Fault::Stuck { .. } => {
+                "`dmesg` tells whom the kernel waits for; VFIO gives a device up once nobody has it open: fuser -v /dev/vfio/*"
+            }
         };
         Some(hint.to_owned())
     }

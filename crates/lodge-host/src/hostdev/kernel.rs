@@ -113,14 +113,17 @@ fn run(tool: Tool) {
     }
 }
 
-/// One act by netlink, on a thread that may block.
+/// One act by netlink, on a thread that may block. The kernel acts while it is told (rtnetlink waits for other changes of
+/// interfaces in `sendmsg`), so the connection stays on this thread: elsewhere it would hold up what else runs there.
 fn netlink<T>(act: impl AsyncFnOnce(rtnetlink::Handle) -> Result<T, rtnetlink::Error>) -> io::Result<T> {
     tokio::runtime::Handle::current().block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
-        let carrier = tokio::spawn(connection);
-        let done = tokio::time::timeout(PATIENCE, act(handle)).await;
-        carrier.abort();
-        done?.map_err(|error| match &error {
+        tokio::pin!(connection);
+        let done = tokio::select! {
+            done = tokio::time::timeout(PATIENCE, act(handle)) => done?,
+            () = connection => return Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+        };
+        done.map_err(|error| match &error {
             rtnetlink::Error::NetlinkError(message) => message.code.map_or_else(
                 || io::Error::other(error.to_string()),
                 |code| io::Error::from_raw_os_error(-code.get()),

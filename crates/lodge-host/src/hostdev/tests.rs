@@ -592,3 +592,35 @@ async fn a_cards_functions_are_listed_and_one_that_a_guest_has_is_not_free() {
     assert_eq!((free(DomainId::random()), free(id)), (vec![false, true], vec![true, true]));
     assert!(!hostdevs.is_free(id, &PciAddress::new(9, 0, 0)), "not there");
 }
+
+#[tokio::test]
+async fn what_a_driver_does_not_finish_is_named_and_not_waited_for() {
+    let host = Host::new();
+    let (before, id) = (host.state(), DomainId::random());
+    let hostdevs = host.open_impatient(Duration::from_millis(100));
+    let both = format!("{NIC}{AUDIO}");
+    claim(&hostdevs, id, &both).await.unwrap();
+    let during = host.state();
+    let stuck = host.stick();
+    let error = hostdevs.release(id).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let act = format!(
+        "writing `0000:01:00.1` to `{}/sys/bus/pci/devices/0000:01:00.1/driver/unbind` is not done",
+        host.root().display()
+    );
+    assert!(error.to_string().contains(&act), "{error}");
+    // Meanwhile the guest gets nothing, and is told the same.
+    let error = claim(&hostdevs, id, &both).await.unwrap_err();
+    assert!(error.to_string().contains("driver/unbind` is not done"), "{error}");
+    // One more asks for all back, and is overtaken by the next start.
+    let _ = hostdevs.release(id).await.unwrap_err();
+    tokio::task::spawn_blocking(move || stuck.wait()).await.unwrap();
+    // The end that was asked for is done, whoever waits for it; then the guest has all again.
+    while host.state() != before {
+        tokio::task::yield_now().await;
+    }
+    while claim(&hostdevs, id, &both).await.is_err() {}
+    assert_eq!(host.state(), during);
+    hostdevs.release(id).await.unwrap();
+    assert_eq!(host.state(), before);
+}

@@ -56,6 +56,8 @@ fn document(xml: &Text) -> Result<&str, Fault> {
 /// The networks' errors in libvirt's numbers.
 fn fault(error: &NetworkError) -> Fault {
     let code = match error {
+        NetworkError::PortsClash { .. } => Code::ConfigUnsupported,
+        NetworkError::Limited { .. } => Code::OperationInvalid,
         NetworkError::NotFound { .. } => Code::NoNetwork,
         NetworkError::NameTaken { .. } | NetworkError::UuidTaken { .. } => Code::OperationFailed,
         NetworkError::Document { .. } | NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
@@ -83,6 +85,7 @@ fn fault(error: &NetworkError) -> Fault {
         | NetworkError::Silent { .. }
         | NetworkError::File { .. }
         | NetworkError::Store { .. }
+        | NetworkError::Stuck { .. }
         | NetworkError::Closed => Code::InternalError,
     };
     let text = match error {

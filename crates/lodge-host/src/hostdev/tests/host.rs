@@ -52,6 +52,8 @@ struct Seen {
     acts: usize,
     failing: usize,
     dying: bool,
+    /// A driver does not let its device go.
+    stuck: Option<Arc<std::sync::Barrier>>,
 }
 
 #[derive(Clone)]
@@ -158,6 +160,13 @@ impl Host {
         self.open_at("boot-2")
     }
 
+    /// As [`Self::open`], with a daemon that waits no longer than this.
+    pub fn open_impatient(&self, patience: std::time::Duration) -> Hostdevs {
+        let mut hostdevs = self.open();
+        std::sync::Arc::get_mut(&mut hostdevs.inner).unwrap().patience = patience;
+        hostdevs
+    }
+
     fn open_at(&self, boot: &str) -> Hostdevs {
         let kernel = Box::new(self.kernel.clone());
         Hostdevs::at(self.root().to_owned(), self.notes_dir(), boot.to_owned(), kernel)
@@ -207,6 +216,13 @@ impl Host {
         let seen = self.kernel.seen.lock().unwrap();
         let changed = seen.owners.iter().filter(|(path, owner)| path.exists() && **owner != (0, 0));
         state + &format!("{:?} {:?}", changed.collect::<Vec<_>>(), seen.settings)
+    }
+
+    /// From now on the next change of driver takes until the barrier is met.
+    pub fn stick(&self) -> Arc<std::sync::Barrier> {
+        let barrier = Arc::new(std::sync::Barrier::new(2));
+        self.kernel.seen.lock().unwrap().stuck = Some(Arc::clone(&barrier));
+        barrier
     }
 
     /// Somebody switches the card off.
@@ -312,6 +328,10 @@ impl Kernel for Fake {
                 fs::write(path, if text == "\n" { "(null)\n".to_owned() } else { format!("{text}\n") })
             }
             "unbind" => {
+                let stuck = self.seen.lock().unwrap().stuck.take();
+                if let Some(stuck) = stuck {
+                    stuck.wait();
+                }
                 // The device that is named, which must be this driver's.
                 assert_eq!(parent, self.device(text).join("driver"));
                 let driver = fs::read_link(parent)?;
