@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `corpus`, `clients`, `lab`, `setup`, `codegen`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench`, `compat`, `corpus`, `clients`, `lab`,
+//! `fuzz`, `setup`, `codegen`.
 //!
 //! Kept to two small dependencies: on a bare machine this is compiled before anything else can happen.
 //! Deliberately absent: anything the product itself should do. xtask calls the `lodge` program.
@@ -10,6 +11,7 @@ mod codegen;
 mod command;
 mod compat;
 mod corpus;
+mod fuzz;
 mod lab;
 mod run;
 mod stop;
@@ -75,6 +77,12 @@ const VERBS: &[Verb] = &[
         "[storage] [clones] [layouts]",
         "tests that take many minutes: LVM and NFS in a guest that serves as a host, ten booted clones, disks of all layouts",
         lab::lab,
+    ),
+    verb(
+        "fuzz",
+        "[TARGET…] [--seconds N]",
+        "the parsers of foreign bytes under libFuzzer, each for N seconds (60); no nightly compiler is needed",
+        fuzz::fuzz,
     ),
     verb("setup", "", "only install the Debian packages that run and test need", setup),
     verb("codegen", "", "write the generated files anew: docs/openapi.json, docs/libvirt.md", codegen::run),
