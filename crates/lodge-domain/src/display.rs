@@ -6,17 +6,20 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// libvirt's range: `remote_display_port_min` and `_max` of qemu.conf.
-const FIRST: u16 = 5900;
-const LAST: u16 = 65535;
-/// The same for VNC over WebSocket: `remote_websocket_port_min`.
-const FIRST_WEB: u16 = 5700;
+use crate::settings::Settings;
 
 /// The ports of this daemon's guests.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ports(Arc<Mutex<BTreeSet<u16>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
+    taken: Arc<Mutex<BTreeSet<u16>>>,
+    /// Those that are chosen from: `remote_display_port_min` and `_max` of qemu.conf.
+    screens: RangeInclusive<u16>,
+    /// The same for VNC over WebSocket.
+    web: RangeInclusive<u16>,
+}
 
 /// One reserved port; free again when dropped.
 #[derive(Debug)]
@@ -38,20 +41,26 @@ impl Drop for Port {
 }
 
 impl Ports {
+    /// None is taken yet.
+    pub fn new(settings: &Settings) -> Self {
+        let (screens, web) = (settings.screen_ports.clone(), settings.web_ports.clone());
+        Self { taken: Arc::default(), screens, web }
+    }
+
     /// The first port that nobody uses on `address`; none if all are taken.
     pub fn reserve(&self, address: Option<IpAddr>) -> Option<Port> {
-        self.first_free(FIRST, address)
+        self.first_free(&self.screens, address)
     }
 
     /// The same for VNC over WebSocket.
     pub fn reserve_web(&self, address: Option<IpAddr>) -> Option<Port> {
-        self.first_free(FIRST_WEB, address)
+        self.first_free(&self.web, address)
     }
 
-    fn first_free(&self, first: u16, address: Option<IpAddr>) -> Option<Port> {
+    fn first_free(&self, range: &RangeInclusive<u16>, address: Option<IpAddr>) -> Option<Port> {
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut numbers = self.numbers();
-        let free = (first..=LAST).find(|number| {
+        let free = range.clone().find(|number| {
             !numbers.contains(number) && TcpListener::bind(SocketAddr::new(address, *number)).is_ok()
         })?;
         numbers.insert(free);
@@ -64,7 +73,7 @@ impl Ports {
     }
 
     fn numbers(&self) -> std::sync::MutexGuard<'_, BTreeSet<u16>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
 
     #[test]
     fn ports_in_use_are_passed_over_and_come_back() {
-        let ports = Ports::default();
+        let ports = Ports::new(&Settings::default());
         let first = ports.reserve(None).unwrap();
         let second = ports.reserve(None).unwrap();
         assert!(second.number() > first.number());
@@ -87,5 +96,15 @@ mod tests {
             Ok(_foreign) => assert_ne!(third.number(), number),
             Err(_) => assert_eq!(third.number(), number),
         }
+    }
+
+    #[test]
+    fn the_host_says_which_ports_there_are() {
+        let settings = Settings { screen_ports: 64_998..=64_998, ..Settings::default() };
+        let ports = Ports::new(&settings);
+        let only = ports.take(64_998).unwrap();
+        assert!(ports.reserve(None).is_none());
+        drop(only);
+        assert!(ports.reserve(None).is_none_or(|port| port.number() == 64_998));
     }
 }

@@ -29,6 +29,7 @@ use crate::mailbox;
 use crate::monitor_event::MonitorEvent;
 use crate::options::{CreateOptions, DefineOptions, RestoreOptions, StartOptions, Ticket};
 use crate::ports::Ports;
+use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::{recover, save};
 
@@ -67,6 +68,8 @@ pub struct DomainsConfig {
     pub speed: Speed,
     /// Each guest's QEMU runs as an unprivileged user of its own; otherwise, or without root, as this process.
     pub own_users: bool,
+    /// What the host's `qemu.conf` says of screens and TLS.
+    pub settings: Arc<Settings>,
 }
 
 /// All domains. Cheap to clone.
@@ -97,12 +100,12 @@ impl Shared {
     pub fn new(config: DomainsConfig, ports: Ports) -> Self {
         Self {
             platform: platform_of(&config),
+            displays: display::Ports::new(&config.settings),
             config,
             ports,
             index: Index::default(),
             events: broadcast::channel(EVENTS_KEPT).0,
             monitor_events: broadcast::channel(EVENTS_KEPT).0,
-            displays: display::Ports::default(),
             runtime: tokio::runtime::Handle::current(),
             next_domid: AtomicU32::new(1),
             owners: TaskTracker::new(),

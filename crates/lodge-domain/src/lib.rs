@@ -48,6 +48,7 @@ mod recover;
 mod rename;
 mod restore;
 mod save;
+mod settings;
 mod snapshot;
 mod snapshots;
 mod start;
@@ -84,5 +85,6 @@ pub use ports::{
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};
+pub use settings::{Service, Settings, SettingsError};
 pub use snapshot::{Display, RunningJob, Snapshot, Summary, VmmView};
 pub use tpm::tpm_state;

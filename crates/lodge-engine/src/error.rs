@@ -140,6 +140,7 @@ impl From<lodge_domain::control::Refusal> for EngineError {
 from_resources!(
     lodge_build::BuildError,
     lodge_domain::DomainError,
+    lodge_domain::SettingsError,
     lodge_host::HostError,
     lodge_host::node::NodeError,
     lodge_network::NetworkError,

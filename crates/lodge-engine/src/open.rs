@@ -114,6 +114,10 @@ impl Engine {
         crate::adopt::take_drivers(&store);
         // What is wrong with the owner's rules is told before anything is begun.
         let catalogue = crate::identity::rules::catalogue(&root)?;
+        let settings = Arc::new(lodge_domain::Settings::read(&root)?);
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
         let feed = Feed::new(store.db().clone());
         let (jobs, cut) = Jobs::open(store.db().clone(), feed.clone()).await?;
         sweep_builds(&root);
@@ -148,6 +152,7 @@ impl Engine {
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
                 own_users: true,
+                settings,
             },
             ports,
             |domains| {

@@ -15,7 +15,6 @@ use lodge_engine::Caller;
 
 use crate::fault::{Code, Fault, Origin};
 
-mod conf;
 mod gate;
 mod listen;
 mod lobby;
@@ -29,10 +28,10 @@ mod tls;
 mod unix;
 mod users;
 
-pub use conf::ConfError;
 pub use gate::{Crowd, Gate, Pass};
 pub use listen::{DoorError, Doors, Opening};
 pub use lobby::Lobby;
+pub use lodge_store::conf::ConfError;
 pub(crate) use names::allowed;
 pub use settings::{Auth, ClientLimits, Keepalive, Settings, SettingsError, TlsSettings, UnixSettings};
 pub use tls::{Tls, TlsError, distinguished_name};

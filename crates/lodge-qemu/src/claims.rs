@@ -146,6 +146,16 @@ pub struct NicClaim {
     pub device: Option<FdNumber>,
 }
 
+/// A password, which is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
 /// Where a screen's server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScreenClaim {
@@ -153,8 +163,16 @@ pub struct ScreenClaim {
     pub port: Option<u16>,
     /// SPICE's TLS port.
     pub tls_port: Option<u16>,
-    /// The directory of its certificates, as QEMU can open it.
+    /// The directory of its certificates, as QEMU can open it. VNC that has one is served by TLS.
     pub certificates: Option<String>,
+    /// VNC by TLS: viewers must show a certificate.
+    pub verify: bool,
+    /// What viewers say, where the document has no password.
+    pub password: Option<Password>,
+    /// Viewers log in by SASL.
+    pub sasl: bool,
+    /// Where SASL's settings are, if not where the host has them.
+    pub sasl_dir: Option<String>,
     /// VNC over WebSocket: its port, chosen and free.
     pub websocket: Option<u16>,
     /// A unix socket's path instead of a port.
@@ -227,6 +245,8 @@ pub struct Claims {
     pub files: BTreeMap<String, FdNumber>,
     /// The directory of the certificates of streams that go by TLS, as QEMU can open it.
     pub stream_certificates: Option<String>,
+    /// Whether a stream that listens by TLS wants a certificate of who connects.
+    pub stream_verify: bool,
     /// One per `<graphics>`, in the document's order.
     pub screens: Vec<ScreenClaim>,
     /// The cloud-init seed, an ISO image, read-only: becomes a disk of Lodge's own, after the document's.
@@ -283,6 +303,7 @@ impl Claims {
             logs: BTreeMap::new(),
             files: BTreeMap::new(),
             stream_certificates: None,
+            stream_verify: true,
             screens: Vec::new(),
             seed: None,
             firmware: None,

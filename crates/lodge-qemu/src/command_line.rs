@@ -59,7 +59,7 @@ use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
 pub use self::disk::{node_numbers, throttle};
 pub use self::memory::memory_files;
-pub use self::stream::{listeners, secured_streams};
+pub use self::stream::{listeners, secure_streams, secured_streams};
 use crate::capabilities::Capabilities;
 use crate::claims::{Claims, FdNumber};
 

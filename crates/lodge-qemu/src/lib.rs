@@ -29,11 +29,11 @@ pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
 pub use capabilities::{Capabilities, ProbeError, Processor, debian_package_of};
 pub use claims::{
     Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim,
-    ScreenClaim, SecurityClaim, Served,
+    Password, ScreenClaim, SecurityClaim, Served,
 };
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
-    device_arguments, listeners, memory_files, node_numbers, secured_streams, throttle,
+    device_arguments, listeners, memory_files, node_numbers, secure_streams, secured_streams, throttle,
 };
 pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
 pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};

@@ -12,10 +12,12 @@
 //! | whose libvirt's drivers are: ours, or a libvirt daemon's | [`Drivers`] |
 //! | what is known of domains' snapshots | [`SnapshotFiles`] |
 //! | acts of many steps that survive a crash | [`saga`] |
+//! | the syntax of libvirt's own settings | [`conf`] |
 //! | all of it, opened and locked | [`Store`] |
 //!
 //! Deliberately absent: parsing of documents (the caller's), and caches of them. SQL is in this crate only.
 
+pub mod conf;
 pub mod db;
 pub mod definitions;
 pub mod drivers;

@@ -1,5 +1,5 @@
-//! Certificates for TLS, where libvirt has them (`/etc/pki`): found, looked at, and copied for the guest's own user, who
-//! may not read the host's. The copies lie in the guest's own directory, and go with the run.
+//! Certificates for TLS, where libvirt has them (`/etc/pki`, or where `qemu.conf` says): found, looked at, and copied for
+//! the guest's own user, who may not read the host's. The copies lie in the guest's own directory, and go with the run.
 //!
 //! Deliberately absent: what they say. QEMU looks at that, and a client of the guest's.
 
@@ -14,6 +14,7 @@ use lodge_store::saga::Failure;
 
 use super::file_failure;
 use super::served::{own_directory, write_own};
+use crate::settings::{Service, Settings};
 
 /// The authority's, which all need.
 const AUTHORITY: [&str; 2] = ["ca-cert.pem", "ca-crl.pem"];
@@ -32,15 +33,18 @@ pub(super) enum Purpose {
     },
     /// SPICE: QEMU is the server.
     Spice,
+    /// VNC: QEMU is the server.
+    Vnc,
 }
 
 impl Purpose {
-    /// Where they lie below `etc/pki`: libvirt's order.
-    fn places(self) -> &'static [&'static str] {
+    /// What the host says of it, and its own directory below `etc/pki`.
+    fn service(self, settings: &Settings) -> (&Service, &'static str) {
         match self {
-            Self::Disks => &["libvirt-nbd", "qemu"],
-            Self::Streams { .. } => &["libvirt-chardev", "qemu"],
-            Self::Spice => &["libvirt-spice"],
+            Self::Disks => (&settings.disks, "libvirt-nbd"),
+            Self::Streams { .. } => (&settings.streams, "libvirt-chardev"),
+            Self::Spice => (&settings.spice, "libvirt-spice"),
+            Self::Vnc => (&settings.vnc, "libvirt-vnc"),
         }
     }
 
@@ -50,15 +54,16 @@ impl Purpose {
             Self::Disks => "tls",
             Self::Streams { .. } => "tls-streams",
             Self::Spice => "tls-spice",
+            Self::Vnc => "tls-vnc",
         }
     }
 
     fn serves(self) -> bool {
-        matches!(self, Self::Spice | Self::Streams { serve: true })
+        matches!(self, Self::Spice | Self::Vnc | Self::Streams { serve: true })
     }
 
     fn connects(self) -> bool {
-        self != Self::Spice
+        matches!(self, Self::Disks | Self::Streams { .. })
     }
 }
 
@@ -66,6 +71,8 @@ impl Purpose {
 pub(super) struct Certificates<'a> {
     /// `etc/pki`.
     pub pki: PathBuf,
+    /// `qemu.conf`.
+    pub settings: &'a Settings,
     /// The guest's directory.
     pub dir: &'a Path,
     /// None: QEMU runs as the daemon.
@@ -73,9 +80,19 @@ pub(super) struct Certificates<'a> {
 }
 
 impl Certificates<'_> {
+    /// Where they may be: libvirt's order. What has a directory by name has no other.
+    pub fn places(&self, purpose: Purpose) -> Vec<PathBuf> {
+        let (service, name) = purpose.service(self.settings);
+        if let Some(own) = &service.certificates {
+            return vec![own.clone()];
+        }
+        let usual = self.settings.certificates.clone().unwrap_or_else(|| self.pki.join("qemu"));
+        vec![self.pki.join(name), usual]
+    }
+
     /// The directory, as QEMU can open it; none: this host has none.
     pub fn of(&self, purpose: Purpose, descriptors: &mut Descriptors) -> Result<Option<String>, Failure> {
-        let mut places = purpose.places().iter().map(|name| self.pki.join(name));
+        let mut places = self.places(purpose).into_iter();
         let Some(dir) = places.find(|dir| dir.join(AUTHORITY[0]).exists()) else { return Ok(None) };
         if purpose.serves() {
             for name in OF_SERVER {
@@ -124,6 +141,7 @@ impl Certificates<'_> {
     ) -> Result<(), Failure> {
         if let Some(serve) = lodge_qemu::secured_streams(document) {
             claims.stream_certificates = self.of(Purpose::Streams { serve }, descriptors)?;
+            claims.stream_verify = self.settings.verifies(&self.settings.streams, true);
         }
         Ok(())
     }
@@ -167,8 +185,12 @@ mod tests {
         }
 
         fn of(&self, purpose: Purpose) -> Result<Option<String>, Failure> {
+            self.of_with(purpose, &Settings::default())
+        }
+
+        fn of_with(&self, purpose: Purpose, settings: &Settings) -> Result<Option<String>, Failure> {
             let pki = self.dir.path().to_owned();
-            let certificates = Certificates { pki, dir: self.dir.path(), user: None };
+            let certificates = Certificates { pki, settings, dir: self.dir.path(), user: None };
             certificates.of(purpose, &mut Descriptors::default())
         }
     }
@@ -179,7 +201,26 @@ mod tests {
         let name = |found: Option<String>| found.unwrap().rsplit('/').next().unwrap().to_owned();
         assert_eq!(name(house.of(Purpose::Disks).unwrap()), "libvirt-nbd");
         assert_eq!(name(house.of(Purpose::Streams { serve: false }).unwrap()), "qemu");
-        assert_eq!(house.of(Purpose::Spice).unwrap(), None);
+        let missing = house.of(Purpose::Spice).unwrap_err();
+        assert!(missing.message.contains("qemu/server-cert.pem` is missing"), "{}", missing.message);
+    }
+
+    #[test]
+    fn a_directory_that_the_host_names_is_the_only_one() {
+        let house = House::with(&[
+            "qemu/ca-cert.pem",
+            "own/ca-cert.pem",
+            "own/server-cert.pem",
+            "own/server-key.pem",
+        ]);
+        let mut settings = Settings::default();
+        let vnc = Purpose::Vnc;
+        settings.vnc.certificates = Some(house.dir.path().join("own"));
+        assert!(house.of_with(vnc, &settings).unwrap().unwrap().ends_with("/own"));
+        settings.vnc.certificates = Some(house.dir.path().join("none"));
+        assert_eq!(house.of_with(vnc, &settings).unwrap(), None);
+        settings.certificates = Some(house.dir.path().join("own"));
+        assert!(house.of_with(Purpose::Spice, &settings).unwrap().unwrap().ends_with("/own"));
     }
 
     #[test]
@@ -212,9 +253,13 @@ mod tests {
             "libvirt-spice/client-key.pem",
         ]);
         let user = Credentials { uid: 4242, gid: 4242, groups: Vec::new() };
-        let mut descriptors = Descriptors::default();
-        let certificates =
-            Certificates { pki: house.dir.path().to_owned(), dir: house.dir.path(), user: Some(&user) };
+        let (mut descriptors, settings) = (Descriptors::default(), Settings::default());
+        let certificates = Certificates {
+            pki: house.dir.path().to_owned(),
+            settings: &settings,
+            dir: house.dir.path(),
+            user: Some(&user),
+        };
         let place = certificates.of(Purpose::Spice, &mut descriptors).unwrap().unwrap();
         let mut names: Vec<String> = std::fs::read_dir(place)
             .unwrap()

@@ -34,6 +34,7 @@ use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
 use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, ServedLink};
 use crate::record::unix_ms;
+use crate::settings::Settings;
 use crate::snapshot::Display;
 use crate::stop;
 
@@ -99,7 +100,9 @@ impl Draft {
         let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
         lun::check(&self.document, &self.disks)?;
         let pki = config.store.root().pki();
-        let certificates = Certificates { pki, dir: &dir, user: credentials.as_ref() };
+        let settings = Arc::clone(&config.settings);
+        let certificates = Certificates { pki, settings: &settings, dir: &dir, user: credentials.as_ref() };
+        secure_streams(&mut self.document, &settings);
         let way = served::Way { certificates: &certificates, dir: &dir, user: credentials.as_ref() };
         way.pass((&mut self.disks, self.variables.take()), &mut claims, &mut descriptors)?;
         for ClaimedDisk { target, chain, .. } in std::mem::take(&mut self.disks) {
@@ -185,6 +188,8 @@ impl Draft {
         let has_spice = self.shared.config.capabilities.has_spice();
         for graphics in &mut self.document.devices.graphics {
             let spice = graphics.kind == GraphicsKind::Spice;
+            let by_spice = spice && has_spice;
+            let guard = guarded(graphics, by_spice, certificates, descriptors)?;
             let first = graphics.listens.first();
             let socket = first.filter(|listen| listen.kind == ListenKind::Socket);
             let socket = socket.and_then(|listen| listen.socket.clone()).or_else(|| graphics.socket.clone());
@@ -192,17 +197,18 @@ impl Draft {
             if !(spice || graphics.kind == GraphicsKind::Vnc) || socket.is_some() || silent {
                 let authority = graphics.xauth.as_deref().filter(|_| graphics.kind == GraphicsKind::Sdl);
                 let x_authority = authority.map(|path| certificates.copy(path, descriptors)).transpose()?;
-                claims.screens.push(ScreenClaim { socket, x_authority, ..ScreenClaim::default() });
+                claims.screens.push(ScreenClaim { socket, x_authority, ..guard });
                 continue;
             }
-            let address = listen_address(graphics);
+            let service = if spice { &certificates.settings.spice } else { &certificates.settings.vnc };
+            let address = listen_address(graphics, service.listen.as_deref());
+            graphics.listen = Some(address.clone());
             let ports = &self.shared.displays;
-            let by_spice = spice && has_spice;
             let is_plain = !by_spice || graphics.needs_plain_port();
             let port = is_plain.then(|| choose_port(ports, graphics, &address)).transpose()?;
             graphics.port = port.as_ref().map(|port| i32::from(port.number()));
-            let tls = if by_spice { choose_tls_port(ports, graphics, &address)? } else { None };
-            let mut own = None;
+            let tls = if by_spice { choose_tls_port(ports, graphics, &address, service.tls)? } else { None };
+            let mut own = guard.certificates.clone();
             if let Some(tls) = &tls {
                 graphics.tls_port = Some(i32::from(tls.number()));
                 own = certificates.of(Purpose::Spice, descriptors)?;
@@ -217,7 +223,7 @@ impl Draft {
                 tls_port: tls.as_ref().map(Port::number),
                 certificates: own,
                 websocket,
-                ..ScreenClaim::default()
+                ..guard
             });
             self.ports.extend(web);
             self.ports.extend(tls);
@@ -228,6 +234,49 @@ impl Draft {
         }
         Ok(displays)
     }
+}
+
+/// Streams by TCP that say nothing of TLS go by it where the host says so, as libvirt has it.
+fn secure_streams(document: &mut Domain, settings: &Settings) {
+    if settings.streams.tls == Some(true) {
+        lodge_qemu::secure_streams(document);
+    }
+}
+
+/// What the host says of who may look at a screen.
+fn guarded(
+    graphics: &Graphics,
+    by_spice: bool,
+    certificates: &Certificates<'_>,
+    descriptors: &mut Descriptors,
+) -> Result<ScreenClaim, Failure> {
+    let settings = certificates.settings;
+    let service = match graphics.kind {
+        GraphicsKind::Vnc => &settings.vnc,
+        GraphicsKind::Spice => &settings.spice,
+        _ => return Ok(ScreenClaim::default()),
+    };
+    let mut claim = ScreenClaim {
+        verify: settings.verifies(&settings.vnc, false),
+        password: service.password.clone(),
+        sasl: service.sasl,
+        sasl_dir: service.sasl_dir.as_ref().map(|dir| dir.display().to_string()),
+        ..ScreenClaim::default()
+    };
+    if !by_spice && settings.vnc.tls == Some(true) {
+        claim.certificates = certificates.of(Purpose::Vnc, descriptors)?;
+        if claim.certificates.is_none() {
+            let places = certificates.places(Purpose::Vnc);
+            let places: Vec<_> = places.iter().map(|dir| format!("`{}`", dir.display())).collect();
+            let text = format!(
+                "VNC goes by TLS here (vnc_tls in qemu.conf), and no ca-cert.pem is in {}",
+                places.join(" or ")
+            );
+            let hint = "put ca-cert.pem, server-cert.pem and server-key.pem there".to_owned();
+            return Err(Failure::new(Kind::NotFound, text).with_hint(hint));
+        }
+    }
+    Ok(claim)
 }
 
 /// The guest's own cgroup; it runs without where this host gives none. Fine if it is there.
@@ -309,27 +358,35 @@ fn choose_web_port(
     }
 }
 
-/// The same for SPICE over TLS: the document's own, or one where a channel is to be secure.
+/// The same for SPICE over TLS: the document's own, or one where a channel is to be secure, or may be and the host says so
+/// (`allowed`: `spice_tls`; without a word of the host's the document's holds).
 fn choose_tls_port(
     ports: &display::Ports,
     graphics: &Graphics,
     address: &str,
+    allowed: Option<bool>,
 ) -> Result<Option<Port>, Failure> {
     let is_automatic = graphics.autoport.is_some_and(YesNo::is_yes);
     let fixed = graphics.tls_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-    match fixed.filter(|_| !is_automatic) {
-        Some(number) => ports.take(number).ok_or_else(|| port_taken(number)).map(Some),
-        None if is_automatic && graphics.wants_security() => {
-            ports.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port).map(Some)
+    let fixed = fixed.filter(|_| !is_automatic);
+    let may_be_secure = graphics.default_mode.as_deref().is_none_or(|mode| mode == "any");
+    let wanted = is_automatic && (graphics.wants_security() || (allowed == Some(true) && may_be_secure));
+    let port = match fixed {
+        None if !wanted => return Ok(None),
+        _ if allowed == Some(false) => {
+            let text = "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf";
+            return Err(Failure::new(Kind::Unsupported, text));
         }
-        None => Ok(None),
-    }
+        Some(number) => ports.take(number).ok_or_else(|| port_taken(number))?,
+        None => ports.reserve(address.parse::<IpAddr>().ok()).ok_or_else(no_port)?,
+    };
+    Ok(Some(port))
 }
 
-/// Where a screen listens: its own word, else libvirt's default.
-fn listen_address(graphics: &Graphics) -> String {
+/// Where a screen listens: its own word, else the host's, else libvirt's default.
+fn listen_address(graphics: &Graphics, usual: Option<&str>) -> String {
     let given = graphics.listens.iter().find_map(|listen| listen.address.clone());
-    given.or_else(|| graphics.listen.clone()).unwrap_or_else(|| "127.0.0.1".to_owned())
+    given.or_else(|| graphics.listen.clone()).unwrap_or_else(|| usual.unwrap_or("127.0.0.1").to_owned())
 }
 
 fn port_taken(number: u16) -> Failure {
@@ -340,6 +397,6 @@ fn port_taken(number: u16) -> Failure {
 fn no_port() -> Failure {
     Failure::new(
         Kind::Exhausted,
-        "no TCP port is free for a display (5900 and up, 5700 and up for WebSockets)",
+        "no TCP port is free for a display (5900 and up, 5700 and up for WebSockets, or what qemu.conf says)",
     )
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use lodge_model::Kind;
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{DiskSource, Transport};
+use lodge_model::xml::{ForeignItem, Position};
 use lodge_qemu::qmp::Monitor;
 use lodge_qemu::{Claims, Credentials, Descriptors, LaunchError, Link, LinkBytes, Served};
 use lodge_store::saga::Failure;
@@ -54,7 +55,15 @@ impl Way<'_> {
         Ok(())
     }
 
-    fn ready(&self, link: ServedLink, descriptors: &mut Descriptors) -> Result<Link, Failure> {
+    fn ready(&self, mut link: ServedLink, descriptors: &mut Descriptors) -> Result<Link, Failure> {
+        // The host's word for disks that say nothing of it.
+        if self.certificates.settings.disks.tls == Some(true)
+            && link.source.protocol.as_deref() == Some("nbd")
+            && link.source.foreign.attribute("tls").is_none()
+        {
+            let (name, value) = ("tls".into(), "yes".into());
+            link.source.foreign.push(ForeignItem::Attribute { name, value, at: Position::default() });
+        }
         let source = link.source.clone();
         let mut link = plain(link, descriptors);
         if let LinkBytes::Served(served) = &mut link.bytes {

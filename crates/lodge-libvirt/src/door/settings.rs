@@ -10,7 +10,7 @@ use std::time::Duration;
 use lodge_model::Kind;
 use lodge_store::{Root, Scope};
 
-use super::conf::{self, ConfError, Entry, Place, Value};
+use lodge_store::conf::{self, ConfError, Entry, Place, Value, flag, list, number, text};
 
 /// How a client proves who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -344,7 +344,7 @@ impl Settings {
             }
             "ovs_timeout" => {
                 let _: u32 = number(value)?;
-                return Ok(Some("has no effect: Lodge does not use ovs-vsctl".into()));
+                return Ok(Some("has no effect: Open vSwitch is waited for 5 s".into()));
             }
             "keepalive_required" | "admin_keepalive_required" => {
                 return Ok(Some("is no longer used, by libvirtd either".into()));
@@ -370,40 +370,10 @@ impl TlsSettings {
     }
 }
 
-fn text(value: Value) -> Result<String, String> {
-    match value {
-        Value::Text(text) => Ok(text),
-        other => Err(format!("expected a string, got {}", other.sort())),
-    }
-}
-
-fn number<N: TryFrom<i64>>(value: Value) -> Result<N, String> {
-    match value {
-        Value::Number(number) => N::try_from(number).map_err(|_| format!("{number} is out of range")),
-        other => Err(format!("expected a number, got {}", other.sort())),
-    }
-}
-
 fn at_least_one(value: Value) -> Result<usize, String> {
     match number(value)? {
         0 => Err("must be at least 1: nobody could come in".to_owned()),
         number => Ok(number),
-    }
-}
-
-fn flag(value: Value) -> Result<bool, String> {
-    match number(value)? {
-        0_i64 => Ok(false),
-        1 => Ok(true),
-        other => Err(format!("is 0 or 1, not {other}")),
-    }
-}
-
-fn list(value: Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::List(list) => Ok(list),
-        Value::Text(one) => Ok(vec![one]),
-        Value::Number(_) => Err("expected a list of strings, got a number".to_owned()),
     }
 }
 

@@ -7,9 +7,12 @@ use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
 use lodge_model::xml::YesNo;
 
 use super::builder::Builder;
-use super::props::escaped;
+use super::props::{Props, escaped};
 use crate::capabilities::debian_package_of;
 use crate::claims::ScreenClaim;
+
+/// The object with VNC's certificates: QEMU has one server of VNC.
+const VNC_CREDENTIALS: &str = "vnc-tls-creds0";
 
 /// Whether the guest's screen is really served over SPICE: asked for, and this QEMU can.
 pub(super) fn serves_spice(b: &Builder<'_>) -> bool {
@@ -142,9 +145,22 @@ fn socket(graphics: &Graphics, claim: &ScreenClaim) -> Option<String> {
     claim.socket.clone().or(named).or_else(|| graphics.socket.clone())
 }
 
+/// The document's password, or the host's for guests that have none.
+fn password_of<'a>(graphics: &'a Graphics, claim: &'a ScreenClaim) -> Option<&'a str> {
+    graphics.passwd.as_deref().or(claim.password.as_ref().map(|password| password.0.as_str()))
+}
+
+/// How viewers log in by SASL.
+fn sasl(b: &mut Builder<'_>, claim: &ScreenClaim) -> bool {
+    if let Some(dir) = claim.sasl_dir.as_deref().filter(|_| claim.sasl) {
+        b.env("SASL_CONF_PATH", dir);
+    }
+    claim.sasl
+}
+
 /// What a viewer has to say, until when, and what becomes of those who are there.
-fn password(b: &mut Builder<'_>, graphics: &Graphics, protocol: &str) {
-    let Some(password) = graphics.passwd.as_deref() else { return };
+fn password(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim, protocol: &str) {
+    let Some(password) = password_of(graphics, claim) else { return };
     let mut arguments = serde_json::json!({ "protocol": protocol, "password": password });
     if let Some(connected) = graphics.connected.as_deref() {
         arguments["connected"] = connected.into();
@@ -179,11 +195,20 @@ fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
         }
         (None, None) => return b.refuse("no port was chosen for it"),
     };
+    // Of a screen that should have gone by SPICE, too: who has a password is not left without.
+    if password_of(graphics, claim).is_some() {
+        text += ",password=on";
+        password(b, graphics, claim, "vnc");
+    }
+    if let Some(dir) = &claim.certificates {
+        let object = Props::object("tls-creds-x509", VNC_CREDENTIALS).with("dir", dir.as_str());
+        b.json("-object", &object.with("endpoint", "server").with("verify-peer", claim.verify));
+        text += &format!(",tls-creds={VNC_CREDENTIALS}");
+    }
+    if sasl(b, claim) {
+        text += ",sasl=on";
+    }
     if is_own {
-        if graphics.passwd.is_some() {
-            text += ",password=on";
-            password(b, graphics, "vnc");
-        }
         match (graphics.websocket, claim.websocket) {
             (None, _) => {}
             (Some(_), Some(port)) => text += &format!(",websocket={port}"),
@@ -250,9 +275,12 @@ fn spice(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim, at: usiz
         }
     }
     spice_security(b, graphics, claim, &mut words);
-    match graphics.passwd {
-        Some(_) => password(b, graphics, "spice"),
+    match password_of(graphics, claim) {
+        Some(_) => password(b, graphics, claim, "spice"),
         None => words.push("disable-ticketing=on".to_owned()),
+    }
+    if sasl(b, claim) {
+        words.push("sasl=on".to_owned());
     }
     let compressions = [
         ("image-compression", &graphics.image),

@@ -58,6 +58,22 @@ pub fn secured_streams(domain: &Domain) -> Option<bool> {
     secured.map(|source| listens(source, CharMode::Connect)).reduce(|one, other| one || other)
 }
 
+/// Lets streams by TCP that say nothing of TLS go by it.
+pub fn secure_streams(domain: &mut Domain) {
+    let devices = &mut domain.devices;
+    let ports = devices.serials.iter_mut().chain(&mut devices.parallels).chain(&mut devices.channels);
+    let ports = ports.chain(&mut devices.consoles).map(|port| (Some(port.kind), &mut port.sources));
+    let redirections = devices.redirdevs.iter_mut().map(|device| (Some(device.kind), &mut device.sources));
+    let cards = devices.smartcards.iter_mut().map(|card| (card.kind, &mut card.sources));
+    let rngs = devices.rngs.iter_mut().map(|rng| (rng.backend.kind, &mut rng.backend.sources));
+    let all = ports.chain(redirections).chain(cards).chain(rngs);
+    for (_, sources) in all.filter(|(kind, _)| *kind == Some(CharKind::Tcp)) {
+        if let Some(source) = sources.first_mut() {
+            source.tls.get_or_insert(YesNo::Yes);
+        }
+    }
+}
+
 /// Whether it is the one that listens; `usual`: what it is without a word.
 fn listens(source: &CharSource, usual: CharMode) -> bool {
     source.mode.unwrap_or(usual) == CharMode::Bind
@@ -179,7 +195,7 @@ fn tcp(b: &mut Builder<'_>, stream: &Stream<'_>, source: &CharSource) -> Option<
     Some(text)
 }
 
-/// The object with the certificates of a stream; its name. Both ends look at the other's, as libvirt has it by default.
+/// The object with the certificates of a stream; its name. Who connects looks at the other's, who listens if it is to.
 fn credentials(b: &mut Builder<'_>, id: &str, serves: bool) -> Option<String> {
     let Some(dir) = b.claims.stream_certificates.clone() else {
         b.refuse_hinted(
@@ -192,7 +208,8 @@ fn credentials(b: &mut Builder<'_>, id: &str, serves: bool) -> Option<String> {
     let name = format!("objchar{id}_tls0");
     let object = Props::object("tls-creds-x509", &name).with("dir", dir);
     let endpoint = if serves { "server" } else { "client" };
-    b.json("-object", &object.with("endpoint", endpoint).with("verify-peer", true));
+    let verifies = !serves || b.claims.stream_verify;
+    b.json("-object", &object.with("endpoint", endpoint).with("verify-peer", verifies));
     Some(name)
 }
 

@@ -112,6 +112,50 @@ fn firmware_huge_pages_queues_and_vsock() {
 }
 
 #[test]
+fn what_the_host_says_of_screens_and_streams() {
+    use lodge_qemu::{Password, ScreenClaim};
+    let stream = "<serial type='tcp'><source mode='bind' host='::1' service='4000' tls='yes'/></serial>";
+    let screen = |kind: &str| format!("<graphics type='{kind}' port='-1' autoport='yes'/>{stream}");
+    let line = |kind: &str, own: &str, qemu: &Capabilities| {
+        let domain = parse(&q35(&screen(kind).replace(" port=", &format!("{own} port="))));
+        let mut claims = claims(&domain, Accelerator::Tcg, &mut Fixed(30));
+        claims.stream_verify = false;
+        claims.screens = vec![ScreenClaim {
+            port: Some(5901),
+            certificates: (kind == "vnc").then(|| "/own/tls".to_owned()),
+            verify: true,
+            password: Some(Password("common".into())),
+            sasl: true,
+            sasl_dir: Some("/etc/own".into()),
+            ..ScreenClaim::default()
+        }];
+        command_line(&domain, qemu, &claims).unwrap()
+    };
+    let words = |line: &lodge_qemu::CommandLine| line.explain();
+    let password = |line: &lodge_qemu::CommandLine| {
+        line.commands.iter().find(|command| command.command == "set_password").unwrap().arguments.to_string()
+    };
+    let vnc = line("vnc", "", &everything());
+    let shown = words(&vnc);
+    assert!(shown.contains(":1,password=on,tls-creds=vnc-tls-creds0,sasl=on"), "{shown}");
+    let object = r#""id":"vnc-tls-creds0","dir":"/own/tls","endpoint":"server","verify-peer":true"#;
+    assert!(shown.contains(object), "{shown}");
+    assert!(shown.contains(r#""endpoint":"server","verify-peer":false"#), "the stream's: {shown}");
+    assert!(vnc.environment.contains(&("SASL_CONF_PATH".into(), "/etc/own".into())));
+    assert!(password(&vnc).contains("common"));
+    assert!(
+        password(&line("vnc", " passwd='own'", &everything())).contains("\"own\""),
+        "its own goes before"
+    );
+    let spice = words(&line("spice", "", &everything()));
+    assert!(spice.contains(",sasl=on") && !spice.contains("disable-ticketing"), "{spice}");
+    // Where SPICE is not there, who has a password is not served without.
+    let own = line("spice", " passwd='own'", &without_spice());
+    assert!(words(&own).contains(":1,password=on"), "{}", words(&own));
+    assert!(password(&own).contains(r#""protocol":"vnc""#) && password(&own).contains("own"));
+}
+
+#[test]
 fn memory_that_the_host_cannot_read_under_kvm() {
     use lodge_qemu::{FdNumber, SecurityClaim};
     let sev = "<launchSecurity type='sev' kernelHashes='yes'><policy>0x0001</policy><cbitpos>47</cbitpos>\
@@ -261,7 +305,9 @@ fn refusals_name_the_element() {
     refuse("a tagged card", &card("direct", &format!("<source dev='eth0'/>{tag}")), &everything);
     let port = |kind: &str| format!("<virtualport type='{kind}'/>");
     refuse("a port", &card("bridge", &format!("<source bridge='b'/>{}", port("802.1Qbh"))), &everything);
-    refuse("a port", &card("network", &format!("<source network='n'/>{}", port("openvswitch"))), &everything);
+    refuse("a port", &card("direct", &format!("<source dev='eth0'/>{}", port("openvswitch"))), &everything);
+    let limit = "<bandwidth><inbound average='1'/></bandwidth>";
+    refuse("no limit", &card("user", limit), &everything);
     let coalesce = "<source bridge='b'/><coalesce><tx><frames max='1'/></tx></coalesce>";
     refuse("other frames", &card("bridge", coalesce), &everything);
     let function = "<source><address type='pci' bus='6' slot='2' function='1'/></source>";
@@ -330,8 +376,10 @@ fn refusals_name_the_element() {
         a program: /domain/devices/interface[1]: scripts are not supported on interfaces of type bridge
         a tagged card: /domain/devices/interface[1]: an interface of type 'direct' is requesting a vlan tag, but that is not supported for this type of connection
         a port: /domain/devices/interface[1]: <virtualport type='802.1Qbh'> is not supported; 'openvswitch' is
-        a port: /domain/devices/interface[1]: <virtualport type='openvswitch'> is not supported on interfaces of type 'network'
+        a port: /domain/devices/interface[1]: <virtualport type='openvswitch'> is not supported on interfaces of type 'direct'
             → name the switch's bridge: <interface type='bridge'><source bridge='…'/>
+        no limit: /domain/devices/interface[1]: <bandwidth> is not supported on interfaces of type 'user'
+            → leave it out, or use type='network', 'bridge', 'ethernet' or 'direct'
         other frames: /domain/devices/interface[1]: <coalesce>: <rx><frames max='…'/></rx> is all that can be set
         a function: /domain/devices/interface[1]: virtualport type 802.1Qbh is currently not supported on interfaces of type hostdev
         a function: /domain/devices/interface[1]: vlan trunking is not supported by SR-IOV network devices

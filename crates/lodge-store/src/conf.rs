@@ -7,7 +7,7 @@
 //!                         "DN2" ]
 //! ```
 //!
-//! Only the syntax: what a key means is `settings.rs`'s matter. Every complaint names the file and the line, as
+//! Here, on the ground, because the doors' files and the guests' (`qemu.conf`) have one syntax. Only the syntax: what a key means is the matter of who reads it. Every complaint names the file and the line, as
 //! libvirtd's do.
 
 use std::fmt;
@@ -118,6 +118,40 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Fault> {
             return Ok(entries);
         }
         entries.push(reader.entry()?);
+    }
+}
+
+/// A string, or what stands there instead.
+pub fn text(value: Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        other => Err(format!("expected a string, got {}", other.sort())),
+    }
+}
+
+/// A number, or what stands there instead.
+pub fn number<N: TryFrom<i64>>(value: Value) -> Result<N, String> {
+    match value {
+        Value::Number(number) => N::try_from(number).map_err(|_| format!("{number} is out of range")),
+        other => Err(format!("expected a number, got {}", other.sort())),
+    }
+}
+
+/// Yes or no, as 1 and 0.
+pub fn flag(value: Value) -> Result<bool, String> {
+    match number(value)? {
+        0_i64 => Ok(false),
+        1 => Ok(true),
+        other => Err(format!("is 0 or 1, not {other}")),
+    }
+}
+
+/// A list; one string is a list of one.
+pub fn list(value: Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::List(list) => Ok(list),
+        Value::Text(one) => Ok(vec![one]),
+        Value::Number(_) => Err("expected a list of strings, got a number".to_owned()),
     }
 }
 
