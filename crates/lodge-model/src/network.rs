@@ -238,8 +238,17 @@ pub struct PortGroup {
     /// Whether guests see traffic that is for others.
     #[xml(attr = "trustGuestRxFilters")]
     pub trust_guest_rx_filters: Option<YesNo>,
-    /// What this struct does not know: bandwidth, VLANs, virtual ports.
-    #[xml(foreign, known)]
+    /// `<vlan>`, kept as it is.
+    #[xml(kept = "vlan")]
+    pub vlan: Foreign,
+    /// `<virtualport>`, kept as it is.
+    #[xml(kept = "virtualport")]
+    pub virtualport: Foreign,
+    /// `<bandwidth>` of each of its interfaces that says none.
+    #[xml(child)]
+    pub bandwidth: Option<Box<crate::domain::interface::Bandwidth>>,
+    /// What this struct does not know.
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 

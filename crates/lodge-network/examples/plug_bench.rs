@@ -115,7 +115,7 @@ fn request(number: usize) -> AttachRequest {
         target: None,
         mtu: None,
         queues: 1,
-        isolated: false,
+        isolated: None,
         options: CardOptions::default(),
     }
 }

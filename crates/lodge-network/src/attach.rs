@@ -27,8 +27,8 @@ pub struct AttachRequest {
     pub mtu: Option<u32>,
     /// How many queues the tap has.
     pub queues: u32,
-    /// `<port isolated='yes'/>`: it reaches no other isolated port of the bridge.
-    pub isolated: bool,
+    /// `<port isolated='yes'/>`: it reaches no other isolated port of the bridge. Without a word the network's holds.
+    pub isolated: Option<bool>,
     /// What else is said of the host's end.
     pub options: CardOptions,
 }
@@ -42,6 +42,21 @@ pub struct CardOptions {
     pub vlans: Option<Vlans>,
     /// `<coalesce>`: how many received frames are gathered.
     pub gathered_frames: Option<u32>,
+    /// On a network: `<source portgroup='…'/>`.
+    pub port_group: Option<String>,
+    /// On a network: `<virtualport>`.
+    pub virtualport: Option<VirtualPort>,
+}
+
+/// `<virtualport>` of an interface, a port group or a network, which count together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VirtualPort {
+    /// `openvswitch`, `802.1Qbg` …
+    pub kind: Option<String>,
+    /// `interfaceid`.
+    pub interface: Option<String>,
+    /// `profileid`.
+    pub profile: Option<String>,
 }
 
 /// A tap on the network's bridge. The tap lives as long as a descriptor of it is open.

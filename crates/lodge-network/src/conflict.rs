@@ -46,7 +46,7 @@ pub async fn check(links: &Links, plan: &Plan, tag: &str) -> Result<(), NetworkE
 
 fn on_foreign_bridge(plan: &Plan, bridge: &str, existing: Option<&Link>) -> Result<(), NetworkError> {
     match existing {
-        Some(link) if link.is_bridge => Ok(()),
+        Some(link) if link.is_bridge || plan.switched => Ok(()),
         Some(_) => Err(NetworkError::Conflict {
             what: format!("interface `{bridge}`"),
             owner: "something that is no bridge".into(),

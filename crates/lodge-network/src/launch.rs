@@ -39,6 +39,8 @@ pub struct Places {
     pub control: PathBuf,
     /// netd's journal of leases.
     pub journal: [PathBuf; 2],
+    /// Which bridge of somebody else's has limits of this network's.
+    pub limited: PathBuf,
     log: PathBuf,
     cgroup: PathBuf,
 }
@@ -53,6 +55,7 @@ impl Places {
             process: run.join("netd.json"),
             control: run.join("control.sock"),
             journal: [journal("a"), journal("b")],
+            limited: run.join("limited"),
             log: config.root.logs().join(format!("netd-{name}.log")),
             cgroup: Path::new("lodge").join(config.root.tag()).join("networks").join(id.to_string()),
             run,

@@ -31,6 +31,7 @@ mod ovs;
 mod owner;
 mod plan;
 mod pool;
+mod port;
 mod script;
 mod upstream;
 mod view;
@@ -38,7 +39,7 @@ mod wire;
 
 pub use attach::{
     AttachRequest, Attached, CardEnd, CardOptions, CardRequest, DirectMode, Listening, PluggedCard,
-    SwitchPort,
+    SwitchPort, VirtualPort,
 };
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;

@@ -185,11 +185,7 @@ pub(crate) async fn apply(ifname: &str, script: Script) -> Result<(), NetworkErr
     if script.needed.is_empty() {
         return Ok(());
     }
-    tc(script.needed).await.map_err(|error| NetworkError::Limit {
-        subject: ifname.to_owned(),
-        missing: matches!(error, ToolError::Missing { .. }),
-        detail: error.to_string(),
-    })?;
+    tc(script.needed).await.map_err(|error| failed(ifname, &error))?;
     if !script.leaves.is_empty()
         && let Err(error) = tc(script.leaves).await
     {
@@ -206,14 +202,40 @@ pub(crate) async fn apply_anew(bridge: &str, script: Script) -> Result<(), Netwo
     apply(bridge, script).await
 }
 
-/// Has the limits of one card done anew, in place of those that are there.
-pub(crate) async fn renew(ifname: &str, script: Script) -> Result<(), NetworkError> {
+/// Refuses a bridge of somebody else's that has limits of somebody else's. What has the handle 0 is the kernel's own.
+pub(crate) async fn refuse_limited(bridge: &str) -> Result<(), NetworkError> {
+    let shown = Tool::new("tc", PATIENCE).args(["qdisc", "show", "dev", bridge]).run().await;
+    let shown = shown.map_err(|error| failed(bridge, &error))?;
+    let shown = String::from_utf8_lossy(&shown);
+    match shown.lines().find(|line| line.split_whitespace().nth(2).is_some_and(|handle| handle != "0:")) {
+        Some(found) => {
+            Err(NetworkError::Limited { bridge: bridge.to_owned(), found: found.trim().to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Takes all limits of an interface back.
+pub(crate) async fn lift(ifname: &str) {
     for hook in ["root", "ingress"] {
         if let Err(error) = tc(format!("qdisc del dev {ifname} {hook}\n")).await {
             tracing::debug!(interface = ifname, hook, %error, "there were no limits");
         }
     }
+}
+
+/// Has the limits of one card done anew, in place of those that are there.
+pub(crate) async fn renew(ifname: &str, script: Script) -> Result<(), NetworkError> {
+    lift(ifname).await;
     apply(ifname, script).await
+}
+
+fn failed(ifname: &str, error: &ToolError) -> NetworkError {
+    NetworkError::Limit {
+        subject: ifname.to_owned(),
+        missing: matches!(error, ToolError::Missing { .. }),
+        detail: error.to_string(),
+    }
 }
 
 async fn tc(lines: String) -> Result<Vec<u8>, ToolError> {

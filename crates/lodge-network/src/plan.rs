@@ -16,7 +16,7 @@ use lodge_model::{Fault, Faults, MacAddr, NetworkId};
 
 use crate::netd::setup::{DnsHost, DnsRules, DnsService, DnsText, Scope};
 use crate::netd::valid_name;
-use crate::{FunctionPool, NetworkError, limits};
+use crate::{FunctionPool, NetworkError, limits, port};
 
 /// How guests reach the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct Plan {
     pub dns: Option<DnsRules>,
     /// Name servers the document gives; without them the host's.
     pub forwarders: Vec<IpAddr>,
+    /// Its bridge, which is somebody else's, is one of Open vSwitch's.
+    pub switched: bool,
 }
 
 impl Plan {
@@ -117,6 +119,7 @@ impl Plan {
             dhcp: dhcp::scope(network, &mut faults),
             dns: None,
             forwarders: forwarders(network),
+            switched: port::is_switched(network),
             addresses,
         };
         plan.dns = plan.dns_rules(network, &mut faults);
@@ -281,9 +284,7 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
             return Some("a static <route>".into());
         }
         // What guests could not be kept apart or reached without.
-        let matters = [("<vlan>", &network.vlan), ("<virtualport>", &network.virtualport)];
-        let matters: &[_] = if lends { &matters[1..] } else { &matters };
-        matters.iter().find(|(_, kept)| !kept.is_empty()).map(|(name, _)| (*name).to_owned())
+        port::unsupported(network)
     };
     match what() {
         Some(what) => Err(NetworkError::Unsupported { network: network.name.clone(), what }),
@@ -293,22 +294,14 @@ fn refuse_unsupported(network: &Network) -> Result<(), NetworkError> {
 
 /// What the document holds that is kept and has no effect, told to whoever starts it.
 pub fn without_effect(network: &Network) -> Vec<String> {
-    let named = [
-        // The bridge is somebody else's.
-        (
-            "/network/bandwidth",
-            network.bandwidth.is_some() && network.forward_mode() == Some(ForwardMode::Bridge),
-        ),
-        ("/network/port", network.port.is_some()),
-        ("/network/portgroup", !network.port_groups.is_empty()),
-    ];
-    let named = named.into_iter().filter(|(_, there)| *there).map(|(path, _)| path.to_owned());
-    // What the model only keeps of a network that lends devices is done all the same.
-    let lent = ["/network/forward/", "/network/vlan"];
+    // What the model only keeps is done all the same, or the plan would have refused it.
+    let done = ["/network/vlan", "/network/virtualport", "/network/portgroup"];
     let lends = network.forward_mode() == Some(ForwardMode::Hostdev);
-    let is_done = |path: &String| lends && lent.iter().any(|known| path.starts_with(known));
+    let is_done = |path: &String| {
+        done.iter().any(|known| path.starts_with(known)) || (lends && path.starts_with("/network/forward/"))
+    };
     let unknown = network.unsupported().into_iter().map(|fault| fault.path).filter(|path| !is_done(path));
-    named.chain(unknown).map(|path| format!("{path} is kept but has no effect yet")).collect()
+    unknown.map(|path| format!("{path} is kept but has no effect yet")).collect()
 }
 
 fn addresses(network: &Network, faults: &mut Faults) -> Vec<IpNet> {

@@ -148,7 +148,7 @@ fn a_bridge_that_somebody_removed_is_made_again() {
                 target: None,
                 mtu: None,
                 queues: 1,
-                isolated: false,
+                isolated: None,
                 options: lodge_network::CardOptions::default(),
             })
             .await

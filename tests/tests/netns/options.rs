@@ -189,6 +189,95 @@ fn a_network_keeps_a_floor_free_for_each_guest_that_has_one() {
     });
 }
 
+#[test]
+fn what_a_bridge_knows_of_its_guests_it_knows_again_when_it_is_made_anew() {
+    in_space(|space| async move {
+        let networks = space.open().await;
+        let before = space.trace();
+        let document = "<network><name>lab</name><bridge name='lt0' stp='off'/>\
+                        <bandwidth><inbound average='1000' peak='2000'/></bandwidth></network>";
+        let id = networks.define(document).await.unwrap().id;
+        networks.start(id).await.unwrap();
+        let alone = AttachRequest { isolated: Some(true), ..card("52:54:00:00:00:01", 200) };
+        let first = networks.attach(alone).await.unwrap();
+        let second = networks.attach(card("52:54:00:00:00:02", 300)).await.unwrap();
+        let isolated = |ifname: &str| run("ip", &["-d", "link", "show", ifname]).contains("isolated on");
+        assert!(isolated(&first.ifname) && !isolated(&second.ifname));
+        let floor = Bandwidth {
+            inbound: Some(Rate { floor_kib_s: Some(400), ..Rate::default() }),
+            ..Bandwidth::default()
+        };
+        networks.limit(&second.ifname, &floor).await.unwrap();
+        let look = |networks: &Networks, again: &str| {
+            assert_eq!(networks.get("lab").unwrap().nics.len(), 2, "{again}");
+            assert!(class("lt0", "1:3").contains("rate 1600Kbit"), "{again}: {}", class("lt0", "1:3"));
+            assert!(class("lt0", "1:4").contains("rate 3200Kbit"), "{again}: {}", class("lt0", "1:4"));
+            assert!(class("lt0", "1:2").contains("rate 3200Kbit"), "{again}: {}", class("lt0", "1:2"));
+            assert!(isolated(&first.ifname) && !isolated(&second.ifname), "{again}");
+        };
+        networks.stop(id).await.unwrap();
+        networks.start(id).await.unwrap();
+        look(&networks, "the network is started again");
+        drop(networks);
+        tokio::task::yield_now().await;
+        let networks = space.open().await;
+        look(&networks, "another daemon");
+        let much = networks.attach(card("52:54:00:00:00:03", 1401)).await.unwrap_err();
+        assert!(much.to_string().contains("combined inbound floor=2001"), "{much}");
+        networks.stop(id).await.unwrap();
+        networks.start(id).await.unwrap();
+        look(&networks, "it starts the network again");
+        drop((first, second));
+        networks.stop(id).await.unwrap();
+        networks.undefine(id).await.unwrap();
+        assert_eq!(space.trace(), before);
+    });
+}
+
+/// A network on a bridge of somebody else's: what is set there goes with the network, what others set stays.
+#[test]
+fn a_bridge_of_somebody_elses_is_limited_while_its_network_runs() {
+    in_space(|space| async move {
+        run("ip", &["link", "add", "br9", "address", "02:00:00:00:00:09", "type", "bridge"]);
+        run("ip", &["link", "set", "br9", "up"]);
+        let networks = space.open().await;
+        let before = space.trace();
+        let document = "<network><name>lab</name><forward mode='bridge'/><bridge name='br9'/>\
+                        <bandwidth><inbound average='1000' peak='2000'/></bandwidth>\
+                        <portgroup name='usual' default='yes'><bandwidth><inbound average='100'/></bandwidth></portgroup>\
+                        <portgroup name='fast'><bandwidth><inbound average='500'/></bandwidth></portgroup></network>";
+        let id = networks.define(document).await.unwrap().id;
+        assert!(networks.start(id).await.unwrap().notes.is_empty(), "it has its effect");
+        assert!(class("br9", "1:1").contains("rate 8Mbit ceil 16Mbit"), "{}", class("br9", "1:1"));
+        let unsaid = |group: Option<&str>, mac| AttachRequest {
+            options: CardOptions { port_group: group.map(str::to_owned), ..CardOptions::default() },
+            ..card(mac, 1)
+        };
+        let usual = networks.attach(unsaid(None, "52:54:00:00:00:01")).await.unwrap();
+        let fast = networks.attach(unsaid(Some("fast"), "52:54:00:00:00:02")).await.unwrap();
+        let own = networks.attach(card("52:54:00:00:00:03", 200)).await.unwrap();
+        assert!(class(&usual.ifname, "1:1").contains("rate 800Kbit"), "{}", class(&usual.ifname, "1:1"));
+        assert!(class(&fast.ifname, "1:1").contains("rate 4Mbit"), "{}", class(&fast.ifname, "1:1"));
+        assert_eq!(class(&own.ifname, "1:1"), "", "it has a word of its own");
+        assert!(class("br9", "1:3").contains("rate 1600Kbit"), "{}", class("br9", "1:3"));
+        let names = [usual.ifname.clone(), fast.ifname.clone(), own.ifname.clone()];
+        drop((usual, fast, own));
+        for name in names {
+            networks.detach(&name).await.unwrap();
+        }
+        networks.stop(id).await.unwrap();
+        assert_eq!(class("br9", "1:1"), "");
+        run("tc", &["qdisc", "add", "dev", "br9", "root", "handle", "7:", "htb"]);
+        let refused = networks.start(id).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+        assert!(refused.to_string().contains("`br9` has limits already"), "{refused}");
+        assert!(run("tc", &["qdisc", "show", "dev", "br9"]).contains("htb 7:"), "somebody else's stay");
+        run("tc", &["qdisc", "del", "dev", "br9", "root"]);
+        networks.undefine(id).await.unwrap();
+        assert_eq!(space.trace(), before);
+    });
+}
+
 fn card(mac: &str, floor: u64) -> AttachRequest {
     let inbound = Rate { floor_kib_s: Some(floor), ..Rate::default() };
     AttachRequest {
@@ -200,7 +289,7 @@ fn card(mac: &str, floor: u64) -> AttachRequest {
         target: None,
         mtu: None,
         queues: 1,
-        isolated: false,
+        isolated: None,
         options: limited(Some(inbound), None),
     }
 }
@@ -354,6 +443,19 @@ fn a_switch_that_is_not_installed_is_named() {
         let text = "cannot set up `vnet0` in Open vSwitch: cannot find 'ovs-vsctl' in path";
         assert_eq!(refused.to_string(), text);
         assert!(refused.hint().unwrap().contains("openvswitch-switch"));
+        assert_eq!(space.trace(), before);
+
+        // The same by a network; which sort of port it is, the interface may leave to it.
+        run("ip", &["tuntap", "add", "ovs0", "mode", "tap"]);
+        let document = "<network><name>lab</name><forward mode='bridge'/><bridge name='ovs0'/>\
+                        <virtualport type='openvswitch'/></network>";
+        let id = networks.define(document).await.unwrap().id;
+        assert!(networks.start(id).await.unwrap().notes.is_empty());
+        let wish = AttachRequest { options: CardOptions::default(), ..card(MAC, 1) };
+        assert_eq!(networks.attach(wish).await.unwrap_err().to_string(), text);
+        networks.stop(id).await.unwrap();
+        networks.undefine(id).await.unwrap();
+        run("ip", &["link", "del", "ovs0"]);
         assert_eq!(space.trace(), before);
     });
 }

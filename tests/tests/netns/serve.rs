@@ -89,7 +89,7 @@ fn the_hosts_name_for_a_guest_wins() {
             target: None,
             mtu: None,
             queues: 1,
-            isolated: false,
+            isolated: None,
             options: lodge_network::CardOptions::default(),
         };
         let id_of_guest = request.domain.to_string();

@@ -33,7 +33,7 @@ async fn plug(networks: &Networks, name: &str, mac: &str) -> Tap {
         target: None,
         mtu: None,
         queues: 1,
-        isolated: false,
+        isolated: None,
         options: lodge_network::CardOptions::default(),
     };
     Tap::new(networks.attach(request).await.unwrap(), mac)

@@ -16,6 +16,7 @@ use lodge_model::{
 };
 use lodge_network::{
     AttachRequest, CardEnd, CardOptions, CardRequest, DirectMode, Listening, Networks, Scripts, SwitchPort,
+    VirtualPort,
 };
 use lodge_store::Root;
 
@@ -89,7 +90,7 @@ impl Cards {
             target: card.target.as_ref().map(|target| target.dev.clone()),
             mtu: card.mtu.as_ref().map(|mtu| mtu.size_bytes),
             queues: queues(card),
-            isolated: is_isolated(card),
+            isolated: said_isolated(card),
             options: options(card),
         };
         let attached = self.networks.attach(request).await.map_err(|error| port_error(error.into()))?;
@@ -123,7 +124,11 @@ fn queues(card: &Interface) -> u32 {
 }
 
 fn is_isolated(card: &Interface) -> bool {
-    card.port.as_ref().and_then(|port| port.isolated).is_some_and(YesNo::is_yes)
+    said_isolated(card).unwrap_or_default()
+}
+
+fn said_isolated(card: &Interface) -> Option<bool> {
+    card.port.as_ref().and_then(|port| port.isolated).map(YesNo::is_yes)
 }
 
 /// What is said of its host's end beside.
@@ -132,6 +137,8 @@ fn options(card: &Interface) -> CardOptions {
         bandwidth: card.bandwidth.as_deref().cloned(),
         vlans: card.vlans(),
         gathered_frames: card.gathered_frames(),
+        port_group: card.source.as_deref().and_then(|source| source.port_group.clone()),
+        virtualport: VirtualPort::of(&card.virtualport),
     }
 }
 
@@ -251,7 +258,7 @@ impl Nics for Cards {
                 target: None,
                 mtu: None,
                 queues: 1,
-                isolated: false,
+                isolated: said_isolated(card),
                 options: options(card),
             };
             if let Err(error) = self.networks.take_tap(&target.dev, request).await {

@@ -13,6 +13,7 @@ use super::{Entry, NO_LINK, Owner, Running, Supervised};
 use crate::client::Netd;
 use crate::launch::{self, Places};
 use crate::limits;
+use crate::link::Link;
 use crate::mark::Mark;
 use crate::plan::Plan;
 
@@ -67,7 +68,7 @@ impl Owner {
         }
         let link = self.links.find(plan.bridge.as_deref()?).await.ok()??;
         if !plan.own_bridge() {
-            return link.is_bridge.then_some(link.index);
+            return (link.is_bridge || plan.switched).then_some(link.index);
         }
         if link.alias.as_deref() != Some(&self.mark(plan.id).text()) || !link.up {
             return None;
@@ -93,7 +94,7 @@ impl Owner {
                 }
             }
         }
-        let nics = self.taps_on(id, ifindex).await;
+        let nics = self.taps_on(id, ifindex, plan.switched).await;
         let adopted = netd.is_some();
         let served = plan.served();
         let running = Running {
@@ -122,9 +123,11 @@ impl Owner {
         }
     }
 
-    async fn taps_on(&self, id: NetworkId, bridge: u32) -> BTreeMap<String, super::Plugged> {
+    /// `switched`: the kernel knows nothing of whose bridge a port of Open vSwitch's is on.
+    async fn taps_on(&self, id: NetworkId, bridge: u32, switched: bool) -> BTreeMap<String, super::Plugged> {
         let links = self.links.all().await.unwrap_or_default();
-        let taps = links.into_iter().filter(|link| link.controller == Some(bridge)).filter_map(|link| {
+        let is_on = |link: &Link| switched || link.controller == Some(bridge);
+        let taps = links.into_iter().filter(is_on).filter_map(|link| {
             let mark = Mark::parse(link.alias.as_deref()?)?;
             let guest = mark.guest.filter(|_| mark.tag == self.tag && mark.network == id)?;
             Some((link.name.clone(), super::attach::plugged(&link.name, &guest)))

@@ -1,13 +1,15 @@
 //! Plugging guests in and out.
 
-use lodge_model::NetworkId;
 use lodge_model::domain::interface::Bandwidth;
+use lodge_model::{MacAddr, NetworkId};
 
 use super::{Owner, Plugged, Running, host_side};
 use crate::client::Netd;
 use crate::limit::{self, Floor, Script, Side};
 use crate::link::{Link, gone};
 use crate::mark::{Guest, Mark};
+use crate::ovs;
+use crate::port::PortRules;
 use crate::{AttachRequest, Attached, CardOptions, NetworkError, Nic};
 
 /// libvirt's own prefix of tap names; a document's wish for such a name is not one.
@@ -28,21 +30,34 @@ impl Owner {
             });
         }
         let bridge = running.plan.bridge.clone().unwrap_or_default();
-        let floor = running.floor_of(&request)?;
+        let rules = PortRules::of(&running.document, &bridge, &request)?;
+        let options = CardOptions {
+            bandwidth: rules.bandwidth.clone(),
+            vlans: rules.vlans.clone(),
+            ..request.options.clone()
+        };
+        let floor = running.floor_of(request.mac, rules.bandwidth.as_ref())?;
         let wish = request.target.as_deref().filter(|target| !target.starts_with(AUTOMATIC));
         let template = wish.map_or_else(|| format!("{AUTOMATIC}%d"), ToOwned::to_owned);
         self.refuse_existing(wish).await?;
         let tap = make_tap(&template, request.queues)?;
-        let guest = Guest { domain: request.domain, mac: request.mac, name: request.domain_name.clone() };
+        let guest = guest_of(&request, floor, rules.isolated);
         let mark = Mark { guest: Some(guest.clone()), ..self.mark(id) };
         let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
         // The tap goes with its descriptors when any of this fails.
         let mtu = request.mtu.or(running.plan.mtu);
-        self.links.plug(&link, running.ifindex, &mark.text(), host_side(request.mac), mtu).await?;
-        if request.isolated {
-            self.links.isolate(link.index, &tap.name).await?;
+        let mac = host_side(request.mac);
+        if let Some(port) = &rules.switch {
+            self.links.dress(link.index, &tap.name, &mark.text(), mac, mtu).await?;
+            tell_card(&tap.name, &options, Side::Hosts).await?;
+            ovs::add(&tap.name, (request.domain, request.mac), port, rules.vlans.as_ref(), mtu).await?;
+        } else {
+            self.links.plug(&link, running.ifindex, &mark.text(), mac, mtu).await?;
+            if rules.isolated {
+                self.links.isolate(link.index, &tap.name).await?;
+            }
+            self.tell_port(&bridge, &link, &options).await?;
         }
-        self.tell_port(&bridge, &link, &request.options).await?;
         let names = names(&request);
         if running.plan.served() {
             let netd = Netd::at(&running.plan.name, running.control.clone());
@@ -51,7 +66,7 @@ impl Owner {
                 tracing::warn!(network = %running.plan.name, %error, "the guest's name is not known yet");
             }
         }
-        let plugged = Plugged { names, floor, ..plugged(&tap.name, &guest) };
+        let plugged = Plugged { names, ..plugged(&tap.name, &guest) };
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(tap.name.clone(), plugged);
             if floor.is_some()
@@ -116,7 +131,15 @@ impl Owner {
         if let Some(known) = running.nics.get_mut(ifname) {
             known.floor = floor;
         }
-        running.share().await
+        running.share().await?;
+        // What a network that is made anew knows it by.
+        if let Some(mut mark) = link.alias.as_deref().and_then(Mark::parse)
+            && let Some(guest) = &mut mark.guest
+        {
+            guest.floor_kib_s = floor.map(|floor| floor.kib_s);
+            self.links.mark(link.index, ifname, &mark.text()).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn detach(&mut self, ifname: &str) -> Result<(), NetworkError> {
@@ -128,11 +151,12 @@ impl Owner {
             self.links.delete(link.index, ifname).await?;
         }
         let mut forgotten = Vec::new();
-        let mut had = false;
+        let (mut had, mut switched) = (false, false);
         for entry in self.entries.values_mut() {
             let Some(running) = &mut entry.running else { continue };
             if let Some(gone) = running.nics.remove(ifname) {
                 had = true;
+                switched |= running.plan.switched;
                 if gone.floor.is_some()
                     && let Err(error) = running.share().await
                 {
@@ -145,6 +169,9 @@ impl Owner {
                     running.plan.served(),
                 ));
             }
+        }
+        if switched {
+            ovs::remove(ifname).await?;
         }
         if had {
             self.guard_ports().await;
@@ -190,19 +217,19 @@ pub(super) async fn tell_card(ifname: &str, options: &CardOptions, side: Side) -
 
 impl Running {
     /// What a guest is to have for sure of this network.
-    pub(super) fn floor_of(&self, request: &AttachRequest) -> Result<Option<Floor>, NetworkError> {
-        let Some(bandwidth) = &request.options.bandwidth else { return Ok(None) };
+    fn floor_of(&self, mac: MacAddr, bandwidth: Option<&Bandwidth>) -> Result<Option<Floor>, NetworkError> {
+        let Some(bandwidth) = bandwidth else { return Ok(None) };
         let others = self.nics.values().filter_map(|plugged| Some(plugged.floor?.kib_s)).sum();
-        Floor::of(bandwidth, request.mac, (&self.plan.name, self.limits()), others)
+        Floor::of(bandwidth, mac, (&self.plan.name, self.limits()), others)
     }
 
-    /// The limits of its bridge, where that is its own.
-    pub(super) fn limits(&self) -> Option<&Bandwidth> {
-        self.document.bandwidth.as_deref().filter(|_| self.plan.own_bridge())
+    /// The limits of its bridge, its own or somebody else's.
+    fn limits(&self) -> Option<&Bandwidth> {
+        self.document.bandwidth.as_deref().filter(|_| !self.plan.lends())
     }
 
     /// Divides what its bridge gives among its guests.
-    async fn share(&self) -> Result<(), NetworkError> {
+    pub(super) async fn share(&self) -> Result<(), NetworkError> {
         let Some(limits) = self.limits() else { return Ok(()) };
         let bridge = self.plan.bridge.as_deref().unwrap_or_default();
         let floors: Vec<Floor> = self.nics.values().filter_map(|plugged| plugged.floor).collect();
@@ -221,9 +248,21 @@ pub(super) fn make_tap(name: &str, queues: u32) -> Result<lodge_sys::tap::Tap, N
 
 /// A guest's interface whose names are not known here.
 pub(super) fn plugged(ifname: &str, guest: &Guest) -> Plugged {
-    let Guest { domain, mac, name } = guest;
+    let Guest { domain, mac, name, floor_kib_s, .. } = guest;
     let nic = Nic { ifname: ifname.to_owned(), domain: *domain, domain_name: name.clone(), mac: *mac };
-    Plugged { nic, names: Vec::new(), floor: None }
+    let floor = floor_kib_s.map(|kib_s| Floor { mac: *mac, kib_s });
+    Plugged { nic, names: Vec::new(), floor }
+}
+
+/// Whose a tap is, and what its bridge must know of it.
+pub(super) fn guest_of(request: &AttachRequest, floor: Option<Floor>, isolated: bool) -> Guest {
+    Guest {
+        domain: request.domain,
+        mac: request.mac,
+        name: request.domain_name.clone(),
+        floor_kib_s: floor.map(|floor| floor.kib_s),
+        isolated,
+    }
 }
 
 /// The names the host vouches for: the domain's, as it is and as a host name can be, those asked for, and the UUID,
@@ -260,7 +299,7 @@ mod tests {
             target: None,
             mtu: None,
             queues: 1,
-            isolated: false,
+            isolated: None,
             options: CardOptions::default(),
         };
         let cases: [(&str, &[&str], &[&str]); 4] = [

@@ -223,7 +223,7 @@ impl Owner {
     }
 
     fn card_mark(&self, domain: DomainId, mac: MacAddr, name: &str) -> Mark {
-        let guest = Guest { domain, mac, name: name.to_owned() };
+        let guest = Guest { domain, mac, name: name.to_owned(), floor_kib_s: None, isolated: false };
         Mark { guest: Some(guest), ..self.mark(NOWHERE) }
     }
 

@@ -21,9 +21,10 @@ use super::{Entry, Owner, Running};
 use crate::launch::{self, Places, file};
 use crate::libvirt::{self, RunningNetwork};
 use crate::limit::Floor;
-use crate::mark::{Guest, Mark};
+use crate::mark::Mark;
 use crate::netd::journal::{Entry as Journaled, Journal};
 use crate::plan::Plan;
+use crate::port::PortRules;
 use crate::{AttachRequest, NetworkError, NetworkEvent, TakenNetwork};
 
 impl Owner {
@@ -81,7 +82,8 @@ impl Owner {
             return Err(NetworkError::Unsupported { network: plan.name, what });
         }
         let Some(bridge) = plan.bridge.clone() else { return Ok(false) };
-        let Some(link) = self.links.find(&bridge).await?.filter(|link| link.is_bridge) else {
+        let Some(link) = self.links.find(&bridge).await?.filter(|link| link.is_bridge || plan.switched)
+        else {
             tracing::info!(network = %plan.name, bridge, "a network of libvirt's is down: its bridge is gone");
             let _ = libvirt::remove_status(&self.config.root, &plan.name);
             return Ok(false);
@@ -182,17 +184,21 @@ impl Owner {
             return Err(NetworkError::Inactive { network: request.network });
         };
         let Some(link) = self.links.find(ifname).await? else { return Ok(()) };
-        let inbound = request.options.bandwidth.as_ref().and_then(|bandwidth| bandwidth.inbound.as_ref());
+        let bridge = running.plan.bridge.clone().unwrap_or_default();
+        // A virtual port that is there already need not be judged.
+        let rules = PortRules::of(&running.document, &bridge, &request).unwrap_or_default();
+        let inbound = rules.bandwidth.as_ref().and_then(|bandwidth| bandwidth.inbound.as_ref());
         let floor = inbound.and_then(|rate| rate.floor_kib_s).filter(|floor| *floor > 0);
         let floor = floor.map(|kib_s| Floor { mac: request.mac, kib_s });
         if running.nics.contains_key(ifname) && link.alias.as_deref().and_then(Mark::parse).is_some() {
             let running = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut());
+            // An older daemon's mark says nothing of it.
             if let Some(known) = running.and_then(|running| running.nics.get_mut(ifname)) {
-                known.floor = floor;
+                known.floor = known.floor.or(floor);
             }
             return Ok(());
         }
-        let guest = Guest { domain: request.domain, mac: request.mac, name: request.domain_name.clone() };
+        let guest = super::attach::guest_of(&request, floor, rules.isolated);
         let mark = Mark { guest: Some(guest.clone()), ..self.mark(id) };
         self.links.mark(link.index, ifname, &mark.text()).await?;
         let names = super::attach::names(&request);
@@ -202,7 +208,7 @@ impl Owner {
                 tracing::warn!(network = %request.network, %error, "the guest's name is not known yet");
             }
         }
-        let plugged = super::Plugged { names, floor, ..super::attach::plugged(ifname, &guest) };
+        let plugged = super::Plugged { names, ..super::attach::plugged(ifname, &guest) };
         if let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) {
             running.nics.insert(ifname.to_owned(), plugged);
         }

@@ -149,8 +149,13 @@ impl Owner {
             .map_err(file("write", &places.live))?;
         let mut notes = crate::plan::without_effect(&document);
         let ifindex = self.make_bridge(plan).await?;
-        if let Some(limits) = document.bandwidth.as_deref().filter(|_| plan.own_bridge()) {
+        if let Some(limits) = document.bandwidth.as_deref().filter(|_| !plan.lends()) {
             let bridge = plan.bridge.as_deref().unwrap_or_default();
+            if !plan.own_bridge() {
+                limit::refuse_limited(bridge).await?;
+                lodge_sys::fs::write_durable(&places.limited, bridge.as_bytes(), 0o600)
+                    .map_err(file("write", &places.limited))?;
+            }
             limit::apply(bridge, limit::Script::of_bridge(bridge, limits, &[])).await?;
         }
         if matches!(plan.mode, Mode::Nat(_) | Mode::Route | Mode::Open) {
@@ -237,6 +242,10 @@ impl Owner {
             let same = plan.bridge.as_ref() == Some(&link.name) && plan.mac.is_some() && link.mac == plan.mac;
             noted && plan.own_bridge() && link.is_bridge && link.alias.is_none() && same
         };
+        // A bridge of somebody else's stays: what was set for this network goes.
+        if let Some(bridge) = std::fs::read_to_string(&places.limited).ok().filter(|_| !plan.own_bridge()) {
+            limit::lift(&bridge).await;
+        }
         match self.links.all().await {
             Ok(links) => {
                 for link in links.iter().filter(|link| link.alias.as_deref() == Some(&mine) || unmarked(link))
@@ -291,14 +300,31 @@ impl Owner {
             let Some(running) = self.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) else {
                 return;
             };
-            let plugged =
-                self.links.plug(&link, running.ifindex, &mark.text(), host_side(guest.mac), None).await;
+            // Of a bridge of Open vSwitch's a port stays one, whatever becomes of the network.
+            let plugged = if running.plan.switched && link.controller != Some(running.ifindex) {
+                Ok(())
+            } else {
+                let mac = host_side(guest.mac);
+                self.links.plug(&link, running.ifindex, &mark.text(), mac, None).await
+            };
+            let plugged = match plugged {
+                Ok(()) if guest.isolated => self.links.isolate(link.index, &link.name).await,
+                plugged => plugged,
+            };
             match plugged {
                 Ok(()) => {
                     drop(running.nics.insert(link.name.clone(), super::attach::plugged(&link.name, &guest)));
                 }
                 Err(error) => tracing::error!(tap = %link.name, %error, "tap not plugged in again"),
             }
+        }
+        // What was kept free for them is again.
+        let running = self.entries.get(&id).and_then(|entry| entry.running.as_ref());
+        if let Some(running) = running.filter(|running| running.nics.values().any(|nic| nic.floor.is_some()))
+            && let Err(error) = running.share().await
+        {
+            let error = crate::error::chain(&error);
+            tracing::error!(network = %running.plan.name, error, "what guests have for sure is not kept free");
         }
         self.guard_ports().await;
     }

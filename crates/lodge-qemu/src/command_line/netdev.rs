@@ -103,9 +103,10 @@ fn switch(b: &mut Builder<'_>, interface: &Interface) {
     let kind = interface.kind;
     let is_tap = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet);
     if interface.bandwidth.is_some() && !is_tap && kind != InterfaceKind::Direct {
-        b.warn(format!(
-            "<bandwidth> of an interface of type '{kind}' is kept in the document, and nothing limits it"
-        ));
+        b.refuse_hinted(
+            format!("<bandwidth> is not supported on interfaces of type '{kind}'"),
+            "leave it out, or use type='network', 'bridge', 'ethernet' or 'direct'",
+        );
     }
     let has_vlans = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Hostdev);
     if interface.vlans().is_some() && !has_vlans {
@@ -117,7 +118,9 @@ fn switch(b: &mut Builder<'_>, interface: &Interface) {
     // A card of the host's says it in its own words.
     if let Some(port) = port.filter(|_| kind != InterfaceKind::Hostdev) {
         match (port.attribute("type"), kind) {
-            (Some("openvswitch"), InterfaceKind::Bridge) => {}
+            // On a network that one, or a port group, may say which sort it is.
+            (Some("openvswitch"), InterfaceKind::Bridge)
+            | (None | Some("none" | "openvswitch"), InterfaceKind::Network) => {}
             (Some("openvswitch"), _) => b.refuse_hinted(
                 format!("<virtualport type='openvswitch'> is not supported on interfaces of type '{kind}'"),
                 "name the switch's bridge: <interface type='bridge'><source bridge='…'/>",
