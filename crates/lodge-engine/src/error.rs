@@ -142,6 +142,7 @@ from_resources!(
     lodge_domain::DomainError,
     lodge_domain::SettingsError,
     lodge_host::HostError,
+    lodge_host::hostdev::HostdevError,
     lodge_host::node::NodeError,
     lodge_network::NetworkError,
     lodge_qemu::agent::AgentError,

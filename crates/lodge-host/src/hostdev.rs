@@ -13,6 +13,7 @@
 
 mod adopt;
 mod bind;
+mod by_hand;
 mod claim;
 mod error;
 mod find;

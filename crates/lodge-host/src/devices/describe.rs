@@ -68,6 +68,7 @@ impl Device {
         let (vendor_name, product_name) = pci_names(root, &vendor, &product);
         named(xml, "product", &product, product_name);
         named(xml, "vendor", &vendor, vendor_name);
+        self.functions(xml);
         if let Ok(group) = std::fs::canonicalize(self.path.join("iommu_group")) {
             let number =
                 group.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -79,22 +80,56 @@ impl Device {
                 .filter_map(|entry| entry.file_name().into_string().ok())
                 .collect();
             members.sort();
-            for [domain, bus, slot, function] in members.iter().filter_map(|member| address(member)) {
-                xml.empty(
-                    "address",
-                    &[
-                        ("domain", &format!("0x{domain:04x}")),
-                        ("bus", &format!("0x{bus:02x}")),
-                        ("slot", &format!("0x{slot:02x}")),
-                        ("function", &format!("0x{function:x}")),
-                    ],
-                );
+            for member in &members {
+                located(xml, member);
             }
             xml.end();
         }
         if let Some(node) = self.own("numa_node").and_then(|node| node.parse::<u32>().ok()) {
             xml.empty("numa", &[("node", &node)]);
         }
+    }
+
+    /// SR-IOV: the card of a virtual function, and the virtual functions of a card; and whether it is a bridge.
+    fn functions(&self, xml: &mut Markup) {
+        let link = |name: &str| {
+            let to = std::fs::read_link(self.path.join(name)).ok()?;
+            to.file_name()?.to_str().map(str::to_owned)
+        };
+        if let Some(card) = link("physfn") {
+            xml.start("capability", &[("type", &"phys_function")]);
+            located(xml, &card);
+            xml.end();
+        }
+        let functions: Vec<String> = (0..).map_while(|number| link(&format!("virtfn{number}"))).collect();
+        let most =
+            self.own("sriov_totalvfs").and_then(|most| most.parse::<u32>().ok()).filter(|most| *most > 0);
+        match most {
+            Some(most) if functions.is_empty() => {
+                xml.empty("capability", &[("type", &"virt_functions"), ("maxCount", &most)]);
+            }
+            _ if functions.is_empty() => {}
+            _ => {
+                match most {
+                    Some(most) => {
+                        xml.start("capability", &[("type", &"virt_functions"), ("maxCount", &most)]);
+                    }
+                    None => xml.start("capability", &[("type", &"virt_functions")]),
+                }
+                for function in &functions {
+                    located(xml, function);
+                }
+                xml.end();
+            }
+        }
+        // The type in the header of its configuration space (PCI Local Bus Specification, 6.1).
+        let header = std::fs::read(self.path.join("config")).ok();
+        let kind = match header.and_then(|bytes| bytes.get(0x0e).map(|kind| kind & 0x7f)) {
+            Some(1) => "pci-bridge",
+            Some(2) => "cardbus-bridge",
+            _ => return,
+        };
+        xml.empty("capability", &[("type", &kind)]);
     }
 
     fn net(&self, xml: &mut Markup) {
@@ -184,6 +219,20 @@ impl Device {
         };
         xml.leaf("type", &[], kind);
     }
+}
+
+/// A function by its name in sysfs.
+fn located(xml: &mut Markup, name: &str) {
+    let Some([domain, bus, slot, function]) = address(name) else { return };
+    xml.empty(
+        "address",
+        &[
+            ("domain", &format!("0x{domain:04x}")),
+            ("bus", &format!("0x{bus:02x}")),
+            ("slot", &format!("0x{slot:02x}")),
+            ("function", &format!("0x{function:x}")),
+        ],
+    );
 }
 
 /// `0000:00:02.0`

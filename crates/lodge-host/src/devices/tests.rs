@@ -80,3 +80,28 @@ fn documents_are_libvirts() {
     assert!(xml("net_lo_00_00_00_00_00_00").contains("<link state='unknown'/>"));
     fs::remove_dir_all(root).unwrap();
 }
+
+#[test]
+fn a_card_and_its_virtual_functions_name_each_other() {
+    let root = fs::canonicalize(host().keep()).unwrap();
+    let (card, function) = ("sys/devices/pci0000:00/0000:00:03.0", "sys/devices/pci0000:00/0000:00:03.2");
+    for (number, path) in [card, function].into_iter().enumerate() {
+        fs::create_dir_all(root.join(path)).unwrap();
+        fs::write(root.join(path).join("class"), format!("0x02000{number}\n")).unwrap();
+        let name = path.rsplit('/').next().unwrap();
+        symlink(root.join(path), root.join("sys/bus/pci/devices").join(name)).unwrap();
+    }
+    fs::write(root.join(card).join("sriov_totalvfs"), "7\n").unwrap();
+    let xml = |name: &str| device(&root, name).unwrap().to_xml(&root);
+    let none = "<capability type='virt_functions' maxCount='7'/>";
+    assert!(xml("pci_0000_00_03_0").contains(none), "{}", xml("pci_0000_00_03_0"));
+    symlink(root.join(function), root.join(card).join("virtfn0")).unwrap();
+    symlink(root.join(card), root.join(function).join("physfn")).unwrap();
+    let one = "<capability type='virt_functions' maxCount='7'>\n      \
+               <address domain='0x0000' bus='0x00' slot='0x03' function='0x2'/>";
+    assert!(xml("pci_0000_00_03_0").contains(one), "{}", xml("pci_0000_00_03_0"));
+    let of = "<capability type='phys_function'>\n      \
+              <address domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>";
+    assert!(xml("pci_0000_00_03_2").contains(of), "{}", xml("pci_0000_00_03_2"));
+    fs::remove_dir_all(root).unwrap();
+}

@@ -126,22 +126,22 @@ pub(super) fn told(driver: Option<&str>) -> String {
 }
 
 /// Whether VFIO has it, by the driver that is wanted or one of its kin for a maker's devices.
-fn is_vfios(directory: &Path, driver: Option<&str>, wanted: &str) -> bool {
+pub(super) fn is_vfios(directory: &Path, driver: Option<&str>, wanted: &str) -> bool {
     driver.is_some_and(|driver| driver == wanted || driver == VFIO) || directory.join("vfio-dev").exists()
 }
 
 /// Which driver alone may have it, if that was said.
-fn preferred(directory: &Path) -> Option<String> {
+pub(super) fn preferred(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join("driver_override")).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text != "(null)")
 }
 
-fn group_of(directory: &Path) -> Option<u32> {
+pub(super) fn group_of(directory: &Path) -> Option<u32> {
     let group = std::fs::read_link(directory.join("iommu_group")).ok()?;
     group.file_name()?.to_str()?.parse().ok()
 }
 
-fn is_bridge(directory: &Path) -> bool {
+pub(super) fn is_bridge(directory: &Path) -> bool {
     let config = std::fs::read(directory.join("config")).unwrap_or_default();
     config.get(HEADER_TYPE).is_some_and(|kind| kind & !MORE_FUNCTIONS != 0)
 }

@@ -624,3 +624,49 @@ async fn what_a_driver_does_not_finish_is_named_and_not_waited_for() {
     hostdevs.release(id).await.unwrap();
     assert_eq!(host.state(), before);
 }
+
+#[tokio::test]
+async fn a_person_takes_a_device_and_gives_it_back() {
+    let host = Host::new();
+    let (before, hostdevs, id) = (host.state(), host.open(), DomainId::random());
+    let device = "0000:02:10.0";
+    host.log();
+    hostdevs.detach(device, None).await.unwrap();
+    expect![[r"
+        load vfio-pci
+        write sys/bus/pci/devices/0000:02:10.0/driver_override: vfio-pci
+        write sys/bus/pci/devices/0000:02:10.0/driver/unbind: 0000:02:10.0
+        write sys/bus/pci/drivers_probe: 0000:02:10.0
+        settle
+    "]]
+    .assert_eq(&host.log());
+    hostdevs.detach(device, Some("vfio")).await.unwrap();
+    assert_eq!(host.log(), "", "it is taken already");
+    // It is ready for a guest that manages nothing, which leaves it so.
+    let own = card(VF0, "no", "");
+    claim(&hostdevs, id, &own).await.unwrap();
+    for error in [
+        hostdevs.reattach(device).await.unwrap_err(),
+        hostdevs.detach(device, None).await.unwrap_err(),
+        hostdevs.reset(device).await.unwrap_err(),
+    ] {
+        assert!(told(&error).starts_with("PCI device 0000:02:10.0 is in use by domain guest-"), "{error}");
+    }
+    hostdevs.release(id).await.unwrap();
+    host.log();
+    hostdevs.reattach(device).await.unwrap();
+    expect![[r#"
+        write sys/bus/pci/devices/0000:02:10.0/driver_override: "\n"
+        write sys/bus/pci/devices/0000:02:10.0/driver/unbind: 0000:02:10.0
+        write sys/bus/pci/drivers_probe: 0000:02:10.0
+        settle
+    "#]]
+    .assert_eq(&host.log());
+    assert_eq!(host.state(), before);
+    let none = hostdevs.reset(device).await.unwrap_err();
+    assert!(none.to_string().ends_with("no FLR, PM reset or bus reset available"), "{none}");
+    let wrong = hostdevs.detach(device, Some("../igbvf")).await.unwrap_err();
+    assert_eq!((wrong.to_string().as_str(), host.state()), ("the host has no driver ../igbvf", before));
+    let bridge = hostdevs.detach("0000:00:01.0", None).await.unwrap_err();
+    assert!(bridge.to_string().contains("Non-endpoint"), "{bridge}");
+}

@@ -1,6 +1,9 @@
-//! The host's devices: found and described. Changing them is answered as libvirtd answers on a host that cannot.
+//! The host's devices: found, described, and taken from their drivers by hand. Making some is answered as libvirtd answers
+//! on a host that cannot.
 
+use lodge_engine::EngineError;
 use lodge_engine::host_facts::devices::{Device, SORT_WORDS, Sort};
+use lodge_engine::host_facts::hostdev::{Fault as Assignment, HostdevError};
 use lodge_wire::Text;
 use lodge_wire::remote::{
     self, ConnectListAllNodeDevicesArgs, ConnectListAllNodeDevicesRet, NodeDeviceCreateArgs,
@@ -137,21 +140,45 @@ pub(crate) async fn list_caps(
     Ok(NodeDeviceListCapsRet { names: words.iter().take(most).map(|word| (*word).into()).collect() })
 }
 
-/// No guest is given a device of the host yet, so none is taken from its driver.
-fn no_assignment() -> Fault {
-    let text = "VFIO device assignment is currently not supported on this system";
-    Fault::new(Code::ArgumentUnsupported, Origin::Qemu, text)
+/// VFIO's drivers alone are for guests; libvirt's words.
+fn judge_driver(call: &Call, driver: Option<&str>) -> Result<(), Fault> {
+    let unsupported = |text: &str| Fault::new(Code::ArgumentUnsupported, Origin::Qemu, text);
+    match driver {
+        Some("kvm") => Err(unsupported("KVM device assignment is no longer supported on this system")),
+        Some("xen") => Err(unsupported("unknown driver name 'xen'")),
+        _ if !call.engine().gives_host_devices(&call.caller()) => {
+            Err(unsupported("VFIO device assignment is currently not supported on this system"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a guest has is refused in libvirt's words.
+fn in_use(error: EngineError) -> Fault {
+    match error.resource::<HostdevError>() {
+        Some(HostdevError { fault: Assignment::Taken { what, by }, .. }) => {
+            let text = format!("{what} is in use by driver QEMU, domain {by}");
+            Fault::new(Code::OperationInvalid, Origin::None, text)
+        }
+        _ => error.into(),
+    }
+}
+
+async fn take(call: &Call, name: &Text, driver: Option<&Text>) -> Result<(), Fault> {
+    let device = pci_only(call, name).await?;
+    let driver = driver.map(|driver| driver.to_string_lossy().into_owned());
+    judge_driver(call, driver.as_deref())?;
+    let taken = call.engine().detach_host_device(&call.caller(), &device, driver.as_deref()).await;
+    taken.map_err(in_use)
 }
 
 pub(crate) async fn detach(call: &Call, args: NodeDeviceDettachArgs) -> Result<(), Fault> {
-    find(call, &args.name).await?;
-    Err(no_assignment())
+    take(call, &args.name, None).await
 }
 
 pub(crate) async fn detach_flags(call: &Call, args: NodeDeviceDetachFlagsArgs) -> Result<(), Fault> {
     call.only_flags(args.flags, 0)?;
-    find(call, &args.name).await?;
-    Err(no_assignment())
+    take(call, &args.name, args.driver_name.as_ref()).await
 }
 
 async fn pci_only(call: &Call, name: &Text) -> Result<Device, Fault> {
@@ -164,14 +191,13 @@ async fn pci_only(call: &Call, name: &Text) -> Result<Device, Fault> {
 }
 
 pub(crate) async fn reattach(call: &Call, args: NodeDeviceReAttachArgs) -> Result<(), Fault> {
-    pci_only(call, &args.name).await?;
-    Err(no_assignment())
+    let device = pci_only(call, &args.name).await?;
+    call.engine().reattach_host_device(&call.caller(), &device).await.map_err(in_use)
 }
 
 pub(crate) async fn reset(call: &Call, args: NodeDeviceResetArgs) -> Result<(), Fault> {
     let device = pci_only(call, &args.name).await?;
-    let text = format!("resetting device {} is not supported yet", device.name);
-    Err(Fault::new(Code::OperationUnsupported, Origin::Qemu, text))
+    call.engine().reset_host_device(&call.caller(), &device).await.map_err(in_use)
 }
 
 /// Devices that are made (mediated devices, virtual ports) are not supported yet.
