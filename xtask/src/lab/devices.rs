@@ -10,7 +10,8 @@ use super::guest::LabGuest;
 use crate::command::{cargo, run, target};
 
 /// The full kernel: that of clouds has neither USB nor VFIO.
-const PACKAGES: &str = "linux-image-amd64,kmod,udev,procps,iproute2,qemu-system-x86,libvirt-clients";
+const PACKAGES: &str =
+    "linux-image-amd64,kmod,udev,procps,iproute2,qemu-system-x86,libvirt-clients,openvswitch-switch";
 const INIT: &str = include_str!("devices.sh");
 /// What it tries of disks by NVMe.
 const NVME: &str = include_str!("nvme.sh");

@@ -80,6 +80,19 @@ comes e1000e driver "$card"
 says "0 0" stat -c "%u %g" /dev/vfio/vfio
 works virsh start net1
 works virsh destroy net1
+echo "-- by hand"
+node="pci_${card//[:.]/_}"
+says "<name>$node</name>" virsh nodedev-dumpxml "$node"
+works virsh nodedev-detach "$node"
+says vfio-pci driver "$card"
+works virsh nodedev-reset "$node"
+works virsh start unmanaged
+for act in reattach reset detach; do says "in use by driver QEMU, domain unmanaged" virsh nodedev-$act "$node"; done
+works virsh destroy unmanaged
+says vfio-pci driver "$card"
+works virsh nodedev-reattach "$node"
+says e1000e driver "$card"
+says "is not a PCI device" virsh nodedev-detach computer
 domain ahci "<hostdev mode='subsystem' type='pci' managed='yes'><source><address bus='0' slot='0x1f' function='2'/></source></hostdev>"
 says "cannot be given alone" virsh start ahci
 
@@ -119,6 +132,8 @@ says "vlan 42" vf0
 works virsh destroy vf2
 says "$before" vf0
 comes igbvf driver "$vf"
+says "<capability type='virt_functions' maxCount='7'>" virsh nodedev-dumpxml "pci_$(basename "$(readlink "/sys/class/net/$pf/device")" | tr :. __)"
+says "<capability type='phys_function'>" virsh nodedev-dumpxml "pci_${vf//[:.]/_}"
 cat >/tmp/pool.xml <<EOF
 <network><name>pool</name><forward mode='hostdev' managed='yes'><pf dev='$pf'/></forward><vlan><tag id='43'/></vlan></network>
 EOF
@@ -161,6 +176,38 @@ works virsh start trunk
 says "47 PVID Egress Untagged" bridge vlan show dev lab1
 says "42" bridge vlan show dev lab1
 works virsh destroy trunk
+
+echo "-- Open vSwitch"
+if command -v ovs-vsctl >/dev/null; then
+    modprobe -q openvswitch
+    mkdir -p /run/openvswitch /etc/openvswitch /var/log/openvswitch
+    works /usr/share/openvswitch/scripts/ovs-ctl start --system-id=lab
+    works ovs-vsctl add-br ovs0
+    cat >/tmp/ovs.xml <<EOF
+<network><name>ovs</name><forward mode='bridge'/><bridge name='ovs0'/><virtualport type='openvswitch'/>
+<portgroup name='office'><vlan><tag id='42'/></vlan><virtualport><parameters profileid='menial'/></virtualport></portgroup></network>
+EOF
+    works virsh net-define /tmp/ovs.xml
+    works virsh net-start ovs
+    domain switched "<interface type='network'><source network='ovs' portgroup='office'/><target dev='lab2'/><model type='virtio'/></interface>"
+    works virsh start switched
+    says lab2 ovs-vsctl list-ports ovs0
+    says 42 ovs-vsctl get port lab2 tag
+    says menial ovs-vsctl get interface lab2 external_ids
+    says "$(virsh domuuid switched | head -1)" ovs-vsctl get interface lab2 external_ids
+    die; begin
+    says lab2 ovs-vsctl list-ports ovs0
+    works virsh net-destroy ovs
+    works virsh net-start ovs
+    says lab2 ovs-vsctl list-ports ovs0
+    works virsh destroy switched
+    says "ports: ." echo "ports: $(ovs-vsctl list-ports ovs0)."
+    works virsh net-destroy ovs
+    sed "s/'openvswitch'/'802.1Qbh'/" /tmp/ovs.xml >/tmp/qbh.xml
+    says "<virtualport type='802.1Qbh'> is not supported" virsh net-define /tmp/qbh.xml
+else
+    echo "skipped: Open vSwitch is not installed"
+fi
 
 echo "-- vhost-net"
 # The daemon has looked at this host's KVM at its start. Where it is not usable, no guest's packets go by the kernel.
