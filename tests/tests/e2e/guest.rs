@@ -279,7 +279,7 @@ fn a_running_debian_of_uefi_on_a_bridge_goes_on_twice_by_whole_copies() -> Resul
     let [one, other] = [nvram("web1")?, nvram("web2")?];
     ensure!(one != other && one.metadata()?.len() == other.metadata()?.len(), "{one:?} {other:?}");
     let clone = host.lodge(&["domblklist", "web2"])?.ok()?.stdout;
-    let path = clone.split_whitespace().find(|word| word.ends_with(".qcow2")).context("no disk")?.to_owned();
+    let path = clone.split_whitespace().find(|word| word.contains("/images/")).context("no disk")?.to_owned();
     let mut info = Command::new("qemu-img");
     let info = finish(info.args(["info", "-U", &path]), BOOT, "qemu-img")?.ok()?.stdout;
     ensure!(!info.contains("backing file"), "{info}");
