@@ -56,17 +56,18 @@ fn document(xml: &Text) -> Result<&str, Fault> {
 /// The networks' errors in libvirt's numbers.
 fn fault(error: &NetworkError) -> Fault {
     let code = match error {
-        NetworkError::PortsClash { .. } => Code::ConfigUnsupported,
-        NetworkError::Limited { .. } => Code::OperationInvalid,
         NetworkError::NotFound { .. } => Code::NoNetwork,
         NetworkError::NameTaken { .. } | NetworkError::UuidTaken { .. } => Code::OperationFailed,
         NetworkError::Document { .. } | NetworkError::Update(BadUpdate::Entry(_)) => Code::XmlError,
-        NetworkError::Unsupported { .. } | NetworkError::Card { .. } => Code::ConfigUnsupported,
+        NetworkError::Unsupported { .. } | NetworkError::Card { .. } | NetworkError::PortsClash { .. } => {
+            Code::ConfigUnsupported
+        }
         NetworkError::Running { .. }
         | NetworkError::State(_)
         | NetworkError::Inactive { .. }
         | NetworkError::Active { .. }
         | NetworkError::Floor { .. }
+        | NetworkError::Limited { .. }
         | NetworkError::NoVlans { .. }
         | NetworkError::Update(BadUpdate::Mismatch(_)) => Code::OperationInvalid,
         NetworkError::Update(BadUpdate::Unsupported(_)) => Code::OperationUnsupported,
