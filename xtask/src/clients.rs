@@ -34,6 +34,7 @@ const SCRIPTS: &[&str] = &[
     "client-python",
     "client-perl",
     "client-ruby",
+    "client-vagrant",
     "client-virt-manager",
     "client-dbus",
     "client-virt-viewer",
