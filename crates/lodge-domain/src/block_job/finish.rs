@@ -3,7 +3,7 @@
 //! Each step may be done twice: the job is dismissed and forgotten after all else, so a daemon that dies before finds
 //! it and begins here again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lodge_model::domain::Domain;
@@ -19,6 +19,26 @@ use crate::vmm::LIVE_XML;
 
 /// Ends a job that has concluded. `told`: why it failed, where that was told. Gives QEMU's words if it failed.
 pub(super) async fn finish(
+    guest: &mut Running,
+    job: BlockJob,
+    told: Option<String>,
+) -> Result<Option<String>, Refusal> {
+    let id = job.id.clone();
+    let outcome = settle(guest, job, told).await?;
+    forget(&guest.dir, &id);
+    Ok(outcome)
+}
+
+/// Nobody sees the job any more.
+pub(crate) fn forget(guest_dir: &Path, id: &str) {
+    if let Err(error) = BlockJobs::read(guest_dir).forget(id) {
+        tracing::warn!(guest = %guest_dir.display(), job = id, %error, "a block job that ended is still noted");
+    }
+}
+
+/// The same, but the job stays noted. It is to be forgotten when readers have the documents: who polls a job until it is
+/// gone looks next at what it left.
+pub(super) async fn settle(
     guest: &mut Running,
     mut job: BlockJob,
     told: Option<String>,
@@ -58,9 +78,6 @@ pub(super) async fn finish(
     open::settle_locks(guest, &held, &disk).await;
     if job.delete && status == BlockJobStatus::Completed {
         delete(guest, left_over(&before, &now)).await;
-    }
-    if let Err(error) = BlockJobs::read(&guest.dir).forget(&job.id) {
-        tracing::warn!(domain = %guest.entry.name(), job = job.id, %error, "a block job that ended is still noted");
     }
     let path = disk.path().unwrap_or_default().to_owned();
     follow::tell(guest, &job, path, status);

@@ -60,6 +60,9 @@ pub(crate) fn told(event: &Event) -> Option<JobTold> {
 /// Takes in what was told of a job.
 pub(crate) async fn take(guest: &mut Running, told: JobTold) {
     let JobTold { id, stands, error } = told;
+    if guest.ended_jobs.contains(&id) {
+        return;
+    }
     let Some(mut job) = BlockJobs::read(&guest.dir).named(&id).cloned() else { return };
     let outcome = match stands {
         Stands::Ready => {
@@ -67,7 +70,13 @@ pub(crate) async fn take(guest: &mut Running, told: JobTold) {
             Ok(())
         }
         Stands::Pending => finalize::finalize(guest, &mut job).await,
-        Stands::Ended => finish::finish(guest, job, error).await.map(drop),
+        Stands::Ended => match finish::settle(guest, job, error).await {
+            Ok(_) => {
+                guest.ended_jobs.push(id.clone());
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        },
     };
     if let Err(refusal) = outcome {
         tracing::warn!(domain = %guest.entry.name(), job = id, error = refusal.text, "block job not followed to its end");

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Change, Edit, Refusal, Running, Scope};
 use crate::act::{Answer, Begin, Reply, ended};
+use crate::block_job;
 use crate::define::{blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::DomainError;
@@ -77,6 +78,7 @@ pub(crate) fn running(owner: &Owner) -> Result<Running, DomainError> {
         entry: Arc::clone(&owner.entry),
         definition: None,
         tell: Vec::new(),
+        ended_jobs: Vec::new(),
     })
 }
 
@@ -137,7 +139,7 @@ fn end(owner: &mut Owner, changed: Option<Running>, kept: Result<Kept, DomainErr
 
 /// The guest's document is as the act left it.
 pub(crate) fn take_live(owner: &mut Owner, guest: Running) {
-    let Running { document, definition, tell, .. } = guest;
+    let Running { document, definition, tell, ended_jobs, dir, .. } = guest;
     if let Some((xml, domain)) = definition {
         owner.take_definition(xml, &domain);
     }
@@ -151,6 +153,9 @@ pub(crate) fn take_live(owner: &mut Owner, guest: Running) {
         owner.set_documents(|documents| documents.live = Some(text));
         owner.amend_snapshot(|snapshot| snapshot.summary = summary);
         owner.publish_snapshot();
+    }
+    for job in ended_jobs {
+        block_job::forget(&dir, &job);
     }
     for event in tell {
         owner.shared.publish(&owner.entry, event);

@@ -35,6 +35,8 @@ pub struct Running {
     /// The definition, where the act has changed and kept it.
     pub(crate) definition: Option<(Arc<str>, Arc<Domain>)>,
     pub(crate) tell: Vec<EventKind>,
+    /// Block jobs that have ended and are still noted.
+    pub(crate) ended_jobs: Vec<String>,
 }
 
 impl Running {
@@ -49,7 +51,19 @@ impl Running {
         let (id, entry) = (entry.id, Arc::clone(entry));
         let (cgroup, dir) = (crate::stop::cgroup_of(shared, id), shared.config.store.root().guest(id.0));
         let shared = Arc::clone(shared);
-        Self { document, monitor, shared, id, pid, cgroup, dir, entry, definition: None, tell: Vec::new() }
+        Self {
+            document,
+            monitor,
+            shared,
+            id,
+            pid,
+            cgroup,
+            dir,
+            entry,
+            definition: None,
+            tell: Vec::new(),
+            ended_jobs: Vec::new(),
+        }
     }
 
     /// Looks for the guest that an earlier daemon held. None: it has ended, or does not answer.
