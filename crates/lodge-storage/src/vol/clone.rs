@@ -32,6 +32,7 @@ use crate::{
         error::PoolError,
         table::{PoolHandle, Slot},
     },
+    temp::TempFile,
 };
 
 /// Zeros of this length and place are left out of a sparse copy.
@@ -130,19 +131,7 @@ impl Pools {
         let (temp, wanted) = self.temp_for(pool, path, wanted.clone()).await?;
         if is_same {
             let (source, path) = (source.path.clone(), path.to_owned());
-            return on_thread(pool, move || {
-                let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
-                let failed = |error: std::io::Error| {
-                    PoolError::system(format!("failed reading from file '{}'", source.display()), error)
-                };
-                let length = from.length().map_err(PoolError::Disk)?;
-                if ioctl_ficlone(temp.file(), &from.file).is_err() {
-                    size(temp.file(), &path, length, 0)?;
-                    copy(&from.file, temp.file(), length).map_err(failed)?;
-                }
-                keep(temp, &path)
-            })
-            .await;
+            return on_thread(pool, move || copy_same(&source, temp, &path, false)).await;
         }
         let word = |format: VolumeFormat| if format.is_plain() { "raw" } else { format.as_str() };
         let run = Run::new("qemu-img").args([
@@ -207,6 +196,29 @@ impl Pools {
         let (found, ()) = self.blocking(pool, limits::LOOK, (), look).await?;
         Ok(found)
     }
+}
+
+/// Gives the bytes of `source` the name `path`: shared with it where the file system can, or else, unless they must be
+/// shared, copied.
+fn copy_same(source: &Path, temp: TempFile, path: &Path, must_share: bool) -> Result<(), PoolError> {
+    let from = DiskFile::open(source, Access::Read).map_err(PoolError::Disk)?;
+    let length = from.length().map_err(PoolError::Disk)?;
+    match ioctl_ficlone(temp.file(), &from.file) {
+        Ok(()) => {}
+        Err(error) if must_share => {
+            return Err(PoolError::system(
+                format!("failed to clone files from '{}'", source.display()),
+                error,
+            ));
+        }
+        Err(_) => {
+            size(temp.file(), path, length, 0)?;
+            copy(&from.file, temp.file(), length).map_err(|error| {
+                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
+            })?;
+        }
+    }
+    keep(temp, path)
 }
 
 /// Copies the data of `from` up to `end` into `to`, where everything is zero yet.

@@ -5,8 +5,6 @@
 
 use std::path::Path;
 
-use rustix::fs::ioctl_ficlone;
-
 use super::{
     super::{
         create::{MakeOptions, image_options, keep, on_thread, size},
@@ -15,12 +13,9 @@ use super::{
         tool::Run,
         wanted::Wanted,
     },
-    copy,
+    copy_same,
 };
-use crate::{
-    file::{Access, DiskFile},
-    pool::{Pools, error::PoolError, table::PoolHandle},
-};
+use crate::pool::{Pools, error::PoolError, table::PoolHandle};
 
 impl Pools {
     /// A copy of, or to, an encrypted volume. What is to have the same passphrase, format and size has the same bytes.
@@ -66,26 +61,7 @@ impl Pools {
         }
         let (temp, _) = self.temp_for(pool, path, wanted.clone()).await?;
         let (source, path) = (source.path.clone(), path.to_owned());
-        on_thread(pool, move || {
-            let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
-            let failed = |error: std::io::Error| {
-                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
-            };
-            let length = from.length().map_err(PoolError::Disk)?;
-            match ioctl_ficlone(temp.file(), &from.file) {
-                Ok(()) => {}
-                Err(error) if options.reflink => {
-                    let text = format!("failed to clone files from '{}'", source.display());
-                    return Err(PoolError::system(text, error));
-                }
-                Err(_) => {
-                    size(temp.file(), &path, length, 0)?;
-                    copy(&from.file, temp.file(), length).map_err(failed)?;
-                }
-            }
-            keep(temp, &path)
-        })
-        .await
+        on_thread(pool, move || copy_same(&source, temp, &path, options.reflink)).await
     }
 
     /// A copy whose bytes are others than its source's: the one, the other or both are encrypted. Made empty first, as
