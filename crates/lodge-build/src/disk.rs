@@ -152,7 +152,7 @@ fn write_table(disk: &mut File, layout: &Layout) -> gptman::Result<()> {
 
 /// Fills the root partition from the guest's tree, owners, modes and attributes included.
 ///
-/// The features are named because GRUB of Debian 12 reads no newer ones, whatever the host's
+/// The features are named because GRUB of Debian 12 does not read all newer ones, whatever the host's
 /// `mke2fs` makes by itself. `assume_storage_prezeroed`: the file is sparse, nothing is written
 /// twice and the guest's kernel has no inode tables to clear in its first minutes.
 pub(crate) async fn fill_root(

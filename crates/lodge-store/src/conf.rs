@@ -7,8 +7,8 @@
 //!                         "DN2" ]
 //! ```
 //!
-//! Here, on the ground, because the doors' files and the guests' (`qemu.conf`) have one syntax. Only the syntax: what a key means is the matter of who reads it. Every complaint names the file and the line, as
-//! libvirtd's do.
+//! Here, on the ground, because the doors' files and the guests' (`qemu.conf`) have one syntax. Only the syntax: what a
+//! key means is the matter of who reads it. Every complaint names the file and the line, as libvirtd's do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
