@@ -15,6 +15,8 @@ mod firewall;
 mod guest;
 #[path = "netns/life.rs"]
 mod life;
+#[path = "netns/limits.rs"]
+mod limits;
 #[path = "netns/options.rs"]
 mod options;
 #[path = "netns/serve.rs"]
