@@ -63,18 +63,6 @@ fn mode_of(domains: &Domains, name: &str) -> (Mode, Option<u32>) {
     }
 }
 
-/// Small, quick and repeatable; the seed stands in the failure's message.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(sides).unwrap()).unwrap()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it is the daemon that the test below starts and kills"]
 async fn the_daemon_itself() {
@@ -90,7 +78,7 @@ async fn the_daemon_itself() {
             domains,
             journal,
             format!("g{guest}"),
-            Dice(seed * 7919 + guest as u64 + 1),
+            fastrand::Rng::with_seed(seed * 7919 + guest as u64 + 1),
         ))
     });
     for task in tasks.collect::<Vec<_>>() {
@@ -98,16 +86,16 @@ async fn the_daemon_itself() {
     }
 }
 
-async fn act_for_ever(domains: Domains, journal: Arc<File>, name: String, mut dice: Dice) {
+async fn act_for_ever(domains: Domains, journal: Arc<File>, name: String, mut dice: fastrand::Rng) {
     let mut round = 0;
     loop {
         let (mode, _) = mode_of(&domains, &name);
         // Ends are rare, so that there is mostly something running.
         let is_rare = |act: &str| matches!(act, "undefine" | "destroy" | "managedsave");
-        let ends = dice.roll(4) == 0;
+        let ends = dice.usize(..4) == 0;
         let fitting: Vec<_> =
             ACTS.iter().filter(|(act, from, _)| from.contains(&mode) && (ends || !is_rare(act))).collect();
-        let (act, ..) = fitting[dice.roll(fitting.len())];
+        let (act, ..) = fitting[dice.usize(..fitting.len())];
         round += 1;
         note(&journal, &format!("begin {name} {act}"));
         let done = do_it(&domains, &name, act, round).await;
@@ -186,7 +174,7 @@ async fn killing_the_daemon_under_load_harms_no_guest() {
     let world = World::new();
     let dir = world.dir.path();
     let mut known = BTreeMap::new();
-    let mut dice = Dice(u64::from(std::process::id()) + 1);
+    let mut dice = fastrand::Rng::with_seed(u64::from(std::process::id()) + 1);
     let (mut acts, mut running_seen) = (0, 0);
     for round in 0..ROUNDS {
         let mut daemon = Command::new(std::env::current_exe().unwrap())
@@ -202,11 +190,11 @@ async fn killing_the_daemon_under_load_harms_no_guest() {
             "round {round}: it did not come up"
         );
         // At a random moment, counted in acts: a busy machine makes it later, not emptier.
-        let (acts_wanted, deadline) = (dice.roll(60), Instant::now() + Duration::from_secs(20));
+        let (acts_wanted, deadline) = (dice.usize(..60), Instant::now() + Duration::from_secs(20));
         while acts_in(dir) < acts_wanted && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
-        std::thread::sleep(Duration::from_micros(dice.roll(60_000) as u64));
+        std::thread::sleep(Duration::from_micros(dice.usize(..60_000) as u64));
         assert!(daemon.try_wait().unwrap().is_none(), "round {round}: the daemon ended by itself");
         daemon.kill().unwrap();
         daemon.wait().unwrap();

@@ -71,23 +71,16 @@ impl Blocks for Device {
     }
 }
 
-/// xorshift: the same rounds from the same seed.
-pub struct Dice(u64);
+/// The same rounds from the same seed.
+pub struct Dice(fastrand::Rng);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
+        self.0.usize(..end.max(1))
     }
 
     /// Changes a byte, a number of either order, or copies a piece of the sector over another.
@@ -95,13 +88,13 @@ impl Dice {
         if sector.len() < 72 {
             let at = self.below(sector.len());
             if let Some(byte) = sector.get_mut(at) {
-                *byte = self.next().to_le_bytes()[0];
+                *byte = self.0.u8(..);
             }
             return;
         }
         let at = self.below(sector.len() - 8);
         match self.below(7) {
-            0 => sector[at] = self.next().to_le_bytes()[0],
+            0 => sector[at] = self.0.u8(..),
             1 => sector[at] ^= 1 << self.below(8),
             2 => sector[at..at + 8].copy_from_slice(&(1_u64 << self.below(64)).to_be_bytes()),
             3 => sector[at..at + 8].copy_from_slice(&(1_u64 << self.below(64)).to_le_bytes()),
