@@ -8,6 +8,7 @@ mod e2e {
     mod disk_contents;
     mod disks;
     mod encrypted;
+    mod first_run;
     mod generation_id;
     mod guest;
     mod guest_disk;

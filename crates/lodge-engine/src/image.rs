@@ -165,7 +165,8 @@ impl Engine {
     }
 }
 
-fn recipe(name: &str) -> Result<&'static Recipe> {
+/// How an image of that name is built.
+pub(crate) fn recipe(name: &str) -> Result<&'static Recipe> {
     Recipe::named(name).ok_or_else(|| {
         let known: Vec<&str> = Recipe::all().iter().map(|recipe| recipe.name).collect();
         EngineError::new(Kind::NotFound, format!("there is no recipe `{name}`"))

@@ -10,6 +10,8 @@ use lodge_domain::{self as verb, Handle, Ticket};
 use lodge_model::xml::escaped;
 use lodge_model::{DomainId, Kind};
 
+mod network;
+
 use crate::{
     Caller, Engine,
     error::{EngineError, Result},
@@ -19,7 +21,6 @@ use crate::{
 const MEMORY_KIB: u64 = 1 << 20;
 const VCPUS: u32 = 2;
 const DISK_BYTES: u64 = 10 << 30;
-const NETWORK: &str = "default";
 /// The job's kind.
 const RUN: &str = "instance.run";
 
@@ -51,10 +52,15 @@ impl Engine {
         name: String,
         spec: InstanceSpec,
     ) -> Result<DomainView> {
-        if self.image(caller, &spec.image).await.is_err() {
+        let (network, starts) = (spec.network.as_deref(), !spec.no_start);
+        if self.image(caller, &spec.image).await.is_ok() {
+            self.see_to_network(job, network, starts).await?;
+        } else {
             if let Some(template) = self.find_template(&spec.image).await? {
                 return self.run_template(caller, job, name, &spec, template).await;
             }
+            crate::image::recipe(&spec.image)?;
+            self.see_to_network(job, network, starts).await?;
             let build = ImageBuild { name: spec.image.clone(), force: false };
             self.build_here(job, &build).await?;
         }
@@ -213,7 +219,7 @@ fn note_of(name: &str) -> String {
 /// libvirt's document of an instance; what is not said here is completed as libvirt would.
 fn document(name: &str, spec: &InstanceSpec, disk: &str) -> String {
     let (name, image, disk) = (escaped(name), escaped(&spec.image), escaped(disk));
-    let network = escaped(spec.network.as_deref().unwrap_or(NETWORK));
+    let network = escaped(spec.network.as_deref().unwrap_or(network::DEFAULT));
     let memory_kib = spec.memory_kib.unwrap_or(MEMORY_KIB);
     let cpus =
         std::thread::available_parallelism().map_or(VCPUS, |cpus| u32::try_from(cpus.get()).unwrap_or(VCPUS));

@@ -64,10 +64,12 @@ impl Engine {
         for TemplateDisk { path, .. } in &template.disks {
             let users = self.storage.clones_of(path).await?;
             if let Some(user) = users.first() {
-                let more =
-                    if users.len() > 1 { format!(" and {} more", users.len() - 1) } else { String::new() };
+                let stand = match users.len() - 1 {
+                    0 => "stands".to_owned(),
+                    more => format!("and {more} more stand"),
+                };
                 let text = format!(
-                    "template `{}` is in use: `{}`{more} stands on it",
+                    "template `{}` is in use: `{}` {stand} on it",
                     template.said(),
                     user.display()
                 );

@@ -26,6 +26,9 @@ impl Engine {
         spec: &InstanceSpec,
         template: Template,
     ) -> Result<DomainView> {
+        if let Some(network) = &spec.network {
+            self.see_network(network, !spec.no_start)?;
+        }
         job.tell("cloning the template", None, &template.said());
         let source = Source::of_template(template)?;
         let clone = CloneSpec {

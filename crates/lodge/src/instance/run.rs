@@ -31,7 +31,7 @@ pub struct Run {
     /// The disk's size: 20GiB; a bare number is GiB [default: 10GiB]
     #[arg(long, value_name = "SIZE", value_parser = gibibytes)]
     disk: Option<Bytes>,
-    /// The network [default: default]
+    /// The network [default: default, which is made if there is none]
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
     /// cloud-init's user-data: a cloud-config or a script; `-` for standard input
