@@ -30,6 +30,14 @@ impl SmallDisk {
         self.directory.path()
     }
 
+    /// Makes it larger.
+    pub fn grow(&self, size_kib: u32) -> Result<()> {
+        let size = format!("remount,size={size_kib}k");
+        let grown = Command::new("mount").args(["-o", &size]).arg(self.path()).status()?;
+        anyhow::ensure!(grown.success(), "the file system did not grow");
+        Ok(())
+    }
+
     /// Takes all the room there is.
     pub fn fill(&self) -> Result<()> {
         let mut file = fs::File::create(self.path().join("documents").join("ballast"))?;

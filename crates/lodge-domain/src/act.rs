@@ -49,6 +49,8 @@ pub(crate) enum Act {
     Reset,
     Suspend,
     Resume,
+    /// There is room again at these places; nobody asked for it.
+    GoOn(Vec<PathBuf>),
     Save {
         file: PathBuf,
         options: SaveOptions,
@@ -103,7 +105,7 @@ impl Act {
             Self::Reboot(_) => "reboot",
             Self::Reset => "reset",
             Self::Suspend => "suspend",
-            Self::Resume => "resume",
+            Self::Resume | Self::GoOn(_) => "resume",
             Self::Save { .. } => "save",
             Self::ManagedSave(_) => "managedsave",
             Self::RemoveManagedSave => "managedsave-remove",

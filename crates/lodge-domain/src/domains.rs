@@ -70,6 +70,8 @@ pub struct DomainsConfig {
     pub own_users: bool,
     /// What the host's `qemu.conf` says of screens and TLS.
     pub settings: Arc<Settings>,
+    /// Guests that stand because the file system below a disk is full wait for somebody, also when there is room again.
+    pub stay_when_full: bool,
 }
 
 /// All domains. Cheap to clone.
@@ -88,6 +90,8 @@ pub(crate) struct Shared {
     pub events: broadcast::Sender<DomainEvent>,
     pub monitor_events: broadcast::Sender<MonitorEvent>,
     pub displays: display::Ports,
+    /// Guests that wait for room.
+    pub room: crate::room::Watch,
     pub runtime: tokio::runtime::Handle,
     /// libvirt's number that the next start gets, at least.
     pub next_domid: AtomicU32,
@@ -101,6 +105,7 @@ impl Shared {
         Self {
             platform: platform_of(&config),
             displays: display::Ports::new(&config.settings),
+            room: crate::room::Watch::default(),
             config,
             ports,
             index: Index::default(),

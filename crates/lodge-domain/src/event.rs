@@ -91,6 +91,13 @@ pub enum EventKind {
         /// `enospc` where the host's disk is full, else the error's text.
         reason: String,
     },
+    /// The guest waits for room where its disks lie, or found it and goes on.
+    Room {
+        /// It waits.
+        waits: bool,
+        /// The directories and block devices.
+        places: String,
+    },
     /// The guest's watchdog fired.
     Watchdog {
         /// What QEMU did about it.
@@ -306,6 +313,8 @@ impl EventKind {
             Self::Lifecycle(lifecycle, _) => lifecycle.as_str(),
             Self::Reboot => "reboot",
             Self::IoError { .. } => "io_error",
+            Self::Room { waits: true, .. } => "waits_for_room",
+            Self::Room { waits: false, .. } => "room_again",
             Self::Watchdog { .. } => "watchdog",
             Self::RtcChange { .. } => "rtc_change",
             Self::Graphics(_) => "graphics",
@@ -339,6 +348,7 @@ impl EventKind {
             Self::Lifecycle(lifecycle, detail) => lifecycle.detail_str(*detail).to_owned(),
             Self::Reboot | Self::PmSuspend | Self::PmSuspendDisk | Self::PmWakeup => String::new(),
             Self::IoError { disk, action, reason } => format!("{} {action} {reason}", disk.alias),
+            Self::Room { places, .. } => places.clone(),
             Self::Watchdog { action } => action.clone(),
             Self::RtcChange { offset_s } => format!("{offset_s} s"),
             Self::Graphics(event) => {

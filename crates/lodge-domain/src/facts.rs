@@ -240,12 +240,21 @@ pub(crate) fn agent_is(owner: &mut Owner, connected: bool) {
 }
 
 fn paused(owner: &mut Owner, reason: PausedReason) {
+    owner.advance(Change::Stopped(reason), Some(suspended(reason)));
+    if reason == PausedReason::IoError {
+        // Which disks it was, and whether they only want room.
+        observe::look_again(owner);
+    }
+}
+
+/// What is told of a guest that was held for this reason.
+pub(crate) fn suspended(reason: PausedReason) -> EventKind {
     let detail = match reason {
         PausedReason::IoError => 2,
         PausedReason::Watchdog => 3,
         _ => 0,
     };
-    owner.advance(Change::Stopped(reason), Some(EventKind::Lifecycle(Lifecycle::Suspended, detail)));
+    EventKind::Lifecycle(Lifecycle::Suspended, detail)
 }
 
 /// QEMU's SHUTDOWN: the guest is off, or QEMU is about to end.

@@ -47,6 +47,7 @@ mod record;
 mod recover;
 mod rename;
 mod restore;
+mod room;
 mod save;
 mod settings;
 mod snapshot;
@@ -81,7 +82,7 @@ pub use options::{
 pub use ports::{
     AttachedNic, Beginning, CardFilter, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift,
     DiskStorage, HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds,
-    ServedLink, SnapshotVerb, Volumes,
+    ServedLink, SnapshotVerb, Space, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

@@ -249,6 +249,7 @@ impl Owner {
             Act::Reset => power::reset(self),
             Act::Suspend => power::suspend(self),
             Act::Resume => power::resume(self),
+            Act::GoOn(places) => crate::room::go_on(self, places),
             Act::Save { file, options } => save::save(self, file, options, ticket),
             Act::ManagedSave(options) => save::managed_save(self, options, ticket),
             Act::RemoveManagedSave => save::remove_managed_save(self),

@@ -123,6 +123,15 @@ pub struct ImageSnapshot {
     pub memory_bytes: u64,
 }
 
+/// The room of a place where disks lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of all of it.
+    pub capacity: u64,
+    /// Bytes free; none of a block device, which knows its size only.
+    pub available: Option<u64>,
+}
+
 /// What is done about a snapshot inside an image that nobody has open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotVerb {
@@ -250,6 +259,15 @@ pub trait Volumes: Send + Sync {
     /// Makes `path` stand on another file with the same bytes, while no QEMU has it.
     async fn rebase_image(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
         Err(no_snapshots())
+    }
+    /// Where the disks with these targets have their bytes, each place once: directories and block devices. Empty if
+    /// a server has one of them.
+    async fn places(&self, _document: &Domain, _targets: &[String]) -> Result<Vec<PathBuf>, PortError> {
+        Ok(Vec::new())
+    }
+    /// The room of such a place. None: another look at it is on its way.
+    async fn space(&self, _place: &Path) -> Result<Option<Space>, PortError> {
+        Ok(None)
     }
 }
 

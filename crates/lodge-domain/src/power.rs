@@ -17,6 +17,7 @@ use crate::event::{EventKind, Lifecycle};
 use crate::observe;
 use crate::options::{PowerMode, PowerOptions, SleepMode};
 use crate::owner::Owner;
+use crate::room;
 
 /// How long an agent may take to say no, on bare hardware. It says nothing when it obeys.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +51,11 @@ impl Owner {
 
 /// `virsh suspend`.
 pub(crate) fn suspend(owner: &mut Owner) -> Begin {
+    if owner.state == room::STANDS {
+        // It stands already; now it does so because somebody wants it, and does not go on by itself.
+        owner.advance(Change::Stopped(PausedReason::User), None);
+        return Begin::Now(Ok(Reply::Done));
+    }
     let monitor = match owner.admitted("suspend", Request::Suspend) {
         Ok(monitor) => monitor,
         Err(begin) => return *begin,

@@ -91,6 +91,8 @@ pub(crate) struct Vmm {
     pub reason: Option<ShutoffReason>,
     /// An I/O error or watchdog that explains the STOP that follows it.
     pub stop_reason: Option<lodge_model::domain::lifecycle::PausedReason>,
+    /// How it fared when it was let go on because there was room again.
+    pub room: crate::room::Tries,
     pub probe: Option<(SystemTime, Pending<Option<Status>>)>,
     pub silent_since: Option<SystemTime>,
     pub agent_connected: bool,
@@ -137,6 +139,7 @@ impl Vmm {
             due: None,
             reason: None,
             stop_reason: None,
+            room: crate::room::Tries::default(),
             probe: None,
             silent_since: None,
             agent_connected: false,

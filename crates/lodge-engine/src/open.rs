@@ -46,6 +46,8 @@ pub struct Config {
     pub duplicates: DuplicatePolicy,
     /// Networks answer for names that guests give themselves, where nobody else has them.
     pub guest_names: bool,
+    /// Guests that stand because the file system below a disk is full wait for somebody, also when there is room again.
+    pub stay_when_full: bool,
 }
 
 /// What becomes of a start that would make two machines of one identity.
@@ -154,6 +156,7 @@ impl Engine {
                 speed: accelerator.speed,
                 own_users: true,
                 settings,
+                stay_when_full: config.stay_when_full,
             },
             ports,
             |domains| {

@@ -11,7 +11,7 @@ use std::{
 
 use lodge_domain::{
     ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, PortError, Ports, ServedLink,
-    SnapshotVerb, Volumes,
+    SnapshotVerb, Space, Volumes,
 };
 use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
@@ -312,6 +312,20 @@ impl Volumes for Disks {
     async fn rebase_image(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
         let format = disk_format(backing, format)?;
         self.storage.move_overlay(path, backing, format).await.map_err(storage_error)
+    }
+
+    async fn places(&self, document: &Domain, targets: &[String]) -> Result<Vec<PathBuf>, PortError> {
+        let uses = self.uses(document)?;
+        let file = |target: &String| uses.iter().find(|disk| disk.target == *target)?.path.clone();
+        match targets.iter().map(file).collect::<Option<Vec<_>>>() {
+            Some(files) => self.storage.places_of(files).await.map_err(storage_error),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn space(&self, place: &Path) -> Result<Option<Space>, PortError> {
+        let seen = self.storage.space(place).await.map_err(storage_error)?;
+        Ok(seen.map(|seen| Space { capacity: seen.capacity, available: seen.available }))
     }
 }
 

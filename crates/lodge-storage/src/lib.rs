@@ -48,6 +48,7 @@ mod ports;
 mod qcow2;
 mod remove;
 mod snapshot;
+mod space;
 mod storage;
 mod temp;
 mod usage;
@@ -94,6 +95,7 @@ pub use pool::{
 pub use ports::{FileUse, GuestFiles, Guests, Part, SecretName, SecretValue, Secrets};
 pub use remove::Removal;
 pub use snapshot::{InnerSnapshot, InnerVerb};
+pub use space::Space;
 pub use storage::Storage;
 pub use usage::{DiskUsage, Filling, Growth, Usage, Warned};
 pub use vol::{

@@ -9,7 +9,8 @@ use std::{
 use lodge_store::{Db, Store};
 
 use crate::{
-    chain::Gate, claims::Claims, error::StorageError, graph::observe::Sight, limits, ports::Guests, temp,
+    chain::Gate, claims::Claims, error::StorageError, graph::observe::Sight, limits, ports::Guests,
+    space::Looks, temp,
 };
 
 /// The storage of one root. Cheap to clone.
@@ -38,6 +39,8 @@ struct Inner {
     /// Who knows guests; none: there are none.
     guests: OnceLock<Arc<dyn Guests>>,
     sight: Sight,
+    /// Places whose room is being looked at.
+    looks: Looks,
 }
 
 impl Storage {
@@ -52,6 +55,7 @@ impl Storage {
             snapshots: root.managed_saves().with_file_name("snapshot"),
             guests: OnceLock::new(),
             sight: Sight::default(),
+            looks: Looks::default(),
         };
         let storage = Self { inner: Arc::new(inner) };
         for dir in [storage.pool_dir(), storage.images_dir().to_owned()] {
@@ -101,6 +105,10 @@ impl Storage {
     /// What was seen of the host before.
     pub(crate) fn sight(&self) -> &Sight {
         &self.inner.sight
+    }
+
+    pub(crate) fn space_looks(&self) -> &Looks {
+        &self.inner.looks
     }
 
     pub(crate) fn db(&self) -> &Db {

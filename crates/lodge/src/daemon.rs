@@ -172,6 +172,7 @@ impl Daemon {
             program: None,
             duplicates: told.duplicates,
             guest_names: told.guest_names,
+            stay_when_full: told.stay_when_full,
         };
         let engine = Engine::open(config).await.map_err(Trouble::Open)?;
         let libvirt = lodge_libvirt::Server::new(engine.clone());

@@ -61,11 +61,8 @@ fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
-    let host = Host::start()?;
+/// A guest that writes all of its disk, on a file system that has no room for that, in a pool of its own.
+fn cramped(host: &Host, small: &SmallDisk) -> Result<()> {
     let place = small.path().display().to_string();
     host.lodge(&["pool-create-as", "small", "dir", "--target", &place])?.ok()?;
     let disk = small.path().join("disk.img");
@@ -74,21 +71,40 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
     let file = host.file("writer.xml", &text)?;
     host.lodge(&["define", &file])?.ok()?;
     host.lodge(&["start", "writer"])?.ok()?;
+    Ok(())
+}
+
+/// `domstate --reason`.
+fn state(host: &Host) -> Result<String> {
+    Ok(host.lodge(&["domstate", "writer", "--reason"])?.ok()?.stdout.trim().to_owned())
+}
+
+fn wait_for_state(host: &Host, wanted: &str) -> Result<()> {
+    wait(wanted, || Ok(state(host)? == wanted))
+}
+
+#[test]
+fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
+    let host = Host::start()?;
+    cramped(&host, &small)?;
+    let disk = small.path().join("disk.img");
     host.lodge(&["domblkthreshold", "writer", "vda", "200KiB"])?.ok()?;
-    let reason = || Ok::<_, anyhow::Error>(host.lodge(&["domstate", "writer", "--reason"])?.ok()?.stdout);
-    wait("the guest stands still", || Ok(reason()?.trim() == "paused (I/O error)"))?;
+    wait_for_state(&host, "paused (I/O error)")?;
     let errors = host.lodge(&["domblkerror", "writer"])?.ok()?.stdout;
     ensure!(errors.trim() == "vda: no space", "domblkerror said {errors:?}");
     let stood = told(&host);
     ensure!(stood > 0, "it had written nothing");
     host.lodge(&["pool-refresh", "small"])?.ok()?;
-    for event in ["domain.block_threshold", "domain.io_error", "pool.filling"] {
+    for event in ["domain.block_threshold", "domain.io_error", "pool.filling", "domain.waits_for_room"] {
         wait(event, || Ok(events(&host)?.contains(event)))?;
     }
-    let grown = Command::new("mount").args(["-o", "remount,size=16m"]).arg(small.path()).status()?;
-    ensure!(grown.success(), "the file system did not grow");
-    host.lodge(&["resume", "writer"])?.ok()?;
-    ensure!(reason()?.starts_with("running"), "it does not run");
+    ensure!(events(&host)?.contains("ioerror"), "it is not told why it was suspended");
+    small.grow(16 << 10)?;
+    // Nobody resumes it.
+    wait_for_state(&host, "running (unpaused)")?;
+    wait("the room is told", || Ok(events(&host)?.contains("domain.room_again")))?;
     wait("the guest writes on", || Ok(told(&host) > stood + 4096))?;
     host.lodge(&["suspend", "writer"])?.ok()?;
     let last = told(&host);
@@ -100,6 +116,53 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
         let found = u32::from_le_bytes(bytes[at..at + 4].try_into()?);
         ensure!(found == number || found == number + 4096, "sector of {number} has {found}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_waits_for_room_stays_when_somebody_suspends_it_and_goes_on_under_the_next_daemon()
+-> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
+    let mut host = Host::start()?;
+    cramped(&host, &small)?;
+    wait_for_state(&host, "paused (I/O error)")?;
+    host.lodge(&["suspend", "writer"])?.ok()?;
+    ensure!(state(&host)? == "paused (user)", "{}", state(&host)?);
+    // Room enough to go on, and not for all of the disk.
+    small.grow(1536)?;
+    let stood = told(&host);
+    host.kill_daemon()?;
+    host.start_daemon()?;
+    // Long enough for three looks.
+    std::thread::sleep(Duration::from_secs(7));
+    ensure!(state(&host)? == "paused (user)" && told(&host) == stood, "it went on: {}", state(&host)?);
+    host.lodge(&["resume", "writer"])?.ok()?;
+    wait("the guest writes on", || Ok(told(&host) > stood))?;
+    wait_for_state(&host, "paused (I/O error)")?;
+    host.kill_daemon()?;
+    small.grow(16 << 10)?;
+    let stood = told(&host);
+    host.start_daemon()?;
+    wait("the guest goes on by itself", || Ok(told(&host) > stood + 4096))?;
+    wait_for_state(&host, "running (unpaused)")?;
+    host.lodge(&["destroy", "writer"])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_guest_stays_on_a_full_file_system_where_the_host_wants_it_so() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
+    let host = Host::start_told("[storage]\nresume_when_room = false\n", &[])?;
+    cramped(&host, &small)?;
+    wait_for_state(&host, "paused (I/O error)")?;
+    small.grow(16 << 10)?;
+    std::thread::sleep(Duration::from_secs(7));
+    ensure!(state(&host)? == "paused (I/O error)", "{}", state(&host)?);
+    host.lodge(&["resume", "writer"])?.ok()?;
+    wait_for_state(&host, "running (unpaused)")?;
+    host.lodge(&["destroy", "writer"])?.ok()?;
     Ok(())
 }
 

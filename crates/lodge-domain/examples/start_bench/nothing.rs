@@ -25,6 +25,7 @@ pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
         speed: Speed::ASSUMED_TCG,
         own_users: false,
+        stay_when_full: false,
         settings: Arc::default(),
     }
 }

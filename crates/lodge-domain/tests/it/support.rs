@@ -145,6 +145,7 @@ pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
         speed: Speed { factor: 3.0 },
         own_users: false,
+        stay_when_full: false,
         settings: Arc::default(),
     }
 }

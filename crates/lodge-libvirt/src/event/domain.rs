@@ -267,6 +267,7 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
         }
         // Lodge's own: libvirt has no word for them.
         EventKind::Responding { responding: true }
+        | EventKind::Room { .. }
         | EventKind::Autostart { .. }
         | EventKind::InvalidEdit { .. } => {}
     }

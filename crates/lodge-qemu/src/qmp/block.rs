@@ -20,6 +20,9 @@ pub struct BlockDevice {
     /// Whether the tray is open.
     #[serde(default)]
     pub tray_open: Option<bool>,
+    /// `ok`, or how the guest's processors were stopped over it: `nospace`, `failed`. None: it is not kept here.
+    #[serde(default, rename = "io-status")]
+    pub io_status: Option<String>,
     /// The medium.
     #[serde(default)]
     pub inserted: Option<BlockNode>,

@@ -1,9 +1,9 @@
 //! `etc/lodge/lodge.toml` under the root (a user's: `lodge/lodge.toml` in the configuration directory): what the daemon is told beside its options. An option wins.
 //!
 //! Only what is needed now: `accelerator_fallback = "allow"` or `"refuse"`; `tcp_sasl_without_encryption = true`; below
-//! `[identity]` `duplicates = "warn"`, `"refuse"` or `"ignore"`; below `[network]` `guest_names = true`. An
-//! unknown word is an error: a setting that is silently ignored is worse than none. Who may come in is said in
-//! libvirt's own `libvirtd.conf`.
+//! `[identity]` `duplicates = "warn"`, `"refuse"` or `"ignore"`; below `[network]` `guest_names = true`; below
+//! `[storage]` `resume_when_room = false`. An unknown word is an error: a setting that is silently ignored is worse than
+//! none. Who may come in is said in libvirt's own `libvirtd.conf`.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,7 @@ struct Settings {
     tcp_sasl_without_encryption: bool,
     identity: Identity,
     network: Network,
+    storage: Storage,
 }
 
 /// What is said of networks.
@@ -30,6 +31,20 @@ struct Settings {
 struct Network {
     /// Answer for names that guests give themselves in DHCP, as dnsmasq does.
     guest_names: bool,
+}
+
+/// What is said of storage.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Storage {
+    /// Guests that stand because a file system is full go on by themselves when it has room again.
+    resume_when_room: bool,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { resume_when_room: true }
+    }
 }
 
 /// What is said of identities.
@@ -60,6 +75,8 @@ pub struct Told {
     pub duplicates: DuplicatePolicy,
     /// Names that guests give themselves.
     pub guest_names: bool,
+    /// Guests on a full file system wait for somebody.
+    pub stay_when_full: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -84,9 +101,10 @@ impl SettingsError {
         match self {
             Self::Read { .. } => "let the daemon's user read the file, or remove it",
             Self::Parse { .. } => {
-                "the file knows four lines: accelerator_fallback = \"allow\" or \"refuse\", \
+                "the file knows five lines: accelerator_fallback = \"allow\" or \"refuse\", \
                  tcp_sasl_without_encryption = true or false, below [identity] duplicates = \"warn\", \"refuse\" \
-                 or \"ignore\", and below [network] guest_names = true or false"
+                 or \"ignore\", below [network] guest_names = true or false, and below [storage] resume_when_room = true or \
+                 false"
             }
         }
     }
@@ -126,6 +144,7 @@ pub fn told(option: Option<Fallback>, root: &Root) -> Result<Told, SettingsError
             Duplicates::Ignore => DuplicatePolicy::Ignore,
         },
         guest_names: settings.network.guest_names,
+        stay_when_full: !settings.storage.resume_when_room,
     })
 }
 
@@ -163,6 +182,9 @@ mod tests {
         assert!(!told(None, &places).unwrap().guest_names);
         std::fs::write(&file, "[network]\nguest_names = true\n").unwrap();
         assert!(told(None, &places).unwrap().guest_names);
+        assert!(!told(None, &places).unwrap().stay_when_full);
+        std::fs::write(&file, "[storage]\nresume_when_room = false\n").unwrap();
+        assert!(told(None, &places).unwrap().stay_when_full);
         std::fs::write(&file, "acelerator_fallback = \"refuse\"\n").unwrap();
         assert!(of(None).unwrap_err().source_text().contains("unknown field"));
     }
