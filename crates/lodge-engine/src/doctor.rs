@@ -1,10 +1,12 @@
 //! Use cases of what is wrong with files and how pools fill, and the look in the background.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use lodge_api::{DiskUsageView, DoctorQuery, FindingView, GrowthView, RepairOptions, UsageView};
 use lodge_model::Kind;
-use lodge_storage::{DoctorOptions, Filling, Finding, FindingKind, Growth, PoolEvent, Usage, Warned};
+use lodge_storage::{
+    DoctorOptions, Filling, Finding, FindingKind, Growth, PoolEvent, RoomWatch, Usage, Warned,
+};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
@@ -55,10 +57,12 @@ impl Engine {
     /// a pool was looked at anew.
     pub(crate) fn watch_storage(&self) {
         let (engine, mut events) = (self.clone(), self.pools.subscribe());
+        let warned = Arc::new(Warned::default());
+        self.watch_room(Arc::clone(&warned));
         self.spawn(async move {
-            let (mut warned, mut told) = (Warned::default(), HashSet::new());
+            let mut told = HashSet::new();
             loop {
-                engine.look_at_storage(&mut warned, &mut told).await;
+                engine.look_at_storage(&warned, &mut told).await;
                 let due = tokio::time::sleep(LOOK);
                 tokio::pin!(due);
                 loop {
@@ -79,7 +83,21 @@ impl Engine {
         });
     }
 
-    async fn look_at_storage(&self, warned: &mut Warned, told: &mut HashSet<String>) {
+    /// Looks every few seconds at what is free where running guests write: such a pool may be full within minutes.
+    fn watch_room(&self, warned: Arc<Warned>) {
+        let engine = self.clone();
+        self.spawn(async move {
+            let mut watch = RoomWatch::default();
+            loop {
+                for filling in engine.pools.watch_room(&mut watch, &warned).await {
+                    engine.tell_filling(&filling);
+                }
+                tokio::time::sleep(watch.pause()).await;
+            }
+        });
+    }
+
+    async fn look_at_storage(&self, warned: &Warned, told: &mut HashSet<String>) {
         match self.pools.sample(warned).await {
             Ok(filling) => filling.iter().for_each(|filling| self.tell_filling(filling)),
             Err(error) => tracing::warn!(%error, "how pools fill is not noted"),

@@ -1,7 +1,7 @@
 //! Who has which file, and whether somebody else may have it too. Pure: no file is touched here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -187,6 +187,23 @@ impl Claims {
         self.holds.get(&id)?.iter().find(|hold| !hold.is_work).map(|hold| &*hold.name)
     }
 
+    /// The file systems that running guests write on, by number: a file on each, and the directories of all.
+    pub fn written(&self) -> BTreeMap<u64, (PathBuf, BTreeSet<PathBuf>)> {
+        let mut written: BTreeMap<u64, (PathBuf, BTreeSet<PathBuf>)> = BTreeMap::new();
+        // A block device has no file system of its own.
+        for (file, holds) in self.holds.iter().filter(|(file, _)| file.device != u64::MAX) {
+            let writes = |hold: &&Hold| !hold.is_work && matches!(hold.usage, Use::Write | Use::WriteShared);
+            let Some(hold) = holds.iter().find(writes) else { continue };
+            let (_, directories) =
+                written.entry(file.device).or_insert_with(|| (hold.path.clone(), BTreeSet::new()));
+            if let Some(directory) = hold.path.parent().filter(|directory| !directories.contains(*directory))
+            {
+                directories.insert(directory.to_owned());
+            }
+        }
+        written
+    }
+
     /// Everything that is held.
     pub fn all(&self) -> Vec<Held> {
         let held = |(file, hold): (&FileId, &Hold)| Held {
@@ -224,6 +241,17 @@ mod tests {
     fn want(inode: u64, usage: Use) -> Wanted {
         let path = PathBuf::from(format!("/pool/{inode}"));
         Wanted { id: FileId { device: 1, inode }, path, usage }
+    }
+
+    #[test]
+    fn guests_write_where_their_own_files_are() {
+        let mut claims = Claims::default();
+        claims.claim(domain(1), "a", &[want(7, Use::Write), want(8, Use::Backing)]).unwrap();
+        claims.work(domain(2), "copy", &[want(9, Use::Write)]).unwrap();
+        let device = Wanted { id: FileId { device: u64::MAX, inode: 1 }, ..want(10, Use::Write) };
+        claims.claim(domain(3), "b", &[device]).unwrap();
+        let directories = BTreeSet::from([PathBuf::from("/pool")]);
+        assert_eq!(claims.written(), BTreeMap::from([(1, (PathBuf::from("/pool/7"), directories))]));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod disk_use;
 mod doctor;
 mod error;
 mod file;
+mod filling;
 mod format;
 pub mod fuzz;
 mod graph;
@@ -65,6 +66,7 @@ pub use claim::{ClaimedDisk, ClaimedFile};
 pub use disk_use::{DiskUse, PlaceOf};
 pub use doctor::{DoctorOptions, Finding, FindingKind};
 pub use error::StorageError;
+pub use filling::{Filling, RoomWatch, Warned};
 pub use format::{Format, UnknownFormat};
 pub use graph::{
     need::{Definitions, Harm, Need, against},
@@ -97,7 +99,7 @@ pub use remove::Removal;
 pub use snapshot::{InnerSnapshot, InnerVerb};
 pub use space::Space;
 pub use storage::Storage;
-pub use usage::{DiskUsage, Filling, Growth, Usage, Warned};
+pub use usage::{DiskUsage, Growth, Usage};
 pub use vol::{
     change::{ResizeOptions, WipeAlgorithm},
     create::MakeOptions,

@@ -2,19 +2,16 @@
 //!
 //! A look in the background ([`Pools::sample`]) notes what each pool and each disk takes, hourly at most and for two
 //! weeks; disks are noted when they changed. A line through the samples is the growth; the day is where it meets what
-//! is free. A warning is told once per step upwards, so that a pool that stays full does not shout.
+//! is free. What is worth a warning, and whether it was told, is `filling.rs`'s.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use lodge_store::db::{disks::Sample, now_ms};
 
 use crate::{
     PoolView, Pools,
     error::StorageError,
+    filling::{Filling, Warned},
     graph::{Graph, SeenFile, need::Need},
     limits,
     pool::backend::{Backend, dir::room},
@@ -28,10 +25,6 @@ const KEPT_MS: i64 = 14 * DAY_MS;
 const LEAST_MS: i64 = HOUR_MS;
 /// A disk is noted again when it changed by so much.
 const CHANGE_BYTES: u64 = 1 << 20;
-/// Full within this time is worth a warning.
-const SOON: Duration = Duration::from_hours(24);
-/// Parts of a pool, in percent, at which a warning is told.
-const STEPS: [u64; 3] = [80, 90, 97];
 
 /// How full a pool is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,26 +63,9 @@ pub struct Growth {
     pub full_ms: Option<i64>,
 }
 
-/// A pool that will not hold its disks for long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filling {
-    /// The pool's name.
-    pub pool: String,
-    /// How full it is, in percent.
-    pub percent: u64,
-    /// Bytes free.
-    pub available: u64,
-    /// When it will be full, if that is in sight.
-    pub full_ms: Option<i64>,
-}
-
-/// Which warnings were told.
-#[derive(Debug, Default)]
-pub struct Warned(HashMap<String, usize>);
-
 impl Pools {
     /// Notes what pools and disks take now, and says which pools have a warning that `warned` does not know yet.
-    pub async fn sample(&self, warned: &mut Warned) -> Result<Vec<Filling>, StorageError> {
+    pub async fn sample(&self, warned: &Warned) -> Result<Vec<Filling>, StorageError> {
         let graph = self.storage().graph(&[]).await?;
         let (now, mut samples, mut filling) = (now_ms(), Vec::new(), Vec::new());
         for pool in self.active_pools().await {
@@ -99,7 +75,10 @@ impl Pools {
                 samples.push((subject, Sample { time_ms: now, bytes: pool.allocation }));
             }
             let growth = growth(&known, pool.available);
-            filling.extend(warned.step(&pool, growth, now));
+            let Some((percent, available)) = self.fullness(&pool).await else { continue };
+            if warned.by_days(&pool.name, percent, growth.full_ms, now) {
+                filling.push(Filling { pool: pool.name, percent, available, full_ms: growth.full_ms });
+            }
         }
         for seen in disks(&graph) {
             let subject = disk_subject(&seen.path);
@@ -166,25 +145,19 @@ impl Pools {
         }
     }
 
+    /// How full a pool is in percent, and what is free for guests.
+    async fn fullness(&self, pool: &PoolView) -> Option<(u64, u64)> {
+        let holds_files = Backend::of(pool.kind).is_ok_and(Backend::holds_files);
+        let Some(path) = pool.path.as_deref().filter(|_| holds_files) else {
+            let percent = pool.allocation.saturating_mul(100).checked_div(pool.capacity)?;
+            return Some((percent, pool.available));
+        };
+        let space = self.storage().space(path).await.ok().flatten()?;
+        Some((space.percent()?, space.available?))
+    }
+
     async fn samples(&self, subject: &str) -> Result<Vec<Sample>, StorageError> {
         self.inner().db.samples(subject).await.map_err(failed)
-    }
-}
-
-impl Warned {
-    /// The warning of a pool, if it is a new one.
-    fn step(&mut self, pool: &PoolView, growth: Growth, now_ms: i64) -> Option<Filling> {
-        let percent = pool.allocation.saturating_mul(100).checked_div(pool.capacity)?;
-        let soon = i64::try_from(SOON.as_millis()).unwrap_or(i64::MAX);
-        let is_soon = growth.full_ms.is_some_and(|full_ms| full_ms.saturating_sub(now_ms) < soon);
-        let step = STEPS.iter().filter(|step| percent >= **step).count().max(usize::from(is_soon));
-        let before = self.0.insert(pool.name.clone(), step).unwrap_or(0);
-        (step > before).then(|| Filling {
-            pool: pool.name.clone(),
-            percent,
-            available: pool.available,
-            full_ms: growth.full_ms,
-        })
     }
 }
 
@@ -262,30 +235,5 @@ mod tests {
         assert_eq!(growth(&line(-10, 48), 1000), Growth { bytes_per_day: Some(-240), full_ms: None });
         assert_eq!(growth(&line(1000, 0), 1000), Growth::default());
         assert_eq!(growth(&[], 1000), Growth::default());
-    }
-
-    #[test]
-    fn a_warning_is_told_once_per_step() {
-        let pool = |percent: u64| PoolView {
-            id: lodge_model::PoolId(uuid::Uuid::nil()),
-            name: "p".to_owned(),
-            kind: lodge_model::storage::PoolKind::Dir,
-            path: None,
-            is_active: true,
-            is_persistent: true,
-            autostart: false,
-            capacity: 1000,
-            allocation: percent * 10,
-            available: 1000 - percent * 10,
-            reflink: None,
-        };
-        let mut warned = Warned::default();
-        let told: Vec<_> = [50, 81, 85, 91, 85, 91, 99]
-            .into_iter()
-            .map(|percent| warned.step(&pool(percent), Growth::default(), 0).map(|filling| filling.percent))
-            .collect();
-        assert_eq!(told, [None, Some(81), None, Some(91), None, Some(91), Some(99)]);
-        let soon = Growth { bytes_per_day: Some(1), full_ms: Some(HOUR_MS) };
-        assert!(Warned::default().step(&pool(10), soon, 0).is_some());
     }
 }

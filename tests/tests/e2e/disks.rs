@@ -96,7 +96,6 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
     ensure!(errors.trim() == "vda: no space", "domblkerror said {errors:?}");
     let stood = told(&host);
     ensure!(stood > 0, "it had written nothing");
-    host.lodge(&["pool-refresh", "small"])?.ok()?;
     for event in ["domain.block_threshold", "domain.io_error", "pool.filling", "domain.waits_for_room"] {
         wait(event, || Ok(events(&host)?.contains(event)))?;
     }
@@ -116,6 +115,29 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
         let found = u32::from_le_bytes(bytes[at..at + 4].try_into()?);
         ensure!(found == number || found == number + 4096, "sector of {number} has {found}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_pool_that_fills_within_seconds_is_told_before_its_guest_stands() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(small) = SmallDisk::new(1)? else { return Ok(()) };
+    let host = Host::start()?;
+    let place = small.path().display().to_string();
+    host.lodge(&["pool-create-as", "small", "dir", "--target", &place])?.ok()?;
+    let disk = small.path().join("disk.img");
+    writer_disk(&disk)?;
+    let slow = "<iotune><write_bytes_sec>65536</write_bytes_sec></iotune></disk>";
+    let text = document(&disk.display().to_string(), "raw").replace("</disk>", slow);
+    let file = host.file("writer.xml", &text)?;
+    host.lodge(&["define", &file])?.ok()?;
+    host.lodge(&["start", "writer"])?.ok()?;
+    wait_for_state(&host, "paused (I/O error)")?;
+    wait("the pause is told", || Ok(events(&host)?.contains("domain.io_error")))?;
+    let all = events(&host)?;
+    let place = |event: &str| all.find(event).with_context(|| format!("no {event} in {all}"));
+    ensure!(place("pool.filling")? < place("domain.io_error")?, "the warning came too late: {all}");
+    host.lodge(&["destroy", "writer"])?.ok()?;
     Ok(())
 }
 
