@@ -11,15 +11,17 @@ use lodge_qemu::{Accelerator, CommandLine, ENVIRONMENT, Refusals, Rehearsal, com
 use crate::define::judge;
 use crate::domains::Domains;
 use crate::error::DomainError;
+use crate::explain::full_files;
 
 impl Domains {
     /// The words of the command, as a shell takes them.
-    pub fn native_command(&self, xml: &str) -> Result<String, DomainError> {
+    pub async fn native_command(&self, xml: &str) -> Result<String, DomainError> {
         let mut document = judge(&self.shared, xml, false)?;
         lodge_qemu::assign_aliases(&mut document);
         let capabilities = &self.shared.config.capabilities;
         let accelerator = if document.kind == DomainKind::Kvm { Accelerator::Kvm } else { Accelerator::Tcg };
-        let Rehearsal { mut claims, paths, .. } = Rehearsal::of(&document, accelerator);
+        let Rehearsal { mut claims, paths, .. } =
+            Rehearsal::of(&document, accelerator).with_full(&full_files(&document).await);
         // A person reads paths; where QEMU takes both, they are what is shown.
         (claims.boot, claims.files) = Default::default();
         claims.logs.clear();

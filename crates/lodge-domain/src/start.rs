@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::cards::claim as claim_card;
-pub(crate) use self::gather::{choose_accelerator, pass};
+pub(crate) use self::gather::{choose_accelerator, has_all_blocks, pass};
 pub(crate) use self::helpers::{Served, serve_card};
 use self::notes::FewNotes;
 pub(crate) use self::places::{Told, number_chain, told};

@@ -88,6 +88,8 @@ pub struct Link {
     pub format: String,
     /// Whether QEMU may not write it.
     pub read_only: bool,
+    /// A file that had all its blocks when it was opened: somebody gave them beforehand, and they stay.
+    pub is_full: bool,
 }
 
 /// Where the bytes of an image are.
@@ -126,9 +128,23 @@ pub struct Served {
 }
 
 impl Link {
+    /// An image.
+    pub fn new(bytes: LinkBytes, format: impl Into<String>, read_only: bool) -> Self {
+        Self { bytes, format: format.into(), read_only, is_full: false }
+    }
+
     /// A file.
     pub fn file(fd: FdNumber, format: &str, read_only: bool) -> Self {
-        Self { bytes: LinkBytes::File(fd), format: format.to_owned(), read_only }
+        Self::new(LinkBytes::File(fd), format, read_only)
+    }
+
+    /// Whether it takes no more of the host than what is in it, and so is to give back what is not any more.
+    pub(crate) fn is_thin(&self) -> bool {
+        match (self.format.as_str(), &self.bytes) {
+            ("qcow2", _) => true,
+            ("raw", LinkBytes::File(_)) => !self.is_full,
+            _ => false,
+        }
     }
 }
 

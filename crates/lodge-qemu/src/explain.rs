@@ -12,7 +12,7 @@ mod rehearsal;
 mod running;
 mod without;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lodge_model::domain::Domain;
 
@@ -59,16 +59,18 @@ pub struct Without {
 /// The element of an argument that this program would not give: another version's, or another daemon's.
 pub const UNKNOWN: &str = "unknown";
 
-/// Explains a start of `document`. `fallback_reason`: why the accelerator is not the one it asks for.
+/// Explains a start of `document`. `fallback_reason`: why the accelerator is not the one it asks for. `full`: files of
+/// its disks that have all their blocks.
 pub fn explain(
     document: &Domain,
     capabilities: &Capabilities,
     accelerator: Accelerator,
     fallback_reason: Option<String>,
+    full: &BTreeSet<String>,
 ) -> Result<Explanation, Refusals> {
     let mut document = document.clone();
     assign_aliases(&mut document);
-    let mut rehearsal = Rehearsal::of(&document, accelerator);
+    let mut rehearsal = Rehearsal::of(&document, accelerator).with_full(full);
     rehearsal.claims.fallback_reason = fallback_reason;
     let line = command_line(&document, capabilities, &rehearsal.claims)?;
     let aliases = aliases(&document);

@@ -329,11 +329,18 @@ pub(crate) fn choose_accelerator(
 
 /// A file or device of a chain as QEMU gets it.
 pub(crate) fn pass(link: ChainLink, descriptors: &mut Descriptors) -> Link {
-    let is_device = rustix::fs::fstat(&link.fd)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
+    let stat = rustix::fs::fstat(&link.fd).ok();
+    let is = |kind| stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind);
+    let (is_device, is_file) = (is(FileType::BlockDevice), is(FileType::RegularFile));
+    let is_full = is_file && stat.is_some_and(|stat| has_all_blocks(stat.st_size, stat.st_blocks));
     let fd = descriptors.pass(link.fd);
     let bytes = if is_device { LinkBytes::Device(fd) } else { LinkBytes::File(fd) };
-    Link { bytes, format: link.format, read_only: link.read_only }
+    Link { is_full, ..Link::new(bytes, link.format, link.read_only) }
+}
+
+/// Whether a file of this size, in bytes, with so many blocks of 512 bytes has no hole.
+pub(crate) fn has_all_blocks(size: i64, blocks: i64) -> bool {
+    size > 0 && blocks.saturating_mul(512) >= size
 }
 
 /// The document's own port, or the next free one.

@@ -66,7 +66,7 @@ fn pass_device(
         return Err(Failure::new(Kind::InvalidInput, format!("`{}` is no block device", device.display())));
     }
     let bytes = LinkBytes::Device(descriptors.pass(file));
-    claims.nvram = Some(Link { bytes, format, read_only: false });
+    claims.nvram = Some(Link::new(bytes, format, false));
     Ok(())
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn plain(link: ServedLink, descriptors: &mut Descriptors) -> Link {
         cookies: link.cookies.map(|fd| descriptors.pass(fd)),
         ..Served::default()
     };
-    Link { bytes: LinkBytes::Served(Box::new(served)), format: link.format, read_only: link.read_only }
+    Link::new(LinkBytes::Served(Box::new(served)), link.format, link.read_only)
 }
 
 /// A connection to the unix socket of a server, unless QEMU is to connect again when it breaks.

@@ -24,7 +24,7 @@ impl Engine {
     /// The command that a document would become, for a person to read.
     #[crate::boxed]
     pub async fn domain_command_line(&self, xml: &str) -> std::result::Result<String, DomainError> {
-        self.domains.native_command(xml)
+        self.domains.native_command(xml).await
     }
 
     /// What there is to warn of about a guest.

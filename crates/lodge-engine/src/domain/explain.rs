@@ -9,13 +9,13 @@ impl Engine {
     /// Which element of a domain's document became which argument: of the QEMU that runs, else of the next start.
     #[crate::boxed]
     pub async fn explain_domain(&self, _caller: &Caller, dom: &str) -> Result<ExplanationView> {
-        Ok(view(self.find_domain(dom)?.explain()?))
+        Ok(view(self.find_domain(dom)?.explain().await?))
     }
 
     /// The same of a document that is not defined.
     #[crate::boxed]
     pub async fn explain_document(&self, _caller: &Caller, xml: String) -> Result<ExplanationView> {
-        Ok(view(self.domains.explain(&xml)?))
+        Ok(view(self.domains.explain(&xml).await?))
     }
 }
 

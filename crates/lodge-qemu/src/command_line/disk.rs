@@ -5,7 +5,9 @@
 
 use lodge_model::Bytes;
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, IoTune, SourceKind};
+use lodge_model::domain::disk::{
+    CacheMode, DetectZeroes, Discard, Disk, DiskBus, DiskDevice, DiskDriver, IoTune, SourceKind,
+};
 use lodge_model::domain::os::BootSource;
 use lodge_model::xml::{Kept, OnOff};
 
@@ -170,7 +172,7 @@ fn namespace(b: &mut Builder<'_>, disk: &Disk) -> Option<Link> {
     // It reads and writes the guest's memory by itself.
     b.lock_memory();
     let bytes = LinkBytes::Namespace { controller, number: namespace.number };
-    Some(Link { bytes, format: disk.format().to_owned(), read_only: disk.readonly })
+    Some(Link::new(bytes, disk.format(), disk.readonly))
 }
 
 /// The chain's nodes, deepest first; returns the name of the topmost.
@@ -194,13 +196,12 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         let mut format = Props::plain()
             .with("node-name", format!("libvirt-{number}-format"))
             .with("read-only", link.read_only);
+        // Below the top as well: after a block job the guest may go on there.
+        let discard = discard(driver, link, is_top);
+        format = format.maybe("discard", discard.map(Discard::as_str));
         if is_top {
             format = format
-                .maybe("discard", driver.discard.map(lodge_model::domain::disk::Discard::as_str))
-                .maybe(
-                    "detect-zeroes",
-                    driver.detect_zeroes.map(lodge_model::domain::disk::DetectZeroes::as_str),
-                )
+                .maybe("detect-zeroes", detect_zeroes(driver, discard))
                 .maybe("discard-no-unref", driver.discard_no_unref.map(OnOff::is_on));
         }
         if is_top {
@@ -230,6 +231,21 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         b.json("-blockdev", &format);
     }
     filters(b, disk, format!("libvirt-{first_node}-format"))
+}
+
+/// What becomes of blocks that the guest trims. Where the document does not say, they go back to the host from what
+/// takes no more than is in it.
+fn discard(driver: &DiskDriver, link: &Link, is_top: bool) -> Option<Discard> {
+    let is_written = !(is_top && link.read_only);
+    driver.discard.or((is_written && link.is_thin()).then_some(Discard::Unmap))
+}
+
+/// QEMU refuses to unmap zeroes of what it is not to unmap; libvirt's reference has them written then.
+fn detect_zeroes(driver: &DiskDriver, discard: Option<Discard>) -> Option<&'static str> {
+    match driver.detect_zeroes? {
+        DetectZeroes::Unmap if discard != Some(Discard::Unmap) => Some(DetectZeroes::On.as_str()),
+        wanted => Some(wanted.as_str()),
+    }
 }
 
 /// The node of an image's bytes, without what every node has; how it is written to if it is a chain's first.

@@ -3,7 +3,7 @@
 //! It gives the command line everything that a start gives it, so that the arguments are the same but for numbers,
 //! ports and what is found only when files are opened (a chain of backing files that the document does not name).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::Place;
@@ -70,6 +70,17 @@ impl Rehearsal {
         rehearsal
     }
 
+    /// Knows which files of guests' disks have all their blocks.
+    #[must_use]
+    pub fn with_full(mut self, full: &BTreeSet<String>) -> Self {
+        for link in self.claims.disks.values_mut().flatten() {
+            if let LinkBytes::File(fd) = &link.bytes {
+                link.is_full = self.paths.get(&fd.to_string()).is_some_and(|path| full.contains(path));
+            }
+        }
+        self
+    }
+
     fn fd(&mut self, path: Option<&str>) -> FdNumber {
         let fd = FdNumber::fixed(self.next);
         self.next += 1;
@@ -90,11 +101,7 @@ impl Rehearsal {
             let fd = self.fd(Some(path));
             let is_block = disk.source.as_deref().is_some_and(|source| source.dev.is_some());
             let bytes = if is_block { LinkBytes::Device(fd) } else { LinkBytes::File(fd) };
-            chain.push(Link {
-                bytes,
-                format: disk.format().to_owned(),
-                read_only: disk.readonly || disk.transient,
-            });
+            chain.push(Link::new(bytes, disk.format(), disk.readonly || disk.transient));
             let mut below = disk.backing_store.as_deref();
             while let Some((store, path)) = below.and_then(|store| Some((store, path_of(store)?))) {
                 let format = store.format.as_ref().map_or("raw", |format| format.kind.as_str());
@@ -105,7 +112,7 @@ impl Rehearsal {
         for image in disk.served_layers().images {
             let read_only = !chain.is_empty() || disk.readonly;
             let served = self.served(image.source);
-            chain.push(Link { bytes: LinkBytes::Served(Box::new(served)), format: image.format, read_only });
+            chain.push(Link::new(LinkBytes::Served(Box::new(served)), image.format, read_only));
         }
         if chain.is_empty() {
             return;
@@ -220,7 +227,7 @@ impl Rehearsal {
             (None, None, Some(source)) => LinkBytes::Served(Box::new(self.served(source.clone()))),
             (None, None, None) => return,
         };
-        self.claims.nvram = Some(Link { bytes, format: "raw".to_owned(), read_only: false });
+        self.claims.nvram = Some(Link::new(bytes, "raw", false));
     }
 
     /// Helpers' sockets and the host's own devices.

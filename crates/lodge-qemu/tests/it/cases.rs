@@ -319,7 +319,7 @@ pub fn claims(domain: &Domain, accelerator: Accelerator, host: &mut dyn Host) ->
         for ServedImage { source, format } in layers.images {
             let read_only = read_only || !chain.is_empty();
             let served = served(source, host, &mut claims);
-            chain.push(Link { bytes: LinkBytes::Served(Box::new(served)), format, read_only });
+            chain.push(Link::new(LinkBytes::Served(Box::new(served)), format, read_only));
         }
         claims.disks.insert(name.clone(), chain);
     }

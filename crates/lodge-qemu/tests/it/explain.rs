@@ -25,7 +25,7 @@ fn capabilities(document: &Domain) -> Capabilities {
 }
 
 fn explained(document: &Domain) -> Option<Explanation> {
-    explain(document, &capabilities(document), Accelerator::Tcg, None).ok()
+    explain(document, &capabilities(document), Accelerator::Tcg, None, &BTreeSet::new()).ok()
 }
 
 /// The corpus, all of it under TCG.

@@ -224,6 +224,40 @@ fn raw_commands_need_a_right_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_thin_gives_back_what_is_trimmed_unless_the_document_says_otherwise() {
+    let kept = |format: &str, driver: &str, is_full: bool| {
+        let domain = parse(&q35(&format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='{format}'{driver}/><source file='/a'/>\
+             <target dev='vda' bus='virtio'/></disk>"
+        )));
+        let mut claims = claims(&domain, Accelerator::Tcg, &mut Fixed(30));
+        for link in claims.disks.values_mut().flatten() {
+            link.is_full = is_full;
+        }
+        let line = command_line(&domain, &everything(), &claims).unwrap();
+        let nodes = line.arguments.iter().filter(|one| one.option == "-blockdev").filter_map(|one| {
+            let node: serde_json::Value = serde_json::from_str(one.value.as_deref()?).unwrap();
+            let is_format = node["node-name"].as_str().is_some_and(|name| name.ends_with("-format"));
+            is_format.then(|| {
+                let word = |key: &str| node[key].as_str().unwrap_or("-").to_owned();
+                format!("{} {}", word("discard"), word("detect-zeroes"))
+            })
+        });
+        nodes.collect::<Vec<_>>().join(", ")
+    };
+    // A qcow2 is thin whatever its file has; below stands another one.
+    assert_eq!(kept("qcow2", "", true), "unmap -, unmap -");
+    assert_eq!(kept("qcow2", " discard='ignore'", false), "ignore -, ignore -");
+    assert_eq!(kept("raw", "", false), "unmap -");
+    assert_eq!(kept("raw", "", true), "- -");
+    assert_eq!(kept("raw", " discard='unmap'", true), "unmap -");
+    assert_eq!(kept("raw", " discard='ignore'", false), "ignore -");
+    // What may not be unmapped is written, as libvirt has it.
+    assert_eq!(kept("raw", " detect_zeroes='unmap'", true), "- on");
+    assert_eq!(kept("raw", " detect_zeroes='unmap'", false), "unmap unmap");
+}
+
+#[test]
 fn an_sdl_screen_is_shown_where_the_document_says() {
     let mut qemu = everything();
     let screen = "<graphics type='sdl' display=':0.0' xauth='/root/.Xauthority' fullscreen='yes'><gl enable='yes'/></graphics>\
