@@ -8,14 +8,13 @@ pub mod counter;
 pub mod document;
 pub mod host;
 mod inside;
-mod small_disk;
 pub mod trace;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use host::{Done, Host, finish};
 pub use inside::{Inside, Login};
-pub use small_disk::SmallDisk;
+pub use lodge_faults::{DyingDisk, SmallDisk};
 pub use trace::Trace;
 
 /// Says why a test cannot run here, and counts as skipped: the caller returns.

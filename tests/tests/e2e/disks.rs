@@ -100,7 +100,7 @@ fn a_guest_on_a_full_file_system_waits_and_goes_on_when_there_is_room() -> Resul
         wait(event, || Ok(events(&host)?.contains(event)))?;
     }
     ensure!(events(&host)?.contains("ioerror"), "it is not told why it was suspended");
-    small.grow(16 << 10)?;
+    small.resize("16m");
     // Nobody resumes it.
     wait_for_state(&host, "running (unpaused)")?;
     wait("the room is told", || Ok(events(&host)?.contains("domain.room_again")))?;
@@ -152,7 +152,7 @@ fn a_guest_that_waits_for_room_stays_when_somebody_suspends_it_and_goes_on_under
     host.lodge(&["suspend", "writer"])?.ok()?;
     ensure!(state(&host)? == "paused (user)", "{}", state(&host)?);
     // Room enough to go on, and not for all of the disk.
-    small.grow(1536)?;
+    small.resize("1536k");
     let stood = told(&host);
     host.kill_daemon()?;
     host.start_daemon()?;
@@ -163,7 +163,7 @@ fn a_guest_that_waits_for_room_stays_when_somebody_suspends_it_and_goes_on_under
     wait("the guest writes on", || Ok(told(&host) > stood))?;
     wait_for_state(&host, "paused (I/O error)")?;
     host.kill_daemon()?;
-    small.grow(16 << 10)?;
+    small.resize("16m");
     let stood = told(&host);
     host.start_daemon()?;
     wait("the guest goes on by itself", || Ok(told(&host) > stood + 4096))?;
@@ -179,7 +179,7 @@ fn a_guest_stays_on_a_full_file_system_where_the_host_wants_it_so() -> Result<()
     let host = Host::start_told("[storage]\nresume_when_room = false\n", &[])?;
     cramped(&host, &small)?;
     wait_for_state(&host, "paused (I/O error)")?;
-    small.grow(16 << 10)?;
+    small.resize("16m");
     std::thread::sleep(Duration::from_secs(7));
     ensure!(state(&host)? == "paused (I/O error)", "{}", state(&host)?);
     host.lodge(&["resume", "writer"])?.ok()?;

@@ -1,6 +1,6 @@
 //! A full file system and a killed process: whole or nothing.
 //!
-//! Both need a process of their own, so the test runs itself again: the `inner_…` tests do nothing
+//! What is killed needs a process of its own, so the test runs itself again: the `inner_…` tests do nothing
 //! unless an `outer` one started them.
 
 use std::{
@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lodge_faults::SmallDisk;
 use lodge_model::Kind;
 use lodge_storage::Format;
 
@@ -32,28 +33,9 @@ async fn a_full_file_system_is_told_and_leaves_nothing() {
     if !can_run() {
         return;
     }
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a small file system needs root to be mounted");
-        return;
-    }
     let dir = root_with_an_image().await;
-    let pool = dir.path().join("var/lib/libvirt/images");
-    let script = format!(
-        "mount -t tmpfs -o size=8k tmpfs {} && exec {} --exact crash::inner_full --nocapture",
-        pool.display(),
-        std::env::current_exe().unwrap().display()
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).env(DIR, dir.path());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-#[tokio::test]
-async fn inner_full() {
-    let Some(dir) = inner_dir() else { return };
-    let (_store, storage) = open(&dir).await;
+    let Some(_small) = SmallDisk::at(&dir.path().join("var/lib/libvirt/images"), "8k") else { return };
+    let (_store, storage) = open(dir.path()).await;
     let error = storage.clone_linked("base", "web1", None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
     assert_eq!(error.hint().unwrap(), "free some space and try again");
@@ -181,28 +163,11 @@ async fn inner_volumes() {
 
 #[tokio::test]
 async fn a_full_pool_is_told_and_keeps_no_half_volume() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a small file system needs root to be mounted");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("p")).unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=2m tmpfs {} && exec {} --exact crash::inner_full_pool --nocapture",
-        dir.path().join("p").display(),
-        std::env::current_exe().unwrap().display()
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).env(DIR, dir.path());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-#[tokio::test]
-async fn inner_full_pool() {
-    let Some(dir) = inner_dir() else { return };
-    let (_store, pools, pool) = pool_in(&dir).await;
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path();
+    std::fs::create_dir(dir.join("p")).unwrap();
+    let Some(_small) = SmallDisk::at(&dir.join("p"), "2m") else { return };
+    let (_store, pools, pool) = pool_in(dir).await;
     let options = lodge_storage::MakeOptions::default();
     let error = pools.create_volume(&pool, &volume("big", 8 << 20, "raw"), options).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
