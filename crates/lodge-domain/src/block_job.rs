@@ -127,6 +127,9 @@ pub(crate) struct BlockJob {
     pub expected: Vec<u32>,
     /// The processors were held for the pivot, and are to go on.
     pub held: bool,
+    /// Why it was not let end well.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// The limit that a caller gave, in bytes per second.

@@ -183,6 +183,8 @@ pub enum EventKind {
         kind: BlockJobKind,
         /// Which of them.
         status: BlockJobStatus,
+        /// Why it failed.
+        error: Option<String>,
     },
     /// A disk was written beyond the mark set.
     BlockThreshold {
@@ -372,8 +374,9 @@ impl EventKind {
                 .map_or_else(|| kind.as_str().to_owned(), |uri| format!("{} {uri}", kind.as_str())),
             Self::MigrationIteration { pass } => pass.to_string(),
             Self::JobCompleted(stats) => stats.operation.as_str().to_owned(),
-            Self::BlockJob { disk, kind, status, .. } => {
-                format!("{disk} {} {}", kind.as_str(), status.as_str())
+            Self::BlockJob { disk, kind, status, error, .. } => {
+                let why = error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+                format!("{disk} {} {}{why}", kind.as_str(), status.as_str())
             }
             Self::BlockThreshold { dev, threshold, excess, .. } => format!("{dev} {threshold} {excess}"),
             Self::MemoryFailure { recipient, action, .. } => format!("{recipient} {action}"),

@@ -3,11 +3,18 @@
 //!
 //! ```text
 //!  running ──▶ (ready ──▶ told to change over) ──▶ pending ──▶ flushed, or held ──▶ finalized ──▶ concluded
+//!                                                     └─ cannot be written back ──▶ cancelled ───────┘
 //! ```
+//!
+//! Where the host cannot keep what the job has written, the job fails with that cause, and the disk stays on the files
+//! it was on: no header names fewer of them while their bytes are in no other.
 //!
 //! Whoever dies while a job is pending leaves the disk on the files it was on: a new daemon begins here again, a QEMU
 //! that is killed takes nothing along. A job that another daemon began may end without this: `finish` flushes then.
 
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lodge_qemu::qmp::JobStatus;
@@ -27,14 +34,20 @@ pub(super) async fn finalize(guest: &mut Running, job: &mut BlockJob) -> Result<
     if !is_pending(guest, job).await? {
         return Ok(());
     }
-    if job.stage == Stage::Aborting && !job.kind.pivots() {
+    if job.failure.is_some() || job.stage == Stage::Aborting && !job.kind.pivots() {
         // QEMU has not heard of it before, or it would not have come so far.
         return Ok(guest.monitor.block_job_cancel(&job.id).await?);
     }
     if !job.kind.pivots() {
         let disk = &guest.document.devices.disks[position(guest, &job.target)?];
         let written = layers(disk)?;
-        flush(guest, &written).await;
+        if let Err(cause) = flush(guest, &written).await {
+            tracing::error!(domain = %guest.entry.name(), job = job.id, cause, "a block job's bytes are not durable: it is ended");
+            // Noted first: an error of writing back is told once, so another daemon would not see it.
+            job.failure = Some(cause);
+            start::note(guest, job)?;
+            return Ok(guest.monitor.block_job_cancel(&job.id).await?);
+        }
     } else if job.stage != Stage::Aborting {
         // QEMU has flushed the other file and lets nothing through to either.
         hold(guest, job).await?;
@@ -65,25 +78,59 @@ async fn hold(guest: &Running, job: &mut BlockJob) -> Result<(), Refusal> {
 }
 
 /// Has QEMU write what it keeps of the layers' tables. Where the bytes lie that a job has brought may be in its memory
-/// alone: killed, it would take them along, and a guest that is idle flushes nothing. QMP has no word for it.
+/// alone: killed, it would take them along, and a guest that is idle flushes nothing. QMP has no word for it. The error
+/// is what is wrong and where.
 ///
 /// QEMU stands still meanwhile, and its guest with it: what the host has in its cache is written before that, by us.
-pub(super) async fn flush(guest: &Running, layers: &[Layer]) {
+///
+/// QEMU does not say whether it could (`qemu-io` prints to QEMU's own output, and of a flush nothing at all). The kernel
+/// tells each descriptor of every error of writing back since it was opened, whoever's call found it: those that are
+/// opened before are asked again behind it.
+pub(super) async fn flush(guest: &Running, layers: &[Layer]) -> Result<(), String> {
     let files = paths(layers);
-    let cached = move || {
-        for file in files {
-            if let Err(error) = std::fs::File::open(&file).and_then(|open| open.sync_data()) {
-                tracing::debug!(file = %file.display(), %error, "left to QEMU to flush");
+    let opened = blocking(move || files.into_iter().filter_map(open).collect::<Vec<_>>()).await;
+    let opened = write_back(guest, opened).await?;
+    for layer in layers {
+        let asked = guest.monitor.human(&format!("qemu-io {} flush", layer.node())).await;
+        let said = asked.map_err(|error| format!("cannot flush '{}': {error}", layer.path))?;
+        if !said.trim().is_empty() {
+            return Err(format!("cannot flush '{}': {}", layer.path, said.trim()));
+        }
+    }
+    write_back(guest, opened).await.map(drop)
+}
+
+/// What the daemon cannot open is left to QEMU.
+fn open(path: PathBuf) -> Option<(PathBuf, File)> {
+    match File::open(&path) {
+        Ok(file) => Some((path, file)),
+        Err(error) => {
+            tracing::debug!(file = %path.display(), %error, "left to QEMU to flush");
+            None
+        }
+    }
+}
+
+/// Has the host write what it has cached; gives the files back where it could.
+async fn write_back(guest: &Running, files: Vec<(PathBuf, File)>) -> Result<Vec<(PathBuf, File)>, String> {
+    let work = blocking(move || {
+        for (path, file) in &files {
+            if let Err(error) = file.sync_data()
+                && !has_no_cache(&error)
+            {
+                return Err(format!("cannot write back '{}': {error}", path.display()));
             }
         }
-    };
-    if tokio::time::timeout(WRITING_BACK, blocking(cached)).await.is_err() {
+        Ok(files)
+    });
+    let Ok(written) = tokio::time::timeout(WRITING_BACK, work).await else {
         tracing::warn!(domain = %guest.entry.name(), "what the host has cached of a disk is written back slowly");
-    }
-    for layer in layers {
-        let node = layer.node();
-        if let Err(error) = guest.monitor.human(&format!("qemu-io {node} flush")).await {
-            tracing::warn!(domain = %guest.entry.name(), node, %error, "a layer was not flushed");
-        }
-    }
+        return Ok(Vec::new());
+    };
+    written
+}
+
+/// What is there has nothing to write back (fsync(2)).
+fn has_no_cache(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ReadOnlyFilesystem)
 }

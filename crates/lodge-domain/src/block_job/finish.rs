@@ -11,7 +11,9 @@ use lodge_model::domain::disk::Disk;
 use lodge_model::xml::WriteOptions;
 
 use super::layers::{hide_mirror, layers, paths, restack};
-use super::{BlockJob, BlockJobStatus, BlockJobs, Layer, Stage, finalize, follow, open, position, start};
+use super::{
+    BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Layer, Stage, finalize, follow, open, position, start,
+};
 use crate::control::{LIVE, Refusal, Running};
 use crate::define::{blocking, parse_inactive};
 use crate::record::replace;
@@ -45,13 +47,19 @@ pub(super) async fn settle(
 ) -> Result<Option<String>, Refusal> {
     let known = guest.monitor.jobs().await?.into_iter().find(|known| known.id == job.id);
     let is_known = known.is_some();
-    let error = known.and_then(|known| known.error).or(told);
     let at = position(guest, &job.target)?;
     let old = guest.document.devices.disks[at].clone();
     let (before, all) = (layers(&old)?, start::all_layers(&old, &job)?);
+    let error = job.failure.clone().or_else(|| {
+        let error = known.and_then(|known| known.error).or(told)?;
+        Some(written_to(&job, &all).map_or(error.clone(), |path| format!("'{path}': {error}")))
+    });
     let now = standing(guest, &old, &all).await?;
     // The headers that name other files now. Of a job that was not told to finalize, all it has written.
-    finalize::flush(guest, &now).await;
+    if let Err(cause) = finalize::flush(guest, &now).await {
+        // The disk stands on them now, so there is nothing left to be taken back.
+        tracing::error!(domain = %guest.entry.name(), job = job.id, cause, "what a disk stands on is not durable");
+    }
     let disk = &mut guest.document.devices.disks[at];
     restack(disk, &now, true);
     hide_mirror(disk);
@@ -80,9 +88,21 @@ pub(super) async fn settle(
         delete(guest, left_over(&before, &now)).await;
     }
     let path = disk.path().unwrap_or_default().to_owned();
-    follow::tell(guest, &job, path, status);
-    Ok((status == BlockJobStatus::Failed)
-        .then(|| error.unwrap_or_else(|| "QEMU does not know it".to_owned())))
+    let failed = (status == BlockJobStatus::Failed)
+        .then(|| error.unwrap_or_else(|| "QEMU does not know it".to_owned()));
+    follow::tell(guest, &job, path, status, failed.as_deref());
+    Ok(failed)
+}
+
+/// The file that the job fills.
+fn written_to<'a>(job: &BlockJob, all: &'a [Layer]) -> Option<&'a str> {
+    let index = match job.kind {
+        BlockJobKind::Pull => all.first()?.index,
+        BlockJobKind::Copy => job.copy.first()?.index,
+        // The lower one is opened for writing first; unknown where QEMU opened it by itself.
+        BlockJobKind::Commit | BlockJobKind::ActiveCommit => job.opened.first()?.0,
+    };
+    all.iter().find(|layer| layer.index == index).map(|layer| layer.path.as_str())
 }
 
 fn status(job: &BlockJob, is_known: bool, error: Option<&str>, changed: bool) -> BlockJobStatus {
@@ -193,7 +213,6 @@ async fn delete(guest: &Running, files: Vec<PathBuf>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BlockJobKind;
     use super::*;
 
     #[test]
@@ -208,6 +227,7 @@ mod tests {
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,
+            failure: None,
         };
         use BlockJobKind::{ActiveCommit, Commit, Copy, Pull};
         for kind in [Pull, Copy, Commit, ActiveCommit] {

@@ -95,13 +95,20 @@ fn ready(guest: &mut Running, mut job: BlockJob) {
     let disk = &mut guest.document.devices.disks[at];
     mark_mirror(disk, "yes");
     let path = disk.path().unwrap_or_default().to_owned();
-    tell(guest, &job, path, BlockJobStatus::Ready);
+    tell(guest, &job, path, BlockJobStatus::Ready, None);
 }
 
-/// Tells others of it.
-pub(super) fn tell(guest: &mut Running, job: &BlockJob, path: String, status: BlockJobStatus) {
-    tracing::info!(domain = %guest.entry.name(), job = job.id, status = status.as_str(), "block job");
-    guest.tell.push(EventKind::BlockJob { disk: job.target.clone(), path, kind: job.kind, status });
+/// Tells others of it; `error`: why it failed.
+pub(super) fn tell(
+    guest: &mut Running,
+    job: &BlockJob,
+    path: String,
+    status: BlockJobStatus,
+    error: Option<&str>,
+) {
+    tracing::info!(domain = %guest.entry.name(), job = job.id, status = status.as_str(), error, "block job");
+    let (disk, error) = (job.target.clone(), error.map(str::to_owned));
+    guest.tell.push(EventKind::BlockJob { disk, path, kind: job.kind, status, error });
 }
 
 /// Brings all jobs into line with what QEMU says: after a start of the daemon, or when events were missed.

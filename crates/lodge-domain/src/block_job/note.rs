@@ -90,6 +90,7 @@ mod tests {
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,
+            failure: None,
         };
         let read = || BlockJobs::read(dir.path());
         read().put(job("vda", Stage::Running)).unwrap();

@@ -20,6 +20,7 @@ pub(super) fn planned(disk: &Disk, kind: BlockJobKind, word: &str, node: &str) -
         copy: Vec::new(),
         expected: Vec::new(),
         held: false,
+        failure: None,
     }
 }
 

@@ -224,6 +224,21 @@ impl Listener {
             .unwrap_or_else(|_| panic!("no event `{wanted}`"));
     }
 
+    /// Waits for an event that begins so; all its words.
+    pub async fn wait_for_one(&mut self, begins: &str) -> String {
+        let seen = async {
+            loop {
+                let words = words(&self.0.recv().await.unwrap());
+                if words.starts_with(begins) {
+                    return words;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen)
+            .await
+            .unwrap_or_else(|_| panic!("no event `{begins}…`"))
+    }
+
     /// What has happened until now.
     pub fn seen(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.0.try_recv().ok()).map(|event| words(&event)).collect()

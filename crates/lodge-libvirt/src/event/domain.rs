@@ -245,7 +245,7 @@ pub(crate) fn messages(_engine: &Engine, event: &DomainEvent) -> Vec<Told> {
             let (r#type, nsuri) = (i32::from(*kind as u8), uri.as_deref().map(text));
             told!(told, METADATA_CHANGE, DomainEventCallbackMetadataChangeMsg { dom, r#type, nsuri });
         }
-        EventKind::BlockJob { disk, path, kind, status } => {
+        EventKind::BlockJob { disk, path, kind, status, error: _ } => {
             let (r#type, status) = (i32::from(*kind as u8), i32::from(*status as u8));
             let msg = remote::DomainEventBlockJobMsg { dom: dom.clone(), path: text(path), r#type, status };
             told_both!(told, BLOCK_JOB, DomainEventCallbackBlockJobMsg {}, msg);

@@ -85,7 +85,7 @@ async fn a_daemon_killed_between_the_documents_leaves_both_right_in_the_end() {
         let domains = house.world.open().await;
         let id = house.start(&domains).await.id();
         let root = house.world.dir.path();
-        let live = root.join("run/lodge/guests").join(id.to_string()).join("live.xml");
+        let live = house.run_of(id).join("live.xml");
         let definition = root.join("etc/libvirt/qemu/web1.xml");
         let top = format!("<source file='{}'", house.layer(2).display());
         let names_top = |path: &Path| std::fs::read_to_string(path).unwrap().contains(&top);
@@ -121,7 +121,7 @@ async fn a_job_that_was_done_is_told_as_done_by_the_next_daemon() {
         let domains = house.world.open().await;
         let id = house.start(&domains).await.id();
         let root = house.world.dir.path();
-        let run = root.join("run/lodge/guests").join(id.to_string());
+        let run = house.run_of(id);
         let (live, note) = (run.join("live.xml"), run.join("block-jobs.json"));
         let top = format!("<source file='{}'", house.layer(2).display());
         domains.close(Duration::from_secs(5)).await;

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lodge_domain::block_job::commit::{CommitOptions, commit};
+use lodge_domain::block_job::pull::{PullOptions, pull};
 use lodge_domain::control::Change;
 use lodge_domain::{DefineOptions, DomainError, Domains, Handle, StartOptions, Ticket, XmlOptions};
+use lodge_model::DomainId;
 use lodge_sys::process::Process;
+use serde_json::Value;
 
 use crate::support::World;
 
@@ -26,12 +30,14 @@ const WRITER: [u8; 156] = [
 ];
 const SECTOR: usize = 512;
 const FIRST: usize = 64;
-const WINDOW: u32 = 4096;
+/// Sectors that the guest writes, round and round.
+pub const WINDOW: u32 = 4096;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The chain, the guest's serial port, and the place for both.
 pub struct House {
     pub world: World,
+    disks: PathBuf,
     overlays: usize,
     /// The guest writes.
     writes: bool,
@@ -43,22 +49,39 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
+/// The boot sector of a guest that writes.
+fn writer() -> [u8; SECTOR] {
+    let mut sector = [0; SECTOR];
+    sector[..WRITER.len()].copy_from_slice(&WRITER);
+    sector[SECTOR - 2..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
 impl House {
     /// A guest that writes, on a base with so many overlays.
     pub fn new(overlays: usize) -> Self {
-        let mut sector = [0; SECTOR];
-        sector[..WRITER.len()].copy_from_slice(&WRITER);
-        sector[SECTOR - 2..].copy_from_slice(&[0x55, 0xaa]);
-        Self::of(&sector, overlays)
+        Self::of(&writer(), overlays, None)
+    }
+
+    /// The same, and the images lie in `disks`.
+    pub fn new_in(disks: &Path, overlays: usize) -> Self {
+        Self::of(&writer(), overlays, Some(disks))
     }
 
     /// One that has nothing to boot.
     pub fn idle(overlays: usize) -> Self {
-        Self::of(&[0; SECTOR], overlays)
+        Self::of(&[0; SECTOR], overlays, None)
     }
 
-    fn of(sector: &[u8], overlays: usize) -> Self {
-        let house = Self { world: World::new(), overlays, writes: sector[0] != 0 };
+    /// The same, and the images lie in `disks`.
+    pub fn idle_in(disks: &Path, overlays: usize) -> Self {
+        Self::of(&[0; SECTOR], overlays, Some(disks))
+    }
+
+    fn of(sector: &[u8], overlays: usize, disks: Option<&Path>) -> Self {
+        let world = World::new();
+        let disks = disks.unwrap_or(world.dir.path()).to_owned();
+        let house = Self { world, disks, overlays, writes: sector[0] != 0 };
         let raw = house.world.dir.path().join("raw");
         std::fs::write(&raw, sector).unwrap();
         std::fs::OpenOptions::new().write(true).open(&raw).unwrap().set_len(8 << 20).unwrap();
@@ -84,7 +107,7 @@ impl House {
 
     /// The `at`th image from below.
     pub fn layer(&self, at: usize) -> PathBuf {
-        self.world.dir.path().join(format!("layer{at}.qcow2"))
+        self.disks.join(format!("layer{at}.qcow2"))
     }
 
     fn serial(&self) -> PathBuf {
@@ -114,6 +137,38 @@ impl House {
         guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
         self.wait_for_writes(20).await;
         guest
+    }
+
+    /// A job on three overlays that ends by itself, and its name.
+    pub fn own_end(&self, round: usize, speed: u64) -> (Change, &'static str) {
+        let path = |at: usize| Some(self.layer(at).display().to_string());
+        match round {
+            0 | 1 => {
+                let base = if round == 0 { None } else { path(0) };
+                let options = PullOptions { base, speed, ..PullOptions::default() };
+                (pull("vda".to_owned(), options), "pull-vda-libvirt-1-format")
+            }
+            _ => {
+                let options =
+                    CommitOptions { base: path(0), top: path(2), speed, ..CommitOptions::default() };
+                (commit("vda".to_owned(), options), "commit-vda-libvirt-2-format")
+            }
+        }
+    }
+
+    /// The directory of the guest's run.
+    pub fn run_of(&self, id: DomainId) -> PathBuf {
+        self.world.dir.path().join("run/lodge/guests").join(id.to_string())
+    }
+
+    /// Changes what is noted of the only block job, as a daemon that died may have left it.
+    pub fn amend_note(&self, id: DomainId, changes: &[(&str, Value)]) {
+        let note = self.run_of(id).join("block-jobs.json");
+        let mut jobs: Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
+        for (field, value) in changes {
+            jobs[0][*field] = value.clone();
+        }
+        std::fs::write(&note, jobs.to_string()).unwrap();
     }
 
     /// Starts it again.
@@ -149,7 +204,8 @@ impl House {
         self.bytes_of(&self.layer(at))
     }
 
-    fn bytes_of(&self, path: &Path) -> Vec<u8> {
+    /// All that is seen of an image.
+    pub fn bytes_of(&self, path: &Path) -> Vec<u8> {
         let raw = self.world.dir.path().join("seen");
         run(
             "qemu-img",
@@ -161,7 +217,7 @@ impl House {
     /// The backing file in an image's header.
     pub fn backing_of(&self, at: usize) -> Option<String> {
         let text = run("qemu-img", &["info", "-U", "--output=json", &self.layer(at).display().to_string()]);
-        let info: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let info: Value = serde_json::from_str(&text).unwrap();
         info["backing-filename"].as_str().map(str::to_owned)
     }
 

@@ -7,18 +7,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lodge_domain::block_job::abort::abort;
-use lodge_domain::block_job::commit::{CommitOptions, commit};
+use lodge_domain::block_job::commit::commit;
 use lodge_domain::block_job::copy::{CopyOptions, Destination, copy};
-use lodge_domain::block_job::pull::{PullOptions, pull};
 use lodge_domain::control::Change;
 use lodge_domain::{DestroyOptions, Domains, Handle};
 use lodge_model::DomainId;
 use lodge_qemu::qmp::{JobStatus, Monitor};
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::active;
 use super::house::{self, House};
-use super::{active, slow};
 use crate::support::{Listener, has_qemu, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,8 +25,7 @@ const PULL: &str = "pull-vda-libvirt-1-format";
 
 /// The monitor, now that no daemon has it.
 async fn monitor(house: &House, id: DomainId) -> Monitor {
-    let dir = house.world.dir.path().join("run/lodge/guests").join(id.to_string());
-    Monitor::connect(&dir.join("monitor.sock"), PATIENCE).await.unwrap()
+    Monitor::connect(&house.run_of(id).join("monitor.sock"), PATIENCE).await.unwrap()
 }
 
 async fn wait_for(monitor: &Monitor, job: &str, wanted: JobStatus) {
@@ -53,19 +51,7 @@ async fn wait_until_gone(guest: &Handle) {
 
 /// A job on three overlays that ends by itself, and its name.
 fn own_end(house: &House, round: usize) -> (Change, &'static str) {
-    let path = |at: usize| house.layer(at).display().to_string();
-    match round {
-        0 => (pull("vda".to_owned(), PullOptions { speed: 64 << 10, ..PullOptions::default() }), PULL),
-        1 => {
-            let options = PullOptions { base: Some(path(0)), speed: 64 << 10, ..PullOptions::default() };
-            (pull("vda".to_owned(), options), PULL)
-        }
-        _ => {
-            let options =
-                CommitOptions { base: Some(path(0)), top: Some(path(2)), ..CommitOptions::default() };
-            (commit("vda".to_owned(), slow(options)), "commit-vda-libvirt-2-format")
-        }
-    }
+    house.own_end(round, 64 << 10)
 }
 
 /// What the own file's header says it stands on, when the job has ended.
@@ -161,11 +147,7 @@ async fn left_changing(house: &House, copies: bool, held: bool) -> (DomainId, Mo
     until(&guest, "free", |snapshot| snapshot.job.is_none()).await;
     drop(guest);
     domains.close(Duration::from_secs(5)).await;
-    let note = house.world.dir.path().join("run/lodge/guests").join(id.to_string()).join("block-jobs.json");
-    let mut jobs: Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
-    jobs[0]["stage"] = json!("Pivoting");
-    jobs[0]["held"] = json!(held);
-    std::fs::write(&note, jobs.to_string()).unwrap();
+    house.amend_note(id, &[("stage", json!("Pivoting")), ("held", json!(held))]);
     let monitor = monitor(house, id).await;
     if held {
         monitor.stop().await.unwrap();
@@ -319,10 +301,7 @@ async fn a_job_that_was_to_end_early_is_not_ended_well_by_the_next_daemon() {
     drop(guest);
     let monitor = left_pending(&house, domains, id, name).await;
     drop(monitor);
-    let note = house.world.dir.path().join("run/lodge/guests").join(id.to_string()).join("block-jobs.json");
-    let mut jobs: Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
-    jobs[0]["stage"] = json!("Aborting");
-    std::fs::write(&note, jobs.to_string()).unwrap();
+    house.amend_note(id, &[("stage", json!("Aborting"))]);
     let domains = house.world.open().await;
     let guest = domains.find("web1").unwrap();
     wait_until_gone(&guest).await;

@@ -97,7 +97,10 @@ pub async fn follow(client: &Client, waiting: &Waiting, label: &str) -> Result<(
         None
     };
     match tokio::time::timeout(Duration::from_secs(2), told).await {
-        Ok(Some(detail)) if detail.ends_with(" failed") => Err(ended_otherwise(label, "failed")),
+        Ok(Some(detail)) if detail.contains(" failed") => {
+            let why = detail.split_once(" failed").map_or("", |(_, why)| why);
+            Err(ended_otherwise(label, &format!("failed{why}")))
+        }
         Ok(Some(detail)) if detail.ends_with(" canceled") => Err(ended_otherwise(label, "aborted")),
         _ => Ok(()),
     }
