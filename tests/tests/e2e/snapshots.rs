@@ -239,3 +239,81 @@ fn a_guest_with_uefi_goes_back_by_files_and_is_told_why_not_inside() -> Result<(
 fn source_of(host: &Host, name: &str) -> Result<String> {
     Ok(host.json(&["domblklist", name])?[0]["source"].as_str().context("no source")?.to_owned())
 }
+
+/// Its variables lie in a qcow2: they go back with memory and disks, and on their own files off.
+#[test]
+fn a_guest_with_uefi_and_variables_in_a_qcow2_goes_back_inside_and_they_with_it() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let template = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+    if !std::path::Path::new(template).exists() {
+        skip("there is no firmware with UEFI");
+        return Ok(());
+    }
+    let host = Host::start()?;
+    let place = host.root().join("var/lib/libvirt/images");
+    let path = |name: &str| place.join(name).to_string_lossy().into_owned();
+    let (image, variables) = (path("efi.qcow2"), path("efi_VARS.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", &image, "4M"])?;
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{image}'/>\
+         <target dev='vda' bus='virtio'/></disk>"
+    );
+    let os = format!(
+        "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>\
+         <nvram template='{template}' templateFormat='raw' format='qcow2'>{variables}</nvram></os>"
+    );
+    let document = host.file("efi.xml", &tiny_with("efi", &disk).replace("</os>", &os))?;
+    host.lodge(&["define", &document])?.ok()?;
+    // A template of the other format is not taken for what it is not.
+    host.lodge(&["start", "efi"])?.fails_saying(&["conversion of the nvram template", "qemu-img convert"])?;
+    ensure!(!std::path::Path::new(&variables).exists(), "variables were made of the wrong format");
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2", template, &variables])?;
+    let io = |command: &str, file: &str| -> Result<()> {
+        let done = Command::new("qemu-io").args(["-f", "qcow2", "-c", command, file]).output()?;
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        ensure!(done.status.success() && !said.contains("failed"), "{command} on {file}: {said}");
+        Ok(())
+    };
+    // Where the firmware keeps nothing: at the end of the block it has to spare.
+    let mark = |number: u8| -> Result<()> {
+        io(&format!("write -q -P {number} 1M 64k"), &image)?;
+        io(&format!("write -q -P {number} 520k 4k"), &variables)
+    };
+    let shows = |number: u8| -> Result<()> {
+        io(&format!("read -P {number} 1M 64k"), &image)?;
+        io(&format!("read -P {number} 520k 4k"), &variables)
+    };
+    let inside = |file: &str| -> Result<String> {
+        let done = Command::new("qemu-img").args(["snapshot", "-l", file]).output()?;
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let names = text.lines().skip(2).filter_map(|line| line.split_whitespace().nth(1));
+        Ok(names.collect::<Vec<_>>().join(" "))
+    };
+    mark(1)?;
+    host.lodge(&["start", "efi"])?.ok()?;
+    host.lodge(&["snapshot-create-as", "efi", "on"])?.ok()?;
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    mark(2)?;
+    host.lodge(&["snapshot-create-as", "efi", "off"])?.ok()?;
+    mark(3)?;
+    ensure!(inside(&image)? == "on off" && inside(&variables)? == "on off", "{}", inside(&variables)?);
+    host.lodge(&["start", "efi"])?.ok()?;
+    host.lodge(&["snapshot-revert", "efi", "on"])?.ok()?;
+    let state = host.lodge(&["domstate", "efi"])?.ok()?.stdout;
+    ensure!(state.trim() == "running", "{state}");
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    shows(1)?;
+    host.lodge(&["snapshot-revert", "efi", "off"])?.ok()?;
+    shows(2)?;
+    // Deleted below a guest that runs, and of one that is off.
+    host.lodge(&["start", "efi"])?.ok()?;
+    host.lodge(&["snapshot-delete", "efi", "off"])?.ok()?;
+    host.lodge(&["destroy", "efi"])?.ok()?;
+    ensure!(inside(&image)? == "on" && inside(&variables)? == "on", "{}", inside(&variables)?);
+    host.lodge(&["snapshot-delete", "efi", "on"])?.ok()?;
+    ensure!(inside(&image)?.is_empty() && inside(&variables)?.is_empty(), "{}", inside(&variables)?);
+    for file in [&image, &variables] {
+        qemu_img(&["check", "-q", file])?;
+    }
+    shows(2)
+}

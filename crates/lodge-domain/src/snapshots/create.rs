@@ -199,7 +199,12 @@ async fn take(
         return Err(Refusal::new(Sort::Failed, text).of_domain().into());
     }
     let (way, mut overlays, inner) = match (plan.external, &guest) {
-        (false, None) => (Way::Images, Vec::new(), images::of(&snapshot, &domain)?),
+        (false, None) => {
+            let mut inner = images::of(&snapshot, &domain)?;
+            // What the firmware remembers goes with what the disks have.
+            inner.extend(images::variables(&domain));
+            (Way::Images, Vec::new(), inner)
+        }
         (false, Some(_)) => (Way::Inside, Vec::new(), Vec::new()),
         (true, guest) => {
             let way = if guest.is_some() { Way::Live } else { Way::Files };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::os::FirmwareFormat;
 use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort};
 use lodge_model::{DomainId, Kind};
 use lodge_store::saga::Failure;
@@ -24,6 +25,12 @@ pub(super) fn of(snapshot: &DomainSnapshot, domain: &Domain) -> Result<Vec<PathB
         images.push(PathBuf::from(path));
     }
     Ok(images)
+}
+
+/// The file of UEFI variables, where it can have snapshots inside. `None` where a start has yet to make it.
+pub(super) fn variables(domain: &Domain) -> Option<PathBuf> {
+    let nvram = domain.os.nvram.as_deref().filter(|nvram| nvram.format == Some(FirmwareFormat::Qcow2))?;
+    nvram.file().map(PathBuf::from).filter(|path| path.is_file())
 }
 
 /// Those of `images` that have a snapshot of that name. An image that is gone has none.

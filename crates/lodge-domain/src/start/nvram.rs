@@ -41,6 +41,14 @@ pub(crate) fn pass(draft: &Draft, claims: &mut Claims, descriptors: &mut Descrip
     let Some(path) = nvram.file().map(PathBuf::from) else { return Ok(()) };
     let template = nvram.template.as_deref().map(PathBuf::from).or_else(|| template_of(&code));
     if !path.exists() || draft.reset_nvram {
+        let template_format = nvram.template_format.map(|format| format_of(Some(format)));
+        if template_format.is_some_and(|known| known != format) {
+            // libvirt's words. Bytes of one format under the name of another are no variables.
+            let text = "conversion of the nvram template to another target format is not supported";
+            let failure = Failure::new(Kind::Unsupported, text);
+            let hint = format!("make it: qemu-img convert -O {format} TEMPLATE {}", path.display());
+            return Err(failure.with_hint(hint));
+        }
         make(&path, template.as_deref())?;
     }
     let file = OpenOptions::new().read(true).write(true).open(&path);

@@ -230,7 +230,7 @@ fn same_images(snapshot: &DomainSnapshot, running: &Running) -> Result<(), Domai
 fn inside(gone: &DomainSnapshot, running: Option<&Running>, plan: &mut Plan) -> Result<(), DomainError> {
     let domain = gone.domain.as_deref().or(running.map(|running| &running.document));
     let Some(domain) = domain else { return Ok(()) };
-    for image in images::of(gone, domain)? {
+    for image in images::of(gone, domain)?.into_iter().chain(images::variables(domain)) {
         plan.inside.push((image, gone.name().to_owned()));
     }
     Ok(())

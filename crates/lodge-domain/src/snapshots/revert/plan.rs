@@ -70,6 +70,16 @@ pub(super) async fn make(
             source,
         })?;
         refuse_missing(&inner, &having, snapshot)?;
+        if let Some(variables) = images::variables(&document) {
+            let one = std::slice::from_ref(&variables);
+            let having = images::having(shared, one, snapshot.name()).await;
+            // A snapshot that was taken before there were any has none inside.
+            inner.extend(having.map_err(|source| DomainError::Port {
+                act: "look into the UEFI variables",
+                name: Arc::clone(&name),
+                source,
+            })?);
+        }
     }
     let current = new.current().filter(|current| current.name() != snapshot.name()).cloned();
     if let Some(current) = current.filter(|current| current.revert_disks.is_some()) {
