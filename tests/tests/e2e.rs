@@ -6,6 +6,7 @@ mod e2e {
     mod clones;
     mod crash;
     mod disk_contents;
+    mod disk_model;
     mod disks;
     mod encrypted;
     mod first_run;
