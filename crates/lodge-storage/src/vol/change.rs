@@ -208,9 +208,13 @@ fn resize_plain(path: &Path, has: u64, target: u64, allocate: bool) -> Result<()
     file.set_len(target).map_err(|source| failed("Failed to truncate file", source))?;
     if allocate && target > has {
         // All of it, as libvirt; where that is done by writing, only what is new.
-        fallocate(&file, FallocateFlags::empty(), 0, target)
-            .or_else(|_| take_room(&file, has, target))
-            .map_err(|source| failed("Failed to pre-allocate space for file", source))?;
+        let taken =
+            fallocate(&file, FallocateFlags::empty(), 0, target).or_else(|_| take_room(&file, has, target));
+        if let Err(source) = taken {
+            // It is as large as it was; should that fail too, it has more room and the same bytes.
+            let _ = file.set_len(has);
+            return Err(failed("Failed to pre-allocate space for file", source));
+        }
     }
     file.sync_all().map_err(|source| failed("Unable to save", source))
 }

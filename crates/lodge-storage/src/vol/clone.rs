@@ -4,6 +4,7 @@ mod encrypted;
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -99,9 +100,6 @@ impl Pools {
         let (source, path) = (source.path.clone(), path.to_owned());
         on_thread(pool, move || {
             let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
-            let failed = |error: std::io::Error| {
-                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
-            };
             if options.reflink {
                 ioctl_ficlone(temp.file(), &from.file).map_err(|error| {
                     PoolError::system(format!("failed to clone files from '{}'", source.display()), error)
@@ -112,7 +110,7 @@ impl Pools {
             let is_shared = options.reflink || ioctl_ficlone(temp.file(), &from.file).is_ok();
             size(temp.file(), &path, capacity, if is_shared { 0 } else { allocation })?;
             if !is_shared {
-                copy(&from.file, temp.file(), capacity).map_err(failed)?;
+                copy((&from.file, source.as_path()), (temp.file(), path.as_path()), capacity)?;
             }
             keep(temp, &path)
         })
@@ -213,16 +211,19 @@ fn copy_same(source: &Path, temp: TempFile, path: &Path, must_share: bool) -> Re
         }
         Err(_) => {
             size(temp.file(), path, length, 0)?;
-            copy(&from.file, temp.file(), length).map_err(|error| {
-                PoolError::system(format!("failed reading from file '{}'", source.display()), error)
-            })?;
+            copy((&from.file, source), (temp.file(), path), length)?;
         }
     }
     keep(temp, path)
 }
 
-/// Copies the data of `from` up to `end` into `to`, where everything is zero yet.
-fn copy(from: &File, to: &File, end: u64) -> std::io::Result<()> {
+/// Copies the data of `from` up to `end` into `to`, where everything is zero yet. The names are for messages.
+fn copy((from, source): (&File, &Path), (to, path): (&File, &Path), end: u64) -> Result<(), PoolError> {
+    let unread = |error: io::Error| {
+        PoolError::system(format!("failed reading from file '{}'", source.display()), error)
+    };
+    let unwritten =
+        |error: io::Error| PoolError::system(format!("failed writing to file '{}'", path.display()), error);
     let mut block = vec![0; BLOCK_BYTES];
     let mut at = 0;
     while at < end {
@@ -230,19 +231,19 @@ fn copy(from: &File, to: &File, end: u64) -> std::io::Result<()> {
             Err(Errno::NXIO) => return Ok(()),
             // A device knows no holes.
             Err(Errno::INVAL) => at,
-            start => start?,
+            start => start.map_err(|error| unread(error.into()))?,
         };
         let data_end = match seek(from, SeekFrom::Hole(start)) {
             Err(Errno::INVAL) => end,
-            hole => hole?.min(end),
+            hole => hole.map_err(|error| unread(error.into()))?.min(end),
         };
         at = start;
         while at < data_end {
             let left = usize::try_from(data_end - at).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
-            from.read_exact_at(&mut block[..left], at)?;
+            from.read_exact_at(&mut block[..left], at).map_err(unread)?;
             for (number, grain) in block[..left].chunks(GRAIN_BYTES).enumerate() {
                 if grain.iter().any(|byte| *byte != 0) {
-                    to.write_all_at(grain, at + (number * GRAIN_BYTES) as u64)?;
+                    to.write_all_at(grain, at + (number * GRAIN_BYTES) as u64).map_err(unwritten)?;
                 }
             }
             at += left as u64;

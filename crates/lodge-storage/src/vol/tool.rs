@@ -6,6 +6,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
@@ -134,6 +135,7 @@ impl Run {
     }
 
     async fn watched(mut self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
+        let written = Written::open(self.files.iter().filter(|(_, writes)| *writes)).await;
         self.secrets.iter_mut().for_each(Fed::feed);
         let program = find(self.program)?;
         let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
@@ -164,6 +166,9 @@ impl Run {
             (Some(code), _) => format!("exit status {code}"),
             (None, signal) => format!("fatal signal {}", signal.unwrap_or_default()),
         };
+        if code == Some(0) {
+            written.keep(self.said.as_ref()).await?;
+        }
         Ok(Answer { code, ending, out, words })
     }
 
@@ -188,6 +193,31 @@ impl Run {
         command.env("EXT2FS_NO_MTAB_OK", "1");
         command.output(out).errors(errors).jail(jail);
         command
+    }
+}
+
+/// The files that a tool writes, open since before it began. What it has done is durable when it is told as done, and a
+/// tool may not look: `qemu-img` flushes what it changed when it closes an image, and has no word for it if that fails.
+/// The kernel tells each descriptor of every error of writing back since it was opened, whoever asked first.
+struct Written(Vec<(PathBuf, File)>);
+
+impl Written {
+    async fn open<'a>(files: impl Iterator<Item = &'a (PathBuf, bool)>) -> Self {
+        let paths: Vec<PathBuf> = files.map(|(path, _)| path.clone()).collect();
+        let open = move || paths.into_iter().filter_map(|path| Some((path.clone(), File::open(path).ok()?)));
+        let opened = tokio::task::spawn_blocking(move || open().collect()).await;
+        Self(opened.unwrap_or_default())
+    }
+
+    async fn keep(self, said: Option<&(String, String)>) -> Result<(), PoolError> {
+        let kept = tokio::task::spawn_blocking(move || {
+            let failed = |(path, file): (PathBuf, File)| Some((path, file.sync_all().err()?));
+            self.0.into_iter().find_map(failed)
+        });
+        let Some((path, source)) = kept.await.ok().flatten() else { return Ok(()) };
+        let path = path.display().to_string();
+        let path = said.filter(|(now, _)| *now == path).map_or(path.clone(), |(_, path)| path.clone());
+        Err(PoolError::system(format!("cannot write back '{path}'"), source))
     }
 }
 

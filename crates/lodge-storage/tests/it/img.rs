@@ -24,7 +24,7 @@ fn raw_disk(path: &Path) {
     }
 }
 
-fn conversion(from: &Path, from_format: ImageFormat, to: &Path, to_format: ImageFormat) -> Conversion {
+pub fn conversion(from: &Path, from_format: ImageFormat, to: &Path, to_format: ImageFormat) -> Conversion {
     Conversion {
         from: from.to_owned(),
         from_format,

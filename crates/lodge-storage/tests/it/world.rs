@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
-use lodge_model::{Bytes, DomainId};
+use lodge_model::{Bytes, DomainId, Kind};
 use lodge_storage::{
     DiskUse, FileUse, Format, GuestFiles, Guests, Image, ImageSource, NewImage, Part, Pools, Storage,
 };
@@ -74,7 +75,16 @@ impl World {
 }
 
 pub async fn open(dir: &Path) -> (Store, Storage) {
-    let store = Store::open(&Root::at(dir).unwrap()).unwrap();
+    // One that was killed while it started a program leaves its lock with that until its exec.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let store = loop {
+        match Store::open(&Root::at(dir).unwrap()) {
+            Err(error) if error.kind() == Kind::Busy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened.unwrap(),
+        }
+    };
     let storage = Storage::open(&store).await.unwrap();
     (store, storage)
 }
