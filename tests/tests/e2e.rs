@@ -24,6 +24,7 @@ mod e2e {
     mod served;
     mod snapshots;
     mod storage;
+    mod strangers;
     mod sysprep;
     mod tpm;
     mod transient;

@@ -43,6 +43,7 @@ pub use attach::{
 };
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
+pub use link::{Neighbour, neighbours};
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
 pub use pool::FunctionPool;
 pub use script::Scripts;

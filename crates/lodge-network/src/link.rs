@@ -4,6 +4,7 @@
 
 mod direct;
 mod mark;
+mod neighbour;
 mod vlan;
 
 use std::io;
@@ -20,6 +21,8 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage}
 use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 
 use crate::NetworkError;
+
+pub use neighbour::{Neighbour, neighbours};
 
 /// Clock ticks per second in the kernel's bridge attributes.
 const USER_HZ: u32 = 100;

@@ -9,13 +9,10 @@ use std::{
 
 use futures_util::StreamExt as _;
 use lodge_api::{AuditReport, DuplicateHolder, DuplicateView, IdentityAudit, Job, Learnt, SubjectKind};
-use lodge_identity::{self as catalogue, HostFacts, Identity, Kind as Item};
+use lodge_identity::{self as catalogue, Identity, Kind as Item};
 use lodge_model::MacAddr;
 
-use super::{
-    facts::{Leases, neighbours},
-    look::{Looked, Subject, guest_subject},
-};
+use super::look::{Looked, Subject, guest_subject};
 use crate::{Caller, Engine, error::Result, job::JobHandle, template::Template};
 
 /// A look under way.
@@ -66,7 +63,7 @@ impl Engine {
             gaps.extend(one.gaps.iter().map(|gap| format!("{}: {gap}", one.name)));
         }
         let mut machines: Vec<(String, Identity)> = looked.into_iter().map(named).collect();
-        machines.extend(self.others(&leases, &mut gaps));
+        machines.extend(self.strangers(&leases, &mut gaps).await);
         let duplicates = catalogue::duplicates(&machines).into_iter().map(view).collect();
         Ok(AuditReport {
             machines: u32::try_from(machines.len()).unwrap_or(u32::MAX),
@@ -109,42 +106,12 @@ impl Engine {
         }
     }
 
-    /// Leases and neighbours that are no guest's of ours by their address: whoever has a guest's address beside it.
-    fn others(&self, leases: &Leases, gaps: &mut Vec<String>) -> Vec<(String, Identity)> {
-        let (running, known) = (self.running_macs(), self.known_macs_of_guests());
-        let mut found = Vec::new();
-        for (network, lease) in leases.all.iter().filter(|(_, lease)| !known.contains_key(&lease.mac)) {
-            let name = format!("lease {} of network {network}", lease.ip);
-            found.push((name, self.stranger(lease.mac, &lease.ip.to_string())));
-        }
-        for neighbour in neighbours(gaps) {
-            // What a guest itself shows on its bridge is no second machine.
-            if running.contains_key(&neighbour.mac) {
-                continue;
-            }
-            let name = format!("neighbour {} on {}", neighbour.address, neighbour.device);
-            found.push((name, self.stranger(neighbour.mac, &neighbour.address.to_string())));
-        }
-        found
-    }
-
-    fn stranger(&self, mac: MacAddr, address: &str) -> Identity {
-        let facts = HostFacts {
-            macs: vec![mac.to_string()],
-            addresses: vec![address.to_owned()],
-            ..HostFacts::default()
-        };
-        let mut looked = Looked::default();
-        looked.add_host(&facts, &self.inside);
-        looked.identity
-    }
-
     /// The addresses of the guests that run, with their names.
     pub(super) fn running_macs(&self) -> HashMap<MacAddr, Arc<str>> {
         self.macs_where(|active| active)
     }
 
-    fn known_macs_of_guests(&self) -> HashMap<MacAddr, Arc<str>> {
+    pub(super) fn known_macs_of_guests(&self) -> HashMap<MacAddr, Arc<str>> {
         self.macs_where(|_| true)
     }
 

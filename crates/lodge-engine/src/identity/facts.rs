@@ -1,6 +1,6 @@
 //! The host's side of an identity: what a guest is given, and cannot change.
 
-use std::{collections::HashMap, net::IpAddr, path::Path};
+use std::{collections::HashMap, net::IpAddr};
 
 use lodge_domain::Handle;
 use lodge_identity::HostFacts;
@@ -8,20 +8,6 @@ use lodge_model::{MacAddr, domain::Domain};
 use lodge_network::Lease;
 
 use crate::Engine;
-
-/// The host's neighbours, as the kernel lists them.
-const NEIGHBOURS: &str = "/proc/net/arp";
-/// More than any host has.
-const NEIGHBOURS_MAX: usize = 100_000;
-
-/// A machine that the host has talked to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Neighbour {
-    pub address: IpAddr,
-    pub mac: MacAddr,
-    /// The host's interface that it is behind.
-    pub device: String,
-}
 
 /// What a document gives its guest.
 pub(crate) fn given(document: &Domain) -> HostFacts {
@@ -99,39 +85,6 @@ impl Engine {
     }
 }
 
-/// Who was seen on the host's bridges and cards. A table that cannot be read is an empty one, and told.
-pub(super) fn neighbours(gaps: &mut Vec<String>) -> Vec<Neighbour> {
-    match std::fs::read_to_string(NEIGHBOURS) {
-        Ok(text) => parse(&text, is_behind),
-        Err(error) => {
-            gaps.push(format!("neighbours: {NEIGHBOURS} cannot be read: {error}"));
-            Vec::new()
-        }
-    }
-}
-
-/// Whether a bridge has heard of an address lately. The table of neighbours keeps a guest that was shut off, which is no
-/// second machine then; the bridge forgets with a port all that was behind it.
-fn is_behind(device: &str, mac: MacAddr) -> bool {
-    // `struct __fdb_entry` of linux/if_bridge.h: 16 bytes each, and the address first.
-    let table = Path::new("/sys/class/net").join(device).join("brforward");
-    std::fs::read(table).is_ok_and(|entries| entries.chunks_exact(16).any(|entry| entry.starts_with(&mac.0)))
-}
-
-/// `IP address, HW type, Flags, HW address, Mask, Device`; flag 2: the address is known.
-fn parse(text: &str, is_behind: impl Fn(&str, MacAddr) -> bool) -> Vec<Neighbour> {
-    let line = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address = words.next()?.parse().ok()?;
-        let flags = words.nth(1)?.strip_prefix("0x")?;
-        let is_known = u32::from_str_radix(flags, 16).ok()? & 2 != 0;
-        let mac: MacAddr = words.next()?.parse().ok()?;
-        let device = words.nth(1)?.to_owned();
-        (is_known && is_behind(&device, mac)).then_some(Neighbour { address, mac, device })
-    };
-    text.lines().skip(1).take(NEIGHBOURS_MAX).filter_map(line).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test ends there, and should")]
 mod tests {
@@ -150,22 +103,6 @@ mod tests {
         assert_eq!(
             (facts.macs, facts.serials),
             (vec!["52:54:00:aa:00:01".to_owned()], vec!["S-1".to_owned()])
-        );
-    }
-
-    #[test]
-    fn neighbours_are_those_behind_bridges_whose_address_is_known() {
-        let text = "IP address       HW type     Flags       HW address            Mask     Device
-192.168.122.7    0x1         0x2         52:54:00:00:00:07     *        virbr0
-192.168.122.8    0x1         0x0         00:00:00:00:00:00     *        virbr0
-10.0.0.1         0x1         0x2         aa:bb:cc:00:00:01     *        eth0
-nonsense
-";
-        let found = parse(text, |device, _| device == "virbr0");
-        assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].address.to_string().as_str(), found[0].device.as_str()),
-            ("192.168.122.7", "virbr0")
         );
     }
 }
