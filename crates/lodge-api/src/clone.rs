@@ -11,9 +11,15 @@ use crate::is_off;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloneSpec {
-    /// A domain, or a template: `NAME`, `NAME:VERSION`, `NAME:latest`. One that runs is cloned with its memory.
+    /// A domain, or a template: `NAME`, `NAME:VERSION`, `NAME:latest`. One that runs is cloned with its memory. Empty where a
+    /// `document` is given.
     #[schema(example = "web")]
+    #[serde(default)]
     pub source: String,
+    /// In place of a source: libvirt's document of a machine that is off, which need not be defined here. Its disks are
+    /// copied, and must not be written by anybody meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
     /// The new domain's name; with `count` the beginning of the names.
     #[schema(example = "web2")]
     pub name: String,
@@ -58,6 +64,15 @@ pub struct CloneSpec {
     /// Disks, by target, that the clone shares with its source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub share: Vec<String>,
+    /// Disks, by target, that are copied although both could have them: read-only and shareable ones, CD-ROMs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy: Vec<String>,
+    /// Files of copied disks have no holes: the space that they may take is theirs from the beginning.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub allocate: bool,
+    /// A domain that has the name is stopped at once and undefined before; its disks stay. Of one clone only.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub replace: bool,
     /// The files named in `files` are there already and are taken as they are.
     #[serde(default, skip_serializing_if = "is_off")]
     pub preserve_data: bool,

@@ -26,8 +26,8 @@ pub(crate) mod unsettled;
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use lodge_api::{CloneReport, CloneSpec, ClonedGuest, Job, StartOptions};
-use lodge_model::Kind;
+use lodge_api::{CloneReport, CloneSpec, ClonedGuest, DestroyOptions, Job, StartOptions, UndefineOptions};
+use lodge_model::{DomainId, Kind};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -56,6 +56,7 @@ impl Engine {
         }
         // What is wrong with the wish is told at once, and not by a job.
         let source = self.clone_source(&spec).await?;
+        let spec = CloneSpec { source: source.said(), ..spec };
         let (engine, subject, owner) = (self.clone(), spec.name.clone(), caller.clone());
         let act = |job: JobHandle| async move {
             let report = engine.make_clones(&owner, &job, &source, &spec).await?;
@@ -76,6 +77,11 @@ impl Engine {
         let report = |guests| CloneReport { source: source.said(), guests };
         if spec.dry_run {
             return Ok(report(plans.iter().map(Plan::told).collect()));
+        }
+        for plan in &plans {
+            if let Some(replaced) = plan.replaces {
+                self.make_way(caller, job, replaced).await?;
+            }
         }
         let count = plans.len();
         let stop = job.cancel.child_token();
@@ -106,6 +112,28 @@ impl Engine {
                 let names: Vec<&str> = made.iter().map(|guest| guest.name.as_str()).collect();
                 let left = format!("{} of {count} were made and stay: {}", made.len(), names.join(", "));
                 Err(EngineError::of(error.kind(), Some(left), error))
+            }
+        }
+    }
+
+    /// Stops and undefines the domain that a clone is to replace. Its disks stay.
+    async fn make_way(&self, caller: &Caller, job: &JobHandle, replaced: DomainId) -> Result<()> {
+        // Of a domain that another removed meanwhile nothing is left to do.
+        let Ok(handle) = self.domains.get(replaced) else { return Ok(()) };
+        let name = handle.name().to_string();
+        job.tell("replacing", None, &name);
+        if handle.snapshot().is_active() {
+            self.destroy_domain(caller, &replaced.to_string(), DestroyOptions::default()).await?;
+        }
+        let options = UndefineOptions { nvram: true, ..UndefineOptions::default() };
+        match self.undefine_domain(caller, &replaced.to_string(), options).await {
+            Ok(_) => Ok(()),
+            // It was transient.
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => {
+                let text = format!("the domain `{name}` could not be removed before its name is another's");
+                Err(EngineError::new(error.kind(), format!("{text}: {error}"))
+                    .with_hint(format!("remove it as it should be: lodge undefine {name} --help")))
             }
         }
     }

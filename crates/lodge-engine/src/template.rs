@@ -139,7 +139,7 @@ impl Engine {
         let mut free = newest + 1..=u32::MAX;
         let version = free.find(|version| reserved.name(&format!("template {name}:{version}")));
         let version = version.unwrap_or(newest + 1);
-        let copied = self.disks_to_copy(&source.said(), &source.document, &[]).await?;
+        let copied = self.disks_to_copy(&source.said(), &source.document, (&[], &[])).await?;
         let stem = format!("{name}-v{version}");
         let mut disks = Vec::new();
         for (at, disk) in copied.iter().enumerate() {
@@ -185,6 +185,8 @@ impl Engine {
             done: None,
             foreign: Vec::new(),
             live: None,
+            replaces: None,
+            allocates: false,
         })
     }
 

@@ -99,7 +99,10 @@ fn what_cannot_be_cloned_is_told_with_the_next_step() -> Result<()> {
     refuse(&["clone", "web1", "x", "--mac", "52:54:00:00:00:01"], 7, "is another machine's")?;
     refuse(&["clone", "web1", "x", "--mac", "nonsense"], 2, "is no MAC address")?;
     refuse(&["clone", "web1", "x", "--count", "2", "--mac", "random"], 2, "only be given for one clone")?;
-    refuse(&["virt-clone", "-o", "web1", "-n", "x", "--replace"], 9, "--replace is not supported")?;
+    refuse(&["virt-clone", "-o", "web1", "-n", "web1", "--replace"], 2, "by a clone of itself")?;
+    refuse(&["virt-clone", "-o", "web1", "-n", "x", "--check", "mac_in_use=off"], 9, "stays on")?;
+    refuse(&["virt-clone", "-o", "web1", "-n", "x", "--force-copy", "vdz"], 3, "has no disk vdz")?;
+    refuse(&["virt-clone", "--original-xml", "/nothing", "-n", "x"], 3, "/nothing")?;
     refuse(&["template", "info", "web"], 3, "there is no template `web`")?;
     host.lodge(&["start", "web1"])?.ok()?;
     refuse(&["clone", "web1", "x"], 9, "VM generation id")?;
@@ -118,6 +121,65 @@ fn what_cannot_be_cloned_is_told_with_the_next_step() -> Result<()> {
         "{:?}",
         names(&host)?
     );
+    Ok(())
+}
+
+#[test]
+fn virt_clones_options_mean_what_they_mean_there() -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let disk = source(&host, "web1")?;
+    let before = std::fs::read(&disk)?;
+    let seed = host.root().join("var/lib/libvirt/images/seed.img");
+    std::fs::write(&seed, vec![1; 4096])?;
+    let read_only = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='vdb' bus='virtio'/><readonly/></disk></devices>",
+        seed.display()
+    );
+    let document = host.lodge(&["dumpxml", "web1"])?.ok()?.stdout.replace("</devices>", &read_only);
+    let document = host.file("web1.xml", &document)?;
+    host.lodge(&["define", &document])?.ok()?;
+
+    // What both may have is copied where that is asked for.
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "shares", "--auto-clone"])?.ok()?;
+    let xml = host.lodge(&["dumpxml", "shares"])?.ok()?.stdout;
+    ensure!(xml.contains("/seed.img'") && xml.contains("/shares.qcow2'"), "{xml}");
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "own", "--force-copy=vdb", "--auto-clone"])?.ok()?;
+    let xml = host.lodge(&["dumpxml", "own"])?.ok()?.stdout;
+    ensure!(!xml.contains("/seed.img'") && xml.contains("/own-vdb.img'"), "{xml}");
+
+    // All space from the beginning.
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "full", "--nonsparse", "--auto-clone"])?.ok()?;
+    let file = host.root().join("var/lib/libvirt/images/full.qcow2").metadata()?;
+    ensure!(file.blocks() * 512 >= file.len(), "{} blocks of {} bytes", file.blocks(), file.len());
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "x", "--nonsparse", "--reflink"])?
+        .fails_saying(&["--reflink"])?;
+
+    // Another in the place of one, which runs; its disk stays.
+    let old = host.lodge(&["domuuid", "shares"])?.ok()?.stdout;
+    host.lodge(&["start", "shares"])?.ok()?;
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "shares", "--auto-clone"])?.fails_saying(&["already"])?;
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "shares", "--replace", "--print-xml"])?.ok()?;
+    ensure!(host.lodge(&["domuuid", "shares"])?.ok()?.stdout == old, "it was replaced by a look");
+    host.lodge(&["virt-clone", "-o", "web1", "-n", "shares", "--replace", "--auto-clone"])?.ok()?;
+    ensure!(host.lodge(&["domuuid", "shares"])?.ok()?.stdout != old, "it was not replaced");
+    ensure!(host.lodge(&["domstate", "shares"])?.ok()?.stdout.trim() == "shut off");
+    let xml = host.lodge(&["dumpxml", "shares"])?.ok()?.stdout;
+    ensure!(xml.contains("/shares-1.qcow2'") && pool(&host)?.contains("shares.qcow2"), "{xml}");
+
+    // A document alone is enough: nobody is defined by it, but nobody may be writing to its disks.
+    host.lodge(&["start", "web1"])?.ok()?;
+    host.lodge(&["virt-clone", "--original-xml", &document, "--auto-clone"])?
+        .fails_saying(&["web1.qcow2"])?;
+    host.lodge(&["destroy", "web1"])?.ok()?;
+    host.lodge(&["undefine", "web1"])?.ok()?;
+    host.lodge(&["virt-clone", "--original-xml", &document, "--auto-clone"])?.ok()?;
+    let xml = host.lodge(&["dumpxml", "web1-clone"])?.ok()?.stdout;
+    ensure!(xml.contains("/web1-clone.qcow2'") && !xml.contains("52:54:00:00:00:01"), "{xml}");
+    host.lodge(&["virt-clone", "-o", "web1-clone", "--auto-clone", "--print-xml"])?.ok()?;
+    ensure!(std::fs::read(&disk)? == before, "the source was written");
     Ok(())
 }
 

@@ -33,6 +33,11 @@ pub(crate) fn fate(disk: &Disk) -> Fate {
     if is_empty || disk.readonly || disk.shareable || disk.device == DiskDevice::Cdrom {
         return Fate::Shared;
     }
+    own(disk)
+}
+
+/// The same of one that is to be copied, whatever it is.
+pub(crate) fn own(disk: &Disk) -> Fate {
     match disk.kind {
         SourceKind::File | SourceKind::Volume => Fate::Own,
         SourceKind::Block => Fate::Refused("is a block device of the host's"),

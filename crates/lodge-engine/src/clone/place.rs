@@ -10,11 +10,14 @@ use lodge_model::{
 use lodge_storage::{DiskUse, Format};
 use serde::{Deserialize, Serialize};
 
-use super::document::{Fate, fate};
+use super::document::{Fate, fate, own};
 use crate::{
     Engine,
     error::{EngineError, Result},
 };
+
+/// Names of files that are tried.
+const TRIES: u32 = 10_000;
 
 /// How a copy's disk comes to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,16 +76,17 @@ pub(crate) struct SourceDisk {
 }
 
 impl Engine {
-    /// The disks that a copy gets of its own. What cannot be copied is refused, unless it is named in `share`.
+    /// The disks that a copy gets of its own. What cannot be copied is refused, unless it is named in `share`; those of
+    /// `copy` are copied although both could have them.
     pub(crate) async fn disks_to_copy(
         &self,
         name: &str,
         document: &Domain,
-        share: &[String],
+        (share, copy): (&[String], &[String]),
     ) -> Result<Vec<SourceDisk>> {
-        if let Some(unknown) =
-            share.iter().find(|target| !document.devices.disks.iter().any(|disk| disk.target.dev == **target))
-        {
+        let is_there =
+            |target: &&String| document.devices.disks.iter().any(|disk| disk.target.dev == **target);
+        if let Some(unknown) = share.iter().chain(copy).find(|target| !is_there(target)) {
             return Err(EngineError::new(Kind::NotFound, format!("`{name}` has no disk {unknown}")));
         }
         let uses = DiskUse::of(document, &|pool, volume| self.pools.path_of(pool, volume))?;
@@ -91,7 +95,12 @@ impl Engine {
             if share.contains(&disk.target.dev) {
                 continue;
             }
-            match fate(disk) {
+            let is_wanted = copy.contains(&disk.target.dev);
+            if is_wanted && disk.source.is_none() {
+                let text = format!("disk {} of `{name}` is empty: there is nothing to copy", disk.target.dev);
+                return Err(EngineError::new(Kind::InvalidInput, text));
+            }
+            match if is_wanted { own(disk) } else { fate(disk) } {
                 Fate::Shared => {}
                 Fate::Refused(why) => return Err(refused(name, disk, why)),
                 Fate::Own => {
@@ -180,7 +189,14 @@ pub(super) fn placed(
             let text = format!("`{}` is not an absolute path", path.display());
             return Err(EngineError::new(Kind::InvalidInput, text));
         }
-        None => disk.directory.join(file_name(name, at, &disk.target, &disk.path, format)),
+        None => {
+            let named =
+                |name: &str| disk.directory.join(file_name(name, at, &disk.target, &disk.path, format));
+            // A domain that is replaced keeps its disks, which may have the name.
+            let others = (1..TRIES).map(|number| named(&format!("{name}-{number}")));
+            let mut free = std::iter::once(named(name)).chain(others.filter(|_| spec.replace));
+            free.find(|path| !spec.replace || path.symlink_metadata().is_err()).unwrap_or_else(|| named(name))
+        }
     };
     let is_there = to.symlink_metadata().is_ok();
     if is_there != (how == How::Taken) {

@@ -73,6 +73,12 @@ pub(crate) struct Plan {
     /// Its source runs.
     #[serde(default)]
     pub live: Option<LivePlan>,
+    /// The domain that has its name, and is to go before.
+    #[serde(default)]
+    pub replaces: Option<DomainId>,
+    /// The files of copied disks get all their space.
+    #[serde(default)]
+    pub allocates: bool,
 }
 
 impl Plan {
@@ -115,14 +121,19 @@ impl Engine {
             let text = format!("another clone of `{}` is being made", source.said());
             return Err(EngineError::new(Kind::Busy, text).with_hint("wait for it: `lodge job list`"));
         }
-        let disks = self.disks_to_copy(&source.said(), &source.document, &spec.share).await?;
+        refuse_contradictions(spec)?;
+        let replaced = self.replaced(source, spec)?;
+        let disks = self.disks_to_copy(&source.said(), &source.document, (&spec.share, &spec.copy)).await?;
         let taken = Taken { macs: self.known_macs().await };
-        let names = self.new_names(spec, &mut reserved)?;
+        let names = self.new_names(spec, replaced, &mut reserved)?;
         let mut plans = Vec::new();
         let addresses = self.new_addresses(source, spec, names.len())?;
         for (name, addresses) in names.into_iter().zip(addresses) {
             let macs = new_macs(source, spec, &taken, &mut reserved)?;
-            plans.push(self.plan_clone(caller, (source, &disks), spec, name, (macs, addresses))?);
+            let mut plan =
+                self.plan_clone(caller, (source, &disks), (spec, replaced), name, (macs, addresses))?;
+            plan.replaces = replaced;
+            plans.push(plan);
         }
         Ok((plans, reserved))
     }
@@ -131,7 +142,7 @@ impl Engine {
         &self,
         caller: &Caller,
         (source, disks): (&Source, &[SourceDisk]),
-        spec: &CloneSpec,
+        (spec, replaced): (&CloneSpec, Option<DomainId>),
         name: String,
         (macs, addresses): (Vec<MacAddr>, Vec<CardAddress>),
     ) -> Result<Plan> {
@@ -146,9 +157,13 @@ impl Engine {
         if spec.reflink {
             self.refuse_unshared(&planned)?;
         }
+        if spec.allocate && planned.iter().any(|disk| disk.how == How::Linked) {
+            let text = "a linked clone has what differs, and no more: it cannot have all its space";
+            return Err(EngineError::new(Kind::InvalidInput, text).with_hint("have it stand alone (--full)"));
+        }
         let mut warnings = Vec::new();
-        let id = self.new_id(source, spec, &mut warnings)?;
-        let nvram = self.new_variables(source, spec, &name)?;
+        let id = self.new_id(source, (spec, replaced), &mut warnings)?;
+        let nvram = self.new_variables(source, (spec, replaced), &name)?;
         let new = NewMachine {
             name: name.clone(),
             id,
@@ -198,20 +213,38 @@ impl Engine {
             done: None,
             foreign: Vec::new(),
             live,
+            replaces: None,
+            allocates: spec.allocate,
         })
     }
 
+    /// The domain that a clone takes the name of.
+    fn replaced(&self, source: &Source, spec: &CloneSpec) -> Result<Option<DomainId>> {
+        let there = self.domains.by_name(&spec.name).ok().filter(|_| spec.replace);
+        let Some(there) = there else { return Ok(None) };
+        if source.guest == Some(there.id()) || source.said() == spec.name {
+            let text = format!("`{}` cannot be replaced by a clone of itself", spec.name);
+            return Err(EngineError::new(Kind::InvalidInput, text).with_hint("give the clone another name"));
+        }
+        Ok(Some(there.id()))
+    }
+
     /// Names that no domain has and no other act is about to make.
-    fn new_names(&self, spec: &CloneSpec, reserved: &mut Reserved) -> Result<Vec<String>> {
+    fn new_names(
+        &self,
+        spec: &CloneSpec,
+        replaced: Option<DomainId>,
+        reserved: &mut Reserved,
+    ) -> Result<Vec<String>> {
         lodge_model::check_name(&spec.name)
             .map_err(|error| EngineError::new(Kind::InvalidInput, error.to_string()))?;
         let is_free = |name: &str| self.domains.by_name(name).is_err();
         let Some(count) = spec.count else {
-            if is_free(&spec.name) && reserved.name(&spec.name) {
+            if (replaced.is_some() || is_free(&spec.name)) && reserved.name(&spec.name) {
                 return Ok(vec![spec.name.clone()]);
             }
             return Err(EngineError::new(Kind::Exists, format!("there is a domain `{}` already", spec.name))
-                .with_hint("choose another name, or remove that one with `lodge rm`"));
+                .with_hint("choose another name, or remove that one with `lodge rm`, or have it replaced"));
         };
         let free = (1..TRIES).map(|number| format!("{}-{number}", spec.name));
         let free = free.filter(|name| is_free(name) && reserved.name(name));
@@ -219,8 +252,13 @@ impl Engine {
     }
 
     /// A replacement keeps the source's UUID where nobody has it.
-    fn new_id(&self, source: &Source, spec: &CloneSpec, warnings: &mut Vec<String>) -> Result<DomainId> {
-        let is_free = |id: DomainId| self.domains.get(id).is_err();
+    fn new_id(
+        &self,
+        source: &Source,
+        (spec, replaced): (&CloneSpec, Option<DomainId>),
+        warnings: &mut Vec<String>,
+    ) -> Result<DomainId> {
+        let is_free = |id: DomainId| replaced == Some(id) || self.domains.get(id).is_err();
         if let Some(text) = &spec.uuid {
             let id: DomainId = text
                 .parse()
@@ -246,7 +284,7 @@ impl Engine {
     fn new_variables(
         &self,
         source: &Source,
-        spec: &CloneSpec,
+        (spec, replaced): (&CloneSpec, Option<DomainId>),
         name: &str,
     ) -> Result<Option<(PathBuf, PathBuf)>> {
         if !has_variables(&source.document) {
@@ -259,9 +297,11 @@ impl Engine {
             };
         }
         let usual = self.store.root().nvram_of(name);
-        let to = spec.nvram.as_ref().map_or(usual, PathBuf::from);
+        let to = spec.nvram.as_ref().map_or_else(|| usual.clone(), PathBuf::from);
         let Some(from) = source.nvram.clone() else { return Ok(None) };
-        if to.symlink_metadata().is_ok() {
+        // Those of a domain that is replaced go with it.
+        let is_replaced = replaced.is_some() && to == usual;
+        if !is_replaced && to.symlink_metadata().is_ok() {
             let text = format!("the file `{}` is there already", to.display());
             return Err(EngineError::new(Kind::Exists, text).with_hint(
                 "it may be of an earlier domain of that name: remove it, or choose another name",
@@ -304,6 +344,7 @@ fn refuse_plural(spec: &CloneSpec) -> Result<()> {
         (spec.nvram.is_some(), "the file of UEFI variables"),
         (spec.hostname.is_some(), "a host name"),
         (spec.uuid.is_some(), "a UUID"),
+        (spec.replace, "a domain to be replaced"),
         (spec.keep_identity, "a kept identity"),
     ];
     match of_one.into_iter().find(|(is_given, _)| *is_given && spec.count.is_some_and(|count| count > 1)) {
@@ -313,6 +354,21 @@ fn refuse_plural(spec: &CloneSpec) -> Result<()> {
             format!("{what} can only be given for one clone, and {} are asked for", spec.count.unwrap_or(1)),
         )),
     }
+}
+
+/// What cannot be had together.
+fn refuse_contradictions(spec: &CloneSpec) -> Result<()> {
+    let said = |text: String| Err(EngineError::new(Kind::InvalidInput, text));
+    if let Some(both) = spec.copy.iter().find(|target| spec.share.contains(target)) {
+        return said(format!("disk {both} cannot be copied and shared at once"));
+    }
+    if spec.allocate && spec.reflink {
+        return said(
+            "blocks that are shared take no space: a copy cannot share blocks and have all its space"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn new_macs(

@@ -71,8 +71,37 @@ pub(super) fn refuse_variables_elsewhere(name: &str, document: &Domain) -> Resul
 }
 
 impl Engine {
+    /// A machine that is not defined here, or not so, by its document. Whoever writes to its disks is met when they are copied.
+    pub(super) fn documented_source(&self, spec: &CloneSpec, text: &str) -> Result<Source> {
+        if !spec.source.is_empty() {
+            let text =
+                format!("a document is given, and `{}` too: of which is the clone to be?", spec.source);
+            return Err(EngineError::new(Kind::InvalidInput, text));
+        }
+        let mut document = Domain::parse(text)?;
+        if lodge_model::check_name(&document.name).is_err() {
+            return Err(EngineError::new(Kind::InvalidInput, "the document has no name"));
+        }
+        // What a running guest's document says of its run.
+        document.id = None;
+        let name = document.name.clone();
+        refuse_variables_elsewhere(&name, &document)?;
+        let nvram = self.nvram_of(&name, &document);
+        Ok(Source {
+            origin: Origin { kind: OriginKind::Domain, name, version: None },
+            document,
+            nvram,
+            guest: None,
+            bases: Vec::new(),
+            live: None,
+        })
+    }
+
     /// Finds what somebody named: a domain before a template of the same name.
     pub(crate) async fn clone_source(&self, spec: &CloneSpec) -> Result<Source> {
+        if let Some(text) = &spec.document {
+            return self.documented_source(spec, text);
+        }
         let wanted = &spec.source;
         match self.domains.find(wanted) {
             Ok(handle) if handle.snapshot().is_active() => self.running_source(&handle, spec).await,

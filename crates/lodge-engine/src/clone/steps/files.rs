@@ -35,6 +35,9 @@ impl Step<Making> for MakeDisks {
                 }
                 return Err(failure);
             }
+            if making.plan.allocates && matches!(disk.how, How::Layer | How::Alone) {
+                allocate(&disk.to).await?;
+            }
             making.parts.pools.noticed(&disk.to).await;
             making.made.insert(disk.to);
         }
@@ -74,6 +77,19 @@ async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
             storage.convert_image(conversion, &making.stop, |_| ()).await.map(drop).map_err(failed)
         }
     }
+}
+
+/// Fills the holes of a file with space that is its own, so that no other file can take it.
+async fn allocate(path: &Path) -> Result<(), Failure> {
+    let own = path.to_owned();
+    let filled = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::options().write(true).open(&own)?;
+        let length = file.metadata()?.len();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length.max(1))?;
+        file.sync_all()
+    });
+    let filled = filled.await.unwrap_or_else(|_| Err(std::io::Error::other("the work on it broke")));
+    filled.map_err(|error| file_failure("get all the space of", path, &error))
 }
 
 fn image_format(format: Format) -> ImageFormat {
