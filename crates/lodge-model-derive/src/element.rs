@@ -204,6 +204,13 @@ fn writing(fields: &[XmlField]) -> Writing {
         let (ident, name, prefix) = (&field.ident, &field.name, &field.prefix);
         let tag = if prefix.is_empty() { name.clone() } else { format!("{prefix}:{name}") };
         let guarded = |statement: TokenStream| guard(field, &statement);
+        for moved in fields {
+            let Some((before, condition)) = &moved.ahead else { continue };
+            if *ident == before {
+                let statement = guard(moved, &write_child(moved));
+                made.content.push(quote!(if self.#condition() { #statement }));
+            }
+        }
         match field.role {
             Role::Attr => made.attributes.push(guarded(write_attribute(field))),
             Role::Text => made.content.push(match field.shape {
@@ -218,14 +225,13 @@ fn writing(fields: &[XmlField]) -> Writing {
             })),
             Role::Leaves => made.content.push(quote!(for value in &self.#ident { writer.leaf(#tag, value, #foreign); })),
             Role::Flag => made.content.push(quote!(if self.#ident { writer.flag(#tag, #foreign); })),
-            Role::Child => made.content.push(guarded(match field.shape {
-                Shape::Option => {
-                    quote!(if let ::core::option::Option::Some(value) = &self.#ident { writer.child(#tag, value); })
-                }
-                // What must be there is written, so that the text can be read again.
-                Shape::Plain | Shape::Vec if field.required => quote!(writer.child(#tag, &self.#ident);),
-                Shape::Plain | Shape::Vec => quote!(writer.child_unless_empty(#tag, &self.#ident);),
-            })),
+            Role::Child => {
+                let statement = guarded(write_child(field));
+                made.content.push(match &field.ahead {
+                    Some((_, condition)) => quote!(if !self.#condition() { #statement }),
+                    None => statement,
+                });
+            }
             Role::Children => made.content.push(quote!(for value in &self.#ident { writer.child(#tag, value); })),
             Role::Flatten => {
                 made.attributes.push(quote!(::lodge_model::xml::Part::write_attributes(&self.#ident, writer);));
@@ -244,6 +250,19 @@ fn writing(fields: &[XmlField]) -> Writing {
     }
     made.attributes.extend(last);
     made
+}
+
+fn write_child(field: &XmlField) -> TokenStream {
+    let (ident, name, prefix) = (&field.ident, &field.name, &field.prefix);
+    let tag = if prefix.is_empty() { name.clone() } else { format!("{prefix}:{name}") };
+    match field.shape {
+        Shape::Option => {
+            quote!(if let ::core::option::Option::Some(value) = &self.#ident { writer.child(#tag, value); })
+        }
+        // What must be there is written, so that the text can be read again.
+        Shape::Plain | Shape::Vec if field.required => quote!(writer.child(#tag, &self.#ident);),
+        Shape::Plain | Shape::Vec => quote!(writer.child_unless_empty(#tag, &self.#ident);),
+    }
 }
 
 fn write_attribute(field: &XmlField) -> TokenStream {

@@ -46,6 +46,8 @@ pub struct XmlField {
     pub double_quotes: bool,
     /// Of a foreign field: elements (and `@attributes`) that libvirt knows, so they are no fault. Of a flag: `@attributes`.
     pub keeps: Vec<String>,
+    /// Of a child: the field that it is written before, where this method of the struct says so.
+    pub ahead: Option<(String, Ident)>,
 }
 
 impl XmlField {
@@ -68,6 +70,7 @@ impl XmlField {
             known: false,
             double_quotes: false,
             keeps: Vec::new(),
+            ahead: None,
         };
         let mut role = None;
         for attribute in annotations(&field.attrs) {
@@ -97,6 +100,15 @@ impl XmlField {
                     "keeps" => {
                         let words = meta.value()?.parse::<LitStr>()?.value();
                         made.keeps = words.split_whitespace().map(str::to_owned).collect();
+                        return Ok(());
+                    }
+                    "ahead" => {
+                        let words = meta.value()?.parse::<LitStr>()?;
+                        let text = words.value();
+                        let (field, method) = text
+                            .split_once(" if ")
+                            .ok_or_else(|| syn::Error::new(words.span(), "needs `FIELD if METHOD`"))?;
+                        made.ahead = Some((field.to_owned(), Ident::new(method, words.span())));
                         return Ok(());
                     }
                     "required" => return set(&mut made.required),

@@ -19,7 +19,8 @@
 //!
 //! Further words: `required` (its absence is a fault), `live` (written only in the live form), `secret` (written
 //! only when asked for secrets), `live_unless_user` (an alias: live unless the user chose it), `double_quotes` (of
-//! `foreign`: written as libxml2 does).
+//! `foreign`: written as libxml2 does), `ahead = "field if method"` (of a `child`: written before that field where that
+//! method of the struct says so).
 //! On the struct: `#[xml(part)]` makes a `Part`, for `flatten`; `#[xml(open)]`
 //! writes an end tag even when there is nothing inside, as libvirt does of some. On an enum: `#[xml(tag = "type")]`, each variant
 //! with `#[xml(value = "pci")]` and one field, an element read from the same node.

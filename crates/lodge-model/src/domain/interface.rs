@@ -66,8 +66,8 @@ pub struct Interface {
     /// `<model type='virtio'/>`.
     #[xml(child)]
     pub model: Option<InterfaceModel>,
-    /// `<driver name='vhost' queues='2'/>`.
-    #[xml(child)]
+    /// `<driver name='vhost' queues='2'/>`; of a card of the host's libvirt writes it before its source.
+    #[xml(child, ahead = "source if is_hosts_own")]
     pub driver: Option<Box<InterfaceDriver>>,
     /// `<backend type='passt'/>`.
     #[xml(child)]
@@ -102,6 +102,11 @@ impl Interface {
     /// Its element alone, for `attach-device` and its kin.
     pub fn to_xml(&self, options: &crate::xml::WriteOptions) -> String {
         crate::xml::write(self, "interface", *options)
+    }
+
+    /// Whether it is a card of the host's.
+    pub fn is_hosts_own(&self) -> bool {
+        self.kind == InterfaceKind::Hostdev
     }
 
     /// Its Ethernet address, once there is one.

@@ -93,13 +93,13 @@ fn things_given_twice_are_named() {
 #[test]
 fn places_that_are_not_there_are_named() {
     check(
-        "<devices><controller type='pci' index='0' model='pcie-root'/><controller type='pci' index='1' model='pcie-root-port'/>\n<controller type='usb' index='0' model='qemu-xhci' ports='4'/>\n<input type='tablet' bus='usb'><address type='usb' bus='0' port='5'/></input><input type='tablet' bus='usb'><address type='usb' bus='1' port='1'/></input>\n<rng model='virtio'><backend model='random'/><address type='pci' bus='1' slot='3'/></rng>\n<channel type='pty'><target type='virtio' name='a'/><address type='virtio-serial' port='31'/></channel>\n<disk><source file='/a'/><target dev='sda' bus='sata'/><address type='drive' unit='6'/></disk></devices>",
+        "<devices><controller type='pci' index='0' model='pcie-root'/><controller type='pci' index='1' model='pcie-root-port'/>\n<controller type='usb' index='0' model='qemu-xhci' ports='4'/>\n<input type='tablet' bus='usb'><address type='usb' bus='0' port='5'/></input><input type='tablet' bus='usb'><address type='usb' bus='1' port='1'/></input>\n<rng model='virtio'><backend model='random'/><address type='pci' bus='1' slot='3'/></rng>\n<channel type='pty'><target type='virtio' name='a'/><address type='virtio-serial' port='31'/></channel>\n<disk><source file='/a'/><target dev='sda' bus='sata'/><address type='drive' bus='1' unit='6'/></disk></devices>",
         &expect![[r#"
             line 5, column 32: /domain/devices/input[1]/address: USB controller 0 has 4 ports
             line 5, column 109: /domain/devices/input[2]/address: there is no USB controller 1
             line 6, column 46: /domain/devices/rng/address: PCI controller 1 (pcie-root-port) has no slot 0x3
             line 7, column 53: /domain/devices/channel/address: virtio-serial 0 has no port 31; its last is 30
-            line 8, column 56: /domain/devices/disk/address: a sata controller has 1 bus(es), 1 target(s) and 6 unit(s), from 0"#]],
+            line 8, column 56: /domain/devices/disk/address: a sata controller has 1 bus(es) and 1 target(s), from 0"#]],
     );
 }
 

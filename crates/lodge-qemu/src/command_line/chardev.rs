@@ -11,6 +11,7 @@ use super::stream::{Stream, back_end};
 
 /// `<serial>`, `<parallel>`, `<console>`.
 pub(super) fn ports(b: &mut Builder<'_>) {
+    numbers(b);
     for (at, serial) in b.domain.devices.serials.iter().enumerate() {
         b.at_device("serial", at);
         port(b, serial, at, "serial");
@@ -22,6 +23,24 @@ pub(super) fn ports(b: &mut Builder<'_>) {
     for (at, console) in b.domain.devices.consoles.iter().enumerate() {
         b.at_device("console", at);
         self::console(b, console, at);
+    }
+}
+
+/// Refuses two ports of one number: QEMU would, in words of its own.
+fn numbers(b: &mut Builder<'_>) {
+    let devices = &b.domain.devices;
+    for (sort, list) in [("serial", &devices.serials), ("parallel", &devices.parallels)] {
+        let mut taken = Vec::new();
+        for (at, device) in list.iter().enumerate() {
+            let Some(target) = device.target.as_deref() else { continue };
+            let is_on_board = matches!(target.kind.as_deref(), None | Some("isa-serial" | "serial"));
+            let Some(number) = target.port.filter(|_| is_on_board) else { continue };
+            if taken.contains(&number) {
+                b.element = format!("/domain/devices/{sort}[{}]/target/@port", at + 1);
+                b.refuse(format!("{sort} port {number} is given twice"));
+            }
+            taken.push(number);
+        }
     }
 }
 

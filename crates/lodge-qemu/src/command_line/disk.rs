@@ -438,6 +438,12 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
         }
         (DiskBus::Sata, DiskDevice::Disk | DiskDevice::Cdrom) => {
             let name = if is_cdrom { "ide-cd" } else { "ide-hd" };
+            if drive.unit > 5 {
+                return b.refuse(format!(
+                    "a SATA controller has six ports, from 0; it has no port {}",
+                    drive.unit
+                ));
+            }
             let is_own = drive.controller == 0 && b.family == Family::Q35;
             let stem = if is_own { "ide".to_owned() } else { format!("sata{}", drive.controller) };
             (name.to_owned(), Props::driver(name).with("bus", format!("{stem}.{}", drive.unit)))

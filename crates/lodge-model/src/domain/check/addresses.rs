@@ -137,7 +137,8 @@ fn drives(devices: &Devices, found: &mut Found) {
         let (channels, targets, units) = match bus {
             DiskBus::Ide => (2, 1, 2),
             DiskBus::Fdc => (1, 1, 2),
-            DiskBus::Sata => (1, 1, 6),
+            // How many a controller has is its own matter: a start finds out.
+            DiskBus::Sata => (1, 1, u32::MAX),
             DiskBus::Scsi => (1, 256, 16384),
             DiskBus::Virtio | DiskBus::Xen | DiskBus::Usb | DiskBus::Uml | DiskBus::Sd | DiskBus::Nvme => {
                 found.add(path, format!("a disk on bus `{bus}` has no address of type `drive`"));
@@ -145,9 +146,14 @@ fn drives(devices: &Devices, found: &mut Found) {
             }
         };
         if *channel >= channels || *target >= targets || *unit >= units {
-            let message = format!(
-                "a {bus} controller has {channels} bus(es), {targets} target(s) and {units} unit(s), from 0"
-            );
+            let message = match units {
+                u32::MAX => {
+                    format!("a {bus} controller has {channels} bus(es) and {targets} target(s), from 0")
+                }
+                _ => format!(
+                    "a {bus} controller has {channels} bus(es), {targets} target(s) and {units} unit(s), from 0"
+                ),
+            };
             found.add(path, message);
         }
     }

@@ -190,18 +190,10 @@ fn streams(devices: &Devices, found: &mut Found) {
         ("channel", &devices.channels),
     ];
     for (name, list) in lists {
-        let mut ports = Seen::default();
         for (at, device) in list.iter().enumerate() {
             let path = nth(&format!("/domain/devices/{name}"), at, list.len());
             stream_source(device, &path, found);
             let target = device.target.as_deref();
-            if let Some(port) = target.and_then(|target| target.port)
-                && matches!(name, "serial" | "parallel")
-            {
-                ports.note(found, port, &format!("{path}/target/@port"), || {
-                    format!("port {port} is given twice")
-                });
-            }
             if name == "channel" && target.is_none_or(|target| target.kind.is_none()) {
                 found.add(path, "a channel needs <target type='…'/>");
             }
