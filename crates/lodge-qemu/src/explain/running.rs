@@ -26,6 +26,7 @@ impl Explanation {
                 }
             }
         }
+        own_by_name(&mut run);
         let mut without = self.without;
         for Explained { argument, alias } in known.into_iter().flatten() {
             let element = argument.element;
@@ -36,6 +37,40 @@ impl Explanation {
             }
         }
         Self { arguments: run, without, ..self }
+    }
+}
+
+/// Objects that an argument names are its element's: certificates and secrets that the host's settings add to it.
+fn own_by_name(run: &mut [Explained]) {
+    let is_unknown = |explained: &Explained| explained.argument.element == UNKNOWN;
+    let owner = |run: &[Explained], at: usize| {
+        let name = id(&run[at].argument)?;
+        let owner = run.iter().find(|other| !is_unknown(other) && names(&other.argument, &name))?;
+        Some((owner.argument.element.clone(), owner.alias.clone()))
+    };
+    // An object's own may be named by the object alone.
+    loop {
+        let mut objects =
+            (0..run.len()).filter(|at| is_unknown(&run[*at]) && run[*at].argument.option == "-object");
+        let Some((at, (element, alias))) = objects.find_map(|at| Some((at, owner(run, at)?))) else {
+            return;
+        };
+        run[at].argument.element = element;
+        run[at].alias = alias;
+    }
+}
+
+/// Whether an argument's value has this name among its words.
+fn names(argument: &Argument, name: &str) -> bool {
+    let Some(value) = argument.value.as_deref() else { return false };
+    match serde_json::from_str::<serde_json::Value>(value) {
+        Ok(serde_json::Value::Object(words)) => words
+            .iter()
+            .any(|(key, word)| !matches!(key.as_str(), "id" | "node-name") && word.as_str() == Some(name)),
+        _ => value
+            .split(',')
+            .filter_map(|word| word.split_once('='))
+            .any(|(key, word)| key != "id" && word == name),
     }
 }
 
@@ -89,6 +124,28 @@ mod tests {
         let argument =
             Argument { option: option.into(), value: value.map(str::to_owned), element: element.into() };
         Explained { argument, alias: None }
+    }
+
+    #[test]
+    fn what_the_hosts_settings_add_is_of_what_names_it() {
+        let screen = "/domain/devices/graphics[1]";
+        let built = Explanation {
+            arguments: vec![explained(screen, "-vnc", Some("127.0.0.1:0,audiodev=audio1"))],
+            ..Explanation::default()
+        };
+        let words = [
+            "-object",
+            r#"{"qom-type":"secret","id":"vnc-tls-creds0-secret0","file":"/proc/self/fd/9"}"#,
+            "-object",
+            r#"{"qom-type":"tls-creds-x509","id":"vnc-tls-creds0","passwordid":"vnc-tls-creds0-secret0"}"#,
+            "-object",
+            r#"{"qom-type":"secret","id":"masterKey0"}"#,
+            "-vnc",
+            "127.0.0.1:0,tls-creds=vnc-tls-creds0",
+        ];
+        let run = built.as_run(&words.map(str::to_owned));
+        let elements: Vec<_> = run.arguments.iter().map(|known| known.argument.element.as_str()).collect();
+        assert_eq!(elements, [screen, screen, UNKNOWN, screen]);
     }
 
     #[test]
