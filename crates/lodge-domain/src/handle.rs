@@ -98,6 +98,16 @@ impl Handle {
         self.entry.monitor.load_full()
     }
 
+    /// What is counted of the running QEMU.
+    pub fn counters(&self) -> Option<Arc<crate::control::tune::perf::Counters>> {
+        self.entry.counters.load_full()
+    }
+
+    /// The cgroup of the running guest, below each hierarchy.
+    pub fn cgroup(&self) -> PathBuf {
+        crate::stop::cgroup_of(&self.shared, self.entry.id)
+    }
+
     /// `virsh start`.
     pub async fn start(&self, options: StartOptions, ticket: Ticket) -> Result<(), DomainError> {
         self.ask(Act::Start(options), ticket).await

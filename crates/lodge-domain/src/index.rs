@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub documents: ArcSwap<Documents>,
     /// The monitor of the running QEMU, for readers of live figures.
     pub monitor: ArcSwapOption<Monitor>,
+    /// What is counted of the running QEMU.
+    pub counters: ArcSwapOption<crate::control::tune::perf::Counters>,
     /// What figures need of the document, once somebody asked.
     pub digest: ArcSwapOption<crate::digest::Digest>,
     /// Its snapshots.
@@ -47,6 +49,7 @@ impl Entry {
             snapshot: ArcSwap::from_pointee(snapshot),
             documents: ArcSwap::from_pointee(documents),
             monitor: ArcSwapOption::empty(),
+            counters: ArcSwapOption::empty(),
             digest: ArcSwapOption::empty(),
             snapshots: ArcSwap::from_pointee(SnapshotTree::default()),
             slot: Mutex::new(Slot::Idle),

@@ -360,6 +360,10 @@ pub trait Seeds: Send + Sync {
 pub trait Secrets: Send + Sync {
     /// The value of a secret for TPMs, as a file in memory that is to be read from its beginning.
     async fn tpm_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError>;
+    /// The same of a secret that a key for TLS is opened with.
+    async fn tls_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError> {
+        Err(PortError::new(Kind::Unsupported, format!("secret {secret}: secrets are not known here")))
+    }
 }
 
 /// What [`crate::Domains`] is wired to.

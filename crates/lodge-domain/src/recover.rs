@@ -27,6 +27,7 @@ use lodge_sys::process::Process;
 use tokio::task::JoinSet;
 
 use crate::act::{Act, Begin, Ended, Reply, ended};
+use crate::control::tune::perf::Counters;
 use crate::define::{blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
@@ -287,10 +288,19 @@ async fn adopt(shared: &Arc<Shared>, entry: &Arc<Entry>, record: Record, process
         // It was being ended when the daemon died.
         vmm.reason = Some(ShutoffReason::Destroyed);
     }
+    let counters = Counters::of(&document, vmm.record.pid).unwrap_or_else(|refusal| {
+        tracing::warn!(
+            domain = vmm.record.name,
+            why = refusal.text,
+            "a running guest's events are not counted"
+        );
+        Counters::default()
+    });
     ended(move |owner| {
         tracing::info!(domain = %owner.name(), pid = vmm.record.pid, "running guest taken over");
         owner.shared.domid_in_use(vmm.record.domid);
         owner.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
+        owner.entry.counters.store(Some(Arc::new(counters)));
         owner.vmm = Some(Box::new(vmm));
         owner.set_documents(|documents| documents.live = live);
         owner.amend_snapshot(|snapshot| snapshot.summary = Arc::new(summary_of(&document)));
@@ -323,6 +333,7 @@ impl Owner {
     fn is_not_there(&mut self) {
         self.vmm = None;
         self.entry.monitor.store(None);
+        self.entry.counters.store(None);
         self.set_documents(|documents| documents.live = None);
         self.vanished = !self.is_persistent();
         if matches!(self.state, State::Shutoff { .. }) {

@@ -14,6 +14,7 @@ use lodge_model::Kind;
 use lodge_qemu::Password;
 use lodge_store::Root;
 use lodge_store::conf::{self, ConfError, Entry, Place, Value, flag, number, text};
+use uuid::Uuid;
 
 /// The lowest port of a screen: VNC counts from here.
 const SCREEN_PORT_MIN: u16 = 5900;
@@ -31,6 +32,10 @@ pub struct Service {
     pub certificates: Option<PathBuf>,
     /// Clients must show a certificate; without a word see [`Settings::verifies`].
     pub verify: Option<bool>,
+    /// The secret that its key is opened with.
+    pub secret: Option<Uuid>,
+    /// It listens on a socket of the guest's own directory if the guest says no address.
+    pub auto_socket: bool,
     /// What viewers say if the guest has no password of its own.
     pub password: Option<Password>,
     /// Viewers log in by SASL.
@@ -52,6 +57,8 @@ pub struct Settings {
     pub disks: Service,
     /// Where certificates are of what has no directory of its own; without: `etc/pki/qemu`.
     pub certificates: Option<PathBuf>,
+    /// The secret that keys are opened with of what has none of its own.
+    pub secret: Option<Uuid>,
     /// What holds for all that says nothing of `verify`.
     pub verify: Option<bool>,
     /// Ports of screens.
@@ -71,6 +78,7 @@ impl Default for Settings {
             streams: Service::default(),
             disks: Service::default(),
             certificates: None,
+            secret: None,
             verify: None,
             screen_ports: SCREEN_PORT_MIN..=u16::MAX,
             web_ports: WEB_PORT_MIN..=u16::MAX,
@@ -143,11 +151,17 @@ impl Settings {
         service.verify.or(self.verify).unwrap_or(usual)
     }
 
+    /// The secret that a key of this service's is opened with.
+    pub fn secret_of(&self, service: &Service) -> Option<Uuid> {
+        service.secret.or(self.secret)
+    }
+
     /// Takes one entry: nothing to say, a warning, or why it cannot be.
     fn take(&mut self, entry: Entry) -> Result<Option<String>, String> {
         let Entry { key, value, .. } = entry;
         match key.as_str() {
             "default_tls_x509_cert_dir" => self.certificates = Some(directory(value)?),
+            "default_tls_x509_secret_uuid" => self.secret = Some(uuid(value)?),
             "default_tls_x509_verify" => self.verify = Some(flag(value)?),
             "remote_display_port_min" => {
                 self.screen_ports = port(value, SCREEN_PORT_MIN)?..=*self.screen_ports.end();
@@ -181,6 +195,8 @@ impl Settings {
             "tls_x509_cert_dir" => service.certificates = Some(directory(value)?),
             // Whoever is a client looks at the server's certificate in any case, and SPICE's server at nobody's.
             "tls_x509_verify" if matches!(name, "vnc" | "chardev") => service.verify = Some(flag(value)?),
+            "tls_x509_secret_uuid" if name != "spice" => service.secret = Some(uuid(value)?),
+            "auto_unix_socket" if is_screen => service.auto_socket = flag(value)?,
             "listen" if is_screen => service.listen = Some(address(value)?),
             "password" if is_screen => service.password = Some(Password(text(value)?)),
             "sasl" if is_screen => service.sasl = flag(value)?,
@@ -203,25 +219,11 @@ fn of_others(key: &str) -> String {
 }
 
 /// Why some of libvirt's settings have no effect.
-const REASONS: [(&[&str], &str); 7] = [
-    (
-        &[
-            "default_tls_x509_secret_uuid",
-            "vnc_tls_x509_secret_uuid",
-            "chardev_tls_x509_secret_uuid",
-            "nbd_tls_x509_secret_uuid",
-            "migrate_tls_x509_secret_uuid",
-            "backup_tls_x509_secret_uuid",
-        ],
-        "a key that has a passphrase is refused; store it without one, for root alone to read",
-    ),
-    (
-        &["vnc_auto_unix_socket", "spice_auto_unix_socket"],
-        "no socket is made by itself; <listen type='socket' socket='…'/> of the guest's names one",
-    ),
+const REASONS: [(&[&str], &str); 5] = [
     (
         &[
             "migrate_tls_x509_cert_dir",
+            "migrate_tls_x509_secret_uuid",
             "migrate_tls_x509_verify",
             "migrate_tls_force",
             "migration_address",
@@ -244,7 +246,7 @@ const REASONS: [(&[&str], &str); 7] = [
 ];
 
 /// libvirt 11.3's other settings.
-const OTHERS: [&str; 57] = [
+const OTHERS: [&str; 58] = [
     "auto_dump_bypass_cache",
     "auto_dump_path",
     "auto_save_bypass_cache",
@@ -256,6 +258,7 @@ const OTHERS: [&str; 57] = [
     "auto_start_bypass_cache",
     "auto_start_delay",
     "backup_tls_x509_cert_dir",
+    "backup_tls_x509_secret_uuid",
     "backup_tls_x509_verify",
     "bridge_helper",
     "capability_filters",
@@ -308,6 +311,11 @@ const OTHERS: [&str; 57] = [
 fn directory(value: Value) -> Result<PathBuf, String> {
     let path = PathBuf::from(text(value)?);
     if path.is_dir() { Ok(path) } else { Err(format!("directory '{}' does not exist", path.display())) }
+}
+
+fn uuid(value: Value) -> Result<Uuid, String> {
+    let text = text(value)?;
+    text.parse().map_err(|_| format!("`{text}` is no UUID of a secret"))
 }
 
 fn address(value: Value) -> Result<String, String> {

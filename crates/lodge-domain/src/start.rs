@@ -12,16 +12,19 @@
 //! The steps are in `start/steps.rs`, what QEMU is given in `start/gather.rs`, the live document in
 //! `start/live.rs`. Deliberately absent: waiting until the guest inside is up.
 
+mod advice;
 mod cards;
 mod certificates;
 mod devices;
 mod gather;
 mod helpers;
 mod kernel;
+mod labels;
 mod live;
 mod lun;
 mod notes;
 mod nvram;
+mod partition;
 mod places;
 mod pstore;
 mod ram;
@@ -53,6 +56,7 @@ pub(crate) use self::places::{Told, number_chain, told};
 pub(crate) use self::served::plain;
 pub(crate) use self::steps::{LIVE, Launch, steps};
 use crate::act::{Begin, Ended, Reply, ended};
+use crate::control::tune::perf::Counters;
 use crate::define::{self, Edit, blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::DomainError;
@@ -123,6 +127,8 @@ pub(crate) struct Launched {
     pub live: Arc<str>,
     pub document: Domain,
     pub plan: Plan,
+    /// What is counted of it.
+    pub counters: Counters,
     /// What QEMU told until now.
     pub early: Vec<lodge_qemu::qmp::Event>,
     /// The note of the saga's end, on its way to the disk.
@@ -409,9 +415,10 @@ impl Owner {
 
     /// The same, for one who tells of it himself. Says whether it has an agent's channel.
     pub fn take_launched_quietly(&mut self, launched: Launched) -> (Plan, bool) {
-        let Launched { vmm, live, document, plan, early, noted } = launched;
+        let Launched { vmm, live, document, plan, counters, early, noted } = launched;
         self.noted = noted;
         self.entry.monitor.store(vmm.monitor().cloned().map(Arc::new));
+        self.entry.counters.store(Some(Arc::new(counters)));
         let has_agent = vmm.record.agent.is_some();
         self.vmm = Some(vmm);
         self.set_documents(|documents| documents.live = Some(live));

@@ -155,6 +155,7 @@ impl Owner {
     pub fn is_off(&mut self, reason: ShutoffReason) {
         self.vmm = None;
         self.entry.monitor.store(None);
+        self.entry.counters.store(None);
         self.forget_tpm_of_vanished();
         self.set_documents(|documents| documents.live = None);
         let summary =
@@ -221,9 +222,14 @@ async fn terminate(process: &Process, patience: Duration) -> Option<Ending> {
     tokio::time::timeout(patience, process.ended()).await.ok()?.ok()
 }
 
+/// Where a guest's cgroup is, if elsewhere than usual: in the guest's directory.
+pub(crate) const CGROUP_FILE: &str = "cgroup";
+
 /// The cgroup of a guest, below each hierarchy.
 pub(crate) fn cgroup_of(shared: &Shared, id: DomainId) -> PathBuf {
-    PathBuf::from(format!("lodge/{}/guests/{id}", shared.config.store.root().tag()))
+    let root = shared.config.store.root();
+    let noted = std::fs::read_to_string(root.guest(id.0).join(CGROUP_FILE));
+    noted.map_or_else(|_| PathBuf::from(format!("lodge/{}/guests/{id}", root.tag())), PathBuf::from)
 }
 
 /// A stuck driver or file server must not hold the end of a guest for ever.

@@ -44,12 +44,24 @@ impl lodge_storage::Secrets for Keys {
 #[async_trait::async_trait]
 impl lodge_domain::Secrets for Keys {
     async fn tpm_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError> {
+        self.passphrase(secret, UsageKind::Vtpm)
+    }
+
+    async fn tls_passphrase(&self, secret: Uuid) -> Result<OwnedFd, PortError> {
+        self.passphrase(secret, UsageKind::Tls)
+    }
+}
+
+impl Keys {
+    /// The value of a secret that is for this use.
+    fn passphrase(&self, secret: Uuid, wanted: UsageKind) -> Result<OwnedFd, PortError> {
         let refused = |error: SecretError| PortError::new(error.kind(), error.to_string());
         let document = self.0.by_uuid(secret).map_err(refused)?;
-        if let Some(usage) = document.usage.as_ref().filter(|usage| usage.kind != UsageKind::Vtpm) {
+        if let Some(usage) = document.usage.as_ref().filter(|usage| usage.kind != wanted) {
             let text = format!(
-                "secret with uuid {secret} is of type '{}' not expected 'vtpm' type",
-                usage.kind.as_str()
+                "secret with uuid {secret} is of type '{}' not expected '{}' type",
+                usage.kind.as_str(),
+                wanted.as_str()
             );
             return Err(PortError::new(Kind::InvalidInput, text));
         }
@@ -58,9 +70,7 @@ impl lodge_domain::Secrets for Keys {
             PortError::new(Kind::Internal, format!("cannot keep a passphrase in memory: {error}"))
         })
     }
-}
 
-impl Keys {
     /// The value of the secret that a disk's server asks for.
     pub(crate) fn login(&self, login: &Login) -> Result<OwnedFd, PortError> {
         let refused = |error: SecretError| PortError::new(error.kind(), error.to_string());

@@ -8,6 +8,7 @@
 //! Deliberately absent: a second description of a guest beside libvirt's document.
 
 pub mod address;
+mod advice;
 pub mod chardev;
 mod check;
 mod complete;

@@ -125,6 +125,8 @@ pub struct Served {
     pub socket: Option<FdNumber>,
     /// The directory of the certificates for TLS, as QEMU can open it.
     pub certificates: Option<String>,
+    /// What their key is opened with, in the way of the login's secret.
+    pub passphrase: Option<FdNumber>,
 }
 
 impl Link {
@@ -181,6 +183,8 @@ pub struct ScreenClaim {
     pub tls_port: Option<u16>,
     /// The directory of its certificates, as QEMU can open it. VNC that has one is served by TLS.
     pub certificates: Option<String>,
+    /// What their key is opened with: a file in memory, which QEMU reads by its number.
+    pub passphrase: Option<FdNumber>,
     /// VNC by TLS: viewers must show a certificate.
     pub verify: bool,
     /// What viewers say, where the document has no password.
@@ -263,6 +267,8 @@ pub struct Claims {
     pub stream_certificates: Option<String>,
     /// Whether a stream that listens by TLS wants a certificate of who connects.
     pub stream_verify: bool,
+    /// What the key of those certificates is opened with: a file in memory, which QEMU reads by its number.
+    pub stream_passphrase: Option<FdNumber>,
     /// One per `<graphics>`, in the document's order.
     pub screens: Vec<ScreenClaim>,
     /// The cloud-init seed, an ISO image, read-only: becomes a disk of Lodge's own, after the document's.
@@ -320,6 +326,7 @@ impl Claims {
             files: BTreeMap::new(),
             stream_certificates: None,
             stream_verify: true,
+            stream_passphrase: None,
             screens: Vec::new(),
             seed: None,
             firmware: None,

@@ -70,11 +70,18 @@ pub fn explain(
 ) -> Result<Explanation, Refusals> {
     let mut document = document.clone();
     assign_aliases(&mut document);
+    let is_chosen = document.wants_advice();
+    document.take_advice("0", "");
     let mut rehearsal = Rehearsal::of(&document, accelerator).with_full(full);
     rehearsal.claims.fallback_reason = fallback_reason;
     let line = command_line(&document, capabilities, &rehearsal.claims)?;
     let aliases = aliases(&document);
     let alias = |element: &str| device(element).and_then(|device| aliases.get(device).cloned());
+    let mut warnings = line.warnings;
+    if is_chosen {
+        let message = "placement='auto': which of the host's cells it is numad says at the start; cell 0 stands for them";
+        warnings.push(Warning { element: "/domain/vcpu".to_owned(), message: message.to_owned() });
+    }
     let commands: Vec<_> = line.commands.into_iter().map(|said| (said.command, said.element)).collect();
     let used = line.arguments.iter().map(|argument| argument.element.as_str());
     let used: Vec<&str> = used.chain(commands.iter().map(|(_, element)| element.as_str())).collect();
@@ -85,7 +92,7 @@ pub fn explain(
         environment: line.environment,
         commands,
         without,
-        warnings: line.warnings,
+        warnings,
     })
 }
 

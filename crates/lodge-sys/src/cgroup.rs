@@ -1,6 +1,7 @@
 //! Where a guest's process is counted: its own cgroup, on v2, hybrid and v1 hosts.
 //!
-//! Only directories below a first component that begins with `lodge` are ever made, and only those are removed.
+//! Only directories below a first component that begins with `lodge` are ever made, and only those are removed; in a
+//! group of somebody else's (a partition) only one that begins with `lodge-`, which is the last component.
 //! Nothing is mounted or moved; of v2 those controllers are switched on, on the way down to a guest, that limits may
 //! need and that are off. On a host where we may not make a directory the answer is [`Outcome::Unavailable`] with the
 //! reason, and guests run without. Deliberately absent: limits (they come with the elements that ask for them), and
@@ -112,7 +113,11 @@ impl Cgroup {
         let mut make = |mount: &Path| {
             let path = mount.join(relative);
             // Twice: whoever removes an emptied parent may do so between our making it and its child.
-            let made = std::fs::create_dir_all(&path).or_else(|_| std::fs::create_dir_all(&path));
+            let made = if is_own_corner(relative) {
+                std::fs::create_dir_all(&path).or_else(|_| std::fs::create_dir_all(&path))
+            } else {
+                std::fs::create_dir(&path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })
+            };
             made.map_err(|error| reason = format!("cannot make `{}`: {error}", path.display()))
                 .ok()
                 .map(|()| path)
@@ -187,7 +192,7 @@ impl Cgroup {
     /// kernel (EBUSY) while a process is inside; one that is just leaving is waited for, so not for async code.
     pub fn remove(&self) -> io::Result<()> {
         let mut first = Ok(());
-        let depth = self.relative.components().count();
+        let depth = if is_own_corner(&self.relative) { self.relative.components().count() } else { 0 };
         for path in self.v2.iter().chain(&self.v1) {
             let threads = below(path).try_for_each(|group| remove_when_left(&group));
             let removed = threads.and_then(|()| remove_when_left(path));
@@ -202,6 +207,25 @@ impl Cgroup {
         }
         first
     }
+}
+
+/// Where a group of somebody else's, which is to have guests in it, is missing: its path in each hierarchy that a guest
+/// is counted in. `cells`: the guest needs that of processors and cells, too.
+pub fn lacking(relative: &Path, cells: bool) -> io::Result<Vec<PathBuf>> {
+    Ok(lacking_in(&Layout::read()?, relative, cells))
+}
+
+fn lacking_in(layout: &Layout, relative: &Path, cells: bool) -> Vec<PathBuf> {
+    // Of a hybrid host's v2, which only follows processes, nothing is needed.
+    let rules = |mount: &&PathBuf| {
+        let controllers = std::fs::read_to_string(mount.join("cgroup.controllers"));
+        controllers.is_ok_and(|list| !list.trim().is_empty())
+    };
+    let v1 = layout.v1.iter().filter(|(name, _)| cells || name != CPUSET).map(|(_, mount)| mount);
+    let all = v1.chain(layout.v2.as_ref().filter(rules)).map(|mount| mount.join(relative));
+    let mut lacking: Vec<PathBuf> = all.filter(|path| !path.is_dir()).collect();
+    lacking.dedup();
+    lacking
 }
 
 /// The groups of single threads below a guest's.
@@ -256,10 +280,18 @@ fn remove_when_left(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Nothing outside our own corner: plain names only, the first beginning with `lodge`.
+/// Whether all directories on the way are ours.
+fn is_own_corner(relative: &Path) -> bool {
+    relative.to_str().is_some_and(|text| text.starts_with("lodge"))
+}
+
+/// Nothing outside our own corner but a guest's own directory: plain names only, the first beginning with `lodge` or the
+/// last with `lodge-`.
 fn check(relative: &Path) -> io::Result<()> {
     let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    let ours = relative.to_str().is_some_and(|text| text.starts_with("lodge"));
+    let is_guests =
+        relative.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("lodge-"));
+    let ours = is_own_corner(relative) || is_guests;
     if plain && ours {
         return Ok(());
     }
@@ -290,9 +322,30 @@ mod tests {
 
     #[test]
     fn only_our_own_corner_is_touched() {
-        for bad in ["", "/lodge", "system.slice", "lodge/../x", "../lodge", "./lodge/x"] {
+        for bad in
+            ["", "/lodge", "system.slice", "lodge/../x", "../lodge", "./lodge/x", "a/../lodge-x", "a/lodgex"]
+        {
             assert!(Cgroup::create(Path::new(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn in_anothers_group_only_the_guests_own_directory_is_made_and_removed() {
+        let mount = tempfile::tempdir().unwrap();
+        let layout = Layout { v2: None, v1: vec![("cpu".into(), mount.path().to_owned())] };
+        let relative = Path::new("web.partition/lodge-x");
+        let Outcome::Unavailable(why) = Cgroup::create_in(&layout, relative, false).unwrap() else {
+            panic!()
+        };
+        assert!(why.contains("web.partition"), "{why}");
+        let group = Path::new("web.partition");
+        assert_eq!(lacking_in(&layout, group, false), [mount.path().join(group)]);
+        std::fs::create_dir(mount.path().join(group)).unwrap();
+        assert_eq!(lacking_in(&layout, group, false), [""; 0].map(PathBuf::from));
+        let Outcome::Made(made) = Cgroup::create_in(&layout, relative, false).unwrap() else { panic!() };
+        assert!(matches!(Cgroup::create_in(&layout, relative, false).unwrap(), Outcome::Made(_)), "twice");
+        made.remove().unwrap();
+        assert!(mount.path().join(group).is_dir() && !mount.path().join(relative).exists());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod multicast;
 pub mod packet;
 pub mod peer;
+pub mod perf;
 pub mod process;
 pub mod pty;
 pub mod sandbox;

@@ -396,6 +396,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_told_to_be_root_has_no_rights_but_its_name() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root to become it");
+            return;
+        }
+        let (mut command, pipe) = shell("grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status; id -u");
+        command.credentials(Credentials { uid: 0, gid: 0, groups: Vec::new() });
+        assert_eq!(run(command).await, 0);
+        let none = ["CapPrm", "CapEff", "CapAmb"].map(|set| format!("{set}:\t{:016}\n", 0)).concat();
+        assert_eq!(said(pipe), none + "0\n");
+    }
+
+    #[tokio::test]
     async fn many_at_once_from_many_threads() {
         let tasks: Vec<_> = (0..32)
             .map(|_| {

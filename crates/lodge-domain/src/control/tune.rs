@@ -7,6 +7,7 @@ pub mod block;
 mod cgroup;
 pub mod nic;
 pub mod numa;
+pub mod perf;
 pub mod scheduler;
 pub(crate) mod start;
 pub(crate) mod threads;

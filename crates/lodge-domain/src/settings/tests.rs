@@ -41,6 +41,20 @@ fn what_is_said_of_screens_and_tls_is_taken() {
 }
 
 #[test]
+fn a_secret_for_all_keys_gives_way_to_ones_own() {
+    let (all, own) = ("6a6a6c2e-1111-4a4a-8888-000000000001", "6a6a6c2e-1111-4a4a-8888-000000000002");
+    let settings = read(&format!(
+        "default_tls_x509_secret_uuid = \"{all}\"\nvnc_tls_x509_secret_uuid = \"{own}\"\nspice_auto_unix_socket = 1\n"
+    ))
+    .unwrap();
+    let secret = |service: &Service| settings.secret_of(service).map(|uuid| uuid.to_string());
+    assert_eq!(secret(&settings.vnc).as_deref(), Some(own));
+    assert_eq!(secret(&settings.disks).as_deref(), Some(all));
+    assert!(settings.spice.auto_socket && !settings.vnc.auto_socket);
+    assert_eq!(settings.warnings, [""; 0]);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_line() {
     for (text, expected) in [
         ("\nvnc_tls = 2", "qemu.conf:2: vnc_tls: is 0 or 1, not 2"),
@@ -53,6 +67,7 @@ fn what_cannot_be_is_refused_with_its_line() {
             "5950 is below the least port, 6000",
         ),
         ("vnc_tls", "expecting an assignment"),
+        ("nbd_tls_x509_secret_uuid = \"x\"", "nbd_tls_x509_secret_uuid: `x` is no UUID of a secret"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -62,18 +77,16 @@ fn what_cannot_be_is_refused_with_its_line() {
 #[test]
 fn what_has_no_effect_is_told_with_its_line() {
     let settings = read(
-        "user = \"root\"\nspice_tls_x509_verify = 1\nmax_core = \"unlimited\"\nvnc_auto_unix_socket = 1\n\
-         chardev_tls_x509_secret_uuid = \"x\"\nvnc_tsl = 1\n",
+        "user = \"root\"\nspice_tls_x509_verify = 1\nmax_core = \"unlimited\"\nspice_tls_x509_secret_uuid = \"x\"\n\
+         backup_tls_x509_secret_uuid = \"x\"\nvnc_tsl = 1\n",
     )
     .unwrap();
     let ends = [
         "qemu.conf:1: user: has no effect: each guest's QEMU runs as a user of its own, who is given descriptors, not files",
         "qemu.conf:2: spice_tls_x509_verify: unknown setting",
         "qemu.conf:3: max_core: has no effect: Lodge does not do this",
-        "qemu.conf:4: vnc_auto_unix_socket: has no effect: no socket is made by itself; <listen type='socket' socket='…'/> \
-         of the guest's names one",
-        "qemu.conf:5: chardev_tls_x509_secret_uuid: has no effect: a key that has a passphrase is refused; store it without \
-         one, for root alone to read",
+        "qemu.conf:4: spice_tls_x509_secret_uuid: unknown setting",
+        "qemu.conf:5: backup_tls_x509_secret_uuid: has no effect: Lodge does not do this",
         "qemu.conf:6: vnc_tsl: unknown setting",
     ];
     assert_eq!(settings.warnings.len(), ends.len(), "{:?}", settings.warnings);

@@ -1,19 +1,26 @@
 //! Certificates for TLS, where libvirt has them (`/etc/pki`, or where `qemu.conf` says): found, looked at, and copied for
 //! the guest's own user, who may not read the host's. The copies lie in the guest's own directory, and go with the run.
 //!
+//! A key that has a passphrase is opened with the secret that `qemu.conf` names for it.
 //! Deliberately absent: what they say. QEMU looks at that, and a client of the guest's.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use lodge_model::Kind;
 use lodge_model::domain::Domain;
-use lodge_qemu::{Claims, Credentials, Descriptors};
+use lodge_model::domain::graphics::GraphicsKind;
+use lodge_qemu::{Claims, Credentials, Descriptors, FdNumber};
 use lodge_store::saga::Failure;
+use uuid::Uuid;
 
 use super::file_failure;
 use super::served::{own_directory, write_own};
+use super::steps::refused;
+use crate::domains::Shared;
+use crate::ports::PortError;
 use crate::settings::{Service, Settings};
 
 /// The authority's, which all need.
@@ -67,6 +74,67 @@ impl Purpose {
     }
 }
 
+/// What the keys of a guest's certificates are opened with, as the secrets were given; none: no secret is named for it.
+#[derive(Default)]
+pub(super) struct Passphrases {
+    vnc: Option<Result<OwnedFd, PortError>>,
+    streams: Option<Result<OwnedFd, PortError>>,
+    disks: Option<Result<OwnedFd, PortError>>,
+}
+
+impl Passphrases {
+    /// Asks for those that the guest may need.
+    pub async fn of(shared: &Shared, document: &Domain) -> Self {
+        let settings = &shared.config.settings;
+        let named = |service: &Service, is_used: bool| settings.secret_of(service).filter(|_| is_used);
+        let screens = &document.devices.graphics;
+        let has_screen =
+            screens.iter().any(|screen| matches!(screen.kind, GraphicsKind::Vnc | GraphicsKind::Spice));
+        let has_served = document.devices.disks.iter().any(|disk| {
+            disk.source.as_deref().is_some_and(|source| source.protocol.as_deref() == Some("nbd"))
+        });
+        let has_streams =
+            settings.streams.tls == Some(true) || lodge_qemu::secured_streams(document).is_some();
+        Self {
+            vnc: asked(shared, named(&settings.vnc, has_screen && settings.vnc.tls == Some(true))).await,
+            streams: asked(shared, named(&settings.streams, has_streams)).await,
+            disks: asked(shared, named(&settings.disks, has_served)).await,
+        }
+    }
+
+    fn pass(&self, purpose: Purpose, descriptors: &mut Descriptors) -> Result<Option<FdNumber>, Failure> {
+        let given = match purpose {
+            Purpose::Vnc => &self.vnc,
+            Purpose::Streams { .. } => &self.streams,
+            Purpose::Disks => &self.disks,
+            Purpose::Spice => &None,
+        };
+        match given {
+            None => Ok(None),
+            Some(Err(error)) => Err(refused(error)),
+            Some(Ok(fd)) => {
+                let copy = fd.try_clone().map_err(|error| {
+                    Failure::new(Kind::Exhausted, format!("a passphrase cannot be given to QEMU: {error}"))
+                })?;
+                Ok(Some(descriptors.pass(copy)))
+            }
+        }
+    }
+}
+
+async fn asked(shared: &Shared, secret: Option<Uuid>) -> Option<Result<OwnedFd, PortError>> {
+    Some(shared.ports.secrets.tls_passphrase(secret?).await)
+}
+
+/// Certificates as QEMU can open them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Papers {
+    /// Their directory.
+    pub dir: String,
+    /// What their key is opened with.
+    pub passphrase: Option<FdNumber>,
+}
+
 /// Where they are, and for whom.
 pub(super) struct Certificates<'a> {
     /// `etc/pki`.
@@ -77,6 +145,8 @@ pub(super) struct Certificates<'a> {
     pub dir: &'a Path,
     /// None: QEMU runs as the daemon.
     pub user: Option<&'a Credentials>,
+    /// What keys are opened with.
+    pub passphrases: &'a Passphrases,
 }
 
 impl Certificates<'_> {
@@ -90,8 +160,8 @@ impl Certificates<'_> {
         vec![self.pki.join(name), usual]
     }
 
-    /// The directory, as QEMU can open it; none: this host has none.
-    pub fn of(&self, purpose: Purpose, descriptors: &mut Descriptors) -> Result<Option<String>, Failure> {
+    /// They, as QEMU can open them; none: this host has none.
+    pub fn of(&self, purpose: Purpose, descriptors: &mut Descriptors) -> Result<Option<Papers>, Failure> {
         let mut places = self.places(purpose).into_iter();
         let Some(dir) = places.find(|dir| dir.join(AUTHORITY[0]).exists()) else { return Ok(None) };
         if purpose.serves() {
@@ -103,6 +173,7 @@ impl Certificates<'_> {
                 }
             }
         }
+        let passphrase = self.passphrases.pass(purpose, descriptors)?;
         let server: &[&str] = if purpose.serves() { &OF_SERVER } else { &[] };
         let client: &[&str] = if purpose.connects() { &OF_CLIENT } else { &[] };
         let own = self.user.map(|user| own_directory(&self.dir.join(purpose.room()), user)).transpose()?;
@@ -113,13 +184,28 @@ impl Certificates<'_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(file_failure("read the certificate", &path, &error)),
             };
-            refuse_locked(&path, &bytes)?;
+            if passphrase.is_none() {
+                refuse_locked(&path, &bytes)?;
+            }
             if let (Some(own), Some(user)) = (&own, self.user) {
                 write_own(&own.join(name), &bytes, user)?;
             }
         }
-        let Some(own) = own else { return Ok(Some(dir.display().to_string())) };
-        opened(&own, descriptors).map(Some)
+        let dir = match own {
+            Some(own) => opened(&own, descriptors)?,
+            None => dir.display().to_string(),
+        };
+        Ok(Some(Papers { dir, passphrase }))
+    }
+
+    /// A place for a socket of the guest's own screen: where others find it, and as QEMU can make it.
+    pub fn socket(&self, name: &str, descriptors: &mut Descriptors) -> Result<(String, String), Failure> {
+        let own = match self.user {
+            Some(user) => own_directory(&self.dir.join("screen"), user)?,
+            None => self.dir.to_owned(),
+        };
+        let known = own.join(name).display().to_string();
+        Ok((known, format!("{}/{name}", opened(&own, descriptors)?)))
     }
 
     /// A file of the host's that opens something for QEMU, as it can be opened: the right to an X display.
@@ -140,7 +226,9 @@ impl Certificates<'_> {
         descriptors: &mut Descriptors,
     ) -> Result<(), Failure> {
         if let Some(serve) = lodge_qemu::secured_streams(document) {
-            claims.stream_certificates = self.of(Purpose::Streams { serve }, descriptors)?;
+            let papers = self.of(Purpose::Streams { serve }, descriptors)?;
+            claims.stream_passphrase = papers.as_ref().and_then(|papers| papers.passphrase);
+            claims.stream_certificates = papers.map(|papers| papers.dir);
             claims.stream_verify = self.settings.verifies(&self.settings.streams, true);
         }
         Ok(())
@@ -156,7 +244,9 @@ fn refuse_locked(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
     let text = format!("the key `{}` has a passphrase, which is not known here", path.display());
     let failure = Failure::new(Kind::Unsupported, text);
-    Err(failure.with_hint("store it without one, for root alone to read".to_owned()))
+    Err(failure.with_hint(
+        "name its secret in qemu.conf (…_tls_x509_secret_uuid), or store it without one".to_owned(),
+    ))
 }
 
 /// The directory by a name that leads there without a right on the way.
@@ -190,8 +280,11 @@ mod tests {
 
         fn of_with(&self, purpose: Purpose, settings: &Settings) -> Result<Option<String>, Failure> {
             let pki = self.dir.path().to_owned();
-            let certificates = Certificates { pki, settings, dir: self.dir.path(), user: None };
-            certificates.of(purpose, &mut Descriptors::default())
+            let passphrases = Passphrases::default();
+            let dir = self.dir.path();
+            let certificates = Certificates { pki, settings, dir, user: None, passphrases: &passphrases };
+            let papers = certificates.of(purpose, &mut Descriptors::default())?;
+            Ok(papers.map(|papers| papers.dir))
         }
     }
 
@@ -242,6 +335,25 @@ mod tests {
     }
 
     #[test]
+    fn a_key_with_a_passphrase_that_is_known_is_taken() {
+        let house = House::with(&["qemu/ca-cert.pem"]);
+        let key = house.dir.path().join("qemu/client-key.pem");
+        std::fs::write(&key, "-----BEGIN ENCRYPTED PRIVATE KEY-----").unwrap();
+        let of = |disks| {
+            let passphrases = Passphrases { disks: Some(disks), ..Passphrases::default() };
+            let settings = Settings::default();
+            let (pki, dir) = (house.dir.path().to_owned(), house.dir.path());
+            let certificates =
+                Certificates { pki, settings: &settings, dir, user: None, passphrases: &passphrases };
+            certificates.of(Purpose::Disks, &mut Descriptors::default())
+        };
+        let file = OwnedFd::from(tempfile::tempfile().unwrap());
+        assert!(of(Ok(file)).unwrap().unwrap().passphrase.is_some());
+        let missing = of(Err(PortError::new(Kind::NotFound, "no such secret"))).unwrap_err();
+        assert_eq!(missing.message, "no such secret");
+    }
+
+    #[test]
     fn a_guest_with_a_user_of_its_own_gets_copies_of_what_it_needs() {
         if !rustix::process::geteuid().is_root() {
             return eprintln!("skipped: needs root to give a file away");
@@ -259,8 +371,9 @@ mod tests {
             settings: &settings,
             dir: house.dir.path(),
             user: Some(&user),
+            passphrases: &Passphrases::default(),
         };
-        let place = certificates.of(Purpose::Spice, &mut descriptors).unwrap().unwrap();
+        let place = certificates.of(Purpose::Spice, &mut descriptors).unwrap().unwrap().dir;
         let mut names: Vec<String> = std::fs::read_dir(place)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

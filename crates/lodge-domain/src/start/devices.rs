@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::domain::hostdev::{HostAddress, HostUsbAddress, Hostdev, Number};
 use lodge_model::xml::YesNo;
-use lodge_qemu::{Accelerator, Claims, Descriptors, HostdevClaim, SecurityClaim, guest_credentials};
+use lodge_qemu::{Accelerator, Claims, Descriptors, HostdevClaim, SecurityClaim};
 use lodge_store::saga::{Failure, Step};
 
+use super::labels;
 use super::steps::{Launch, PORT_LIMIT, refused};
 use crate::ports::{Beginning, ClaimedDevice, DeviceGift, QemuUser};
 
@@ -33,9 +34,8 @@ impl Step<Launch> for ClaimDevices {
         let nics = Arc::clone(&launch.shared.ports.nics);
         nics.lend(launch.id, &mut launch.document).await.map_err(|error| refused(&error))?;
         lodge_qemu::assign_aliases(&mut launch.document);
-        let own_user = launch.shared.config.own_users;
         // Devices need no group of the accelerator's.
-        let user = own_user.then(|| guest_credentials(launch.id, Accelerator::Tcg)).flatten();
+        let user = labels::user(&launch.shared.config, launch.id, &launch.document, Accelerator::Tcg)?;
         let user = user.map(|user| QemuUser { uid: user.uid, gid: user.gid });
         let has_memory = launch.plan.restore.is_some() || launch.plan.load.is_some();
         let beginning = if has_memory { Beginning::FromMemory } else { Beginning::Fresh };

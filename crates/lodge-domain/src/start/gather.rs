@@ -8,35 +8,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lodge_model::domain::graphics::{Graphics, GraphicsKind, ListenKind};
+use lodge_model::domain::graphics::{Graphics, GraphicsKind, Listen, ListenKind};
 use lodge_model::domain::lodge::AccelFallback;
 use lodge_model::domain::{Domain, DomainKind};
 use lodge_model::xml::YesNo;
 use lodge_model::{DomainId, Kind};
 use lodge_qemu::{
     Accelerator, Claims, CommandLine, Credentials, Descriptors, Link, LinkBytes, MONITOR_SOCKET, ScreenClaim,
-    command_line, guest_credentials,
+    command_line,
 };
 use lodge_store::saga::Failure;
 use lodge_sys::cgroup::{Cgroup, Outcome};
 
 use rustix::fs::FileType;
 
-use super::certificates::{Certificates, Purpose};
+use super::advice::{self, Advice};
+use super::certificates::{Certificates, Passphrases, Purpose};
 use super::devices;
 use super::helpers::Served;
 use super::steps::Seed;
 use super::transient::{self, Passing};
-use super::{cards, file_failure, kernel, lun, nvram, pstore, ram, security, served, streams};
+use super::{
+    cards, file_failure, kernel, labels, lun, nvram, partition, pstore, ram, security, served, streams,
+};
 use crate::control::Refusal;
 use crate::control::tune::{numa, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
 use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, ServedLink};
 use crate::record::unix_ms;
-use crate::settings::Settings;
+use crate::settings::{Service, Settings};
 use crate::snapshot::Display;
-use crate::stop;
 
 /// All of it.
 pub(crate) struct Gathered {
@@ -78,6 +80,10 @@ pub(crate) struct Draft {
     pub seed: Seed,
     pub helpers: Vec<Served>,
     pub ports: Vec<Port>,
+    /// What the keys of certificates are opened with.
+    pub tls_passphrases: Passphrases,
+    /// Where numad would have the guest.
+    pub advice: Option<Advice>,
 }
 
 impl Draft {
@@ -97,11 +103,19 @@ impl Draft {
         claims.now_unix_s = i64::try_from(unix_ms(SystemTime::now()) / 1000).ok();
         claims.host_words.clone_from(&config.host_words);
         claims.local_offset_s = Some(jiff::Zoned::now().offset().seconds());
-        let credentials = config.own_users.then(|| guest_credentials(self.id, accelerator)).flatten();
+        let credentials = labels::user(&config, self.id, &self.document, accelerator)?;
+        labels::show(&mut self.document, credentials.as_ref());
         lun::check(&self.document, &self.disks)?;
         let pki = config.store.root().pki();
         let settings = Arc::clone(&config.settings);
-        let certificates = Certificates { pki, settings: &settings, dir: &dir, user: credentials.as_ref() };
+        let passphrases = std::mem::take(&mut self.tls_passphrases);
+        let certificates = Certificates {
+            pki,
+            settings: &settings,
+            dir: &dir,
+            user: credentials.as_ref(),
+            passphrases: &passphrases,
+        };
         secure_streams(&mut self.document, &settings);
         let way = served::Way { certificates: &certificates, dir: &dir, user: credentials.as_ref() };
         way.pass((&mut self.disks, self.variables.take()), &mut claims, &mut descriptors)?;
@@ -143,7 +157,8 @@ impl Draft {
             &mut descriptors,
         )?;
         let displays = self.pass_screens(&certificates, &mut claims, &mut descriptors)?;
-        let command_line = command_line(&self.document, &config.capabilities, &claims)
+        let document = advice::taken(&self.document, self.advice.as_ref());
+        let command_line = command_line(&document, &config.capabilities, &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
         for warning in &command_line.warnings {
             tracing::warn!(domain = self.document.name, element = warning.element, "{}", warning.message);
@@ -159,22 +174,27 @@ impl Draft {
             accelerator_reason: reason,
             displays,
             agent,
-            cgroup: self.limited_cgroup()?,
-            limited: start::is_limited(&self.document),
-            processors: threads::first_processors(&self.document),
+            cgroup: self.limited_cgroup(&document)?,
+            limited: start::is_limited(&document),
+            processors: threads::first_processors(&document),
             credentials,
         })
     }
 
     /// The guest's own cgroup, with the limits that the document asks for.
-    fn limited_cgroup(&self) -> Result<Option<Cgroup>, Failure> {
+    fn limited_cgroup(&self, document: &Domain) -> Result<Option<Cgroup>, Failure> {
         let refused = |refusal: Refusal| Failure::new(refusal.kind(), refusal.text);
-        let cells = numa::of_document(&self.document).1;
+        let cells = numa::of_document(document).1;
         numa::available(&cells).map_err(refused)?;
-        let relative = stop::cgroup_of(&self.shared, self.id);
-        let wants_cells = self.document.numatune.tree("numatune").is_some();
-        let cgroup = guest_cgroup(&self.document.name, &relative, wants_cells);
-        start::limit(&self.document, cgroup.as_ref().map(Cgroup::relative)).map_err(refused)?;
+        let relative = partition::place(&self.shared, self.id, document)?;
+        let wants_cells = document.numatune.tree("numatune").is_some();
+        let cgroup = guest_cgroup(&document.name, &relative, wants_cells);
+        if cgroup.is_none() && partition::is_chosen(&relative) {
+            let text = "/domain/resource/partition: the guest's directory in it cannot be made";
+            return Err(Failure::new(Kind::Denied, text));
+        }
+        start::limit(document, cgroup.as_ref().map(Cgroup::relative)).map_err(refused)?;
+        partition::name_traffic(document, cgroup.as_ref())?;
         Ok(cgroup)
     }
 
@@ -190,6 +210,14 @@ impl Draft {
             let spice = graphics.kind == GraphicsKind::Spice;
             let by_spice = spice && has_spice;
             let guard = guarded(graphics, by_spice, certificates, descriptors)?;
+            let service = if spice { &certificates.settings.spice } else { &certificates.settings.vnc };
+            if (spice || graphics.kind == GraphicsKind::Vnc) && wants_own_socket(graphics, service) {
+                let name = if by_spice { "spice.sock" } else { "vnc.sock" };
+                let (known, made) = certificates.socket(name, descriptors)?;
+                show_socket(graphics, known);
+                claims.screens.push(ScreenClaim { socket: Some(made), ..guard });
+                continue;
+            }
             let first = graphics.listens.first();
             let socket = first.filter(|listen| listen.kind == ListenKind::Socket);
             let socket = socket.and_then(|listen| listen.socket.clone()).or_else(|| graphics.socket.clone());
@@ -200,7 +228,6 @@ impl Draft {
                 claims.screens.push(ScreenClaim { socket, x_authority, ..guard });
                 continue;
             }
-            let service = if spice { &certificates.settings.spice } else { &certificates.settings.vnc };
             let address = listen_address(graphics, service.listen.as_deref());
             graphics.listen = Some(address.clone());
             let ports = &self.shared.displays;
@@ -211,7 +238,7 @@ impl Draft {
             let mut own = guard.certificates.clone();
             if let Some(tls) = &tls {
                 graphics.tls_port = Some(i32::from(tls.number()));
-                own = certificates.of(Purpose::Spice, descriptors)?;
+                own = certificates.of(Purpose::Spice, descriptors)?.map(|papers| papers.dir);
             }
             let web = choose_web_port(ports, graphics, &address)?;
             let websocket = web.as_ref().map(Port::number);
@@ -243,6 +270,29 @@ fn secure_streams(document: &mut Domain, settings: &Settings) {
     }
 }
 
+/// Whether a screen is to listen on a socket that nobody has named: it says so itself, or says no address where the host
+/// wants sockets.
+fn wants_own_socket(graphics: &Graphics, service: &Service) -> bool {
+    let has_address = graphics.listen.is_some() || graphics.socket.is_some();
+    match graphics.listens.first() {
+        Some(listen) => match listen.kind {
+            ListenKind::Socket => listen.socket.is_none() && graphics.socket.is_none(),
+            ListenKind::Address => service.auto_socket && listen.address.is_none() && !has_address,
+            _ => false,
+        },
+        None => service.auto_socket && !has_address,
+    }
+}
+
+/// Says in the live document where a screen listens.
+fn show_socket(graphics: &mut Graphics, path: String) {
+    if graphics.kind == GraphicsKind::Vnc {
+        graphics.socket = Some(path.clone());
+    }
+    graphics.listens = vec![Listen { kind: ListenKind::Socket, socket: Some(path), ..Listen::default() }];
+    (graphics.port, graphics.tls_port, graphics.autoport, graphics.websocket) = (None, None, None, None);
+}
+
 /// What the host says of who may look at a screen.
 fn guarded(
     graphics: &Graphics,
@@ -264,7 +314,9 @@ fn guarded(
         ..ScreenClaim::default()
     };
     if !by_spice && settings.vnc.tls == Some(true) {
-        claim.certificates = certificates.of(Purpose::Vnc, descriptors)?;
+        let papers = certificates.of(Purpose::Vnc, descriptors)?;
+        claim.passphrase = papers.as_ref().and_then(|papers| papers.passphrase);
+        claim.certificates = papers.map(|papers| papers.dir);
         if claim.certificates.is_none() {
             let places = certificates.places(Purpose::Vnc);
             let places: Vec<_> = places.iter().map(|dir| format!("`{}`", dir.display())).collect();

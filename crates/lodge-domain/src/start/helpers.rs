@@ -138,7 +138,7 @@ impl Site {
         let config = &shared.config;
         let directory = config.store.root().guest(id.0);
         make_dir(&directory)?;
-        let relative = crate::stop::cgroup_of(shared, id);
+        let relative = super::partition::place(shared, id, document)?;
         let (name, cells) = (document.name.clone(), document.numatune.tree("numatune").is_some());
         let cgroup = blocking(move || guest_cgroup(&name, &relative, cells)).await;
         // Helpers need no device of the accelerator's.

@@ -71,7 +71,9 @@ impl Way<'_> {
                 served.socket = Some(descriptors.pass(socket));
             }
             if source.foreign.attribute("tls") == Some("yes") {
-                served.certificates = self.certificates.of(Purpose::Disks, descriptors)?;
+                let papers = self.certificates.of(Purpose::Disks, descriptors)?;
+                served.passphrase = papers.as_ref().and_then(|papers| papers.passphrase);
+                served.certificates = papers.map(|papers| papers.dir);
             }
         }
         Ok(link)

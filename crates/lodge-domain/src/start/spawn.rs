@@ -9,6 +9,8 @@ use lodge_qemu::LaunchSpec;
 use lodge_store::saga::{Failure, Step};
 use lodge_sys::process::{Process, boot_id};
 
+use super::advice::Advice;
+use super::certificates::Passphrases;
 use super::devices::ClaimDevices;
 use super::gather::{Draft, Gathered};
 use super::helpers::StartHelpers;
@@ -89,6 +91,7 @@ pub(super) async fn clear_leftovers(launch: &Launch) -> Result<(), Failure> {
 
 /// Opens and reserves on a thread that may block: a stuck file server delays this guest only.
 async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
+    let tls_passphrases = Passphrases::of(&launch.shared, &launch.document).await;
     let mut draft = Draft {
         shared: Arc::clone(&launch.shared),
         id: launch.id,
@@ -104,6 +107,8 @@ async fn gather(launch: &mut Launch) -> Result<Gathered, Failure> {
         seed: launch.seed.clone(),
         helpers: launch.helpers.take().unwrap_or_default(),
         ports: Vec::new(),
+        tls_passphrases,
+        advice: launch.advice.clone(),
     };
     let (draft, gathered) = blocking(move || {
         let gathered = draft.gather();
@@ -120,6 +125,7 @@ async fn spawn(launch: &mut Launch) -> Result<(), Failure> {
     let config = launch.shared.config.clone();
     lodge_qemu::assign_aliases(&mut launch.document);
     let chains = Chains::of(launch.disks.as_deref());
+    launch.advice = Advice::of(&launch.document).await?;
     let gathered = gather(launch).await?;
     let dir = config.store.root().guest(launch.id.0);
     let spec = LaunchSpec {

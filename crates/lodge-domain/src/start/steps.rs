@@ -14,10 +14,12 @@ use lodge_sys::process::Process;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::advice::{self, Advice};
 use super::devices::ClaimDevices;
 use super::helpers::{Served, StartHelpers};
 use super::spawn::{Spawn, clear_leftovers};
 use super::{Launched, Plan, file_failure, live, remove_file, served, transient};
+use crate::control::tune::perf::Counters;
 use crate::control::tune::threads::{self, Threads};
 use crate::define::blocking;
 use crate::display::Port;
@@ -76,7 +78,11 @@ pub(crate) struct Launch {
     /// What serves the guest beside QEMU. None: not started (by this daemon).
     pub helpers: Option<Vec<Served>>,
     pub ports: Vec<Port>,
+    /// Where numad would have the guest. None: it was not asked (by this daemon).
+    pub advice: Option<Advice>,
     pub running: Option<Running>,
+    /// What is counted of it.
+    counters: Counters,
     /// What QEMU told before the guest was its owner's.
     early: Vec<lodge_qemu::qmp::Event>,
     live: Option<Arc<str>>,
@@ -122,7 +128,9 @@ impl Launch {
             seed: Seed::NotAsked,
             helpers: None,
             ports: Vec::new(),
+            advice: None,
             running: None,
+            counters: Counters::default(),
             early: Vec::new(),
             live: None,
         }
@@ -175,6 +183,7 @@ impl Launch {
             live: self.live.ok_or_else(lost)?,
             document: self.document,
             plan: self.plan,
+            counters: self.counters,
             early: self.early,
             noted,
         })
@@ -284,6 +293,10 @@ impl Step<Launch> for Run {
     }
 
     async fn run(&self, launch: &mut Launch) -> Result<(), Failure> {
+        if let Some(running) = &launch.running {
+            let counters = Counters::of(&launch.document, running.process.identity().pid);
+            launch.counters = counters.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+        }
         if launch.live.is_some() {
             return forget_managed_save(launch).await;
         }
@@ -302,11 +315,12 @@ impl Step<Launch> for Run {
             failure
         };
         let mut told = monitor.events();
-        if threads::is_tuned(&launch.document) {
+        let document = advice::taken(&launch.document, launch.advice.as_ref());
+        if threads::is_tuned(&document) {
             let cgroup = stop::cgroup_of(&launch.shared, launch.id);
             let tuned = Threads::of(&monitor, running.process.identity().pid).await;
             tuned
-                .and_then(|threads| threads.apply(&launch.document, &cgroup, |_| true))
+                .and_then(|threads| threads.apply(&document, &cgroup, |_| true))
                 .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
         }
         served::judge(&monitor, &launch.document).await?;

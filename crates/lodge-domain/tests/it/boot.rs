@@ -65,6 +65,87 @@ async fn a_kernel_for_roots_eyes_boots_and_stays_roots() {
     domains.close(Duration::from_secs(5)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_runs_as_the_user_of_its_label_and_the_live_document_tells() {
+    if !has_qemu() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: needs root to start QEMU as another user");
+    }
+    let world = World::new();
+    let mut config = config(world.dir.path()).await;
+    config.own_users = true;
+    let domains = Domains::open(config, world.fakes.ports()).await.unwrap();
+    for (name, label, user) in [
+        ("own", "", None),
+        (
+            "other",
+            "<seclabel type='static' model='dac' relabel='yes'><label>+4242:+4243</label></seclabel>",
+            Some("4242"),
+        ),
+        (
+            "root",
+            "<seclabel type='static' model='dac' relabel='yes'><label>root:root</label></seclabel>",
+            Some("0"),
+        ),
+    ] {
+        let document = crate::support::tiny_with(name, label, "");
+        let guest = domains.create(&document, CreateOptions::default(), Ticket::default()).await.unwrap();
+        let pid = guest.snapshot().vmm.as_ref().unwrap().process.pid;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let of = |line: &str| {
+            let found = status.lines().find_map(|known| known.strip_prefix(line)).unwrap();
+            found.split_whitespace().next().unwrap().to_owned()
+        };
+        let uid = of("Uid:");
+        assert!(user.is_none_or(|user| user == uid), "{name}: {uid}");
+        assert_eq!(of("CapEff:"), "0000000000000000", "{name}");
+        let live = guest.xml(lodge_domain::XmlOptions::default()).await.unwrap();
+        let shown = match name {
+            "own" => format!("<label>+{uid}:+{uid}</label>"),
+            "other" => "<imagelabel>+4242:+4243</imagelabel>".to_owned(),
+            _ => "<label>root:root</label>".to_owned(),
+        };
+        assert!(live.contains(&shown), "{live}");
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+    }
+    domains.close(Duration::from_secs(5)).await;
+}
+
+/// Screens that no address is said of, where the host wants sockets, and one that asks for a socket and names none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_screen_without_an_address_listens_on_a_socket_of_its_own() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    for (name, auto, screen) in [
+        ("auto", true, "<graphics type='vnc'/>"),
+        ("asked", false, "<graphics type='vnc'><listen type='socket'/></graphics>"),
+    ] {
+        let mut config = config(world.dir.path()).await;
+        config.own_users = rustix::process::geteuid().is_root();
+        let mut settings = lodge_domain::Settings::default();
+        settings.vnc.auto_socket = auto;
+        config.settings = std::sync::Arc::new(settings);
+        let domains = Domains::open(config, world.fakes.ports()).await.unwrap();
+        let document = crate::support::tiny_with(name, "", screen);
+        let guest = domains.create(&document, CreateOptions::default(), Ticket::default()).await.unwrap();
+        let live = guest.xml(lodge_domain::XmlOptions::default()).await.unwrap();
+        let path =
+            live.split("<listen type='socket' socket='").nth(1).and_then(|rest| rest.split('\'').next());
+        let path = path.unwrap_or_else(|| panic!("{live}")).to_owned();
+        let mut screen =
+            std::os::unix::net::UnixStream::connect(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut hello = [0; 4];
+        std::io::Read::read_exact(&mut screen, &mut hello).unwrap();
+        assert_eq!(&hello, b"RFB ");
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        domains.close(Duration::from_secs(5)).await;
+    }
+}
+
 async fn wait_for(log: &Path, word: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

@@ -79,6 +79,107 @@ async fn a_tuned_guest_is_tuned_from_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numad_is_asked_where_a_guest_is_to_be() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let document = tiny_with("auto", "", "").replacen("<vcpu>", "<vcpu placement='auto'>", 1);
+    let guest = domains.define(&document, DefineOptions::default()).await.unwrap();
+    let started = guest.start(StartOptions::default(), Ticket::default()).await;
+    if lodge_sys::tool::find("numad").is_none() {
+        let text = chain(&started.unwrap_err());
+        assert!(text.contains("Failed to query numad for the advisory nodeset"), "{text}");
+        return;
+    }
+    started.unwrap();
+    let pid = guest.snapshot().vmm.as_ref().unwrap().process.pid;
+    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(words.contains("\"host-nodes\":["), "{words}");
+    let live = guest.xml(lodge_domain::XmlOptions::default()).await.unwrap();
+    assert!(live.contains("<vcpu placement='auto'>1</vcpu>"), "{live}");
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_counted_in_the_partition_that_it_names() {
+    if !has_qemu() {
+        return;
+    }
+    let layout = lodge_sys::cgroup::Layout::read().unwrap();
+    let name = format!("lodgetest{}.partition", std::process::id());
+    let mounts: std::collections::BTreeSet<PathBuf> =
+        layout.v2.into_iter().chain(layout.v1.into_iter().map(|(_, mount)| mount)).collect();
+    let groups: Vec<PathBuf> = mounts.into_iter().map(|mount| mount.join(&name)).collect();
+    if groups.is_empty() || groups.iter().any(|group| std::fs::create_dir(group).is_err()) {
+        for group in &groups {
+            let _ = std::fs::remove_dir(group);
+        }
+        return eprintln!("skipped: no cgroups can be made here");
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let top = format!(
+        "<resource><partition>/{name}</partition></resource><memtune><hard_limit unit='MiB'>300</hard_limit></memtune>"
+    );
+    let guest = domains.define(&tiny_with("web1", &top, ""), DefineOptions::default()).await.unwrap();
+    let started = guest.start(StartOptions::default(), Ticket::default()).await;
+    let pid = guest.snapshot().vmm.as_ref().map(|vmm| vmm.process.pid);
+    let within = pid.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap());
+    let relative = PathBuf::from(&name).join(format!("lodge-{}", guest.id()));
+    let limits = Limits::of(&relative, Controller::Memory);
+    let limit =
+        limits.map(|limits| limits.number("memory.limit_in_bytes").or_else(|| limits.number("memory.max")));
+    let destroyed = guest.destroy(DestroyOptions::default()).await;
+    let left: Vec<bool> = groups.iter().map(|group| std::fs::remove_dir(group).is_err()).collect();
+    started.unwrap();
+    destroyed.unwrap();
+    assert!(within.unwrap().contains(&format!("/{}", relative.display())));
+    assert_eq!(limit.ok().flatten(), Some(300 << 20));
+    assert_eq!(left, vec![false; left.len()], "the guest's directories are gone, and the partition was left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_counted_from_the_start_on_and_where_a_running_guest_is_told_to() {
+    use lodge_domain::control::Scope;
+    use lodge_domain::control::tune::{Setting, perf};
+    if !has_qemu() {
+        return;
+    }
+    let clock = lodge_sys::perf::Counter::of_process(lodge_sys::perf::Event::software(0), std::process::id());
+    if let Err(error) = clock {
+        return eprintln!("skipped: this kernel counts nothing here: {error}");
+    }
+    let world = World::new();
+    let domains = world.open().await;
+    let top = "<perf><event name='cpu_clock' enabled='yes'/><event name='page_faults' enabled='no'/></perf>";
+    let guest = domains.define(&tiny_with("web1", top, ""), DefineOptions::default()).await.unwrap();
+    guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    let names =
+        |guest: &Handle| guest.counters().unwrap().read().iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(names(&guest), ["cpu_clock"]);
+    let clock = |guest: &Handle| guest.counters().unwrap().read()[0].1;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while clock(&guest) < 1_000_000 {
+        assert!(std::time::Instant::now() < deadline, "a firmware takes more than a millisecond");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let change = |name: &str, on| {
+        perf::set(vec![(name.to_owned(), Setting::Flag(on))], Scope { live: true, config: false })
+    };
+    guest.change(change("task_clock", true)).await.unwrap();
+    assert_eq!(names(&guest), ["cpu_clock", "task_clock"]);
+    assert!(clock(&guest) >= 1_000_000, "what is counted goes on");
+    let refused = chain(&guest.change(change("mbmt", true)).await.unwrap_err());
+    assert!(refused.contains("unable to enable host cpu perf event for mbmt"), "{refused}");
+    guest.change(change("cpu_clock", false)).await.unwrap();
+    assert_eq!(names(&guest), ["task_clock"]);
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert!(guest.counters().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
     if !has_qemu() {
         return;
@@ -93,11 +194,25 @@ async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
             "Path '/dev/null' must be a block device: Invalid argument",
         ),
         ("cached", "<cputune><cachetune vcpus='0'/></cputune>", "/domain/cputune/cachetune"),
-        ("auto", "<vcpu placement='auto'>1</vcpu>", "numad is not available on this host"),
+        ("wrapped", "<keywrap><cipher name='aes' state='on'/></keywrap>", "/domain/keywrap"),
+        (
+            "absent",
+            "<resource><partition>/lodge-nobodys</partition></resource>",
+            "/domain/resource/partition: '/lodge-nobodys' is not there",
+        ),
+        ("relative", "<resource><partition>web</partition></resource>", "'web' must start with '/'"),
+        (
+            "counted",
+            "<perf><event name='cmt' enabled='yes'/></perf>",
+            "unable to enable host cpu perf event for cmt",
+        ),
+        (
+            "labelled",
+            "<seclabel type='dynamic' model='selinux' relabel='yes'/>",
+            "Security driver model 'selinux' is not available",
+        ),
     ] {
         let document = tiny_with(name, top, "");
-        // The document has one <vcpu> of its own.
-        let document = if name == "auto" { document.replacen("<vcpu>1</vcpu>", "", 1) } else { document };
         // Parts of the cache are for KVM only: of another type the document is refused before.
         let document =
             if name == "cached" { document.replacen("type='qemu'", "type='kvm'", 1) } else { document };

@@ -279,6 +279,11 @@ impl Guest {
         if groups.has(Groups::BLOCK) {
             blocks(&digest.disks, answers, groups.backing, figures);
         }
+        if groups.has(Groups::PERF) {
+            for (name, count) in self.handle.counters().iter().flat_map(|counters| counters.read()) {
+                figures.ulong(format!("perf.{name}"), count);
+            }
+        }
         if let Some(threads) = answers.iothreads.as_ref().filter(|threads| !threads.is_empty()) {
             figures.uint("iothread.count", u32::try_from(threads.len()).unwrap_or(u32::MAX));
             for thread in threads {

@@ -1,7 +1,7 @@
 //! Limits and weights, as they are now or as the definition has them.
 
 use lodge_domain::control::Refusal;
-use lodge_domain::control::tune::{Controller, Setting, block, nic, numa, scheduler, weight};
+use lodge_domain::control::tune::{Controller, Setting, block, nic, numa, perf, scheduler, weight};
 
 use super::figure::{Collect, Figure};
 use super::{Guest, Look};
@@ -76,8 +76,9 @@ impl Guest {
     /// `virsh perf`.
     pub fn counted_events(&self, live: bool) -> Look<Vec<Figure>> {
         let mut figures = Vec::new();
-        for (name, enabled) in weight::events_of(&self.document_of(live)?) {
-            figures.flag(name, enabled);
+        let counters = live.then(|| self.handle.counters().unwrap_or_default());
+        for (name, enabled) in perf::events_of(&self.document_of(live)?) {
+            figures.flag(name, counters.as_ref().map_or(enabled, |counters| counters.has(name)));
         }
         Ok(figures)
     }

@@ -141,9 +141,7 @@ impl Guest {
     /// The guest's own cgroup, as far as this host gave one.
     pub fn limits(&self, controller: tune::Controller) -> Look<tune::Limits> {
         self.must_run()?;
-        let tag = self.engine.store.root().tag();
-        let relative = std::path::PathBuf::from(format!("lodge/{tag}/guests/{}", self.snapshot.id));
-        tune::Limits::of(&relative, controller)
+        tune::Limits::of(&self.handle.cgroup(), controller)
     }
 }
 

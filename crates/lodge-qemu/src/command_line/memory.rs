@@ -165,7 +165,7 @@ fn host_cells(b: &mut Builder<'_>, object: Props, cell: Option<u32>) -> Props {
     let own = cell.and_then(|_| tree.all("memnode").find(is_own));
     let Some(memory) = own.or_else(|| tree.child("memory")) else { return object };
     if memory.attribute("placement") == Some("auto") {
-        b.refuse_hinted("numad is not available on this host", "name a nodeset");
+        b.refuse("Advice from numad is needed in case of automatic numa placement");
         return object;
     }
     let Some(nodes) = memory.attribute("nodeset").and_then(Processors::parse) else {

@@ -25,7 +25,8 @@ pub(super) fn netdev(
             tap(b, interface, claim)
         }
         InterfaceKind::User if is_passt(interface) => passt(b, id),
-        InterfaceKind::User => user(b, interface),
+        // The other is another hypervisor's word, and QEMU's own stack is what libvirt gives for it.
+        InterfaceKind::User | InterfaceKind::Internal => user(b, interface),
         InterfaceKind::VhostUser => vhost_user(b, interface, source, id),
         InterfaceKind::Server => socket(b, source, "listen", None),
         InterfaceKind::Client => socket(b, source, "connect", None),
@@ -41,13 +42,9 @@ pub(super) fn netdev(
             socket(b, source, "udp", local)
         }
         InterfaceKind::Vdpa => vdpa(b, interface, claim),
-        // libvirt's QEMU driver has none of these either; they are of other hypervisors. And a card of the host's has no
-        // other end here.
-        kind @ (InterfaceKind::Hostdev
-        | InterfaceKind::Internal
-        | InterfaceKind::Null
-        | InterfaceKind::Vds) => {
-            b.refuse(format!("type='{kind}': QEMU has no such interfaces"));
+        // Of other hypervisors; and a card of the host's has no other end here.
+        kind @ (InterfaceKind::Hostdev | InterfaceKind::Null | InterfaceKind::Vds) => {
+            b.refuse(format!("network device type '{kind}' is not supported by this hypervisor"));
             None
         }
     };
@@ -110,9 +107,8 @@ fn switch(b: &mut Builder<'_>, interface: &Interface) {
     }
     let has_vlans = matches!(kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Hostdev);
     if interface.vlans().is_some() && !has_vlans {
-        b.refuse(format!(
-            "an interface of type '{kind}' is requesting a vlan tag, but that is not supported for this type of connection"
-        ));
+        let mac = interface.mac().map(|mac| mac.to_string()).unwrap_or_default();
+        b.refuse(format!("interface {mac} - vlan tag not supported for this connection type"));
     }
     let port = interface.virtualport.tree("virtualport");
     // A card of the host's says it in its own words.

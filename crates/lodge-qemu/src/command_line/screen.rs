@@ -201,8 +201,11 @@ fn vnc(b: &mut Builder<'_>, graphics: &Graphics, claim: &ScreenClaim) {
         password(b, graphics, claim, "vnc");
     }
     if let Some(dir) = &claim.certificates {
+        let name = format!("{VNC_CREDENTIALS}-secret0");
+        let opened = claim.passphrase.map(|fd| super::served::secret(b, &name, fd));
         let object = Props::object("tls-creds-x509", VNC_CREDENTIALS).with("dir", dir.as_str());
-        b.json("-object", &object.with("endpoint", "server").with("verify-peer", claim.verify));
+        let object = object.with("endpoint", "server").with("verify-peer", claim.verify);
+        b.json("-object", &object.maybe("passwordid", opened));
         text += &format!(",tls-creds={VNC_CREDENTIALS}");
     }
     if sasl(b, claim) {

@@ -127,7 +127,7 @@ fn login(b: &mut Builder<'_>, served: &Served, storage: &str) -> Option<Login> {
 }
 
 /// An object with what is in the file in memory; its name.
-fn secret(b: &mut Builder<'_>, name: &str, fd: FdNumber) -> String {
+pub(super) fn secret(b: &mut Builder<'_>, name: &str, fd: FdNumber) -> String {
     b.json("-object", &Props::object("secret", name).with("file", format!("/proc/self/fd/{fd}")));
     name.to_owned()
 }
@@ -142,8 +142,10 @@ fn nbd(b: &mut Builder<'_>, served: &Served, storage: &str) -> Option<Props> {
         let name = format!("obj{storage}_tls0");
         match &served.certificates {
             Some(dir) => {
+                let opened = served.passphrase.map(|fd| secret(b, &format!("{storage}-secret0"), fd));
                 let object = Props::object("tls-creds-x509", &name).with("dir", dir.as_str());
-                b.json("-object", &object.with("endpoint", "client").with("verify-peer", true));
+                let object = object.with("endpoint", "client").with("verify-peer", true);
+                b.json("-object", &object.maybe("passwordid", opened));
             }
             None => b.refuse_hinted(
                 "there are no certificates for TLS",

@@ -209,7 +209,10 @@ fn credentials(b: &mut Builder<'_>, id: &str, serves: bool) -> Option<String> {
     let object = Props::object("tls-creds-x509", &name).with("dir", dir);
     let endpoint = if serves { "server" } else { "client" };
     let verifies = !serves || b.claims.stream_verify;
-    b.json("-object", &object.with("endpoint", endpoint).with("verify-peer", verifies));
+    let opened = b.claims.stream_passphrase;
+    let opened = opened.map(|fd| super::served::secret(b, &format!("char{id}-secret0"), fd));
+    let object = object.with("endpoint", endpoint).with("verify-peer", verifies);
+    b.json("-object", &object.maybe("passwordid", opened));
     Some(name)
 }
 

@@ -1,16 +1,10 @@
 //! What the model keeps verbatim: refused where the guest would miss it, warned of otherwise.
 
-use lodge_model::domain::cpu::Placement;
-
 use super::builder::Builder;
 
 /// Elements that change nothing of the machine the guest sees; to leave them out is worth a warning only.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 5] = [
     "/domain/bootloader",
-    "/domain/perf",
-    "/domain/keywrap",
-    "/domain/resource",
-    "/domain/seclabel",
     "/domain/idmap",
     "/domain/metadata",
     // Of containers' interfaces and of Xen's.
@@ -29,7 +23,12 @@ const DONE: &[&str] = &[
     "/domain/cputune/iothreadsched",
     "/domain/cputune/emulatorsched",
     "/domain/throttlegroups",
+    "/domain/keywrap",
     "/domain/launchSecurity",
+    "/domain/cputune/cachetune",
+    "/domain/cputune/memorytune",
+    "/domain/perf",
+    "/domain/resource/fibrechannel",
     "/domain/features/smm/tseg",
     "/domain/features/hyperv/stimer/direct",
     "/domain/features/hyperv/tlbflush/direct",
@@ -65,10 +64,11 @@ const DONE: &[&str] = &[
 pub(super) fn judge(b: &mut Builder<'_>) {
     limits_of_memory(b);
     leases(b);
-    if b.domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.placement == Some(Placement::Auto)) {
-        b.at("/domain/vcpu/@placement");
-        b.refuse_hinted("numad is not available on this host", "use placement='static' with a cpuset");
+    if !b.domain.keywrap.is_empty() {
+        b.at("/domain/keywrap");
+        b.refuse("'aes-key-wrap'/'dea-key-wrap' is not available on this architecture");
     }
+    resource_control(b);
     for fault in b.domain.unsupported() {
         let path = without_numbers(&fault.path);
         if DONE.iter().any(|known| path.starts_with(known))
@@ -86,6 +86,17 @@ pub(super) fn judge(b: &mut Builder<'_>) {
             b.warn(format!("kept in the document, but without effect: {}", fault.message));
         } else {
             b.refuse(format!("not supported yet ({})", fault.message));
+        }
+    }
+}
+
+/// Shares of the host's caches and of the way to its memory.
+fn resource_control(b: &mut Builder<'_>) {
+    let Some(tune) = b.domain.cputune.as_deref() else { return };
+    for name in ["cachetune", "memorytune"] {
+        if !tune.foreign.trees(name).is_empty() {
+            b.at(format!("/domain/cputune/{name}"));
+            b.refuse("Resource control is not supported on this host");
         }
     }
 }

@@ -135,7 +135,7 @@ impl Rehearsal {
         let socket = source.hosts.first().and_then(|host| host.socket.clone());
         let is_kept = source.protocol.as_deref() == Some("nbd") && source.foreign.tree("reconnect").is_none();
         let socket = socket.filter(|_| is_kept).map(|path| self.fd(Some(&path)));
-        Served { source, login, cookies, socket, certificates }
+        Served { source, login, cookies, socket, certificates, passphrase: None }
     }
 
     fn directory(&mut self) -> String {

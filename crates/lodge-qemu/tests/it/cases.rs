@@ -378,7 +378,7 @@ fn served(source: DiskSource, host: &mut dyn Host, claims: &mut Claims) -> Serve
     if source.protocol.as_deref() == Some("ssh") {
         claims.ssh_home = Some("/proc/self/fd/99".to_owned());
     }
-    Served { source, login, cookies, socket, certificates }
+    Served { source, login, cookies, socket, certificates, passphrase: None }
 }
 
 fn nic(interface: &Interface, host: &mut dyn Host, claims: &mut Claims) {

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Command;
-use super::jail::{Inward, Jail, Layout, keep_alone};
+use super::jail::{Inward, Jail, Layout, keep_alone, keep_none};
 
 /// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -246,6 +246,10 @@ impl<'a> Plan<'a> {
                 check(libc::syscall(libc::SYS_setresuid, uid, uid, uid), Step::User);
                 if self.command.raw_commands && keep_alone(CAP_SYS_RAWIO).is_err() {
                     self.fail(Step::RawCommands);
+                }
+                // Another user's are gone by the change; root's are not.
+                if uid == 0 && !self.command.raw_commands && keep_none().is_err() {
+                    self.fail(Step::Privileges);
                 }
             }
             if self.command.no_new_privs {

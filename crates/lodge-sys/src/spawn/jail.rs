@@ -330,6 +330,16 @@ pub(super) unsafe fn keep_alone(capability: u32) -> Result<(), ()> {
     }
 }
 
+/// This thread keeps no capability, and neither does the program that it becomes, though its user be root: what exec would
+/// give root is less by what `PR_SET_NO_NEW_PRIVS` keeps from it.
+///
+/// # Safety
+/// To be called between clone and exec, after the change of user.
+pub(super) unsafe fn keep_none() -> Result<(), ()> {
+    // SAFETY: as of this function.
+    unsafe { set_capabilities(0) }
+}
+
 /// Those of this bit mask, of the first 32, and no others.
 unsafe fn set_capabilities(kept: u32) -> Result<(), ()> {
     let header = CapHeader { version: CAP_VERSION_3, pid: 0 };

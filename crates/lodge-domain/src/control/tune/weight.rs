@@ -1,4 +1,4 @@
-//! Weights of disks and limits of memory: `virsh blkiotune`, `memtune`; and which events are counted: `virsh perf`.
+//! Weights of disks and limits of memory: `virsh blkiotune`, `memtune`.
 
 use lodge_model::domain::Domain;
 use lodge_model::xml::Kept;
@@ -27,9 +27,6 @@ const DEVICES: [(&str, &str); 5] = [
     ("device_read_bytes_sec", "read_bytes_sec"),
     ("device_write_bytes_sec", "write_bytes_sec"),
 ];
-
-/// The events that can be counted, in libvirt's order.
-pub use lodge_model::domain::perf::EVENTS;
 
 /// `virsh memtune`.
 pub fn set_memory(settings: Settings, scope: Scope) -> Change {
@@ -243,34 +240,4 @@ pub fn disks_of_guest(domain: &Domain, limits: &Limits) -> Vec<(&'static str, Se
         first.1 = Setting::Unsigned(weight);
     }
     all
-}
-
-/// Which events a document has counted.
-pub fn events_of(domain: &Domain) -> Vec<(&'static str, bool)> {
-    let tree = domain.perf.tree("perf").unwrap_or_default();
-    let enabled = |name: &str| {
-        tree.all("event")
-            .any(|event| event.attribute("name") == Some(name) && event.attribute("enabled") == Some("yes"))
-    };
-    EVENTS.iter().map(|name| (*name, enabled(name))).collect()
-}
-
-/// `virsh perf --enable/--disable`.
-pub fn set_events(settings: Settings, scope: Scope) -> Change {
-    let edit = move |domain: &mut Domain| {
-        let mut tree = domain.perf.tree("perf").unwrap_or_else(|| Kept::new("perf"));
-        for (name, value) in &settings {
-            tree.children.retain(|event| event.attribute("name") != Some(name));
-            let enabled = if value.unsigned() != 0 { "yes" } else { "no" };
-            tree.children.push(Kept::new("event").with("name", name).with("enabled", enabled));
-        }
-        let order = |event: &Kept| EVENTS.iter().position(|name| event.attribute("name") == Some(name));
-        tree.children.sort_by_key(order);
-        domain.perf.set_tree(&tree);
-        Ok(())
-    };
-    Change::new("perf", scope).config(edit).live(|running| async move {
-        let text = "performance events of a running guest are not supported; those of its definition are";
-        (running, Err(Refusal::unsupported(text)))
-    })
 }

@@ -67,9 +67,18 @@ pub(crate) async fn get_security_label_list(
     call: &Call,
     args: DomainGetSecurityLabelListArgs,
 ) -> Result<DomainGetSecurityLabelListRet, Fault> {
-    let active = guest(call, &args.dom)?.snapshot().is_active();
-    let labels: Vec<_> = active.then(no_label).into_iter().collect();
-    Ok(DomainGetSecurityLabelListRet { ret: i32::from(active), labels })
+    let guest = guest(call, &args.dom)?;
+    let mut labels: Vec<_> = guest.snapshot().is_active().then(no_label).into_iter().collect();
+    if !labels.is_empty() {
+        // Of libvirt's two drivers the first does nothing, and the second knows users.
+        let document = guest.document()?;
+        let label = document.seclabels.into_iter().find(|label| label.model.as_deref() == Some("dac"));
+        labels.extend(label.map(|label| DomainGetSecurityLabelRet {
+            label: label.label.unwrap_or_default().bytes().chain([0]).collect(),
+            enforcing: 0,
+        }));
+    }
+    Ok(DomainGetSecurityLabelListRet { ret: i32::try_from(labels.len()).unwrap_or(i32::MAX), labels })
 }
 
 pub(crate) async fn get_cpu_stats(

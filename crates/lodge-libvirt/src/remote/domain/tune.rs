@@ -1,6 +1,6 @@
 //! Limits and weights of a domain, as typed parameters.
 
-use lodge_engine::control::tune::{block, nic, numa, scheduler, weight};
+use lodge_engine::control::tune::{block, nic, numa, perf, scheduler, weight};
 use lodge_engine::control::{Scope, lifecycle};
 use lodge_model::domain::features::LifecycleAction;
 use lodge_wire::remote::{
@@ -154,9 +154,9 @@ pub(crate) async fn get_perf(
 
 pub(crate) async fn set_perf(call: &Call, args: DomainSetPerfEventsArgs) -> Result<(), Fault> {
     call.only_flags(args.flags, ALL)?;
-    let known = weight::EVENTS.map(|name| (name, Kind::Boolean));
+    let known = perf::EVENTS.map(|name| (name, Kind::Boolean));
     let settings = settings(args.params, &known)?;
-    change(call, &args.dom, weight::set_events(settings, scope(args.flags))).await
+    change(call, &args.dom, perf::set(settings, scope(args.flags))).await
 }
 
 pub(crate) async fn get_block(
