@@ -68,11 +68,8 @@ impl Engine {
                     0 => "stands".to_owned(),
                     more => format!("and {more} more stand"),
                 };
-                let text = format!(
-                    "template `{}` is in use: `{}` {stand} on it",
-                    template.said(),
-                    user.display()
-                );
+                let text =
+                    format!("template `{}` is in use: `{}` {stand} on it", template.said(), user.display());
                 return Err(EngineError::new(Kind::Conflict, text).with_hint(
                     "remove those guests first (lodge rm), or let their disks stand alone (lodge chain flatten)",
                 ));
