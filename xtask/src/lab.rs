@@ -46,6 +46,8 @@ ip link add dummy0 type dummy 2>/dev/null; ip link set dummy0 up
 mkdir -p /srv/lab; chmod 1777 /srv/lab; mkdir -p /srv/data; mount -t tmpfs data /srv/lab
 echo '/srv/lab 127.0.0.1(rw,no_root_squash,insecure,fsid=1,no_subtree_check)' > /etc/exports
 mount -t nfsd nfsd /proc/fs/nfsd; mkdir -p /var/lib/nfs/rpc_pipefs; mount -t rpc_pipefs rpc /var/lib/nfs/rpc_pipefs
+# A server that comes back waits so long for those who had files open.
+echo 10 > /proc/fs/nfsd/nfsv4leasetime; echo 10 > /proc/fs/nfsd/nfsv4gracetime
 rpcbind -w; rpc.statd --no-notify; exportfs -ra; rpc.nfsd 2; rpc.mountd
 cd /tmp
 /lab/tests --ignored --test-threads=1 --color=never lab:: ; code=$?

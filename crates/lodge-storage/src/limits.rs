@@ -7,6 +7,10 @@ use std::time::Duration;
 pub(crate) const LOOK: Duration = Duration::from_secs(20);
 /// Making or deleting one file.
 pub(crate) const CHANGE: Duration = Duration::from_mins(1);
+/// A piece of a stream: what the slowest disk has done in a second.
+pub(crate) const PIECE: Duration = Duration::from_mins(1);
+/// What is left of a stream when its last piece was written: most is on disk by then.
+pub(crate) const SETTLE: Duration = Duration::from_mins(3);
 /// Files of one chain. QEMU has no limit of its own; libvirt's is 200.
 pub(crate) const CHAIN_FILES: usize = 200;
 /// Volumes looked at in one directory.

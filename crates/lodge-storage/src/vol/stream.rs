@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use lodge_sys::fs::{Begun, begin_writeback};
@@ -22,6 +23,7 @@ use super::create::write_zeros;
 use crate::{
     file::FileId,
     graph::{need::Harm, observe::id_of},
+    limits,
     pool::{Pools, error::PoolError, table::PoolHandle},
 };
 
@@ -120,7 +122,7 @@ impl Pools {
             }
             Ok(file)
         };
-        self.blocking(pool, crate::limits::LOOK, permit, open).await.map(|(file, _)| file)
+        self.blocking(pool, limits::LOOK, permit, open).await.map(|(file, _)| file)
     }
 }
 
@@ -147,8 +149,7 @@ impl Download {
                 let hole = read.go_on(&file, &mut buffer)?;
                 Ok::<_, io::Error>((buffer, read, hole))
             });
-            let done = reading.await;
-            let done = done.map_err(|_| PoolError::Panicked { name: self.path.display().to_string() })?;
+            let done = in_time(&self.path, limits::PIECE, reading).await?;
             (buffer, read, hole) = done.map_err(|source| unreadable(&self.path, source))?;
         }
         self.data_end = read.data_end.unwrap_or(at);
@@ -179,7 +180,7 @@ impl Upload {
     pub async fn write(&mut self, buffer: Vec<u8>, kept: usize) -> Result<Vec<u8>, PoolError> {
         let at = self.advance((buffer.len() - kept) as u64)?;
         let window = self.begun.next(self.at);
-        self.on_file(move |file| {
+        self.on_file(limits::PIECE, move |file| {
             file.write_all_at(&buffer[kept..], at)?;
             window.map_or(Ok(()), |(start, length)| begin_writeback(file, start, length))?;
             Ok(buffer)
@@ -190,12 +191,12 @@ impl Upload {
     /// The next so many bytes are zeros.
     pub async fn hole(&mut self, length: u64) -> Result<(), PoolError> {
         let at = self.advance(length)?;
-        self.on_file(move |file| dig(file, at, length)).await
+        self.on_file(limits::PIECE, move |file| dig(file, at, length)).await
     }
 
     /// Ends the upload: all of it is on disk. The pool is looked at anew after that.
     pub async fn finish(&mut self) -> Result<(), PoolError> {
-        self.on_file(File::sync_all).await
+        self.on_file(limits::SETTLE, File::sync_all).await
     }
 
     fn advance(&mut self, count: u64) -> Result<u64, PoolError> {
@@ -211,6 +212,7 @@ impl Upload {
 
     async fn on_file<T: Send + 'static>(
         &self,
+        limit: Duration,
         act: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> Result<T, PoolError> {
         if let Some(holder) =
@@ -221,9 +223,22 @@ impl Upload {
             return Err(PoolError::InUse { name: self.path.display().to_string(), why, next });
         }
         let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || act(&file)).await;
-        let done = done.map_err(|_| PoolError::Panicked { name: self.path.display().to_string() })?;
+        let done = in_time(&self.path, limit, tokio::task::spawn_blocking(move || act(&file))).await?;
         done.map_err(|source| PoolError::system("cannot write to stream", source))
+    }
+}
+
+/// Waits for a piece, but not for ever: a server that went away holds the thread, not the client.
+async fn in_time<T>(path: &Path, limit: Duration, work: tokio::task::JoinHandle<T>) -> Result<T, PoolError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done.map_err(|_| PoolError::Panicked { name: path.display().to_string() }),
+        Err(_) => {
+            let late = io::Error::from(io::ErrorKind::TimedOut);
+            Err(PoolError::system(
+                format!("'{}' did not answer in {} s", path.display(), limit.as_secs()),
+                late,
+            ))
+        }
     }
 }
 
