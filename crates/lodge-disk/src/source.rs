@@ -6,6 +6,7 @@
 //! Deliberately absent: where the files lie and whether a guest runs on them (the caller's), formats that only
 //! `qemu-img` reads.
 
+mod array;
 mod header;
 mod mapped;
 mod part;
@@ -25,6 +26,7 @@ use imago::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    array::{Order, Shape},
     header::HeaderFault,
     mapped::{Mapped, Run, Segment},
     part::Part,

@@ -1,11 +1,11 @@
 //! A device that lies in several pieces of others: a logical volume, an array.
 //!
 //! Segments follow each other without holes. A segment is one run (linear), or runs that take turns chunk by chunk
-//! (striped, raid0). Writing through a mirror is not done: who maps one leg only maps it read-only.
+//! (striped, raid0), or take them as an [array](super::Shape) does. Writing through a mirror is not done: who maps one leg only maps it read-only.
 
 use std::{io, sync::Arc};
 
-use super::is_inside;
+use super::{array::Shape, is_inside};
 use crate::blocks::Blocks;
 
 /// A run of bytes of some device.
@@ -36,6 +36,19 @@ pub enum Segment {
         /// At least one.
         runs: Vec<Run>,
     },
+    /// Runs of the same length with more than data in them; only read.
+    Array {
+        /// How long all data are together.
+        bytes: u64,
+        /// How much of one lies in one place; not 0.
+        chunk_bytes: u64,
+        /// How it is laid out; it fits the runs.
+        shape: Shape,
+        /// How long each run is.
+        each_bytes: u64,
+        /// All of them.
+        runs: Vec<Run>,
+    },
 }
 
 /// Segments as one run of bytes.
@@ -51,7 +64,7 @@ impl Segment {
     /// How long it is.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Linear { bytes, .. } | Self::Striped { bytes, .. } => *bytes,
+            Self::Linear { bytes, .. } | Self::Striped { bytes, .. } | Self::Array { bytes, .. } => *bytes,
         }
     }
 
@@ -75,6 +88,17 @@ impl Segment {
                 let each = if bytes.is_multiple_of(turn) { each } else { each - chunk_bytes };
                 runs.iter().try_for_each(|run| reaches(run, each))
             }
+            Self::Array { bytes, chunk_bytes, shape, each_bytes, runs } => {
+                let members = runs.len() as u64;
+                if *chunk_bytes == 0 || !shape.fits(members) {
+                    return Err(broken("its members cannot be laid out so"));
+                }
+                let data = shape.chunks(members, each_bytes / chunk_bytes);
+                if data.and_then(|chunks| chunks.checked_mul(*chunk_bytes)).is_none_or(|data| *bytes > data) {
+                    return Err(broken("it is longer than its members"));
+                }
+                runs.iter().try_for_each(|run| reaches(run, *each_bytes))
+            }
         }
     }
 
@@ -89,6 +113,12 @@ impl Segment {
                 let run = &runs[index];
                 let at = run.start + chunk / count * chunk_bytes + inside;
                 (run, at, (chunk_bytes - inside).min(bytes - offset))
+            }
+            Self::Array { bytes, chunk_bytes, shape, runs, .. } => {
+                let (chunk, inside) = (offset / chunk_bytes, offset % chunk_bytes);
+                let (member, row) = shape.place(chunk, runs.len() as u64);
+                let run = &runs[usize::try_from(member).unwrap_or(0)];
+                (run, run.start + row * chunk_bytes + inside, (chunk_bytes - inside).min(bytes - offset))
             }
         }
     }
@@ -157,7 +187,9 @@ impl Blocks for Mapped {
         for (_, segment) in &self.segments {
             match segment {
                 Segment::Linear { run, .. } => run.of.flush()?,
-                Segment::Striped { runs, .. } => runs.iter().try_for_each(|run| run.of.flush())?,
+                Segment::Striped { runs, .. } | Segment::Array { runs, .. } => {
+                    runs.iter().try_for_each(|run| run.of.flush())?;
+                }
             }
         }
         Ok(())
