@@ -39,14 +39,15 @@ use crate::{
 /// dir_prealloc, imagic, has_journal, ext_attr, resize_inode, dir_index.
 const COMPAT_KNOWN: u32 = 0x3F;
 const COMPAT_ORPHAN_FILE: u32 = 0x1000;
-/// filetype, extents, 64bit, flex_bg, metadata_csum_seed.
-const INCOMPAT_KNOWN: u32 = 0x22C2;
+/// filetype, extents, 64bit, flex_bg, metadata_csum_seed, inline_data.
+const INCOMPAT_KNOWN: u32 = 0xA2C2;
 /// sparse_super, large_file, huge_file, dir_nlink, extra_isize, quota, metadata_csum, project.
 const RO_COMPAT_KNOWN: u32 = 0x256B;
 const SUM_CRC32C: u8 = 1;
-/// Where the whole of it is not looked through: those and ea_inode, large_dir.
-const INCOMPAT_OF_SUPERBLOCKS: u32 = INCOMPAT_KNOWN | 0x4400;
+/// Where the whole of it is not looked through: those and meta_bg, ea_inode, large_dir.
+const INCOMPAT_OF_SUPERBLOCKS: u32 = INCOMPAT_KNOWN | 0x4410;
 const INCOMPAT_CSUM_SEED: u32 = 0x2000;
+const INCOMPAT_INLINE_DATA: u32 = 0x8000;
 const INCOMPAT_AT: usize = 0x60;
 const UUID_AT: usize = 0x68;
 const SEED_AT: usize = 0x270;
@@ -287,11 +288,14 @@ impl<'a> Pass<'a> {
         let inode = || Inode { number, bytes: Piece::new("ext inode", at, bytes.to_vec()) };
         let kind = u16::from_le_bytes([bytes[0], bytes[1]]) & 0o170_000;
         let flags = u32::from_le_bytes([bytes[0x20], bytes[0x21], bytes[0x22], bytes[0x23]]);
-        if flags & FLAG_INLINE != 0 {
+        if flags & FLAG_INLINE != 0 && self.volume.incompat & INCOMPAT_INLINE_DATA == 0 {
             return Err(inode().bytes.damaged(0x20, "it lies in itself, which the superblock does not say"));
         }
         if bytes[0x68..0x6C] != [0; 4] || bytes[0x76..0x78] != [0; 2] {
             self.found.push((inode().attributes_block()?, Kind::Attributes));
+        }
+        if flags & FLAG_INLINE != 0 {
+            return Ok(());
         }
         let has_extents = flags & FLAG_EXTENTS != 0;
         if kind == 0o040_000 || (has_extents && has_tree && matches!(kind, 0o100_000 | 0o120_000)) {

@@ -22,6 +22,7 @@ const OF_THE_BYTES: [&[u8]; 3] = [b"security.capability", b"security.ima", b"sec
 /// sync, immutable, append only, no dump, no access times.
 const FLAGS: u32 = 0xF8;
 const INCOMPAT_EXTENTS: u32 = 0x40;
+const INCOMPAT_INLINE_DATA: u32 = 0x8000;
 
 /// The attributes in a block of their own of what is at `path`, if its last name goes with this one. `taken`: names that
 /// are gone by then, by inode.
@@ -75,6 +76,11 @@ impl Kept {
             !OF_THE_BYTES.contains(&name.as_slice()) && (has_acl || name.as_slice() != ACL)
         });
         let flags = inode.flags()? & FLAGS;
+        // Whether the new one lies in its inode is debugfs' affair, and stands among the flags.
+        if flags != 0 && plain.volume.incompat & INCOMPAT_INLINE_DATA != 0 {
+            let what = "a file with flags of chattr(1), where files may lie in their inodes (inline_data)";
+            return Err(FsError::Unsupported(what.to_owned()));
+        }
         let extents = if plain.volume.incompat & INCOMPAT_EXTENTS == 0 { 0 } else { FLAG_EXTENTS };
         let flags = (flags != 0).then_some(flags | extents);
         Ok(Self { attributes, flags, made: inode.made()?.filter(|made| *made <= i32::MAX.cast_unsigned()) })

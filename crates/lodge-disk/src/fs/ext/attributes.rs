@@ -16,15 +16,14 @@ const COUNT_MAX: usize = 1024;
 /// A name, as setxattr(2) has it, and a value.
 pub(crate) type Attribute = (Vec<u8>, Vec<u8>);
 
+/// What does not fit beside the map of blocks of a file inside its inode: no attribute to anybody.
+const INLINE_REST: &[u8] = b"system.data";
+
 /// An inode's attributes.
 pub(crate) fn of(volume: &Volume, inode: &Inode) -> Result<Vec<Attribute>, FsError> {
     let mut all = Vec::new();
-    let inside = OLD_BYTES + inode.extra_bytes()?;
-    if inode.bytes.len() >= inside + 4 && inode.extra_bytes()? > 0 && inode.bytes.le32(inside)? == MAGIC {
-        let length = inode.bytes.len() - inside - 4;
-        let piece = inode.bytes.part("ext attributes in an inode", inside + 4, length)?;
-        entries(&piece, 0, &mut all)?;
-    }
+    inside(inode, &mut all)?;
+    all.retain(|(name, _)| name != INLINE_REST);
     let block = inode.attributes_block()?;
     if block != 0 {
         let piece = volume.block("ext attributes", block)?;
@@ -39,6 +38,25 @@ pub(crate) fn of(volume: &Volume, inode: &Inode) -> Result<Vec<Attribute>, FsErr
         entries(&piece, BLOCK_HEADER_BYTES, &mut all)?;
     }
     Ok(all)
+}
+
+/// The rest of an inline file's bytes, or of an inline directory's names.
+pub(super) fn inline_rest(inode: &Inode) -> Result<Vec<u8>, FsError> {
+    let mut all = Vec::new();
+    inside(inode, &mut all)?;
+    let rest = all.into_iter().find(|(name, _)| name == INLINE_REST);
+    Ok(rest.map(|(_, value)| value).unwrap_or_default())
+}
+
+/// Those behind the inode's fields.
+fn inside(inode: &Inode, all: &mut Vec<Attribute>) -> Result<(), FsError> {
+    let inside = OLD_BYTES + inode.extra_bytes()?;
+    if inode.bytes.len() < inside + 4 || inode.extra_bytes()? == 0 || inode.bytes.le32(inside)? != MAGIC {
+        return Ok(());
+    }
+    let length = inode.bytes.len() - inside - 4;
+    let piece = inode.bytes.part("ext attributes in an inode", inside + 4, length)?;
+    entries(&piece, 0, all)
 }
 
 fn entries(piece: &Piece, first: usize, all: &mut Vec<Attribute>) -> Result<(), FsError> {
@@ -70,6 +88,7 @@ fn prefix(index: u8) -> Option<&'static [u8]> {
         3 => b"system.posix_acl_default",
         4 => b"trusted.",
         6 => b"security.",
+        7 => b"system.",
         _ => return None,
     })
 }

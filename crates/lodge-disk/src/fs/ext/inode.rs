@@ -44,6 +44,11 @@ impl Inode {
         self.bytes.le32(0x20)
     }
 
+    /// Whether its bytes, or its names, lie in the inode itself.
+    pub fn is_inline(&self) -> Result<bool, FsError> {
+        Ok(self.flags()? & FLAG_INLINE != 0)
+    }
+
     pub fn has_extents(&self) -> Result<bool, FsError> {
         Ok(self.flags()? & FLAG_EXTENTS != 0)
     }

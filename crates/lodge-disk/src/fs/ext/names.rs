@@ -1,7 +1,8 @@
 //! Names in a directory of an ext file system, one after the other: the index over them is not needed to find one.
 
 use super::{
-    inode::{FLAG_INLINE, Inode},
+    attributes,
+    inode::Inode,
     volume::{Volume, sum},
 };
 use crate::fs::{
@@ -9,6 +10,8 @@ use crate::fs::{
     piece::{Piece, is_name},
 };
 
+/// Where an inode has its map of blocks.
+const AREA: usize = 0x28;
 const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
 
 /// A name, and where it lies.
@@ -18,7 +21,7 @@ pub(crate) struct Entry {
     pub name: Vec<u8>,
     /// What it names, as directories say it; 0: they do not.
     pub kind: u8,
-    /// The block on the disk.
+    /// The block on the disk; 0: it lies in its directory's inode.
     pub block: u64,
     /// Where in it the name's bytes begin.
     pub at: usize,
@@ -30,8 +33,8 @@ pub(crate) fn each(
     directory: &Inode,
     act: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), FsError> {
-    if directory.flags()? & FLAG_INLINE != 0 {
-        return Err(FsError::Unsupported("a directory inside its inode (inline_data)".to_owned()));
+    if directory.is_inline()? {
+        return inline(volume, directory, act);
     }
     if directory.size()? > DIRECTORY_BYTES_MAX {
         return Err(directory.bytes.damaged(4, "a directory that is larger than anybody's"));
@@ -50,6 +53,19 @@ pub(crate) fn each(
             if !of_block(volume, &piece, number, act)? {
                 return Ok(());
             }
+        }
+    }
+    Ok(())
+}
+
+/// Names that lie in the inode: behind the number of the directory above, and in an attribute. They have no sums but the
+/// inode's, and no block (0).
+fn inline(volume: &Volume, directory: &Inode, act: &mut dyn FnMut(Entry) -> bool) -> Result<(), FsError> {
+    let first = directory.bytes.part("ext directory in an inode", AREA + 4, 56)?;
+    let rest = Piece::new("ext directory in an inode", 0, attributes::inline_rest(directory)?);
+    for piece in [first, rest] {
+        if !of_block(volume, &piece, 0, act)? {
+            return Ok(());
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 use lodge_model::guest_disk::{FilePath, Owner};
 
 use super::{
+    attributes,
     inode::{FLAG_ENCRYPTED, Inode},
     map::Map,
     names,
@@ -85,6 +86,12 @@ impl Plain {
             return Err(FsError::NotAFile);
         }
         readable(&inode)?;
+        if inode.is_inline()? {
+            let whole = inline(&inode)?;
+            let left = piece::within(whole.len() as u64, offset, most);
+            let start = whole.len() - piece::within(whole.len() as u64, offset, usize::MAX);
+            return Ok(whole[start..start + left].to_vec());
+        }
         let mut bytes = piece::zeros(piece::within(inode.size()?, offset, most))?;
         let map = self.map(&inode)?;
         self.read_along(&map, offset, &mut bytes)?;
@@ -102,6 +109,9 @@ impl Plain {
             return Err(inode.bytes.damaged(4, "a link that is longer than any path"));
         }
         let length = usize::try_from(size).unwrap_or(0);
+        if inode.is_inline()? {
+            return inline(&inode);
+        }
         if size < AREA_BYTES && !inode.has_extents()? {
             return Ok(inode.bytes.slice(AREA, length)?.to_vec());
         }
@@ -178,6 +188,16 @@ impl Plain {
         }
         Ok(())
     }
+}
+
+/// The bytes of what lies in its inode: the area of the map of blocks, and an attribute.
+fn inline(inode: &Inode) -> Result<Vec<u8>, FsError> {
+    let mut bytes = inode.bytes.slice(AREA, 60)?.to_vec();
+    bytes.extend(attributes::inline_rest(inode)?);
+    let size = usize::try_from(inode.size()?).ok().filter(|size| *size <= bytes.len());
+    let size = size.ok_or_else(|| inode.bytes.damaged(4, "it is longer than what lies in its inode"))?;
+    bytes.truncate(size);
+    Ok(bytes)
 }
 
 /// What is encrypted has other names and bytes than it seems.

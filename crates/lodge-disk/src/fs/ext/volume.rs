@@ -22,20 +22,16 @@ pub(crate) const RO_COMPAT_GDT_CSUM: u32 = 0x10;
 const RO_COMPAT_BIGALLOC: u32 = 0x200;
 pub(crate) const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 const INCOMPAT_FILETYPE: u32 = 2;
+/// Descriptors lie with the groups that they are of, and not all together.
+const INCOMPAT_META_BG: u32 = 0x10;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_CSUM_SEED: u32 = 0x2000;
-/// Features with which it is read: filetype, recover, extents, 64bit, mmp, flex_bg, ea_inode (of the editor only where
-/// there is one), metadata_csum_seed, large_dir, encrypt (what is encrypted is told when it is met).
-const INCOMPAT_READ: u32 = 0x1_67C6;
+/// Features with which it is read: filetype, recover, meta_bg, extents, 64bit, mmp, flex_bg, ea_inode (of the editor only
+/// where there is one), metadata_csum_seed, large_dir, inline_data, encrypt (what is encrypted is told when it is met).
+const INCOMPAT_READ: u32 = 0x1_E7D6;
 /// Others, as mke2fs names them.
-const FOREIGN: [(u32, &str); 6] = [
-    (1, "compression"),
-    (8, "journal_dev"),
-    (0x10, "meta_bg"),
-    (0x1000, "dirdata"),
-    (0x8000, "inline_data"),
-    (0x2_0000, "casefold"),
-];
+const FOREIGN: [(u32, &str); 4] =
+    [(1, "compression"), (8, "journal_dev"), (0x1000, "dirdata"), (0x2_0000, "casefold")];
 
 /// A file system's geometry.
 #[derive(Debug)]
@@ -53,6 +49,8 @@ pub(crate) struct Volume {
     pub compat: u32,
     pub incompat: u32,
     pub ro_compat: u32,
+    /// The first block of descriptors that lies with its own groups.
+    first_meta: Option<u64>,
     checks_sums: bool,
 }
 
@@ -81,7 +79,9 @@ impl Volume {
         let high = if is_64bit { u64::from(superblock.le32(0x150)?) << 32 } else { 0 };
         let inode_bytes = if superblock.le32(0x4C)? == 0 { 128 } else { superblock.le16(0x58)? };
         let descriptor_bytes = if is_64bit { superblock.le16(0xFE)? } else { 32 };
+        let first_meta = superblock.le32(0x104)?;
         let volume = Self {
+            first_meta: (incompat & INCOMPAT_META_BG != 0).then_some(u64::from(first_meta)),
             block_bytes: 1024 << log,
             blocks_count: u64::from(superblock.le32(4)?) | high,
             first_block: u64::from(superblock.le32(0x14)?),
@@ -161,7 +161,21 @@ impl Volume {
 
     /// A group's descriptor.
     pub fn descriptor(&self, group: u64) -> Result<Piece, FsError> {
-        let at = self.descriptors_at(0).saturating_add(group.saturating_mul(self.descriptor_bytes as u64));
+        let bytes = self.descriptor_bytes as u64;
+        // Sizes are powers of two, and a descriptor's is at most a block's.
+        let per_block = self.block_bytes / bytes;
+        let at = match self.first_meta {
+            Some(first) if group / per_block >= first => {
+                let owner = group / per_block * per_block;
+                let mut before = u64::from(self.has_copies(owner));
+                // The first block is the one before the superblock's then.
+                if owner == 0 && self.block_bytes == SUPERBLOCK && self.first_block == 0 {
+                    before += 1;
+                }
+                self.group_start(owner) + before * self.block_bytes + group % per_block * bytes
+            }
+            _ => self.descriptors_at(0).saturating_add(group.saturating_mul(bytes)),
+        };
         Piece::read(&*self.blocks, "ext group descriptor", at, self.descriptor_bytes)
     }
 

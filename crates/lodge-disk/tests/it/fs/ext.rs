@@ -120,9 +120,7 @@ fn what_was_set_aside_is_zeros_whatever_lies_there() {
 fn features_that_are_not_read_are_named() {
     let folder = TempDir::new().unwrap();
     for (feature, options) in [
-        ("inline_data", &["-O", "inline_data"][..]),
-        ("meta_bg", &["-O", "meta_bg,^resize_inode"]),
-        ("casefold", &["-O", "casefold", "-E", "encoding=utf8"]),
+        ("casefold", &["-O", "casefold", "-E", "encoding=utf8"][..]),
         ("journal_dev", &["-O", "journal_dev"]),
     ] {
         let image = empty(&folder, feature, 64);
