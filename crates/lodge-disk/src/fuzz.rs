@@ -33,10 +33,17 @@ pub fn btrfs(bytes: &[u8]) {
     btrfs_on(Arc::new(Device(bytes.to_vec())));
 }
 
-/// Any bytes as a disk: tables, arrays, volumes. Each device that was found can be read at its ends.
+/// Any bytes as a disk, and as four: tables, arrays, volumes. Each device that was found can be read at its ends.
 pub fn layout(bytes: &[u8]) {
-    let disk: Arc<dyn Blocks> = Arc::new(Device(bytes.to_vec()));
-    let devices = Devices::read(vec![("vda".to_owned(), disk)]);
+    for each in [bytes.len(), bytes.len().div_ceil(4)] {
+        let disk = |bytes: &[u8]| Arc::new(Device(bytes.to_vec())) as Arc<dyn Blocks>;
+        let disks = bytes.chunks(each.max(1)).enumerate();
+        layout_of(disks.map(|(number, bytes)| (format!("sd{number}"), disk(bytes))).collect());
+    }
+}
+
+fn layout_of(disks: Vec<(String, Arc<dyn Blocks>)>) {
+    let devices = Devices::read(disks);
     for device in devices.layout().devices() {
         if let Some(blocks) = devices.device(&device.name) {
             let mut byte = [0];
