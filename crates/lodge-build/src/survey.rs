@@ -42,6 +42,13 @@ impl Tree {
             FileEdit::Link { path, to } => {
                 self.put_link(path.as_bytes(), to).map_err(failed("link", path.as_bytes()))
             }
+            FileEdit::Directory { path, owner } => {
+                let owner = owner.unwrap_or(Owner { mode: 0o755, ..ROOT });
+                self.put_directory(path.as_bytes(), raw(owner)).map_err(failed("make", path.as_bytes()))
+            }
+            FileEdit::Own { path, owner } => {
+                self.give(path.as_bytes(), raw(*owner)).map_err(failed("give", path.as_bytes()))
+            }
         }
     }
 
@@ -114,6 +121,10 @@ fn type_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+fn raw(owner: Owner) -> (u32, u32, u32) {
+    (owner.uid, owner.gid, u32::from(owner.mode))
+}
+
 fn owner_of(stat: &Stat) -> Owner {
     let mode = u16::try_from(stat.st_mode & 0o7777).unwrap_or(ROOT.mode);
     Owner { uid: stat.st_uid, gid: stat.st_gid, mode }
@@ -179,6 +190,17 @@ mod tests {
         tree.apply(&FileEdit::Link { path: path("/etc/other"), to: b"secret".to_vec() }).unwrap();
         let mode = dir.path().join("etc/other").metadata().unwrap().permissions().mode();
         assert_eq!((tree.read("etc/other").unwrap().as_slice(), mode & 0o7777), (b"new".as_slice(), 0o640));
+        let own = std::os::unix::fs::MetadataExt::uid(&dir.path().metadata().unwrap());
+        let gid = std::os::unix::fs::MetadataExt::gid(&dir.path().metadata().unwrap());
+        let owner = Owner { uid: own, gid, mode: 0o700 };
+        tree.apply(&FileEdit::Directory { path: path("/srv/new/one"), owner: Some(owner) }).unwrap();
+        tree.apply(&FileEdit::Directory { path: path("/srv/new/one"), owner: None }).unwrap();
+        let mode = |at: &str| dir.path().join(at).metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("srv/new/one"), mode("srv/new")), (0o700, 0o755));
+        tree.apply(&FileEdit::Own { path: path("/srv/new/one"), owner: Owner { mode: 0o711, ..owner } })
+            .unwrap();
+        assert_eq!(mode("srv/new/one"), 0o711);
+        assert!(tree.apply(&FileEdit::Own { path: path("/srv/none"), owner }).is_err());
         tree.apply(&FileEdit::Remove(path("/etc"))).unwrap();
         assert!(!tree.has("etc").unwrap());
     }

@@ -158,6 +158,22 @@ impl Tree {
         Ok(file)
     }
 
+    /// Makes a directory, and the way to it, where there is none.
+    pub fn put_directory(&self, path: &[u8], (uid, gid, mode): (u32, u32, u32)) -> io::Result<()> {
+        let (above, name) = self.parent(path, true)?;
+        match sys::mkdirat(&above, name, Mode::from_raw_mode(0o700)) {
+            Err(Errno::EXIST) => self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY).map(drop),
+            made => made.map_err(io::Error::from).and_then(|()| self.give(path, (uid, gid, mode))),
+        }
+    }
+
+    /// Gives a file or a directory to somebody.
+    pub fn give(&self, path: &[u8], (uid, gid, mode): (u32, u32, u32)) -> io::Result<()> {
+        let there = self.resolve(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
+        std::os::unix::fs::fchown(&there, Some(uid), Some(gid))?;
+        Ok(sys::fchmod(&there, Mode::from_raw_mode(mode))?)
+    }
+
     /// The directory a path lies in, and its last name.
     fn parent<'a>(&self, path: &'a [u8], make: bool) -> io::Result<(OwnedFd, &'a [u8])> {
         let (dir, name) = match path.iter().rposition(|byte| *byte == b'/') {

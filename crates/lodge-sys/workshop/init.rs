@@ -12,6 +12,8 @@
 //!  W path keep uid gid mode bytes    a file; keep 1: owner and mode as it was, if it was
 //!  R path                            remove, with all below
 //!  L path target                     a symbolic link
+//!  D path uid gid mode               a directory, if there is none
+//!  O path uid gid mode               whose a file or a directory is
 //! ```
 //! Paths are resolved inside the mount only (openat2(2), RESOLVE_IN_ROOT), their last part never.
 //! On the console: `lodge-workshop: done` or `lodge-workshop: failed RECORD STEP ERRNO`.
@@ -38,7 +40,7 @@ use call::{
 use job::{Job, map};
 use number::{FINIT_MODULE, MOUNT, NANOSLEEP, O_DIRECTORY, REBOOT, SYNC, UMOUNT, WRITE};
 use remove::remove;
-use write::{link, write};
+use write::{directory, link, own, write};
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(".globl _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call {main}", main = sym main);
@@ -82,6 +84,8 @@ fn work(record: &mut usize) -> Result<()> {
             (b'W', Some(root)) => write(root, &mut job)?,
             (b'R', Some(root)) => remove(root, job.text()?)?,
             (b'L', Some(root)) => link(root, job.text()?, job.text()?)?,
+            (b'D', Some(root)) => directory(root, job.text()?, job.owner()?)?,
+            (b'O', Some(root)) => own(root, job.text()?, job.owner()?)?,
             _ => return Err(Failure("job", EINVAL)),
         }
     }

@@ -34,6 +34,11 @@ impl Job {
         Ok(u32::from_le_bytes(bytes) as usize)
     }
 
+    /// User, group and permissions.
+    pub fn owner(&mut self) -> Result<[usize; 3]> {
+        Ok([self.number()?, self.number()?, self.number()?])
+    }
+
     pub fn text(&mut self) -> Result<Text<'static>> {
         let length = self.number()?;
         self.take(length.saturating_add(1)).map(Text)

@@ -1,13 +1,15 @@
-//! Files and links, each written beside its place and renamed over it.
+//! Files and links, each written beside its place and renamed over it; directories, and whose things are.
 
 use crate::{
     call::{
-        DIRECTORY, EISDIR, ENOENT, FILE, Failure, Fd, O_CREAT, O_EXCL, O_NONBLOCK, O_WRONLY, Result, Stat,
+        DIRECTORY, EEXIST, EINVAL, EISDIR, ENOENT, FILE, Failure, Fd, O_CREAT, O_EXCL, O_NONBLOCK, O_WRONLY, Result, Stat,
         Text, call, check, open,
     },
     job::Job,
     label::{copy_all, label, label_link},
-    number::{FCHMOD, FCHOWN, FSYNC, O_NOFOLLOW, RENAMEAT2, SYMLINKAT, UNLINKAT, WRITE},
+    number::{
+        FCHMOD, FCHOWN, FSYNC, MKDIRAT, O_DIRECTORY, O_NOFOLLOW, RENAMEAT2, SYMLINKAT, UNLINKAT, WRITE,
+    },
     way::parent,
 };
 
@@ -16,7 +18,7 @@ pub const TEMPORARY: &[u8] = b".lodge-workshop\0";
 pub fn write(root: &Fd, job: &mut Job) -> Result<()> {
     let path = job.text()?;
     let keep = job.byte() == Some(1);
-    let mut owner = [job.number()?, job.number()?, job.number()?];
+    let mut owner = job.owner()?;
     let Text(bytes) = job.text()?;
     let bytes = &bytes[..bytes.len() - 1];
     let Some((directory, name)) = parent(root, path, true)? else { return Err(Failure("parent", ENOENT)) };
@@ -46,10 +48,37 @@ pub fn write(root: &Fd, job: &mut Job) -> Result<()> {
         Some((old, mode)) => copy_all(&old, &file, mode == owner[2]),
         None => label(&directory, Text(b".\0"), &file),
     }
-    check("chown", call(FCHOWN, [file.0, owner[0], owner[1], 0, 0, 0]))?;
-    check("chmod", call(FCHMOD, [file.0, owner[2], 0, 0, 0, 0]))?;
+    give(&file, owner)?;
     check("sync", call(FSYNC, [file.0, 0, 0, 0, 0, 0]))?;
     rename(&directory, name)
+}
+
+pub fn directory(root: &Fd, path: Text<'_>, owner: [usize; 3]) -> Result<()> {
+    let Some((above, name)) = parent(root, path, true)? else { return Err(Failure("parent", ENOENT)) };
+    match Stat::of(above.0, name, 0) {
+        Ok(stat) if stat.is(DIRECTORY) => return Ok(()),
+        Ok(_) => return Err(Failure("mkdir", EEXIST)),
+        Err(Failure(_, ENOENT)) => {}
+        Err(failure) => return Err(failure),
+    }
+    check("mkdir", call(MKDIRAT, [above.0, name.at(), 0o700, 0, 0, 0]))?;
+    let made = open("mkdir", above.0 as isize, name, O_DIRECTORY | O_NOFOLLOW, 0)?;
+    label(&above, Text(b".\0"), &made);
+    give(&made, owner)
+}
+
+pub fn own(root: &Fd, path: Text<'_>, owner: [usize; 3]) -> Result<()> {
+    let Some((above, name)) = parent(root, path, false)? else { return Err(Failure("own", ENOENT)) };
+    let there = Stat::of(above.0, name, 0)?;
+    if !there.is(DIRECTORY) && !there.is(FILE) {
+        return Err(Failure("own", EINVAL));
+    }
+    give(&open("own", above.0 as isize, name, O_NOFOLLOW | O_NONBLOCK, 0)?, owner)
+}
+
+fn give(file: &Fd, owner: [usize; 3]) -> Result<()> {
+    check("chown", call(FCHOWN, [file.0, owner[0], owner[1], 0, 0, 0]))?;
+    check("chmod", call(FCHMOD, [file.0, owner[2], 0, 0, 0, 0])).map(|_| ())
 }
 
 pub fn link(root: &Fd, path: Text<'_>, target: Text<'_>) -> Result<()> {

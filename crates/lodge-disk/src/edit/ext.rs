@@ -16,7 +16,7 @@ mod tellable;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lodge_model::guest_disk::FilePath;
+use lodge_model::guest_disk::{FilePath, Owner};
 use uuid::Uuid;
 
 use self::{
@@ -39,6 +39,9 @@ use crate::{
     },
     view::{File, View},
 };
+
+/// Whose directories on the way are.
+const ROOTS: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 
 /// Opens the file system again, as it is after the edits.
 pub(crate) type Reopen<'a> = &'a dyn Fn() -> Result<Box<dyn FileSystem>, EditError>;
@@ -101,7 +104,13 @@ impl Ext<'_> {
         let mut taken = BTreeMap::new();
         for step in steps {
             let (added, path, kept) = match step {
-                Step::MakeDirectory(path) => (script.make_directory(path), path, of(path, None)?),
+                Step::MakeDirectory(path) => (script.make_directory(path, ROOTS), path, of(path, None)?),
+                Step::Directory { path, owner } => {
+                    (script.make_directory(path, *owner), path, of(path, None)?)
+                }
+                Step::Own { path, owner, is_directory } => {
+                    (script.own(path, *is_directory, *owner), path, Kept::default())
+                }
                 Step::Write { path, bytes, owner } => {
                     (script.write(path, bytes, *owner), path, of(path, Some(*owner))?)
                 }

@@ -26,7 +26,11 @@ pub(crate) fn edit(blocks: &Arc<dyn Blocks>, device: &str, steps: &[Step]) -> Re
     let fat = fat.map_err(|error| failed("/", &error))?;
     for step in steps {
         let path = match step {
+            Step::Own { path, .. } => {
+                return Err(unsupported(path, device, "a FAT has no owners and no permissions"));
+            }
             Step::MakeDirectory(path)
+            | Step::Directory { path, .. }
             | Step::Remove(path)
             | Step::RemoveDirectory(path)
             | Step::Write { path, .. } => path,
@@ -41,10 +45,10 @@ pub(crate) fn edit(blocks: &Arc<dyn Blocks>, device: &str, steps: &[Step]) -> Re
                 file.write_all(bytes)?;
                 file.flush()
             }),
-            Step::MakeDirectory(_) => {
+            Step::MakeDirectory(_) | Step::Directory { .. } => {
                 root.create_dir(name).map(drop).and_then(|()| watched.put_right(!name.contains('/')))
             }
-            Step::Link { .. } => Ok(()),
+            Step::Link { .. } | Step::Own { .. } => Ok(()),
         };
         done.map_err(|error| failed(name, &error))?;
     }

@@ -67,6 +67,12 @@ fn edits(steps: &[Step]) -> Vec<FileEdit> {
     for (number, step) in steps.iter().enumerate() {
         match step {
             Step::MakeDirectory(_) => {}
+            Step::Directory { path, owner } => {
+                edits.push(FileEdit::Directory { path: path.clone(), owner: Some(*owner) });
+            }
+            Step::Own { path, owner, .. } => {
+                edits.push(FileEdit::Own { path: path.clone(), owner: *owner });
+            }
             Step::Write { path, bytes, owner } => {
                 edits.push(FileEdit::Write { path: path.clone(), bytes: bytes.clone(), owner: Some(*owner) });
             }
@@ -81,12 +87,7 @@ fn edits(steps: &[Step]) -> Vec<FileEdit> {
                 }
             }
             Step::RemoveDirectory(path) => {
-                let below = |edit: &FileEdit| match edit {
-                    FileEdit::Write { path: at, .. }
-                    | FileEdit::Remove(at)
-                    | FileEdit::Link { path: at, .. } => at.is_within(path),
-                };
-                edits.retain(|edit| !below(edit));
+                edits.retain(|edit| !edit.path().is_within(path));
                 edits.push(FileEdit::Remove(path.clone()));
             }
         }

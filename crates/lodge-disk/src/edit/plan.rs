@@ -17,7 +17,19 @@ const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 /// One act on one file system; paths are inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
+    /// One on the way to something: root's.
     MakeDirectory(FilePath),
+    /// One that was asked for.
+    Directory {
+        path: FilePath,
+        owner: Owner,
+    },
+    /// Of what is there.
+    Own {
+        path: FilePath,
+        owner: Owner,
+        is_directory: bool,
+    },
     Write {
         path: FilePath,
         bytes: Vec<u8>,
@@ -47,7 +59,43 @@ pub(crate) fn plan(tree: &mut Tree<'_>, edit: &FileEdit) -> Result<Planned, Edit
         FileEdit::Write { path, bytes, owner } => write(tree, path, bytes, *owner),
         FileEdit::Link { path, to } => link(tree, path, to),
         FileEdit::Remove(path) => remove(tree, path),
+        FileEdit::Directory { path, owner } => directory(tree, path, owner.unwrap_or(ROOTS_DIRECTORY)),
+        FileEdit::Own { path, owner } => own(tree, path, *owner),
     }
+}
+
+fn directory(tree: &mut Tree<'_>, path: &FilePath, owner: Owner) -> Result<Planned, EditError> {
+    let place = tree.find(path)?;
+    match &place.there {
+        There::Directory(_) => return Ok(Planned { mount: place.mount, steps: Vec::new() }),
+        There::Nothing => {}
+        There::File(_) | There::Link(_) | There::Other => {
+            return Err(in_the_way(path, "something else than a directory is there"));
+        }
+    }
+    let mut steps = clear(tree, &place);
+    let owner = Owner { mode: owner.mode & 0o7777, ..owner };
+    steps.push(Step::Directory { path: tree.inside(&place.path).1, owner });
+    tree.put(&place.path, There::Directory(owner));
+    Ok(Planned { mount: place.mount, steps })
+}
+
+fn own(tree: &mut Tree<'_>, path: &FilePath, owner: Owner) -> Result<Planned, EditError> {
+    let place = tree.find(path)?;
+    let owner = Owner { mode: owner.mode & 0o7777, ..owner };
+    let (now, is_directory) = match &place.there {
+        There::File(now) => (*now, false),
+        There::Directory(now) => (*now, true),
+        There::Nothing => return Err(in_the_way(path, "nothing is there")),
+        There::Link(_) | There::Other => {
+            return Err(in_the_way(path, "it is neither a file nor a directory"));
+        }
+    };
+    let mut steps = Vec::new();
+    if now != owner {
+        steps.push(Step::Own { path: tree.inside(&place.path).1, owner, is_directory });
+    }
+    Ok(Planned { mount: place.mount, steps })
 }
 
 fn write(

@@ -10,8 +10,11 @@ use crate::fs::{FileSystem, FsError, NodeKind};
 /// What is to be at a path in the end.
 enum Wanted<'a> {
     Nothing,
-    Directory,
+    /// None: whoever's it is.
+    Directory(Option<Owner>),
     File(&'a [u8], Owner),
+    /// A file that was there before.
+    Owned(Owner),
     Link(&'a [u8]),
 }
 
@@ -23,7 +26,16 @@ pub(crate) fn verify<'a>(
     let mut wanted: BTreeMap<&FilePath, Wanted<'_>> = BTreeMap::new();
     for step in steps {
         match step {
-            Step::MakeDirectory(path) => wanted.insert(path, Wanted::Directory),
+            Step::MakeDirectory(path) => wanted.insert(path, Wanted::Directory(None)),
+            Step::Directory { path, owner } => wanted.insert(path, Wanted::Directory(Some(*owner))),
+            Step::Own { path, owner, is_directory } => {
+                let now = match wanted.get(path) {
+                    Some(Wanted::File(bytes, _)) => Wanted::File(bytes, *owner),
+                    _ if *is_directory => Wanted::Directory(Some(*owner)),
+                    _ => Wanted::Owned(*owner),
+                };
+                wanted.insert(path, now)
+            }
             Step::Write { path, bytes, owner } => wanted.insert(path, Wanted::File(bytes, *owner)),
             Step::Link { path, to } => wanted.insert(path, Wanted::Link(to)),
             Step::Remove(path) => wanted.insert(path, Wanted::Nothing),
@@ -48,9 +60,17 @@ fn check(fs: &dyn FileSystem, path: &FilePath, wanted: &Wanted<'_>) -> Result<()
         (Err(error), _) => return Err(error.to_string()),
     };
     match wanted {
-        Wanted::Nothing => Ok(()),
-        Wanted::Directory if node.kind == NodeKind::Directory => Ok(()),
-        Wanted::Directory => Err("it is no directory".to_owned()),
+        Wanted::Directory(_) if node.kind != NodeKind::Directory => Err("it is no directory".to_owned()),
+        Wanted::Nothing | Wanted::Directory(None) => Ok(()),
+        // A FAT has no owners.
+        Wanted::Directory(Some(owner)) | Wanted::Owned(owner)
+            if node.owner == *owner || fs.content().kind == "vfat" =>
+        {
+            Ok(())
+        }
+        Wanted::Directory(Some(owner)) | Wanted::Owned(owner) => {
+            Err(format!("it belongs to {:?} instead of {owner:?}", node.owner))
+        }
         Wanted::File(bytes, owner) => {
             let owner = Owner { mode: owner.mode & 0o7777, ..*owner };
             if node.kind != NodeKind::File {

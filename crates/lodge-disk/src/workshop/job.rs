@@ -12,6 +12,7 @@ const PATH_BYTES: usize = 4000;
 const NAME_BYTES: usize = 255;
 /// What is there where no owner is said and nothing was there.
 const ROOTS_FILE: [u32; 3] = [0, 0, 0o644];
+const ROOTS_DIRECTORY: [u32; 3] = [0, 0, 0o755];
 const WORD: &str = "lodge-workshop: ";
 /// What is shown of a console.
 const SHOWN_BYTES: usize = 300;
@@ -59,9 +60,21 @@ pub(super) fn write(
                 }
                 text(&mut job, to);
             }
+            FileEdit::Directory { path, owner } => {
+                job.push(b'D');
+                place(&mut job, path)?;
+                let owner = owner.map_or(ROOTS_DIRECTORY, |owner| [owner.uid, owner.gid, owner.mode.into()]);
+                job.extend(owner.into_iter().flat_map(u32::to_le_bytes));
+            }
+            FileEdit::Own { path, owner } => {
+                job.push(b'O');
+                place(&mut job, path)?;
+                let owner = [owner.uid, owner.gid, owner.mode.into()];
+                job.extend(owner.into_iter().flat_map(u32::to_le_bytes));
+            }
         }
         if job.len() > JOB_BYTES {
-            return Err(WorkshopError::TooLarge { path: path_of(edit).to_string() });
+            return Err(WorkshopError::TooLarge { path: edit.path().to_string() });
         }
     }
     Ok((job, modules.len() + 1))
@@ -81,12 +94,6 @@ fn text(job: &mut Vec<u8>, bytes: &[u8]) {
     job.extend_from_slice(&length.to_le_bytes());
     job.extend_from_slice(bytes);
     job.push(0);
-}
-
-fn path_of(edit: &FileEdit) -> &FilePath {
-    match edit {
-        FileEdit::Write { path, .. } | FileEdit::Remove(path) | FileEdit::Link { path, .. } => path,
-    }
 }
 
 /// What a console comes to. The last word counts: the kernel may have said anything before.
@@ -111,7 +118,7 @@ pub(super) fn outcome(console: &[u8], before: usize, edits: &[FileEdit]) -> Resu
     match record.checked_sub(before + 1).and_then(|number| edits.get(number)) {
         // The last record stands for the unmount too.
         Some(edit) if step != "unmount" => {
-            Err(WorkshopError::Edit { path: path_of(edit).to_string(), step, why })
+            Err(WorkshopError::Edit { path: edit.path().to_string(), step, why })
         }
         _ => Err(WorkshopError::Kernel { step, why }),
     }

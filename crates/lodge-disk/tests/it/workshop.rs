@@ -106,6 +106,9 @@ fn edits() -> Vec<FileEdit> {
         },
         FileEdit::Write { path: path("/etc/empty"), bytes: Vec::new(), owner: None },
         FileEdit::Link { path: path("/etc/link"), to: b"../run/link".to_vec() },
+        FileEdit::Directory { path: path("/etc/way/home/.ssh"), owner: owner(0o700) },
+        FileEdit::Own { path: path("/etc/way/home"), owner: Owner { uid: 3, gid: 4, mode: 0o711 } },
+        FileEdit::Own { path: path("/etc/empty"), owner: Owner { uid: 5, gid: 6, mode: 0o640 } },
         FileEdit::Remove(path("/etc/ssh/keys")),
         FileEdit::Remove(path("/nothing/here")),
     ]
@@ -120,7 +123,8 @@ fn check(fs: &dyn FileSystem) {
     assert_eq!((read("/etc/hostname"), owner("/etc/hostname")), (b"new\n".to_vec(), (12, 34, 0o644)));
     assert_eq!((read("/etc/machine-id"), owner("/etc/machine-id")), (b"0123\n".to_vec(), (1, 2, 0o444)));
     assert_eq!((read("/etc/new/far/file"), owner("/etc/new/far")), (vec![b'x'; 3 << 20], (0, 0, 0o755)));
-    assert_eq!((read("/etc/empty"), owner("/etc/empty")), (Vec::new(), (0, 0, 0o644)));
+    assert_eq!((read("/etc/empty"), owner("/etc/empty")), (Vec::new(), (5, 6, 0o640)));
+    assert_eq!((owner("/etc/home/.ssh"), owner("/etc/home")), ((1, 2, 0o700), (3, 4, 0o711)));
     assert_eq!(fs.link(&path("/etc/link")).unwrap(), b"../run/link");
     assert!(matches!(fs.node(&path("/etc/ssh/keys")), Err(FsError::NotFound)));
     assert!(fs.list(&path("/etc/ssh"), 10).unwrap().is_empty());
@@ -172,7 +176,10 @@ async fn through_the_editor(
     Ok((outcomes, flat))
 }
 
-const CHANGED: [Outcome; 7] = [
+const CHANGED: [Outcome; 10] = [
+    Outcome::Changed,
+    Outcome::Changed,
+    Outcome::Changed,
     Outcome::Changed,
     Outcome::Changed,
     Outcome::Changed,
@@ -234,7 +241,7 @@ async fn a_guest_on_a_subvolume_of_a_btrfs_is_edited_in_its_overlay() {
     run("btrfs", &["check", "--readonly", text(&flat)]);
     check_attributes(&flat, "@");
     let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
-    assert_eq!(again, [Outcome::Already; 7]);
+    assert_eq!(again, [Outcome::Already; 10]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +261,7 @@ async fn a_guest_on_xfs_is_edited_in_its_overlay() {
     run("xfs_repair", &["-n", text(&flat)]);
     check_attributes(&flat, "");
     let (again, _) = through_the_editor(&folder, &image, edits()).await.unwrap();
-    assert_eq!(again, [Outcome::Already; 7]);
+    assert_eq!(again, [Outcome::Already; 10]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,5 +292,5 @@ async fn a_guest_on_xfs_that_was_not_unmounted_is_edited_in_its_overlay() {
     run("xfs_repair", &["-n", text(&flat)]);
     assert_eq!(fs::metadata(&copy).unwrap().modified().unwrap(), before);
     let (again, _) = through_the_editor(&folder, &copy, edits()).await.unwrap();
-    assert_eq!(again, [Outcome::Already; 7]);
+    assert_eq!(again, [Outcome::Already; 10]);
 }

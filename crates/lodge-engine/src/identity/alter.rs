@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use lodge_model::guest_disk::{Edit, FileEdit, FilePath};
+use lodge_model::guest_disk::{Edit, FileEdit, FilePath, Owner};
 use lodge_qemu::agent::{Agent, AgentError};
 
 /// Bytes of the host's randomness that a guest gets.
@@ -69,9 +69,7 @@ pub(crate) fn script(edits: &[Edit]) -> (String, Vec<String>) {
             passed_over.push("a device".to_owned());
             continue;
         };
-        let path = match edit {
-            FileEdit::Write { path, .. } | FileEdit::Remove(path) | FileEdit::Link { path, .. } => path,
-        };
+        let path = edit.path();
         let Some(name) = sayable(path) else {
             passed_over.push(path.to_string());
             continue;
@@ -79,11 +77,14 @@ pub(crate) fn script(edits: &[Edit]) -> (String, Vec<String>) {
         // A String takes all.
         let _ = match edit {
             FileEdit::Write { bytes, owner, .. } => {
-                let owner = owner.as_ref().map_or_else(String::new, |owner| {
-                    format!("{}:{} {:o}", owner.uid, owner.gid, owner.mode)
-                });
+                let owner = owner.map_or_else(String::new, shown);
                 writeln!(text, "put {name} '{owner}' <<'END'\n{}END", base64_lines(bytes))
             }
+            FileEdit::Directory { owner, .. } => {
+                let owner = owner.map_or_else(|| "0:0 755".to_owned(), shown);
+                writeln!(text, "put_directory {name} '{owner}'")
+            }
+            FileEdit::Own { owner, .. } => writeln!(text, "give {name} '{}'", shown(*owner)),
             FileEdit::Remove(_) => writeln!(text, "rm -rf -- {name} || no {name}"),
             FileEdit::Link { to, .. } => match std::str::from_utf8(to) {
                 Ok(to) if !to.contains('\0') => writeln!(text, "put_link {} {name}", quoted(to)),
@@ -98,6 +99,11 @@ pub(crate) fn script(edits: &[Edit]) -> (String, Vec<String>) {
     (text, passed_over)
 }
 
+/// As chown(1) and chmod(1) take it.
+fn shown(owner: Owner) -> String {
+    format!("{}:{} {:o}", owner.uid, owner.gid, owner.mode)
+}
+
 const PREAMBLE: &str = r#"export LC_ALL=C; umask 077; bad=0
 no() { echo "$1" >&2; bad=1; }
 way() { d=$(dirname -- "$1"); [ -d "$d" ] || (umask 022; mkdir -p -- "$d"); }
@@ -107,6 +113,9 @@ t=$(mktemp "$d/.lodge-XXXXXX") || { cat >/dev/null; no "$1"; return; }
 if base64 -d >"$t" && chown "${o%% *}" "$t" && chmod "${o##* }" "$t" && { mv -fT -- "$t" "$1" 2>/dev/null || cat "$t" >"$1"; }
 then command -v restorecon >/dev/null 2>&1 && restorecon "$1" >/dev/null 2>&1; else no "$1"; fi
 rm -f -- "$t"; }
+give() { [ ! -L "$1" ] && chown "${2%% *}" "$1" && chmod "${2##* }" "$1" || no "$1"; }
+put_directory() { [ -d "$1" ] && [ ! -L "$1" ] && return; way "$1"
+if mkdir -- "$1"; then command -v restorecon >/dev/null 2>&1 && restorecon "$1" >/dev/null 2>&1; give "$1" "$2"; else no "$1"; fi; }
 put_link() { way "$2"; [ -d "$2" ] && [ ! -L "$2" ] && { no "$2"; return; }; ln -sfn -- "$1" "$2" || no "$2"; }
 "#;
 
@@ -156,8 +165,6 @@ fn base64_lines(bytes: &[u8]) -> String {
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-    use lodge_model::guest_disk::Owner;
-
     use super::*;
 
     #[test]
@@ -177,6 +184,9 @@ mod tests {
             FileEdit::Remove(here("gone")),
             FileEdit::Remove(here("never")),
             FileEdit::Link { path: here("to"), to: b"new/a'b".to_vec() },
+            FileEdit::Directory { path: here("home/.ssh"), owner: Some(Owner { mode: 0o700, ..owner }) },
+            FileEdit::Directory { path: here("home/.ssh"), owner: None },
+            FileEdit::Own { path: here("old"), owner: Owner { mode: 0o600, ..owner } },
         ]
         .map(Edit::File);
         let (text, passed_over) = script(&edits);
@@ -195,6 +205,8 @@ mod tests {
         assert!(at("link").symlink_metadata().unwrap().is_file());
         assert_eq!(std::fs::read_to_string(at("old")).unwrap(), "old");
         assert!(!at("gone").exists());
+        let mode = |name: &str| at(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("home/.ssh"), mode("old")), (0o700, 0o600));
         assert_eq!(std::fs::read_link(at("to")).unwrap(), std::path::Path::new("new/a'b"));
     }
 

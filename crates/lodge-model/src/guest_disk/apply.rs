@@ -11,6 +11,8 @@ use super::{
 
 /// What a new file belongs to where nothing is said.
 const ROOT: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
+/// The same of a new directory.
+const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 
 impl FilePath {
     /// Whether it is `other` or lies below it.
@@ -45,6 +47,14 @@ impl Files {
                     self.nodes.insert(path.clone(), FileNode::Link(to.clone()));
                 }
             }
+            FileEdit::Directory { path, owner } => {
+                let new = FileNode::Directory(owner.unwrap_or(ROOTS_DIRECTORY));
+                self.nodes.entry(path.clone()).or_insert(new);
+            }
+            FileEdit::Own { path, owner: new } => match self.nodes.get_mut(path) {
+                Some(FileNode::File { owner, .. } | FileNode::Directory(owner)) => *owner = *new,
+                Some(FileNode::Link(_) | FileNode::Other) | None => {}
+            },
         }
     }
 }
@@ -129,6 +139,13 @@ mod tests {
         files.apply(&FileEdit::Write { path: path("/ab"), bytes: Vec::new(), owner: None });
         files.apply(&FileEdit::Remove(path("/a")));
         assert_eq!(files.nodes.keys().collect::<Vec<_>>(), [&path("/ab")]);
+        files.apply(&FileEdit::Directory { path: path("/d"), owner: Some(owner) });
+        files.apply(&FileEdit::Directory { path: path("/d"), owner: None });
+        assert_eq!(files.node("/d"), Some(&FileNode::Directory(owner)));
+        let other = Owner { mode: 0o711, ..owner };
+        files.apply(&FileEdit::Own { path: path("/d"), owner: other });
+        files.apply(&FileEdit::Own { path: path("/never"), owner: other });
+        assert_eq!((files.node("/d"), files.node("/never")), (Some(&FileNode::Directory(other)), None));
     }
 
     #[test]

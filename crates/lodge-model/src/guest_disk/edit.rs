@@ -48,6 +48,34 @@ pub enum FileEdit {
         /// Where it points.
         to: Vec<u8>,
     },
+    /// A directory; missing ones on the way are made (root's, 0755). One that is there stays as it is, whatever else is
+    /// there is refused.
+    Directory {
+        /// Where.
+        path: FilePath,
+        /// Whose a new one is. None: root's with 0755.
+        owner: Option<Owner>,
+    },
+    /// Whose a file or a directory that is there is, and its permissions. What is in it stays.
+    Own {
+        /// Which; not a link.
+        path: FilePath,
+        /// Whose.
+        owner: Owner,
+    },
+}
+
+impl FileEdit {
+    /// Where.
+    pub fn path(&self) -> &FilePath {
+        match self {
+            Self::Remove(path)
+            | Self::Write { path, .. }
+            | Self::Link { path, .. }
+            | Self::Directory { path, .. }
+            | Self::Own { path, .. } => path,
+        }
+    }
 }
 
 /// A change of a device's own identity. `device` is a [`super::Device::name`].

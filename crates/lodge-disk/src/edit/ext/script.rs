@@ -3,7 +3,8 @@
 //! debugfs takes words in double quotes, a doubled quote standing for one, and knows no other escape. A line ends at a
 //! line feed or a carriage return, so names with those cannot be told at all: whoever writes them is refused, by name
 //! (what is removed has another name by then, see [`tellable`](super::tellable)).
-//! A word like `<12>` would be an inode's number, so paths are always absolute. Only `write` takes a bare name.
+//! A word like `<12>` would be an inode's number, so paths are always absolute. Only `write` takes a bare name. What is in the
+//! root is looked for in the working directory (nothing stands before its slash), which is the root's then.
 
 use std::sync::Arc;
 
@@ -35,10 +36,10 @@ impl Script {
         (self.lines, self.inputs)
     }
 
-    /// A directory, root's.
-    pub fn make_directory(&mut self, path: &FilePath) -> Result<(), Untellable> {
-        self.line(path, &[b"mkdir ", &quote(path.as_bytes())])?;
-        self.own(path, 0o040_000, Owner { uid: 0, gid: 0, mode: 0o755 })
+    /// A new directory.
+    pub fn make_directory(&mut self, path: &FilePath, owner: Owner) -> Result<(), Untellable> {
+        self.placed_line(path, &[b"mkdir ", &quote(path.as_bytes())])?;
+        self.own(path, true, owner)
     }
 
     /// A new plain file where nothing is.
@@ -48,22 +49,35 @@ impl Script {
         self.line(path, &[b"cd ", &quote(directory)])?;
         self.line(path, &[b"write ", input.as_bytes(), &quote(path.name())])?;
         self.inputs.push(bytes.into());
-        self.own(path, 0o100_000, owner)
+        self.own(path, false, owner)
     }
 
     /// A new symbolic link where nothing is.
     pub fn link(&mut self, path: &FilePath, to: &[u8]) -> Result<(), Untellable> {
-        self.line(path, &[b"symlink ", &quote(path.as_bytes()), b" ", &quote(to)])
+        self.placed_line(path, &[b"symlink ", &quote(path.as_bytes()), b" ", &quote(to)])
     }
 
     /// Takes away what is no directory.
     pub fn remove(&mut self, path: &FilePath) -> Result<(), Untellable> {
-        self.line(path, &[b"rm ", &quote(path.as_bytes())])
+        self.placed_line(path, &[b"rm ", &quote(path.as_bytes())])
     }
 
     /// Takes away an empty directory.
     pub fn remove_directory(&mut self, path: &FilePath) -> Result<(), Untellable> {
-        self.line(path, &[b"rmdir ", &quote(path.as_bytes())])
+        self.placed_line(path, &[b"rmdir ", &quote(path.as_bytes())])
+    }
+
+    /// A line about a place, in the root's directory where that is it.
+    fn placed_line(&mut self, path: &FilePath, parts: &[&[u8]]) -> Result<(), Untellable> {
+        let before = self.lines.len();
+        if path.parts().count() == 1 {
+            self.line(path, &[b"cd \"/\""])?;
+        }
+        let added = self.line(path, parts);
+        if added.is_err() {
+            self.lines.truncate(before);
+        }
+        added
     }
 
     /// What is at `path` has this of what was there before.
@@ -97,8 +111,11 @@ impl Script {
         Ok(())
     }
 
-    fn own(&mut self, path: &FilePath, kind: u16, owner: Owner) -> Result<(), Untellable> {
+    /// Whose a file or a directory is.
+    pub fn own(&mut self, path: &FilePath, is_directory: bool, owner: Owner) -> Result<(), Untellable> {
         let Owner { uid, gid, mode } = owner;
+        // The field holds what it is, too.
+        let kind: u16 = if is_directory { 0o040_000 } else { 0o100_000 };
         let mode = kind | (mode & 0o7777);
         let path_word = quote(path.as_bytes());
         for (field, value) in
@@ -144,16 +161,16 @@ mod tests {
     #[test]
     fn names_stay_single_words() {
         let mut script = Script::default();
-        script.make_directory(&path(b"/a \"b\"")).unwrap();
+        script.make_directory(&path(b"/a \"b\""), Owner { uid: 0, gid: 0, mode: 0o755 }).unwrap();
         script.write(&path(b"/a \"b\"/<12>"), b"x", Owner { uid: 70_000, gid: 5, mode: 0o4755 }).unwrap();
         script.link(&path(b"/l"), b"to \"").unwrap();
         script.remove(&path(b"/\xff")).unwrap();
         let (lines, inputs) = script.done();
         assert_eq!(inputs.len(), 1);
-        let expected = b"mkdir \"/a \"\"b\"\"\"\nsif \"/a \"\"b\"\"\" mode 040755\nsif \"/a \"\"b\"\"\" uid 0\n\
+        let expected = b"cd \"/\"\nmkdir \"/a \"\"b\"\"\"\nsif \"/a \"\"b\"\"\" mode 040755\nsif \"/a \"\"b\"\"\" uid 0\n\
             sif \"/a \"\"b\"\"\" gid 0\ncd \"/a \"\"b\"\"/\"\nwrite /view/0 \"<12>\"\n\
             sif \"/a \"\"b\"\"/<12>\" mode 0104755\nsif \"/a \"\"b\"\"/<12>\" uid 70000\nsif \"/a \"\"b\"\"/<12>\" gid 5\n\
-            symlink \"/l\" \"to \"\"\"\nrm \"/\xff\"\n";
+            cd \"/\"\nsymlink \"/l\" \"to \"\"\"\ncd \"/\"\nrm \"/\xff\"\n";
         assert_eq!(lines.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 

@@ -69,7 +69,11 @@ type NewNames = BTreeMap<Vec<Vec<u8>>, Vec<u8>>;
 fn removed(step: &Step) -> Option<&FilePath> {
     match step {
         Step::Remove(path) | Step::RemoveDirectory(path) => Some(path),
-        Step::MakeDirectory(_) | Step::Write { .. } | Step::Link { .. } => None,
+        Step::MakeDirectory(_)
+        | Step::Directory { .. }
+        | Step::Own { .. }
+        | Step::Write { .. }
+        | Step::Link { .. } => None,
     }
 }
 
@@ -105,6 +109,10 @@ fn another(name: &[u8], taken: &BTreeSet<Vec<u8>>) -> Option<Vec<u8>> {
 }
 
 fn rename(volume: &Volume, seed: u32, entry: &Entry, name: &[u8]) -> Result<(), FsError> {
+    if entry.block == 0 {
+        let what = "a name with a line break in a directory inside its inode (inline_data)";
+        return Err(FsError::Unsupported(what.to_owned()));
+    }
     let piece = volume.block("ext directory", entry.block)?;
     let mut bytes = piece.slice(0, piece.len())?.to_vec();
     let field = bytes.get_mut(entry.at..entry.at + name.len());

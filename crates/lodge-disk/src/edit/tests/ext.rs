@@ -4,11 +4,11 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rustix::fs::{XattrFlags, setxattr};
 
-use super::rig::{Rig, can_run, link, path, remove, write};
+use super::rig::{Rig, can_run, directory, link, own, path, remove, write};
 use crate::edit::{EditError, Outcome};
 
 /// The formats that guests have.
-const VARIANTS: [(&str, &[&str]); 7] = [
+const VARIANTS: [(&str, &[&str]); 9] = [
     ("ext2", &["-t", "ext2"]),
     ("ext3", &["-t", "ext3"]),
     ("ext4", &["-t", "ext4"]),
@@ -16,6 +16,11 @@ const VARIANTS: [(&str, &[&str]); 7] = [
     ("no checksums", &["-t", "ext4", "-O", "^metadata_csum,^64bit,uninit_bg"]),
     ("no hashed directories", &["-t", "ext4", "-O", "^dir_index"]),
     ("small blocks", &["-t", "ext4", "-b", "1024"]),
+    ("files in inodes", &["-t", "ext4", "-I", "256", "-O", "inline_data,metadata_csum"]),
+    (
+        "descriptors by group",
+        &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "meta_bg,^resize_inode,^flex_bg"],
+    ),
 ];
 
 fn guest(root: &Path) {
@@ -59,12 +64,23 @@ fn files_links_and_trees_change_in_all_variants_and_nothing_is_left_in_disorder(
             write("/big/one-more", b"more", None),
             remove("/big/a-name-that-takes-some-room-600"),
             write("/var/lib/cloud/seed/meta-data", b"again", None),
+            directory("/home/one/.ssh", Some((1000, 1001, 0o700))),
+            directory("/etc", Some((1, 1, 0o700))),
+            link("/top", "etc"),
+            remove("/ssh"),
+            own("/etc", (0, 5, 0o751)),
+            own("/etc/ssh/ssh_host_ed25519_key", (0, 0, 0o640)),
         ];
         let outcomes = rig.edit(&edits).unwrap_or_else(|error| panic!("{name}: {error}"));
         let changed: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Changed).collect();
-        assert_eq!(changed.iter().filter(|changed| **changed).count(), 13, "{name}: {changed:?}");
+        assert_eq!(changed.iter().filter(|changed| **changed).count(), 18, "{name}: {changed:?}");
         rig.assert_clean();
         let fs = rig.fs();
+        assert_eq!(fs.link(&path("/top")).unwrap(), b"etc", "{name}");
+        assert!(
+            fs.node(&path("/ssh")).is_err() && fs.node(&path("/var/lib/cloud/seed/home")).is_err(),
+            "{name}"
+        );
         let read =
             |at: &str| fs.read(&path(at), 0, 1 << 20).unwrap_or_else(|error| panic!("{name} {at}: {error}"));
         assert_eq!(read("/etc/hostname"), b"web1\n");
@@ -74,12 +90,22 @@ fn files_links_and_trees_change_in_all_variants_and_nothing_is_left_in_disorder(
         assert_eq!(read("/var/lib/cloud/seed/meta-data"), b"again");
         assert_eq!(fs.link(&path("/var/lib/dbus/machine-id")).unwrap(), b"/etc/machine-id");
         let owner = fs.node(&path("/etc/ssh/ssh_host_ed25519_key")).unwrap().owner;
-        assert_eq!((owner.uid, owner.gid, owner.mode), (70_000, 65_537, 0o600), "{name}");
+        assert_eq!((owner.uid, owner.gid, owner.mode), (0, 0, 0o640), "{name}");
+        assert_eq!(read("/etc/ssh/ssh_host_ed25519_key"), b"new key");
+        let owner = |at: &str| {
+            fs.node(&path(at)).map(|node| (node.owner.uid, node.owner.gid, node.owner.mode)).unwrap()
+        };
+        assert_eq!(
+            (owner("/home/one/.ssh"), owner("/home/one")),
+            ((1000, 1001, 0o700), (0, 0, 0o755)),
+            "{name}"
+        );
+        assert_eq!(owner("/etc"), (0, 5, 0o751), "{name}");
         assert_eq!(fs.list(&path("/big"), 10_000).unwrap().len(), 700);
         assert!(fs.node(&path("/var/q \"x\"")).is_err());
         // The wanted end is there: nothing to do.
-        let again = rig.edit(&edits[..8]).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(again[..7], [Outcome::Already; 7], "{name}");
+        let again = rig.edit(&edits[3..8]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(again[..4], [Outcome::Already; 4], "{name}");
         rig.assert_clean();
     }
 }
@@ -206,7 +232,9 @@ fn a_new_uuid_is_in_all_sums_and_damage_stays_damage() {
         (&["-O", "metadata_csum,^metadata_csum_seed", "-I", "128"], true),
         (&["-O", "metadata_csum,^metadata_csum_seed,^extents,^64bit", "-b", "2048", "-I", "512"], true),
         (&["-O", "metadata_csum,metadata_csum_seed,orphan_file"], true),
+        (&["-O", "metadata_csum,^metadata_csum_seed,inline_data", "-I", "256"], true),
         (&["-O", "^metadata_csum"], true),
+        (&["-O", "^metadata_csum,meta_bg,^resize_inode", "-b", "1024"], true),
         (&["-t", "ext2"], true),
         (&["-O", "^metadata_csum,uninit_bg"], false),
     ] {
@@ -240,7 +268,7 @@ fn a_new_uuid_is_refused_where_sums_would_be_wrong() {
     if !can_run() {
         return;
     }
-    for feature in ["orphan_file", "sparse_super2"] {
+    for feature in ["orphan_file", "sparse_super2", "meta_bg,^resize_inode"] {
         let features = format!("metadata_csum,^metadata_csum_seed,{feature}");
         let rig = Rig::ext(&["-t", "ext4", "-O", &features], 64, with_sums);
         let refused = rig.set_uuid(uuid::Uuid::from_u128(9), false).unwrap_err();
@@ -260,6 +288,14 @@ fn sums_stay_where_their_seed_may_become_a_field() {
         &["-O", "metadata_csum,^metadata_csum_seed"][..],
         &["-O", "metadata_csum,^metadata_csum_seed,orphan_file,ea_inode,large_dir"],
         &["-O", "metadata_csum,^metadata_csum_seed,^64bit,^flex_bg", "-b", "1024"],
+        &[
+            "-O",
+            "metadata_csum,^metadata_csum_seed,meta_bg,^resize_inode,inline_data",
+            "-b",
+            "1024",
+            "-I",
+            "256",
+        ],
     ] {
         let rig = Rig::ext(&[&["-t", "ext4"], options].concat(), 64, with_sums);
         rig.change("ssv mtime 20260101000000");

@@ -179,6 +179,15 @@ pub fn link(at: &str, to: &str) -> Edit {
     Edit::File(FileEdit::Link { path: path(at), to: to.as_bytes().to_vec() })
 }
 
+pub fn directory(at: &str, owner: Option<(u32, u32, u16)>) -> Edit {
+    let owner = owner.map(|(uid, gid, mode)| Owner { uid, gid, mode });
+    Edit::File(FileEdit::Directory { path: path(at), owner })
+}
+
+pub fn own(at: &str, (uid, gid, mode): (u32, u32, u16)) -> Edit {
+    Edit::File(FileEdit::Own { path: path(at), owner: Owner { uid, gid, mode } })
+}
+
 struct Single {
     blocks: Arc<dyn Blocks>,
 }
