@@ -150,7 +150,7 @@ pub struct IdentityAct {
     pub id: String,
     /// When. Unix time in ms.
     pub time_ms: u64,
-    /// `clone`, `template`, `reset`, `sysprep`.
+    /// `clone`, `template`, `reset`, `sysprep`, `ensure`.
     #[schema(example = "clone")]
     pub act: String,
     /// The machine's UUID; of a template empty.
@@ -181,6 +181,10 @@ pub struct IdentityReset {
     /// Although it runs: its machine id alone is changed, through its agent.
     #[serde(skip_serializing_if = "is_off")]
     pub force: bool,
+    /// As `dbus-uuidgen --ensure`: a machine id where there is none, and nothing else. One that runs gets it through its
+    /// agent.
+    #[serde(skip_serializing_if = "is_off")]
+    pub ensure: bool,
     /// Change nothing; say what would be changed.
     #[serde(skip_serializing_if = "is_off")]
     pub dry_run: bool,
@@ -192,6 +196,53 @@ pub struct IdentityReset {
     pub operations: Option<Vec<String>>,
     /// What becomes of private keys that are not the machine's own.
     pub private_keys: PrivateKeys,
+    /// virt-sysprep's customizations, in their order; of the operation `customize`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<SysprepStep>,
+    /// Users that stay; of the operation `user-account`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep_users: Vec<String>,
+    /// Users that go, and no others; of the operation `user-account`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove_users: Vec<String>,
+}
+
+/// One of virt-sysprep's customizations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SysprepStep {
+    /// virt-sysprep's option, without its dashes. A password is `crypt:HASH`, as crypt(5) has it, and a key `string:KEY`.
+    #[schema(example = "append-line")]
+    pub option: String,
+    /// Its value.
+    #[schema(example = "/etc/hosts:192.0.2.1 foo")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    /// The caller's files that the value names: of `upload`, `copy-in` and `firstboot`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SysprepFile>,
+}
+
+/// A file on its way into a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SysprepFile {
+    /// Its name, or its path below the directory that it goes into.
+    #[schema(example = "motd")]
+    pub path: String,
+    /// A plain file's bytes, in base64. None of `base64` and `link`: it is a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// Where a symbolic link points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permissions.
+    #[schema(example = 420)]
+    pub mode: u16,
 }
 
 /// What to take out of a machine that lies on image files and is no domain.
@@ -212,6 +263,15 @@ pub struct ImageSysprep {
     /// What becomes of private keys that are not the machine's own.
     #[serde(default)]
     pub private_keys: PrivateKeys,
+    /// virt-sysprep's customizations, in their order; of the operation `customize`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<SysprepStep>,
+    /// Users that stay; of the operation `user-account`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep_users: Vec<String>,
+    /// Users that go, and no others; of the operation `user-account`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_users: Vec<String>,
 }
 
 /// A rule of the catalogue that is in force.

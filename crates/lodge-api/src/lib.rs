@@ -66,7 +66,7 @@ pub use host::{AcceleratorView, CheckStatus, HostCheck, HostReport, HostView, Sp
 pub use identity::{
     AuditReport, DuplicateHolder, DuplicateView, IdentityAct, IdentityAudit, IdentityDiff, IdentityDiffQuery,
     IdentityItem, IdentityLogQuery, IdentityPair, IdentityReset, IdentityRule, IdentityView, ImageSysprep,
-    Learnt, SubjectKind, SysprepOperation,
+    Learnt, SubjectKind, SysprepFile, SysprepOperation, SysprepStep,
 };
 pub use image::{ClonedVolume, ImageBuild, ImageClone, ImageImport, ImageView};
 pub use image_file::{

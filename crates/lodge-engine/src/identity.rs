@@ -2,8 +2,8 @@
 //!
 //! What the host gives a guest is in `facts`, what lies on its disks is read and changed by `inside`, what a guest that runs
 //! tells is in `running`. `rules` takes in what the host's owner adds to the catalogue. `look` puts them together, `audit`
-//! puts all machines beside each other, also `strangers` on the networks, `reset` makes another machine of a guest, `starts` sees to it that no two run, `log`
-//! is the book.
+//! puts all machines beside each other, also `strangers` on the networks, `reset` makes another machine of a guest (by
+//! `steps` whatever else somebody wants in it), `starts` sees to it that no two run, `log` is the book.
 
 pub(crate) mod alter;
 mod audit;
@@ -16,5 +16,6 @@ mod reset;
 pub(crate) mod rules;
 mod running;
 pub(crate) mod starts;
+mod steps;
 mod strangers;
 mod sysprep;

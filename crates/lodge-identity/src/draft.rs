@@ -14,6 +14,11 @@ use super::{Change, Flagged, Item, Kept, Kind, Plan, seen};
 enum Fate {
     Bytes(Vec<u8>, Option<Owner>),
     Link(Vec<u8>),
+    /// None: root's. `is_anew`: what was there goes before.
+    Directory {
+        owner: Option<Owner>,
+        is_anew: bool,
+    },
     Gone,
 }
 
@@ -30,15 +35,33 @@ pub(crate) enum NoText {
     NotText,
 }
 
+/// What new files and directories are where nothing is said.
+const ROOTS_FILE: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
+const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
+
+/// What a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum There {
+    Nothing,
+    File(Owner),
+    Directory(Owner),
+    Link(Vec<u8>),
+    Other,
+}
+
 /// A plan in the making.
 pub(crate) struct Draft<'a> {
     files: &'a Files,
     fates: BTreeMap<FilePath, Fate>,
+    /// What is there and gets another owner.
+    owned: BTreeMap<FilePath, Owner>,
     obstructed: BTreeSet<FilePath>,
     devices: Vec<DeviceEdit>,
     changes: Vec<Change>,
     kept: Vec<Kept>,
     flagged: Vec<Flagged>,
+    /// What was asked for beside an identity.
+    pub(crate) customized: Vec<Change>,
     /// Places of private keys that the policy refuses.
     pub(crate) refused: Vec<String>,
 }
@@ -48,11 +71,13 @@ impl<'a> Draft<'a> {
         Self {
             files,
             fates: BTreeMap::new(),
+            owned: BTreeMap::new(),
             obstructed: BTreeSet::new(),
             devices: Vec::new(),
             changes: Vec::new(),
             kept: Vec::new(),
             flagged: Vec::new(),
+            customized: Vec::new(),
             refused: Vec::new(),
         }
     }
@@ -68,11 +93,16 @@ impl<'a> Draft<'a> {
 
     /// A file's text as the plan has it, links in its last part followed. Only what may be written back.
     pub(crate) fn text(&self, path: &FilePath) -> Result<String, NoText> {
+        String::from_utf8(self.bytes(path)?).map_err(|_| NoText::NotText)
+    }
+
+    /// The same of any bytes.
+    pub(crate) fn bytes(&self, path: &FilePath) -> Result<Vec<u8>, NoText> {
         let path = seen::settle(self.files, path);
         let bytes = match (self.fates.get(&path), self.files.nodes.get(&path)) {
             (Some(Fate::Bytes(bytes, _)), _) => bytes,
             (Some(Fate::Gone), _) | (None, None) => return Err(NoText::Missing),
-            (Some(Fate::Link(_)), _)
+            (Some(Fate::Link(_) | Fate::Directory { .. }), _)
             | (None, Some(FileNode::Link(_) | FileNode::Directory(_) | FileNode::Other)) => {
                 return Err(NoText::NotAFile);
             }
@@ -86,7 +116,71 @@ impl<'a> Draft<'a> {
                 bytes
             }
         };
-        String::from_utf8(bytes.clone()).map_err(|_| NoText::NotText)
+        Ok(bytes.clone())
+    }
+
+    /// What is at exactly this path, as the plan has it.
+    pub(crate) fn there(&self, path: &FilePath) -> There {
+        let given = self.owned.get(path).copied();
+        let node = self.files.nodes.get(path);
+        match self.fates.get(path) {
+            Some(Fate::Bytes(_, owner)) => {
+                let kept = match node {
+                    Some(FileNode::File { owner, .. }) => *owner,
+                    _ => ROOTS_FILE,
+                };
+                There::File(given.or(*owner).unwrap_or(kept))
+            }
+            Some(Fate::Link(to)) => There::Link(to.clone()),
+            Some(Fate::Directory { owner, .. }) => There::Directory(owner.unwrap_or(ROOTS_DIRECTORY)),
+            // Whatever lies in a directory that is not there makes it, root's.
+            Some(Fate::Gone) | None if self.is_on_the_way(path) => There::Directory(ROOTS_DIRECTORY),
+            Some(Fate::Gone) => There::Nothing,
+            None => match node.filter(|_| !self.is_under_gone(path)) {
+                None => There::Nothing,
+                Some(FileNode::File { owner, .. }) => There::File(given.unwrap_or(*owner)),
+                Some(FileNode::Directory(owner)) => There::Directory(given.unwrap_or(*owner)),
+                Some(FileNode::Link(to)) => There::Link(to.clone()),
+                Some(FileNode::Other) => There::Other,
+            },
+        }
+    }
+
+    /// Whether something is put below a path where no directory is.
+    fn is_on_the_way(&self, path: &FilePath) -> bool {
+        let is_there = self.files.nodes.contains_key(path) && !self.is_gone(path);
+        let mut below =
+            self.fates.range(path.clone()..).take_while(|(at, _)| at.as_bytes().starts_with(path.as_bytes()));
+        !is_there && below.any(|(at, fate)| at != path && at.is_within(path) && *fate != Fate::Gone)
+    }
+
+    /// Other bytes at exactly this path, and this owner whoever had the file. False where something stands there that is no
+    /// file.
+    pub(crate) fn put(&mut self, path: FilePath, bytes: Vec<u8>, owner: Option<Owner>) -> bool {
+        if self.is_obstructed(&path) || matches!(self.there(&path), There::Directory(_) | There::Other) {
+            return false;
+        }
+        let owner = owner.or_else(|| self.owned.get(&path).copied());
+        self.owned.remove(&path);
+        self.fates.insert(path, Fate::Bytes(bytes, owner));
+        true
+    }
+
+    /// A directory, where there is none.
+    pub(crate) fn directory(&mut self, path: FilePath, owner: Option<Owner>) {
+        if !matches!(self.there(&path), There::Directory(_)) {
+            let is_anew = self.fates.get(&path) == Some(&Fate::Gone);
+            self.fates.insert(path, Fate::Directory { owner, is_anew });
+        }
+    }
+
+    /// Another owner of a file or a directory that is there, or will be.
+    pub(crate) fn give(&mut self, path: FilePath, owner: Owner) {
+        match self.fates.get_mut(&path) {
+            Some(Fate::Bytes(_, now) | Fate::Directory { owner: now, .. }) => *now = Some(owner),
+            Some(Fate::Link(_) | Fate::Gone) => {}
+            None => drop(self.owned.insert(path, owner)),
+        }
     }
 
     /// Everything that one of these patterns fits, as the plan has it: renamed files under their new names.
@@ -166,6 +260,17 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// Takes back what was said to go from a path, which is to be something now. Refused, with its kind, where an item is to
+    /// have a value of its own there.
+    pub(crate) fn overrule(&mut self, path: &FilePath) -> Result<(), Kind> {
+        let is_here = |change: &Change| path_of(&change.place).is_some_and(|place| path.is_within(&place));
+        if let Some(change) = self.changes.iter().find(|change| is_here(change) && change.new.is_some()) {
+            return Err(change.kind.clone());
+        }
+        self.changes.retain(|change| !is_here(change));
+        Ok(())
+    }
+
     /// Notes that an item stays as it is.
     pub(crate) fn keep(&mut self, item: &Item, reason: impl Into<String>) {
         self.kept.push(Kept {
@@ -197,7 +302,9 @@ impl<'a> Draft<'a> {
         self.fates
             .range(..path.clone())
             .rev()
-            .find(|(above, fate)| **fate == Fate::Gone && path.is_within(above))
+            .find(|(above, fate)| {
+                matches!(fate, Fate::Gone | Fate::Directory { is_anew: true, .. }) && path.is_within(above)
+            })
             .map(|(above, _)| above)
     }
 
@@ -255,8 +362,18 @@ impl<'a> Draft<'a> {
                 (Fate::Gone, Some(_)) => FileEdit::Remove(path.clone()),
                 (Fate::Link(to), Some(FileNode::Link(was))) if to == was => continue,
                 (Fate::Link(to), _) => FileEdit::Link { path: path.clone(), to: to.clone() },
-                (Fate::Bytes(bytes, _), Some(FileNode::File { bytes: was, size, .. }))
-                    if bytes == was && *size == bytes.len() as u64 =>
+                (Fate::Directory { owner, is_anew }, was) => {
+                    match was {
+                        Some(_) if *is_anew => edits.push(Edit::File(FileEdit::Remove(path.clone()))),
+                        Some(FileNode::Directory(_)) => continue,
+                        _ => {}
+                    }
+                    FileEdit::Directory { path: path.clone(), owner: *owner }
+                }
+                (Fate::Bytes(bytes, owner), Some(FileNode::File { bytes: was, size, owner: whose }))
+                    if bytes == was
+                        && *size == bytes.len() as u64
+                        && owner.is_none_or(|owner| owner == *whose) =>
                 {
                     continue;
                 }
@@ -266,8 +383,21 @@ impl<'a> Draft<'a> {
             };
             edits.push(Edit::File(edit));
         }
+        for (path, owner) in &self.owned {
+            let is_there = matches!(self.there(path), There::File(_) | There::Directory(_));
+            if is_there && !self.fates.contains_key(path) {
+                edits.push(Edit::File(FileEdit::Own { path: path.clone(), owner: *owner }));
+            }
+        }
         edits.extend(self.devices.into_iter().map(Edit::Device));
-        Plan { edits, changes: self.changes, kept: self.kept, flagged: self.flagged, asking_dhcp: Vec::new() }
+        Plan {
+            edits,
+            changes: self.changes,
+            kept: self.kept,
+            flagged: self.flagged,
+            asking_dhcp: Vec::new(),
+            customized: self.customized,
+        }
     }
 }
 

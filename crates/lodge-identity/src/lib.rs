@@ -22,6 +22,7 @@
 
 mod clean;
 mod compare;
+mod customize;
 mod devices;
 mod draft;
 mod empty;
@@ -47,6 +48,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clean::Left;
 pub use compare::{Difference, Duplicate, diff, duplicates};
+pub use customize::{BadStep, Step, Upload, wanted as wanted_of_steps};
 pub use fresh::Fresh;
 pub use host::HostFacts;
 pub use machine_id::machine_id;

@@ -8,8 +8,8 @@ use lodge_model::guest_disk::{Edit, Files, Layout};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Catalogue, HostFacts, Identity, Kind, NicWish, PrivateKeys, Purpose, Wish, devices, draft::Draft,
-    host_name, machine_id, network, rules, seen::Seen, ssh_keys,
+    Catalogue, HostFacts, Identity, Kind, NicWish, PrivateKeys, Purpose, Wish, customize, devices,
+    draft::Draft, host_name, machine_id, network, rules, seen::Seen, ssh_keys,
 };
 
 /// What is to be done and what is said of it.
@@ -26,6 +26,9 @@ pub struct Plan {
     /// The cards that were to ask DHCP and will. Of the others nothing in the guest says so.
     #[serde(default)]
     pub asking_dhcp: Vec<NicWish>,
+    /// What was asked for beside an identity, step by step; `kind` is the option's name.
+    #[serde(default)]
+    pub customized: Vec<Change>,
 }
 
 /// One item's change.
@@ -82,6 +85,14 @@ pub enum PlanError {
         /// Which, from 1.
         number: usize,
     },
+    /// A step of a customization cannot be done in this guest.
+    #[error("--{option}: {why}")]
+    Step {
+        /// virt-sysprep's option.
+        option: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl PlanError {
@@ -91,7 +102,7 @@ impl PlanError {
             Self::PrivateKeys(_) => {
                 Some("remove them, or say that private keys are to be kept or removed".to_owned())
             }
-            Self::HostName(_) | Self::HostKey { .. } => None,
+            Self::HostName(_) | Self::HostKey { .. } | Self::Step { .. } => None,
         }
     }
 }
@@ -125,6 +136,7 @@ impl Catalogue {
             rules::plan(&self.rules, &seen, before, wish, &mut draft);
         }
         devices::plan(&seen, before, wish, &mut draft);
+        customize::plan(&seen, &wish.steps, &mut draft)?;
         for gap in &files.gaps {
             draft.flag(&Kind::known("gap"), gap.place.clone(), format!("could not be read: {}", gap.why));
         }

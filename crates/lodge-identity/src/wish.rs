@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fresh, operations};
+use super::{Fresh, Step, operations};
 
 /// A wish for one guest.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Wish {
     pub host_keys: Vec<String>,
     /// Which parts of the catalogue.
     pub operations: Operations,
+    /// What else is to be done, in this order, after all that: virt-sysprep's customizations.
+    pub steps: Vec<Step>,
     /// Randomness.
     pub fresh: Fresh,
 }
@@ -128,6 +130,7 @@ impl Wish {
             device_uuids: DeviceUuids::default(),
             host_keys: Vec::new(),
             operations: Operations::default(),
+            steps: Vec::new(),
             fresh,
         }
     }

@@ -168,6 +168,27 @@ fn reset_while_it_runs(house: &House, name: &str) -> Result<()> {
     let acts = acts.as_array().context("acts")?;
     let is_booked = acts.iter().any(|act| act["act"] == "reset" && act["changes"][0]["new"] == id);
     ensure!(is_booked, "{acts:?}");
+    ensured_while_it_runs(house, name)
+}
+
+/// Through the agent: silent where there is an id, and one is made where somebody took both files away.
+fn ensured_while_it_runs(house: &House, name: &str) -> Result<()> {
+    let ensured = || house.host.lodge_for(BOOT, &["identity", "check", "--ensure", name])?.ok();
+    let id = house.machine_id(name)?;
+    let quiet = ensured()?;
+    ensure!(quiet.stdout.is_empty() && house.machine_id(name)? == id, "{}", quiet.stdout);
+    let gone = "rm -f /etc/machine-id /var/lib/dbus/machine-id";
+    house.host.lodge_for(BOOT, &["ssh", name, "--", "sudo", "sh", "-c", &format!("'{gone}'")])?.ok()?;
+    house.host.lodge_for(BOOT, &["identity", "show", name, "--get"])?.fails_saying(&["no machine id"])?;
+    let made = ensured()?;
+    let inside = house.ask(name)?;
+    let new = inside.one("machine-id")?;
+    ensure!(
+        new != id && made.stdout.contains(new) && made.stderr.contains("restart the guest"),
+        "{inside:?}"
+    );
+    // What the guest itself answers: `dbus-uuidgen --get`.
+    ensure!(inside.one("dbus-uuidgen")? == new && house.machine_id(name)? == new, "{inside:?}");
     Ok(())
 }
 

@@ -133,6 +133,63 @@ fn a_clone_is_another_machine_inside_and_an_audit_finds_those_that_are_not() -> 
     Ok(())
 }
 
+/// What `dbus-uuidgen --ensure` is for: silent where there is one, and one is made where there is none.
+#[test]
+fn a_machine_id_is_ensured() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    if Command::new("mke2fs").arg("-V").output().is_err() {
+        skip("there is no mke2fs");
+        return Ok(());
+    }
+    let host = Host::start()?;
+    source(&host, "web1")?;
+    // As a template leaves it, and as nobody should: D-Bus's file with nothing in it, no other.
+    source_with(&host, "empty", &[("etc/machine-id", ""), ("var/lib/dbus/machine-id", "")])?;
+    source_with(&host, "words", &[("etc/machine-id", "uninitialized\n"), ("var/lib/dbus/machine-id", "")])?;
+    let disk = |name: &str| fs::read(host.root().join(format!("var/lib/libvirt/images/{name}.qcow2")));
+
+    let before = disk("web1")?;
+    let quiet = host.lodge_for(PATIENCE, &["identity", "check", "--ensure", "web1"])?.ok()?;
+    ensure!(quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{}{}", quiet.stdout, quiet.stderr);
+    ensure!(disk("web1")? == before, "one that has a machine id was written to");
+    ensure!(machine_id(&host, "web1")? == MACHINE_ID);
+
+    let mut ids = vec![MACHINE_ID.to_owned()];
+    for name in ["empty", "words"] {
+        host.lodge_for(PATIENCE, &["identity", "show", name, "--get"])?.fails_saying(&["no machine id"])?;
+        host.lodge_for(PATIENCE, &["identity", "check", name])?.fails_saying(&["has no machine id"])?;
+        let made = host.lodge_for(PATIENCE, &["identity", "check", "--ensure", name])?.ok()?;
+        let id = machine_id(&host, name)?;
+        ensure!(id.len() == 32 && made.stdout.contains(&id), "{id}: {}", made.stdout);
+        let acts = host.json(&["identity", "log", name])?;
+        let changes = acts[0]["changes"].as_array().context("changes")?;
+        let is_alone =
+            changes.iter().all(|change| change["item"] == "machine-id" && change["new"] == id.as_str());
+        ensure!(acts[0]["act"] == "ensure" && !changes.is_empty() && is_alone, "{acts}");
+        // Again: there is nothing to do, and nothing is written down.
+        let quiet = host.lodge_for(PATIENCE, &["identity", "check", "--ensure", name])?.ok()?;
+        ensure!(quiet.stdout.is_empty(), "{}", quiet.stdout);
+        ensure!(host.json(&["identity", "log", name])?.as_array().is_some_and(|acts| acts.len() == 1));
+        ensure!(machine_id(&host, name)? == id);
+        ids.push(id);
+    }
+    ids.sort();
+    ids.dedup();
+    ensure!(ids.len() == 3, "{ids:?}");
+    // Nothing else became another.
+    let diff = host.json(&["identity", "diff", "web1", "empty"])?;
+    let alike = diff["alike"].as_array().context("alike")?;
+    ensure!(alike.iter().any(|pair| pair["item"] == "host-name"), "{diff}");
+
+    // All at once; who cannot be told of does not keep the others from theirs, and a template has none on purpose.
+    host.lodge_for(PATIENCE, &["template", "create", "web1", "--name", "web"])?.ok()?;
+    host.lodge_for(PATIENCE, &["identity", "check", "--ensure", "web:1", "web1"])?
+        .fails_saying(&["on purpose"])?;
+    let document = host.file("bare.xml", &tiny_with("bare", ""))?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge_for(PATIENCE, &["identity", "check", "--ensure"])?.fails_saying(&["bare"]).map(drop)
+}
+
 /// What a machine is known by, beside what each of these has.
 const KNOWN_BY: &[(&str, &str)] = &[
     ("usr/sbin/sshd", ""),

@@ -64,6 +64,116 @@ fn an_image_that_is_no_domains_is_prepared() -> Result<()> {
         .map(drop)
 }
 
+/// virt-sysprep's customizations, read back by debugfs, which knows nothing of ours.
+#[test]
+fn what_is_said_to_be_in_an_image_is_in_it() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let more = [
+        ("etc/shadow", "root:*:1:0:99999:7:::\nbob:*:1:0:99999:7:::\n"),
+        ("etc/group", "root:x:0:\nbob:x:1000:\n"),
+        ("home/bob/.profile", "x"),
+        ("root/.ssh/authorized_keys", "ssh-ed25519 OLD\n"),
+        ("usr/share/zoneinfo/Europe/London", "TZif"),
+        ("etc/timezone", "Etc/UTC\n"),
+        ("var/log/one.log", "1"),
+        ("srv/data", "data"),
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1000::/home/bob:/bin/sh\n"),
+    ];
+    super::identity::source_with(&host, "web1", &more)?;
+    let raw = loose(&host)?;
+    let file = text(&raw)?;
+    let base = ["sysprep", "-a", file, "--format", "raw"];
+    let run_with = |args: &[&str]| host.lodge(&[&base[..], args].concat());
+    let before = fs::read(&raw)?;
+
+    // What cannot be done is refused by name, before anything is touched.
+    for (args, words) in [
+        (&["--run-command", "true"][..], "--run-command is not supported: a program of the guest's"),
+        (&["--install", "nginx"], "--install is not supported"),
+        (&["--edit", "/etc/hosts:s/a/b/"], "--edit is not supported"),
+        (&["--update"], "--update is not supported"),
+        (&["--enable", "machine-id", "--write", "/a:b"], "`customize`, which is not wished"),
+        (&["--keep-user-accounts", "bob"], "`user-account`, which is not wished"),
+        (&["--operations", "script"], "the operation `script` is not supported"),
+        (&["--password-crypto", "md5", "--root-password", "password:x"], "md5 is not supported"),
+        (&["--chmod", "0644:/never"], "/never is not there"),
+        (&["--ssh-inject", "nobody:string:k"], "no user `nobody`"),
+        (&["--hostname", "master", "--write", "/etc/hostname:other"], "host-name"),
+    ] {
+        run_with(args)?.fails_saying(&[words])?;
+        ensure!(fs::read(&raw)? == before, "{args:?} was refused and changed the image");
+    }
+
+    let local = host.file("motd", "hello there\n")?;
+    let script = host.file("first.sh", "#!/bin/sh\necho first\n")?;
+    let key = "ssh-ed25519 NEW bob@example.com";
+    let steps = [
+        "--write=/etc/new/file:content\n",
+        "--chmod=0600:/etc/new/file",
+        "--append-line=/etc/hosts:192.0.2.7 other",
+        &format!("--upload={local}:/etc/motd"),
+        "--mkdir=/srv/a/b",
+        "--chown=7:8:/srv/a/b",
+        "--move=/srv/data:/srv/a",
+        "--link=/srv/a/data:/data:/data2",
+        "--delete=/var/log/*.log",
+        "--touch=/etc/touched",
+        "--timezone=Europe/London",
+        "--root-password=password:secret",
+        "--password=bob:locked:password:other",
+        &format!("--ssh-inject=bob:string:{key}"),
+        &format!("--ssh-inject=root:string:{key}"),
+        &format!("--firstboot={script}"),
+        "--firstboot-command=echo second",
+    ];
+    let done = run_with(&[&steps[..], &["-o", "json"]].concat())?.ok()?;
+    for word in ["secret", "other:"] {
+        ensure!(!done.stdout.contains(word) && !host.log().contains("secret"), "a password is told");
+    }
+    ensure!(inside(&raw, "/etc/new/file")? == "content");
+    ensure!(inside(&raw, "/etc/hosts")?.ends_with("192.0.2.7 other"), "{}", inside(&raw, "/etc/hosts")?);
+    ensure!(inside(&raw, "/etc/motd")? == "hello there");
+    ensure!(inside(&raw, "/srv/a/data")? == "data" && inside(&raw, "/srv/data")?.is_empty());
+    ensure!(inside(&raw, "/etc/timezone")? == "Europe/London");
+    ensure!(inside(&raw, "/home/bob/.ssh/authorized_keys")? == key);
+    // The operation ssh-userdir took the old one away before.
+    ensure!(
+        inside(&raw, "/root/.ssh/authorized_keys")? == key,
+        "{}",
+        inside(&raw, "/root/.ssh/authorized_keys")?
+    );
+    let shadow = inside(&raw, "/etc/shadow")?;
+    ensure!(shadow.contains("root:$6$") && shadow.contains("bob:!!$6$"), "{shadow}");
+    ensure!(inside(&raw, "/usr/lib/lodge/first-boot/0001-first-sh")?.contains("echo first"));
+    ensure!(inside(&raw, "/usr/lib/lodge/first-boot/0002-echo-second")?.contains("echo second"));
+    let stat = |path: &str| -> Result<String> {
+        let said = Command::new("debugfs").args(["-R", &format!("stat {path}"), file]).output()?;
+        Ok(String::from_utf8(said.stdout)?)
+    };
+    ensure!(stat("/etc/new/file")?.contains("Mode:  0600"), "{}", stat("/etc/new/file")?);
+    ensure!(
+        stat("/home/bob/.ssh")?.contains("Mode:  0700") && stat("/home/bob/.ssh")?.contains("User:  1000")
+    );
+    let owned = stat("/srv/a/b")?;
+    ensure!(owned.contains("User:     7") && owned.contains("Group:     8"), "{owned}");
+    ensure!(stat("/data2")?.contains("Fast link dest: \"/srv/a/data\""), "{}", stat("/data2")?);
+    ensure!(stat("/var/log/one.log")?.is_empty(), "{}", stat("/var/log/one.log")?);
+    run("e2fsck", &["-fn", file])?;
+
+    // The users that people have, with their homes.
+    run_with(&["--enable", "user-account"])?.ok()?;
+    ensure!(inside(&raw, "/etc/passwd")? == "root:x:0:0:root:/root:/bin/bash");
+    ensure!(!inside(&raw, "/etc/shadow")?.contains("bob") && stat("/home/bob")?.is_empty());
+    run("e2fsck", &["-fn", file])?;
+    // From a file, in its order.
+    let commands =
+        host.file("commands", "# as virt-builder's\nwrite /etc/order:1\nappend-line /etc/order:2\n")?;
+    run_with(&["--enable", "customize", "--commands-from-file", &commands])?.ok()?;
+    ensure!(inside(&raw, "/etc/order")? == "1\n2", "{}", inside(&raw, "/etc/order")?);
+    run("e2fsck", &["-fn", file])
+}
+
 #[test]
 fn nothing_that_somebody_needs_is_changed() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };

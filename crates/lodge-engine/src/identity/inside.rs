@@ -64,6 +64,8 @@ pub(crate) enum Wish {
         #[serde(default)]
         private_keys: PrivateKeys,
     },
+    /// It has a machine id: one that is there stays, and so does all else.
+    Ensured,
     /// It is no machine at all: others are made of it.
     Template {
         /// What becomes of private keys that are not its own.
@@ -79,6 +81,9 @@ pub(crate) enum Wish {
         /// What becomes of private keys that are not its own.
         #[serde(default)]
         private_keys: PrivateKeys,
+        /// What else is to be done, after all that.
+        #[serde(default)]
+        steps: Vec<catalogue::Step>,
     },
 }
 
@@ -230,6 +235,9 @@ impl Inside {
             if let Wish::Another { addresses, .. } = wish {
                 report::refuse_unplaced(addresses, &catalogue::Plan::default())?;
             }
+            if *wish == Wish::Ensured {
+                return Err(report::not_ensured(name, &report.warnings.join("; ")));
+            }
             return Ok(report);
         }
         let (what, uses) = ("a change of its identity", uses(disks)?);
@@ -237,7 +245,12 @@ impl Inside {
             Some(_) => self.storage.open_standing_to_edit(what, &uses).await?,
             None => self.storage.open_to_edit(what, &uses).await?,
         };
-        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan()).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish)).await?;
+        if *wish == Wish::Ensured
+            && let Some(report) = report::of_ensured(name, &before)?
+        {
+            return Ok(report);
+        }
         let plan = self.plan(&before, wish)?;
         if !plan.edits.is_empty() {
             self.edit(&open, plan.edits.clone(), log).await?;
@@ -262,7 +275,7 @@ impl Inside {
         if *wish == Wish::Keep {
             return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
         }
-        let before = self.ask(agent, &self.wanted_to_plan(), patience).await?;
+        let before = self.ask(agent, &self.wanted_to_plan(wish), patience).await?;
         let plan = self.plan(&before, wish)?;
         let (script, passed_over) = alter::script(&plan.edits);
         let ran = agent.run_with("/bin/sh", &[], script.as_bytes(), patience).await?;
@@ -310,14 +323,17 @@ impl Inside {
             return Ok(report);
         }
         let open = self.storage.open_to_read(&uses(disks)?).await?;
-        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan()).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish)).await?;
         let plan = self.plan(&before, wish)?;
         Ok(report::foretold(&before, &plan, wish))
     }
 
-    fn wanted_to_plan(&self) -> Vec<Wanted> {
+    fn wanted_to_plan(&self, wish: &Wish) -> Vec<Wanted> {
         let mut wanted = self.catalogue.wanted();
         wanted.extend(self.catalogue.wanted_to_plan());
+        if let Wish::Sysprep { steps, .. } = wish {
+            wanted.extend(catalogue::wanted_of_steps(steps));
+        }
         wanted
     }
 
@@ -327,6 +343,7 @@ impl Inside {
             Wish::Keep => (Purpose::Keep, None),
             Wish::Another { hostname, macs, .. } if macs.is_empty() => (Purpose::Reset, hostname.clone()),
             Wish::Another { hostname, .. } => (Purpose::Clone, hostname.clone()),
+            Wish::Ensured => (Purpose::Reset, None),
             Wish::Template { .. } => (Purpose::Generalise, None),
             Wish::Sysprep { hostname, .. } => (Purpose::Generalise, hostname.clone()),
         };
@@ -336,8 +353,13 @@ impl Inside {
             asked.nics = nics(macs, addresses);
         }
         asked.private_keys = wish.private_keys();
-        if let Wish::Sysprep { operations, .. } = wish {
-            asked.operations = operations.clone();
+        match wish {
+            Wish::Sysprep { operations, steps, .. } => {
+                asked.operations = operations.clone();
+                asked.steps.clone_from(steps);
+            }
+            Wish::Ensured => asked.operations = Operations::Only(["machine-id".to_owned()].into()),
+            Wish::Keep | Wish::Another { .. } | Wish::Template { .. } => {}
         }
         let plan = self.catalogue.plan(&before.identity, &before.layout, &before.files, &asked);
         let plan = plan.map_err(|error| EngineError::of(Kind::Conflict, error.hint(), error))?;
@@ -389,7 +411,7 @@ impl Inside {
 impl Wish {
     fn private_keys(&self) -> catalogue::PrivateKeys {
         let wished = match self {
-            Self::Keep => PrivateKeys::Keep,
+            Self::Keep | Self::Ensured => PrivateKeys::Keep,
             Self::Another { private_keys, .. }
             | Self::Template { private_keys }
             | Self::Sysprep { private_keys, .. } => *private_keys,

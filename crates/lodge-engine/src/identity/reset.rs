@@ -1,17 +1,19 @@
 //! Another identity for a guest that is there: on its disks while it is off; while it runs only if forced, and then only
-//! what can be changed beneath running programs.
+//! what can be changed beneath running programs. And a machine id for one that has none.
 
 use std::time::Duration;
 
-use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job, PrivateKeys};
+use lodge_api::{IdentityAct, IdentityChange, IdentityReset, InsideState, Job, Learnt, PrivateKeys};
 use lodge_domain::Handle;
-use lodge_identity::Operations;
+use lodge_identity::{Operations, Step};
 use lodge_model::Kind;
 use lodge_store::db::{identities::IdentityActRow, now_ms};
 
 use super::{
     inside::{InsideReport, Wish},
     log::act,
+    look::Subject,
+    steps,
 };
 use crate::{
     Caller, Engine,
@@ -37,15 +39,18 @@ impl Engine {
     #[crate::boxed]
     pub async fn reset_identity(&self, caller: &Caller, dom: &str, wish: IdentityReset) -> Result<Job> {
         caller.may_change()?;
+        refuse_more_than_ensured(&wish)?;
         let handle = self.find_domain(dom)?;
         let name = handle.name().to_string();
         if handle.snapshot().is_active() {
             refuse_running(&name, &wish)?;
         }
         let operations = wish.operations.as_ref().map(|names| self.parse_operations(names)).transpose()?;
+        let users = (wish.keep_users.as_slice(), wish.remove_users.as_slice());
+        let steps = steps::parse(&wish.steps, users, operations.as_ref())?;
         let (engine, owner, subject) = (self.clone(), caller.clone(), name.clone());
         let work = |job: JobHandle| async move {
-            let entry = engine.reset_here(&owner, &job, &handle, (&wish, operations)).await?;
+            let entry = engine.reset_here(&owner, &job, &handle, (&wish, operations, steps)).await?;
             Ok(serde_json::to_value(entry).unwrap_or_default())
         };
         self.jobs.begin(caller, "identity.reset", &subject, work).await
@@ -56,21 +61,27 @@ impl Engine {
         caller: &Caller,
         job: &JobHandle,
         handle: &Handle,
-        (wish, operations): (&IdentityReset, Option<Operations>),
+        (wish, operations, steps): (&IdentityReset, Option<Operations>, Vec<Step>),
     ) -> Result<IdentityAct> {
         let name = handle.name().to_string();
-        let verb = if operations.is_some() { "sysprep" } else { "reset" };
+        let verb = match (wish.ensure, &operations) {
+            (true, _) => "ensure",
+            (false, Some(_)) => "sysprep",
+            (false, None) => "reset",
+        };
         let report = if handle.snapshot().is_active() {
             job.tell("asking the guest", None, &name);
-            self.reset_running(handle).await?
+            if wish.ensure { self.ensure_running(handle).await? } else { self.reset_running(handle).await? }
         } else {
             job.tell("changing its disks", None, &name);
             let noted = unsettled::find(self.store.db(), handle.id()).await?;
             let wish_inside = match operations {
+                None if wish.ensure => Wish::Ensured,
                 Some(operations) => Wish::Sysprep {
                     operations,
                     hostname: wish.hostname.clone(),
                     private_keys: wish.private_keys,
+                    steps,
                 },
                 None => another(wish, noted.as_ref()),
             };
@@ -93,13 +104,31 @@ impl Engine {
             items: report.items(),
             warnings: serde_json::to_value(&report.warnings).unwrap_or_default(),
         };
-        if !wish.dry_run {
+        let did_nothing = wish.ensure && report.changes.is_empty();
+        if !wish.dry_run && !did_nothing {
             // No start is judged by what it was, and a list does not show it.
             self.watch.forget(handle.id()).await;
             self.store.db().put_identity_act(row.clone()).await?;
             self.feed.publish("identity.reset", row.name.clone(), serde_json::json!({ "act": verb }));
         }
         Ok(act(row))
+    }
+
+    /// Only where it has none: what a program that began without one uses is nobody's.
+    async fn ensure_running(&self, handle: &Handle) -> Result<InsideReport> {
+        let looked = self.look_into(&Subject::Guest(handle.clone()), false, None).await;
+        if looked.learnt != Learnt::Agent {
+            let why = looked.gaps.first().map_or("its agent tells nothing", String::as_str);
+            let text = format!("whether `{}` has a machine id is not known: {why}", handle.name());
+            return Err(EngineError::new(Kind::InvalidState, text)
+                .with_hint("shut it down and ask again then: its disks are read"));
+        }
+        if lodge_identity::machine_id(&looked.identity).is_some() {
+            return Ok(InsideReport { state: InsideState::Kept, ..InsideReport::default() });
+        }
+        let mut report = self.reset_running(handle).await?;
+        report.warnings = vec!["programs that run began without it: restart the guest soon".to_owned()];
+        Ok(report)
     }
 
     async fn reset_disks(&self, handle: &Handle, wish: &Wish, dry_run: bool) -> Result<InsideReport> {
@@ -174,7 +203,27 @@ fn another(wish: &IdentityReset, noted: Option<&Unsettled>) -> Wish {
     }
 }
 
+/// A wish for a machine id is a wish for nothing else.
+fn refuse_more_than_ensured(wish: &IdentityReset) -> Result<()> {
+    let more = [
+        (wish.operations.is_some(), "operations"),
+        (wish.hostname.is_some(), "a host name"),
+        (wish.private_keys != PrivateKeys::Keep, "a policy of private keys"),
+        (wish.dry_run, "a dry run"),
+    ];
+    match more.into_iter().find(|(is_given, _)| *is_given && wish.ensure) {
+        None => Ok(()),
+        Some((_, what)) => Err(EngineError::new(
+            Kind::InvalidInput,
+            format!("`ensure` is about the machine id alone: {what} cannot be given with it"),
+        )),
+    }
+}
+
 fn refuse_running(name: &str, wish: &IdentityReset) -> Result<()> {
+    if wish.ensure {
+        return Ok(());
+    }
     if !wish.force {
         let text = format!(
             "domain `{name}` runs: programs in it keep the machine id they began with, and a change beneath them \

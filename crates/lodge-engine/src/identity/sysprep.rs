@@ -1,7 +1,7 @@
 //! What can be taken out of a machine, by virt-sysprep's names, and out of one that is no domain.
 
 use lodge_api::{IdentityAct, ImageSysprep, InsideState, Job, SysprepOperation};
-use lodge_identity::{OPERATIONS, Operations};
+use lodge_identity::{OPERATIONS, Operations, Step};
 use lodge_model::Kind;
 use lodge_storage::{Format, ImageFormat, Need};
 use lodge_store::db::{identities::IdentityActRow, now_ms};
@@ -9,6 +9,7 @@ use lodge_store::db::{identities::IdentityActRow, now_ms};
 use super::{
     inside::{GuestDisk, Wish},
     log::act,
+    steps,
 };
 use crate::{
     Caller, Engine,
@@ -49,10 +50,12 @@ impl Engine {
     pub async fn sysprep_images(&self, caller: &Caller, wish: ImageSysprep) -> Result<Job> {
         caller.may_change()?;
         let operations = self.parse_operations(&wish.operations)?;
+        let users = (wish.keep_users.as_slice(), wish.remove_users.as_slice());
+        let steps = steps::parse(&wish.steps, users, Some(&operations))?;
         let machine = self.machine_of(caller, &wish).await?;
         let (engine, owner, subject) = (self.clone(), caller.clone(), machine.name.clone());
         let work = |job: JobHandle| async move {
-            let entry = engine.sysprep_machine(&owner, &job, machine, (&wish, operations)).await?;
+            let entry = engine.sysprep_machine(&owner, &job, machine, (&wish, operations, steps)).await?;
             Ok(serde_json::to_value(entry).unwrap_or_default())
         };
         self.jobs.begin(caller, "identity.sysprep", &subject, work).await
@@ -99,13 +102,13 @@ impl Engine {
         caller: &Caller,
         job: &JobHandle,
         machine: Machine,
-        (wish, operations): (&ImageSysprep, Operations),
+        (wish, operations, steps): (&ImageSysprep, Operations, Vec<Step>),
     ) -> Result<IdentityAct> {
         let Machine { name, disks, warnings } = machine;
         job.tell("changing its disks", None, &name);
         let id = uuid::Uuid::new_v4().to_string();
         let (hostname, private_keys) = (wish.hostname.clone(), wish.private_keys);
-        let wish_inside = Wish::Sysprep { operations, hostname, private_keys };
+        let wish_inside = Wish::Sysprep { operations, hostname, private_keys, steps };
         let mut report = if wish.dry_run {
             self.inside.foretell(&disks, &wish_inside).await?
         } else {

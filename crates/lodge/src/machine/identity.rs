@@ -8,7 +8,7 @@ mod shown;
 use clap::{Args, Subcommand};
 use lodge_client::api::{
     DomainFilter, ErrorKind, IdentityAct, IdentityDiff, IdentityDiffQuery, IdentityLogQuery, IdentityReset,
-    IdentityView, Job,
+    IdentityView, Job, SubjectKind,
 };
 
 use super::keys::Keys;
@@ -49,7 +49,8 @@ pub struct Check {
     /// The domains [default: all]
     #[arg(value_name = "DOMAIN")]
     domains: Vec<String>,
-    /// As `dbus-uuidgen --ensure`: only whether there is a machine id; silent if so. Nothing is made
+    /// As `dbus-uuidgen --ensure`: silent where there is a machine id, and one is made where there is none. On the disk of
+    /// a domain that is shut off, through the agent of one that runs
     #[arg(long)]
     ensure: bool,
 }
@@ -159,19 +160,48 @@ impl Check {
         for name in &names {
             views.push(look(name, session).await?);
         }
-        let faults = shown::faults(&views, self.ensure);
+        if self.ensure {
+            return ensure(&views, session).await;
+        }
+        let faults = shown::faults(&views);
         if faults.is_empty() {
-            if !self.ensure {
-                session.done(&views, |views| match views.len() {
-                    1 => "It has a machine id of its own\n".to_owned(),
-                    count => format!("All {count} have machine ids of their own\n"),
-                });
-            }
+            session.done(&views, |views| match views.len() {
+                1 => "It has a machine id of its own\n".to_owned(),
+                count => format!("All {count} have machine ids of their own\n"),
+            });
             return Ok(());
         }
         let failure = Failure::new(ErrorKind::Conflict, faults.join("\n       "));
         Err(failure.hint("`lodge identity reset DOMAIN` gives one that is shut off an identity of its own"))
     }
+}
+
+/// A machine id for each that has none. What cannot get one does not keep the others from theirs.
+async fn ensure(views: &[IdentityView], session: &mut Session) -> Result<(), Failure> {
+    let wish = IdentityReset { ensure: true, ..IdentityReset::default() };
+    let mut last = None;
+    for view in views.iter().filter(|view| view.machine_id.is_none()) {
+        let name = &view.subject;
+        let got = match view.kind {
+            SubjectKind::Domain => reset(name, &wish, session).await,
+            _ => Err(Failure::new(ErrorKind::Conflict, format!("'{name}' has no machine id on purpose"))
+                .hint("each clone of a template gets its own")),
+        };
+        match got {
+            Ok(act) => {
+                session.warn(&act.warnings);
+                if let Some(made) = act.changes.iter().find(|change| change.item == "machine-id") {
+                    session.done(&act, |_| format!("'{name}' had no machine id; it has {} now\n", made.new));
+                }
+            }
+            Err(failure) => {
+                if let Some(before) = last.replace(failure) {
+                    before.tell(session);
+                }
+            }
+        }
+    }
+    last.map_or(Ok(()), Err)
 }
 
 impl Diff {
@@ -192,8 +222,8 @@ impl Reset {
             force: self.force,
             dry_run: self.dry_run,
             hostname: self.hostname,
-            operations: None,
             private_keys: self.keys.into(),
+            ..IdentityReset::default()
         };
         for domain in &self.domains {
             let act = reset(domain, &wish, session).await?;

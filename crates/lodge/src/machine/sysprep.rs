@@ -1,4 +1,10 @@
 //! `sysprep`: the options of virt-sysprep, as its users and scripts know them.
+//!
+//! What of them changes files is in `options` and `steps`; what a daemon cannot know, the caller's own files, is read there.
+
+mod options;
+mod password;
+mod steps;
 
 use clap::Args;
 use lodge_client::api::{ErrorKind, IdentityReset, ImageSubject, ImageSysprep, SysprepOperation};
@@ -28,6 +34,17 @@ pub struct Sysprep {
     /// The host name inside
     #[arg(long)]
     hostname: Option<String>,
+    /// Users that stay (of the operation user-account), parted by commas; may be given several times
+    #[arg(long, value_name = "USERS")]
+    keep_user_accounts: Vec<String>,
+    /// Users that go, and no others (of the operation user-account); may be given several times
+    #[arg(long, value_name = "USERS")]
+    remove_user_accounts: Vec<String>,
+    #[command(flatten)]
+    steps: options::Said,
+    /// How passwords are encrypted: sha512, sha256
+    #[arg(long, value_name = "METHOD", default_value = "sha512")]
+    password_crypto: String,
     #[command(flatten)]
     keys: Keys,
     /// Change nothing; say what would be changed
@@ -57,6 +74,12 @@ impl Sysprep {
         if operations.first().is_none_or(|first| first.starts_with('-')) {
             operations.insert(0, "defaults".to_owned());
         }
+        let method: password::Method = self.password_crypto.parse()?;
+        let steps = steps::of(self.steps.in_order()?, method, session)?;
+        let users = |lists: &[String]| -> Vec<String> {
+            lists.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
+        };
+        let (keep_users, remove_users) = (users(&self.keep_user_accounts), users(&self.remove_user_accounts));
         if !self.add.is_empty() {
             let disks = self
                 .add
@@ -69,6 +92,9 @@ impl Sysprep {
                 hostname: self.hostname,
                 operations,
                 private_keys: self.keys.into(),
+                steps,
+                keep_users,
+                remove_users,
             };
             let client = session.client().await?;
             let job = client.sysprep_images(&wish).await;
@@ -78,11 +104,14 @@ impl Sysprep {
             return Ok(());
         }
         let wish = IdentityReset {
-            force: false,
             dry_run: self.dry_run,
             hostname: self.hostname,
             operations: Some(operations),
             private_keys: self.keys.into(),
+            steps,
+            keep_users,
+            remove_users,
+            ..IdentityReset::default()
         };
         for domain in &self.domains {
             let act = identity::reset(domain, &wish, session).await?;

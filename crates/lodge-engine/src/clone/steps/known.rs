@@ -28,7 +28,7 @@ impl Step<Making> for GiveSeed {
         let plan = &making.plan;
         let hostname = match &plan.wish {
             Wish::Another { hostname, .. } => hostname.clone(),
-            Wish::Keep | Wish::Template { .. } | Wish::Sysprep { .. } => None,
+            Wish::Keep | Wish::Ensured | Wish::Template { .. } | Wish::Sysprep { .. } => None,
         };
         let root = making.parts.store.root();
         let given = seed::give(root, (plan.id, &plan.name), plan.seed_of, plan.seed.as_ref(), hostname).await;

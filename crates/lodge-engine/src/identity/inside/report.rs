@@ -25,6 +25,27 @@ pub(super) fn of_unreadable(disks: &[GuestDisk]) -> Option<InsideReport> {
     Some(InsideReport { warnings: vec![warning], ..InsideReport::default() })
 }
 
+/// Of a machine that is only to have a machine id, and has one. None: it has none and gets one. Refused where nobody knows.
+pub(super) fn of_ensured(name: &str, before: &Reading) -> Result<Option<InsideReport>> {
+    if lodge_identity::machine_id(&before.identity).is_some() {
+        return Ok(Some(InsideReport { state: InsideState::Kept, ..InsideReport::default() }));
+    }
+    let unknown = before.identity.of(&Item::MACHINE_ID).find(|item| item.state == State::Unknown);
+    let why = match unknown {
+        Some(item) => format!("{} could not be read", item.place),
+        None if before.identity.system.family.is_none() => "no Linux was found on its disks".to_owned(),
+        None => return Ok(None),
+    };
+    let gap = before.gaps.first().map(|gap| format!(" ({gap})")).unwrap_or_default();
+    Err(not_ensured(name, &format!("{why}{gap}")))
+}
+
+/// Nobody knows whether there is a machine id.
+pub(super) fn not_ensured(name: &str, why: &str) -> EngineError {
+    let text = format!("whether `{name}` has a machine id is not known, and none was made: {why}");
+    EngineError::new(Kind::InvalidState, text)
+}
+
 /// Of what was done and read again.
 pub(super) fn of(before: &Reading, after: &Reading, plan: &Plan, wish: &Wish) -> InsideReport {
     let mut report = foretold(before, plan, wish);
@@ -115,7 +136,7 @@ pub(super) fn foretold(before: &Reading, plan: &Plan, wish: &Wish) -> InsideRepo
     let is_done = is_linux && unknown.is_empty();
     InsideReport {
         state: if is_done { InsideState::Reset } else { InsideState::NotReset },
-        changes: plan.changes.iter().map(change).collect(),
+        changes: plan.changes.iter().chain(&plan.customized).map(change).collect(),
         warnings,
         to_fill: Vec::new(),
     }

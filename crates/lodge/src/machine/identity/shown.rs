@@ -68,8 +68,8 @@ pub fn diff(diff: &IdentityDiff, alike_only: bool) -> String {
     plain(&text)
 }
 
-/// What is wrong with machine ids. `ensure`: only whether there is one.
-pub fn faults(views: &[IdentityView], ensure: bool) -> Vec<String> {
+/// What is wrong with machine ids.
+pub fn faults(views: &[IdentityView]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for view in views {
@@ -80,16 +80,12 @@ pub fn faults(views: &[IdentityView], ensure: bool) -> Vec<String> {
         let why = view.gaps.first().map(|gap| format!(" ({gap})")).unwrap_or_default();
         faults.push(plain(&format!("'{}' has no machine id{why}", view.subject)));
     }
-    if !ensure {
-        for view in views {
-            let why = view.unfinished.iter();
-            faults.extend(
-                why.map(|why| plain(&format!("'{}' is not another machine yet: {why}", view.subject))),
-            );
-        }
-        for (id, subjects) in owners.into_iter().filter(|(_, subjects)| subjects.len() > 1) {
-            faults.push(format!("the machine id {id} is that of {}", subjects.join(", ")));
-        }
+    for view in views {
+        let why = view.unfinished.iter();
+        faults.extend(why.map(|why| plain(&format!("'{}' is not another machine yet: {why}", view.subject))));
+    }
+    for (id, subjects) in owners.into_iter().filter(|(_, subjects)| subjects.len() > 1) {
+        faults.push(format!("the machine id {id} is that of {}", subjects.join(", ")));
     }
     faults
 }
@@ -110,17 +106,15 @@ mod tests {
     fn a_machine_id_must_be_there_and_ones_own() {
         let views =
             [machine("a", Some("1")), machine("b", Some("2")), machine("c", Some("1")), machine("d", None)];
-        assert_eq!(faults(&views, false), ["'d' has no machine id", "the machine id 1 is that of a, c"]);
-        assert_eq!(faults(&views, true), ["'d' has no machine id"]);
-        assert!(faults(&views[..2], false).is_empty());
+        assert_eq!(faults(&views), ["'d' has no machine id", "the machine id 1 is that of a, c"]);
+        assert!(faults(&views[..2]).is_empty());
     }
 
     #[test]
     fn a_clone_that_is_not_another_machine_yet_is_a_fault() {
         let view = IdentityView { unfinished: Some("it waits".to_owned()), ..machine("a", Some("1")) };
         let views = [view];
-        assert_eq!(faults(&views, false), ["'a' is not another machine yet: it waits"]);
+        assert_eq!(faults(&views), ["'a' is not another machine yet: it waits"]);
         assert!(text(&views[0]).contains("not another machine yet: it waits"));
-        assert!(faults(&views, true).is_empty(), "dbus-uuidgen --ensure asks only for the id");
     }
 }
