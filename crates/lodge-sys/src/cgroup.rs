@@ -282,17 +282,20 @@ fn remove_when_left(path: &Path) -> io::Result<()> {
 
 /// Whether all directories on the way are ours.
 fn is_own_corner(relative: &Path) -> bool {
-    relative.to_str().is_some_and(|text| text.starts_with("lodge"))
+    relative.to_str().is_some_and(|text| text.starts_with("lodge")) && !is_in_anothers(relative)
+}
+
+/// Whether it is a guest's own directory in a group of somebody else's.
+fn is_in_anothers(relative: &Path) -> bool {
+    let name = relative.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("lodge-")) && relative.components().count() > 1
 }
 
 /// Nothing outside our own corner but a guest's own directory: plain names only, the first beginning with `lodge` or the
 /// last with `lodge-`.
 fn check(relative: &Path) -> io::Result<()> {
     let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    let is_guests =
-        relative.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("lodge-"));
-    let ours = is_own_corner(relative) || is_guests;
-    if plain && ours {
+    if plain && (is_own_corner(relative) || is_in_anothers(relative)) {
         return Ok(());
     }
     Err(io::Error::new(
@@ -333,12 +336,12 @@ mod tests {
     fn in_anothers_group_only_the_guests_own_directory_is_made_and_removed() {
         let mount = tempfile::tempdir().unwrap();
         let layout = Layout { v2: None, v1: vec![("cpu".into(), mount.path().to_owned())] };
-        let relative = Path::new("web.partition/lodge-x");
+        let relative = Path::new("lodge.partition/lodge-x");
         let Outcome::Unavailable(why) = Cgroup::create_in(&layout, relative, false).unwrap() else {
             panic!()
         };
-        assert!(why.contains("web.partition"), "{why}");
-        let group = Path::new("web.partition");
+        assert!(why.contains("lodge.partition"), "{why}");
+        let group = Path::new("lodge.partition");
         assert_eq!(lacking_in(&layout, group, false), [mount.path().join(group)]);
         std::fs::create_dir(mount.path().join(group)).unwrap();
         assert_eq!(lacking_in(&layout, group, false), [""; 0].map(PathBuf::from));

@@ -108,7 +108,7 @@ async fn a_guest_is_counted_in_the_partition_that_it_names() {
         return;
     }
     let layout = lodge_sys::cgroup::Layout::read().unwrap();
-    let name = format!("lodgetest{}.partition", std::process::id());
+    let name = format!("lodge-test{}.partition", std::process::id());
     let mounts: std::collections::BTreeSet<PathBuf> =
         layout.v2.into_iter().chain(layout.v1.into_iter().map(|(_, mount)| mount)).collect();
     let groups: Vec<PathBuf> = mounts.into_iter().map(|mount| mount.join(&name)).collect();

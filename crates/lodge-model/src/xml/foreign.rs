@@ -62,6 +62,23 @@ impl ForeignItem {
         Some(Self::Element { name, xml: canonical(root).into(), at: Position::default() })
     }
 
+    /// Where it stood in the text it was read from.
+    pub(super) fn position(&self) -> &Position {
+        match self {
+            Self::Attribute { at, .. } | Self::LeafAttribute { at, .. } | Self::Element { at, .. } => at,
+        }
+    }
+
+    /// The same, as if it had stood there.
+    pub(super) fn standing(mut self, place: Position) -> Self {
+        match &mut self {
+            Self::Attribute { at, .. } | Self::LeafAttribute { at, .. } | Self::Element { at, .. } => {
+                *at = place;
+            }
+        }
+        self
+    }
+
     /// What it says, without where it stood.
     fn said(&self) -> (Option<&str>, &str, &str) {
         match self {

@@ -213,6 +213,9 @@ impl Foreign {
 
     /// Puts `tree` in place of the kept elements of its name; an empty one goes.
     pub fn set_tree(&mut self, tree: &Kept) {
+        let is_one =
+            |item: &&ForeignItem| matches!(item, ForeignItem::Element { name, .. } if **name == *tree.name);
+        let stood = self.items().iter().find(is_one).map(|item| item.position().clone());
         self.retain(|item| !matches!(item, ForeignItem::Element { name, .. } if **name == *tree.name));
         if tree.is_empty() {
             return;
@@ -220,7 +223,10 @@ impl Foreign {
         let mut text = String::new();
         tree.write(&mut text);
         if let Some(item) = ForeignItem::element(&text) {
-            self.push(item);
+            self.push(match stood {
+                Some(stood) => item.standing(stood),
+                None => item,
+            });
         }
     }
 }
