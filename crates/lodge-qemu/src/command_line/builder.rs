@@ -135,7 +135,9 @@ impl<'a> Builder<'a> {
 
     /// Whether this QEMU has the device; refuses if not.
     pub(super) fn needs(&mut self, device: &str) -> bool {
-        if self.capabilities.has_device(device) {
+        // QEMU knows this one by another name, too.
+        let known = if device == "ahci" { "ich9-ahci" } else { device };
+        if self.capabilities.has_device(known) {
             return true;
         }
         let reason = format!("this QEMU ({}) has no `{device}`", self.capabilities.version);

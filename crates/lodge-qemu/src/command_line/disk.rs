@@ -5,6 +5,7 @@
 
 use lodge_model::Bytes;
 use lodge_model::domain::Domain;
+use lodge_model::domain::controller::ControllerKind;
 use lodge_model::domain::disk::{
     CacheMode, DetectZeroes, Discard, Disk, DiskBus, DiskDevice, DiskDriver, IoTune, SourceKind,
 };
@@ -400,6 +401,14 @@ fn limits(tune: &IoTune) -> Props {
     BURSTS.iter().fold(steady, |props, (name, word)| props.maybe(word, kept(name)))
 }
 
+/// Whether it is an old SCSI controller: its units, of which none has parts, are targets to QEMU.
+pub(super) fn is_old_scsi(b: &Builder<'_>, controller: u32) -> bool {
+    let mut controllers = b.domain.devices.controllers.iter();
+    let own = controllers
+        .find(|known| known.kind == ControllerKind::Scsi && known.index.unwrap_or(0) == controller);
+    own.is_some_and(|own| own.model.as_deref().is_none_or(|model| model == "lsilogic"))
+}
+
 fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
     let is_cdrom = disk.device == DiskDevice::Cdrom;
     let id = alias(&disk.place);
@@ -417,11 +426,15 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
                 _ if is_cdrom => "scsi-cd",
                 _ => "scsi-hd",
             };
-            let props = Props::driver(name)
-                .with("bus", format!("scsi{}.{}", drive.controller, drive.bus))
-                .with("channel", 0)
-                .with("scsi-id", drive.target)
-                .with("lun", drive.unit);
+            let props = Props::driver(name).with("bus", format!("scsi{}.{}", drive.controller, drive.bus));
+            let props = if is_old_scsi(b, drive.controller) {
+                if drive.target != 0 {
+                    b.refuse("target must be 0 for controller model 'lsilogic'");
+                }
+                props.with("scsi-id", drive.unit)
+            } else {
+                props.with("channel", 0).with("scsi-id", drive.target).with("lun", drive.unit)
+            };
             // A device handed through says itself who it is.
             let device_id = (disk.device != DiskDevice::Lun).then(|| format!("drive-{id}"));
             let props = props.maybe("device_id", device_id);

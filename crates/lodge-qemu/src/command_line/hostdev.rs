@@ -188,6 +188,9 @@ fn scsi(b: &mut Builder<'_>, hostdev: &Hostdev) {
         .with("id", id)
         .maybe("bootindex", hostdev.place.boot.as_ref().map(|boot| boot.order));
     let props = match &hostdev.place.address {
+        Some(Address::Drive(drive)) if super::disk::is_old_scsi(b, drive.controller) => {
+            props.with("bus", format!("scsi{}.{}", drive.controller, drive.bus)).with("scsi-id", drive.unit)
+        }
         Some(Address::Drive(drive)) => props
             .with("bus", format!("scsi{}.0", drive.controller))
             .with("channel", drive.bus)
