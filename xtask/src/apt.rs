@@ -53,6 +53,7 @@ pub const TEST: &[Package] = &[
     package("bind9-dnsutils", "/usr/bin/dig"),
     package("genisoimage", "/usr/bin/isoinfo"),
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+    package("numad", "/usr/bin/numad"),
     package("swtpm", "/usr/bin/swtpm"),
     package("swtpm-tools", "/usr/bin/swtpm_setup"),
     package("passt", "/usr/bin/passt"),

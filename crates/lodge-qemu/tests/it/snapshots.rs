@@ -321,7 +321,7 @@ fn refusals_name_the_element() {
     let card = |kind: &str, rest: &str| {
         q35(&format!("<interface type='{kind}'><mac address='52:54:00:00:00:01'/>{rest}</interface>"))
     };
-    refuse("another hypervisor's", &card("internal", "<source name='a'/>"), &everything);
+    refuse("another hypervisor's", &card("null", ""), &everything);
     refuse("another hypervisor's", &card("vds", ""), &everything);
     refuse("a card of the host's", &card("hostdev", ""), &everything);
     let virtio = "<model type='virtio'/>";
@@ -398,8 +398,8 @@ fn refusals_name_the_element() {
             → name it: <graphics type='sdl' display=':0' xauth='/home/me/.Xauthority'/>
         two things: /domain/devices/sound[1]: sound of model 'ich7' is not QEMU's
         two things: /domain/devices/rng[1]: type='udp' needs a <source mode='connect' service='…'/>
-        another hypervisor's: /domain/devices/interface[1]: type='internal': QEMU has no such interfaces
-        another hypervisor's: /domain/devices/interface[1]: type='vds': QEMU has no such interfaces
+        another hypervisor's: /domain/devices/interface[1]: network device type 'null' is not supported by this hypervisor
+        another hypervisor's: /domain/devices/interface[1]: network device type 'vds' is not supported by this hypervisor
         a card of the host's: /domain/devices/interface[1]: <source> names no PCI device
         queues: /domain/devices/interface[1]: Multiqueue network is not supported for: user
         an MTU: /domain/devices/interface[1]: setting MTU on interface type direct is not supported yet
@@ -408,7 +408,7 @@ fn refusals_name_the_element() {
         two addresses: /domain/devices/interface[1]: <ip>: Only one IPv4 address per interface is allowed
         a narrow network: /domain/devices/interface[1]: <ip>: invalid prefix, must be in range of 4-27
         a program: /domain/devices/interface[1]: scripts are not supported on interfaces of type bridge
-        a tagged card: /domain/devices/interface[1]: an interface of type 'direct' is requesting a vlan tag, but that is not supported for this type of connection
+        a tagged card: /domain/devices/interface[1]: interface 52:54:00:00:00:01 - vlan tag not supported for this connection type
         a port: /domain/devices/interface[1]: <virtualport type='802.1Qbh'> is not supported; 'openvswitch' is
         a port: /domain/devices/interface[1]: <virtualport type='openvswitch'> is not supported on interfaces of type 'direct'
             → name the switch's bridge: <interface type='bridge'><source bridge='…'/>
