@@ -9,6 +9,8 @@ mod card;
 mod change;
 #[path = "netns/conflict.rs"]
 mod conflict;
+#[path = "netns/filter.rs"]
+mod filter;
 #[path = "netns/firewall.rs"]
 mod firewall;
 #[path = "netns/guest.rs"]

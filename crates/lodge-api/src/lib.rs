@@ -26,6 +26,7 @@ pub mod image_file;
 pub mod instance;
 pub mod job;
 pub mod network;
+pub mod network_filter;
 pub mod node;
 pub mod options;
 pub mod readiness;
@@ -76,6 +77,7 @@ pub use image_file::{
 pub use instance::{InstanceRemoval, InstanceSpec};
 pub use job::{Job, JobState, JobWait};
 pub use network::{Lease, NetworkOptions, NetworkUpdate, NetworkView, UpdateAct};
+pub use network_filter::{NetworkFilterBinding, NetworkFilterOptions, NetworkFilterView};
 pub use node::{
     ArchQuery, CpuBaseline, CpuCompare, CpuStanding, CpuTimes, GuestCpuModel, GuestSort, MaxVcpusQuery,
     NodeMemory, NodeView,

@@ -65,6 +65,10 @@
 //! | GET [`GUEST_DEVICES`] · [`GUEST_TREE`] · [`GUEST_CONTENT`] | `GuestDiskQuery` → `GuestDevices` · `[GuestFile]` · bytes |
 //! | POST [`NETWORK_UPDATE`] | `ChangeScope`, `NetworkUpdate` → `NetworkView` |
 //! | GET [`NETWORK_LEASES`] | → `[Lease]` |
+//! | GET, POST [`NETWORK_FILTERS`] | → `[NetworkFilterView]` · `NetworkFilterOptions`, xml → `NetworkFilterView` |
+//! | GET, DELETE [`NETWORK_FILTER`] · GET [`NETWORK_FILTER_XML`] | → `NetworkFilterView`, nothing · xml |
+//! | GET, POST [`NETWORK_FILTER_BINDINGS`] | → `[NetworkFilterBinding]` · `NetworkFilterOptions`, xml → `NetworkFilterBinding` |
+//! | GET, DELETE [`NETWORK_FILTER_BINDING`] | → xml, nothing |
 //! | GET [`IMAGES`] · [`IMAGE`] | → `[ImageView]` · `ImageView` |
 //! | POST [`IMAGES`] | `ImageImport` → 202 `Job` of an `ImageView` |
 //! | DELETE [`IMAGE`] | nothing |
@@ -217,6 +221,16 @@ pub const NETWORK_AUTOSTART: &str = "/v1/networks/{net}/autostart";
 pub const NETWORK_UPDATE: &str = "/v1/networks/{net}/update";
 /// Its DHCP leases.
 pub const NETWORK_LEASES: &str = "/v1/networks/{net}/leases";
+/// All network filters.
+pub const NETWORK_FILTERS: &str = "/v1/network-filters";
+/// One network filter.
+pub const NETWORK_FILTER: &str = "/v1/network-filters/{filter}";
+/// A network filter's document.
+pub const NETWORK_FILTER_XML: &str = "/v1/network-filters/{filter}/xml";
+/// All cards that have a filter.
+pub const NETWORK_FILTER_BINDINGS: &str = "/v1/network-filter-bindings";
+/// A card's, as its document.
+pub const NETWORK_FILTER_BINDING: &str = "/v1/network-filter-bindings/{port}";
 /// All secrets.
 pub const SECRETS: &str = "/v1/secrets";
 /// One secret.

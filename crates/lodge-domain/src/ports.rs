@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{DiskSource, SourceKind};
-use lodge_model::domain::interface::Bandwidth;
+use lodge_model::domain::interface::{Bandwidth, Interface};
 use lodge_model::{DomainId, Kind, MacAddr};
 use uuid::Uuid;
 
@@ -326,6 +326,15 @@ pub trait Nics: Send + Sync {
     /// Limits what goes over the guest's card with this name on the host, in place of what limited it before.
     async fn limit(&self, _ifname: &str, _bandwidth: &Bandwidth) -> Result<(), PortError> {
         Err(PortError::new(Kind::Unsupported, "a running guest's cards cannot be limited here"))
+    }
+    /// Gives a card of a running guest the `<filterref>` that `card` has, in place of what it had; none: none.
+    async fn filter(
+        &self,
+        _domain: DomainId,
+        _document: &Domain,
+        _card: &Interface,
+    ) -> Result<(), PortError> {
+        Err(PortError::new(Kind::Unsupported, "a running guest's cards cannot be filtered anew here"))
     }
     /// Unplugs the card with this name on the host.
     async fn detach_one(&self, _ifname: &str) -> Result<(), PortError> {

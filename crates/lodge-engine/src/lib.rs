@@ -82,12 +82,11 @@ pub use lodge_domain::{
 pub use lodge_domain::{DomainEvent, EventKind, Handle, Lifecycle, MonitorEvent, Snapshot};
 pub use lodge_domain::{block_job, control};
 pub use lodge_network::{
-    Affects, Lease as NetworkLease, MetadataChange, MetadataPart, NetworkError, NetworkEvent,
-    NetworkHappening, NetworkView, Networks, Nic,
+    Affects, Filter, FilterError, Lease as NetworkLease, MetadataChange, MetadataPart, NetworkError,
+    NetworkEvent, NetworkFilters, NetworkHappening, NetworkView, Networks, Nic,
 };
 pub use lodge_qemu::{agent::AgentError, qmp::MonitorError, save_image::SaveImageError};
 pub use lodge_storage as storage;
-pub use nwfilter::{Filter, FilterError, Filters};
 pub use open::{Config, DuplicatePolicy, Engine};
 pub use secret::{SecretError, SecretEvent, SecretHappening, Secrets};
 pub use storage_view::{build_options, pool_view_of};

@@ -13,7 +13,7 @@ use std::{
 use lodge_disk::worker::WorkerProgram;
 use lodge_domain::{Domains, DomainsConfig};
 use lodge_host::hostdev::Hostdevs;
-use lodge_network::{NetdProgram, Networks, NetworksConfig};
+use lodge_network::{NetdProgram, NetworkFilters, Networks, NetworksConfig};
 use lodge_qemu::Capabilities;
 use lodge_storage::{Pools, Storage};
 use lodge_store::{Driver, Drivers, Root, Store};
@@ -83,7 +83,7 @@ pub struct State {
     pub(crate) taints: crate::guest::Taints,
     pub(crate) host: Arc<lodge_host::Host>,
     pub(crate) secrets: Arc<crate::secret::Secrets>,
-    pub(crate) filters: Arc<crate::nwfilter::Filters>,
+    pub(crate) filters: NetworkFilters,
     pub(crate) reservations: crate::clone::reserve::Reservations,
     pub(crate) inside: crate::identity::inside::Inside,
     pub(crate) watch: crate::identity::starts::Watch,
@@ -130,10 +130,17 @@ impl Engine {
         let secrets = Arc::new(crate::secret::Secrets::open(store.root().secrets()));
         let keys = Arc::new(crate::storage_secrets::Keys(Arc::clone(&secrets)));
         let pools = Pools::open_with(&store, &storage, keys).await?;
+        let filters = {
+            let (root, ours) = (root.clone(), store.drivers().is_ours(Driver::Network));
+            tokio::task::spawn_blocking(move || NetworkFilters::open(&root, ours))
+                .await
+                .expect("reading filters does not panic")
+        };
         let networks = NetworksConfig {
             root: root.clone(),
             netd: netd_program(&config),
             guest_names: config.guest_names,
+            filters: filters.clone(),
         };
         let networks = Networks::open(networks).await?;
         if store.drivers().is_ours(lodge_store::Driver::Network) {
@@ -169,8 +176,6 @@ impl Engine {
         devices.sweep(|guest| root.guest(guest.0).exists()).await;
         storage.collect_images().await?;
         let followers = Followers::new(accelerator.speed);
-        let filters = store.root().domains().with_file_name("nwfilter");
-        let filters = Arc::new(crate::nwfilter::Filters::open(filters));
         let inside = inside(&config, &root, &storage, catalogue);
         let state = State {
             store,

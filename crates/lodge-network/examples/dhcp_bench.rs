@@ -23,7 +23,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use lodge_network::{NetdProgram, Networks, NetworksConfig};
+use lodge_network::{NetdProgram, NetworkFilters, Networks, NetworksConfig};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -126,7 +126,9 @@ fn netd(dir: &Path, leases: u32, window: usize) -> Outcome<Measured> {
     let program = NetdProgram { program: std::env::current_exe()?, args: vec!["netd".into()] };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let networks = Networks::open(NetworksConfig { root, netd: program, guest_names: false }).await?;
+        let filters = NetworkFilters::open(&root, true);
+        let networks =
+            Networks::open(NetworksConfig { root, netd: program, guest_names: false, filters }).await?;
         let network = networks
             .define(
                 "<network><name>bench</name><bridge name='lb0' stp='off'/>\

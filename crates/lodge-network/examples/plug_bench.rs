@@ -14,7 +14,9 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use lodge_model::{DomainId, MacAddr};
-use lodge_network::{AttachRequest, Attached, CardOptions, NetdProgram, Networks, NetworksConfig};
+use lodge_network::{
+    AttachRequest, Attached, CardOptions, NetdProgram, NetworkFilters, Networks, NetworksConfig,
+};
 use rustix::thread::UnshareFlags;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -58,7 +60,9 @@ fn measure(ports: Option<&str>) -> Outcome<()> {
     // The namespace is this thread's: everything stays on it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let networks = Networks::open(NetworksConfig { root, netd: program, guest_names: false }).await?;
+        let filters = NetworkFilters::open(&root, true);
+        let networks =
+            Networks::open(NetworksConfig { root, netd: program, guest_names: false, filters }).await?;
         let network = networks
             .define(
                 "<network><name>bench</name><bridge name='lb0' stp='off'/>\

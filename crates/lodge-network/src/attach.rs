@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use lodge_model::domain::interface::{Bandwidth, Vlans};
+use lodge_model::nwfilter::Reference;
 use lodge_model::{DomainId, MacAddr};
 
 use crate::Scripts;
@@ -46,6 +47,8 @@ pub struct CardOptions {
     pub port_group: Option<String>,
     /// On a network: `<virtualport>`.
     pub virtualport: Option<VirtualPort>,
+    /// `<filterref>`.
+    pub filter: Option<Reference>,
 }
 
 /// `<virtualport>` of an interface, a port group or a network, which count together.

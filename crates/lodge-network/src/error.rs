@@ -191,6 +191,9 @@ pub enum NetworkError {
         /// What to do instead.
         hint: &'static str,
     },
+    /// A card's filter could not be carried out.
+    #[error(transparent)]
+    Filter(#[from] crate::FilterError),
     /// netd did not come up.
     #[error("netd of network `{network}` did not come up: {detail}")]
     Netd {
@@ -270,6 +273,7 @@ impl NetworkError {
             | Self::File { .. }
             | Self::Store { .. } => Kind::Internal,
             Self::Silent { .. } | Self::Stuck { .. } | Self::Closed => Kind::Unavailable,
+            Self::Filter(error) => error.kind(),
         }
     }
 
@@ -308,6 +312,7 @@ impl NetworkError {
             }
             Self::Switch { .. } => Some("`ovs-vsctl show` tells whether the switch runs and has the bridge".into()),
             Self::Card { hint, .. } => Some((*hint).to_owned()),
+            Self::Filter(error) => error.hint().map(str::to_owned),
             Self::Stuck { .. } => Some("`dmesg` may tell whom the kernel waits for".into()),
             Self::Script { .. }
             | Self::Document { .. }

@@ -153,7 +153,7 @@ impl Firewall {
 }
 
 /// Runs nft with a script on its input.
-async fn nft(args: &[&str], script: &str) -> Result<String, NetworkError> {
+pub(crate) async fn nft(args: &[&str], script: &str) -> Result<String, NetworkError> {
     let failed = |detail: String| NetworkError::Firewall { detail };
     let run = async {
         let mut child = Command::new("nft")

@@ -18,6 +18,7 @@ mod change;
 mod client;
 mod conflict;
 mod error;
+mod filter;
 mod firewall;
 mod launch;
 pub mod libvirt;
@@ -43,6 +44,7 @@ pub use attach::{
 };
 pub use change::{Affects, MetadataChange, MetadataPart};
 pub use error::NetworkError;
+pub use filter::{Bind, Filter, FilterError, NetworkFilters};
 pub use link::{Neighbour, neighbours};
 pub use networks::{NetdProgram, NetworkHappening, Networks, NetworksConfig};
 pub use pool::FunctionPool;

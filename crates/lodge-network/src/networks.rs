@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lodge_model::domain::interface::Bandwidth;
 use lodge_model::network::Update;
+use lodge_model::nwfilter::Binding;
 use lodge_model::{DomainId, MacAddr, NetworkId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -15,8 +16,9 @@ use crate::netd::setup::{DnsRules, Scope};
 use crate::owner::{Owner, Request, Seen};
 use crate::wire::WireLease;
 use crate::{
-    Affects, AttachRequest, Attached, CardRequest, Lease, Listening, MetadataChange, MetadataPart,
-    NetworkError, NetworkEvent, NetworkView, PluggedCard, Started, TakenNetwork, limits,
+    Affects, AttachRequest, Attached, Bind, CardRequest, FilterError, Lease, Listening, MetadataChange,
+    MetadataPart, NetworkError, NetworkEvent, NetworkFilters, NetworkView, PluggedCard, Started,
+    TakenNetwork, limits,
 };
 
 /// How to start netd: a program and the arguments before netd's own.
@@ -38,6 +40,8 @@ pub struct NetworksConfig {
     /// What guests call themselves in DHCP counts for names and for addresses reserved by name, where nobody else has
     /// the name. Without it a guest has the names that the host gave it and no others.
     pub guest_names: bool,
+    /// What guests' cards may send and receive.
+    pub filters: NetworkFilters,
 }
 
 impl NetworksConfig {
@@ -63,6 +67,7 @@ pub struct Networks {
     /// What the owner is at.
     at: watch::Receiver<&'static str>,
     events: broadcast::Sender<NetworkHappening>,
+    filters: NetworkFilters,
 }
 
 impl Networks {
@@ -70,10 +75,12 @@ impl Networks {
     pub async fn open(config: NetworksConfig) -> Result<Self, NetworkError> {
         let (requests, inbox) = mpsc::channel(limits::REQUESTS_MAX);
         let (events, _) = broadcast::channel(limits::EVENTS_KEPT);
+        let filters = config.filters.clone();
+        filters.follow(events.subscribe());
         let owner = Owner::open(config, requests.downgrade(), events.clone()).await?;
         let (seen, at) = (owner.snapshots(), owner.acts());
         tokio::spawn(owner.run(inbox));
-        Ok(Self { requests, seen, at, events })
+        Ok(Self { requests, seen, at, events, filters })
     }
 
     /// Starts the networks marked so. One that fails does not stop the others.
@@ -211,6 +218,26 @@ impl Networks {
     /// Removes all cards of a guest that are on no network of ours. Done already if there are none.
     pub async fn unplug(&self, domain: DomainId) -> Result<(), NetworkError> {
         self.ask_in_time(|reply| Request::Unplug { domain, reply }).await
+    }
+
+    /// Gives a card that is plugged in a filter, with the address that its guest has of a network now.
+    pub async fn bind_filter(&self, binding: Binding, how: Bind) -> Result<(), NetworkError> {
+        let (mac, port) = (binding.mac, binding.port.clone());
+        self.filters.bind(binding, how).await?;
+        if self.filters.learns(&port)
+            && let Some(lease) = self.addresses(mac).await.first()
+        {
+            self.filters.learn(mac, Some(lease.ip)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a card's filter away, if it has one.
+    pub async fn unbind_filter(&self, port: &str) -> Result<(), NetworkError> {
+        match self.filters.unbind(port).await {
+            Ok(()) | Err(FilterError::NoBinding { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Limits what goes over a guest's card, in place of what limited it before; nothing: no limits.

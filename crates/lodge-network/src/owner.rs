@@ -44,6 +44,7 @@ mod card;
 mod change;
 mod create;
 mod define;
+mod filter;
 mod give_back;
 mod host;
 mod libvirt;
@@ -273,6 +274,7 @@ impl Owner {
         };
         owner.load().await?;
         owner.adopt().await;
+        owner.restore_filters().await;
         owner.publish();
         Ok(owner)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use lodge_network::{NetdProgram, Networks, NetworksConfig};
+use lodge_network::{NetdProgram, NetworkFilters, Networks, NetworksConfig};
 use lodge_store::Root;
 use lodge_sys::cgroup::Cgroup;
 
@@ -30,7 +30,8 @@ impl Space {
         let program = env!("CARGO_BIN_EXE_lodge-test-netd").into();
         let netd = NetdProgram { program, args: Vec::new() };
         // The guests of most tests are namespaces, to which the host gave no names.
-        NetworksConfig { root: self.root.clone(), netd, guest_names: true }
+        let filters = NetworkFilters::open(&self.root, true);
+        NetworksConfig { root: self.root.clone(), netd, guest_names: true, filters }
     }
 
     /// Links, rules, files and processes of this host.

@@ -107,6 +107,25 @@ impl Tap {
         self.hear(hardware, SILENCE).is_some()
     }
 
+    /// What arrives until this frame does, which must come.
+    pub fn frames_until(&self, last: &[u8]) -> Vec<Vec<u8>> {
+        let end = Instant::now() + ANSWER;
+        let (mut frame, mut heard) = (vec![0; 4_096], Vec::new());
+        loop {
+            match (&self.file).read(&mut frame) {
+                Ok(length) if &frame[HEADER_BYTES..length] == last => return heard,
+                Ok(length) => heard.push(frame[HEADER_BYTES..length].to_vec()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    assert!(Instant::now() < end, "the last frame did not come");
+                    let mut poll = [rustix::event::PollFd::new(&self.file, rustix::event::PollFlags::IN)];
+                    let wait = rustix::event::Timespec::try_from(SILENCE).unwrap();
+                    rustix::event::poll(&mut poll, Some(&wait)).unwrap();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     pub fn mac(&self) -> MacAddr {
         self.mac
     }

@@ -12,11 +12,12 @@ use lodge_model::{
         Domain,
         interface::{Bandwidth, Interface, InterfaceKind, InterfaceSource, Script},
     },
+    nwfilter::{Binding, Reference},
     xml::{Kept, YesNo},
 };
 use lodge_network::{
-    AttachRequest, CardEnd, CardOptions, CardRequest, DirectMode, Listening, Networks, Scripts, SwitchPort,
-    VirtualPort,
+    AttachRequest, Bind, CardEnd, CardOptions, CardRequest, DirectMode, Listening, Networks, Scripts,
+    SwitchPort, VirtualPort,
 };
 use lodge_store::Root;
 
@@ -56,6 +57,10 @@ impl Cards {
                 };
                 let plugged = self.networks.plug(request).await.map_err(|error| port_error(error.into()))?;
                 Ok(AttachedNic { ifname: Some(plugged.ifname), fds: plugged.taps, bridge: None })
+            }
+            _ if !card.filterref.is_empty() => {
+                let text = format!("filterref is not supported for network interfaces of type {}", card.kind);
+                Err(PortError::new(Kind::Unsupported, text))
             }
             // QEMU's own, or another program's; what cannot be at all the command line refuses.
             InterfaceKind::User
@@ -139,6 +144,7 @@ fn options(card: &Interface) -> CardOptions {
         gathered_frames: card.gathered_frames(),
         port_group: card.source.as_deref().and_then(|source| source.port_group.clone()),
         virtualport: VirtualPort::of(&card.virtualport),
+        filter: Reference::of(&card.filterref),
     }
 }
 
@@ -294,6 +300,31 @@ impl Nics for Cards {
 
     async fn limit(&self, ifname: &str, bandwidth: &Bandwidth) -> Result<(), PortError> {
         self.networks.limit(ifname, bandwidth).await.map_err(|error| port_error(error.into()))
+    }
+
+    async fn filter(&self, domain: DomainId, document: &Domain, card: &Interface) -> Result<(), PortError> {
+        let target = card.target.as_ref().ok_or_else(|| missing("target dev"))?;
+        let Some(filter) = Reference::of(&card.filterref) else {
+            return self.networks.unbind_filter(&target.dev).await.map_err(|error| port_error(error.into()));
+        };
+        let on_switch = card
+            .virtualport
+            .tree("virtualport")
+            .is_some_and(|port| port.attribute("type") == Some("openvswitch"));
+        if on_switch || !matches!(card.kind, InterfaceKind::Network | InterfaceKind::Bridge) {
+            let text = format!("filterref is not supported for network interfaces of type {}", card.kind);
+            return Err(PortError::new(Kind::Unsupported, text));
+        }
+        let binding = Binding {
+            owner: document.name.clone(),
+            owner_uuid: domain.0,
+            port: target.dev.clone(),
+            link: None,
+            mac: card.mac().ok_or_else(|| missing("mac address"))?,
+            filter,
+        };
+        let how = Bind { anew: true, may_learn: card.kind == InterfaceKind::Network };
+        self.networks.bind_filter(binding, how).await.map_err(|error| port_error(error.into()))
     }
 
     async fn detach_one(&self, ifname: &str) -> Result<(), PortError> {

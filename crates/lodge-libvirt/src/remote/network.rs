@@ -87,6 +87,7 @@ fn fault(error: &NetworkError) -> Fault {
         | NetworkError::File { .. }
         | NetworkError::Store { .. }
         | NetworkError::Stuck { .. }
+        | NetworkError::Filter(_)
         | NetworkError::Closed => Code::InternalError,
     };
     let text = match error {

@@ -1,18 +1,20 @@
-//! Network filters: documents that are kept. None is applied yet, so there is no binding.
+//! Network filters, and the cards that have them.
 
 use std::sync::Arc;
 
-use lodge_engine::{EngineError, Filter, FilterError};
+use lodge_engine::EngineError;
+use lodge_engine::{Filter, FilterError};
+use lodge_model::nwfilter::{BadFilter, Binding};
 use lodge_wire::Text;
 use lodge_wire::remote::{
     ConnectListAllNwfilterBindingsArgs, ConnectListAllNwfilterBindingsRet, ConnectListAllNwfiltersArgs,
     ConnectListAllNwfiltersRet, ConnectListNwfiltersArgs, ConnectListNwfiltersRet, ConnectNumOfNwfiltersRet,
-    Nwfilter, NwfilterBindingCreateXmlArgs, NwfilterBindingCreateXmlRet, NwfilterBindingDeleteArgs,
-    NwfilterBindingGetXmlDescArgs, NwfilterBindingGetXmlDescRet, NwfilterBindingLookupByPortDevArgs,
-    NwfilterBindingLookupByPortDevRet, NwfilterDefineXmlArgs, NwfilterDefineXmlFlagsArgs,
-    NwfilterDefineXmlFlagsRet, NwfilterDefineXmlRet, NwfilterGetXmlDescArgs, NwfilterGetXmlDescRet,
-    NwfilterLookupByNameArgs, NwfilterLookupByNameRet, NwfilterLookupByUuidArgs, NwfilterLookupByUuidRet,
-    NwfilterUndefineArgs,
+    Nwfilter, NwfilterBinding, NwfilterBindingCreateXmlArgs, NwfilterBindingCreateXmlRet,
+    NwfilterBindingDeleteArgs, NwfilterBindingGetXmlDescArgs, NwfilterBindingGetXmlDescRet,
+    NwfilterBindingLookupByPortDevArgs, NwfilterBindingLookupByPortDevRet, NwfilterDefineXmlArgs,
+    NwfilterDefineXmlFlagsArgs, NwfilterDefineXmlFlagsRet, NwfilterDefineXmlRet, NwfilterGetXmlDescArgs,
+    NwfilterGetXmlDescRet, NwfilterLookupByNameArgs, NwfilterLookupByNameRet, NwfilterLookupByUuidArgs,
+    NwfilterLookupByUuidRet, NwfilterUndefineArgs,
 };
 use uuid::Uuid;
 
@@ -34,11 +36,19 @@ fn fault(error: &FilterError) -> Fault {
     }
     let code = match error {
         FilterError::NotFound(_) => Code::NoNwfilter,
-        FilterError::Document(_) if text.starts_with("Invalid chain") => Code::InvalidArg,
-        FilterError::Document(_) if text == "filter has no name" => Code::InternalError,
-        FilterError::Document(_) => Code::XmlError,
-        FilterError::Clash(_) => Code::OperationFailed,
-        FilterError::File { .. } => Code::InternalError,
+        FilterError::NoBinding { .. } => Code::NoNwfilterBinding,
+        FilterError::Document(BadFilter::Argument(_)) => Code::InvalidArg,
+        FilterError::Document(BadFilter::Xml(_) | BadFilter::Markup(_)) => Code::XmlError,
+        FilterError::Clash(_) | FilterError::Bound { .. } => Code::OperationFailed,
+        FilterError::InUse => Code::OperationInvalid,
+        FilterError::Learning { .. } => Code::ParseFailed,
+        FilterError::Unsupported { .. } => Code::ConfigUnsupported,
+        FilterError::Document(BadFilter::Value(_))
+        | FilterError::Missing(_)
+        | FilterError::Variables(_)
+        | FilterError::NoPort { .. }
+        | FilterError::Kernel { .. }
+        | FilterError::File { .. } => Code::InternalError,
     };
     Fault::new(code, Origin::Nwfilter, text)
 }
@@ -99,10 +109,14 @@ pub(crate) async fn lookup_by_uuid(
     Ok(NwfilterLookupByUuidRet { nwfilter: wire(&*by_uuid(call, args.uuid)?) })
 }
 
-async fn define(call: &Call, xml: &Text) -> Result<Nwfilter, Fault> {
-    let xml =
-        xml.to_str().map_err(|_| Fault::new(Code::XmlError, Origin::Nwfilter, "the document is no UTF-8"))?;
-    let made = call.engine().define_network_filter(&call.caller(), xml.to_owned()).await;
+fn document(xml: &Text) -> Result<String, Fault> {
+    let text =
+        xml.to_str().map_err(|_| Fault::new(Code::XmlError, Origin::Nwfilter, "the document is no UTF-8"));
+    text.map(str::to_owned)
+}
+
+async fn define(call: &Call, xml: &Text, strict: bool) -> Result<Nwfilter, Fault> {
+    let made = call.engine().define_network_filter(&call.caller(), document(xml)?, strict).await;
     Ok(wire(&*made.map_err(act_fault)?))
 }
 
@@ -110,7 +124,7 @@ pub(crate) async fn define_xml(
     call: &Call,
     args: NwfilterDefineXmlArgs,
 ) -> Result<NwfilterDefineXmlRet, Fault> {
-    Ok(NwfilterDefineXmlRet { nwfilter: define(call, &args.xml).await? })
+    Ok(NwfilterDefineXmlRet { nwfilter: define(call, &args.xml, false).await? })
 }
 
 pub(crate) async fn define_xml_flags(
@@ -118,12 +132,8 @@ pub(crate) async fn define_xml_flags(
     args: NwfilterDefineXmlFlagsArgs,
 ) -> Result<NwfilterDefineXmlFlagsRet, Fault> {
     call.only_flags(args.flags, VALIDATE)?;
-    if args.flags & VALIDATE != 0 {
-        // Rules are kept without being understood, so there is nothing to hold them to.
-        let text = "validation of network filters is not supported yet";
-        return Err(Fault::new(Code::OperationUnsupported, Origin::Nwfilter, text));
-    }
-    Ok(NwfilterDefineXmlFlagsRet { nwfilter: define(call, &args.xml).await? })
+    let strict = args.flags & VALIDATE != 0;
+    Ok(NwfilterDefineXmlFlagsRet { nwfilter: define(call, &args.xml, strict).await? })
 }
 
 pub(crate) async fn undefine(call: &Call, args: NwfilterUndefineArgs) -> Result<(), Fault> {
@@ -139,24 +149,34 @@ pub(crate) async fn xml_desc(
     Ok(NwfilterGetXmlDescRet { xml: by_uuid(call, args.nwfilter.uuid)?.document.to_xml().into() })
 }
 
+fn wire_binding(binding: &Binding) -> NwfilterBinding {
+    NwfilterBinding {
+        portdev: binding.port.as_str().into(),
+        filtername: binding.filter.filter.as_str().into(),
+    }
+}
+
+fn binding(call: &Call, port: &Text) -> Result<Binding, Fault> {
+    let filters = call.engine().network_filters(&call.caller());
+    filters.binding(&port.to_string_lossy()).map_err(|error| fault(&error))
+}
+
 pub(crate) async fn list_all_bindings(
     call: &Call,
     args: ConnectListAllNwfilterBindingsArgs,
 ) -> Result<ConnectListAllNwfilterBindingsRet, Fault> {
     call.only_flags(args.flags, 0)?;
-    Ok(ConnectListAllNwfilterBindingsRet { bindings: Vec::new(), ret: 0 })
-}
-
-fn no_binding(port: &Text) -> Fault {
-    let text = format!("no nwfilter binding for port dev '{port}'");
-    Fault::new(Code::NoNwfilterBinding, Origin::Nwfilter, text)
+    let all = call.engine().network_filters(&call.caller()).bindings();
+    let ret = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let bindings = if args.need_results == 0 { Vec::new() } else { all.iter().map(wire_binding).collect() };
+    Ok(ConnectListAllNwfilterBindingsRet { bindings, ret })
 }
 
 pub(crate) async fn lookup_binding(
-    _: &Call,
+    call: &Call,
     args: NwfilterBindingLookupByPortDevArgs,
 ) -> Result<NwfilterBindingLookupByPortDevRet, Fault> {
-    Err(no_binding(&args.name))
+    Ok(NwfilterBindingLookupByPortDevRet { nwfilter: wire_binding(&binding(call, &args.name)?) })
 }
 
 pub(crate) async fn binding_xml_desc(
@@ -164,7 +184,7 @@ pub(crate) async fn binding_xml_desc(
     args: NwfilterBindingGetXmlDescArgs,
 ) -> Result<NwfilterBindingGetXmlDescRet, Fault> {
     call.only_flags(args.flags, 0)?;
-    Err(no_binding(&args.nwfilter.portdev))
+    Ok(NwfilterBindingGetXmlDescRet { xml: binding(call, &args.nwfilter.portdev)?.to_xml().into() })
 }
 
 pub(crate) async fn create_binding(
@@ -172,10 +192,12 @@ pub(crate) async fn create_binding(
     args: NwfilterBindingCreateXmlArgs,
 ) -> Result<NwfilterBindingCreateXmlRet, Fault> {
     call.only_flags(args.flags, VALIDATE)?;
-    let text = "network filters are not applied yet";
-    Err(Fault::new(Code::OperationUnsupported, Origin::Nwfilter, text))
+    let strict = args.flags & VALIDATE != 0;
+    let made = call.engine().bind_network_filter(&call.caller(), document(&args.xml)?, strict).await;
+    Ok(NwfilterBindingCreateXmlRet { nwfilter: wire_binding(&made.map_err(act_fault)?) })
 }
 
-pub(crate) async fn delete_binding(_: &Call, args: NwfilterBindingDeleteArgs) -> Result<(), Fault> {
-    Err(no_binding(&args.nwfilter.portdev))
+pub(crate) async fn delete_binding(call: &Call, args: NwfilterBindingDeleteArgs) -> Result<(), Fault> {
+    let port = args.nwfilter.portdev.to_string_lossy().into_owned();
+    call.engine().unbind_network_filter(&call.caller(), port).await.map_err(act_fault)
 }

@@ -14,7 +14,7 @@ const ATTRIBUTES_MAX: usize = 256;
 const NAMESPACES_MAX: usize = 1024;
 
 /// Reads a text as XML, within bounds.
-pub(super) fn document(text: &str) -> Result<Document<'_>, Faults> {
+pub(crate) fn document(text: &str) -> Result<Document<'_>, Faults> {
     check(text)?;
     let settings = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..Default::default() };
     Document::parse_with_options(text, settings).map_err(|error| malformed::malformed(text, &error))

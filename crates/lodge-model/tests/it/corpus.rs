@@ -49,7 +49,8 @@ pub fn documents(dir: &str, at_least: usize) -> Vec<(String, PathBuf)> {
     documents_ending(dir, ".in.xml", at_least)
 }
 
-fn documents_ending(dir: &str, ending: &str, at_least: usize) -> Vec<(String, PathBuf)> {
+/// All documents whose names end so.
+pub fn documents_ending(dir: &str, ending: &str, at_least: usize) -> Vec<(String, PathBuf)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
     let entries = fs::read_dir(&dir).expect("the documents are there");
     let mut found: Vec<_> = entries

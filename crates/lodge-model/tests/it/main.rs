@@ -8,5 +8,6 @@ mod laws;
 mod lifecycle;
 mod mutate;
 mod network;
+mod nwfilter;
 mod status;
 mod storage;

@@ -17,6 +17,20 @@ pub(super) const AUTOMATIC: &str = "vnet";
 
 impl Owner {
     pub(super) async fn attach(&mut self, request: AttachRequest) -> Result<Attached, NetworkError> {
+        let mut filtered = None;
+        let attached = self.attach_filtered(request, &mut filtered).await;
+        if let (Err(_), Some(ifname)) = (&attached, filtered) {
+            self.take_filter(&ifname).await?;
+        }
+        attached
+    }
+
+    /// `filtered`: the card that has been given a filter.
+    async fn attach_filtered(
+        &mut self,
+        request: AttachRequest,
+        filtered: &mut Option<String>,
+    ) -> Result<Attached, NetworkError> {
         let id = self.by_name(&request.network)?;
         let entry = self.entry(id)?;
         let Some(running) = &entry.running else {
@@ -47,6 +61,19 @@ impl Owner {
         // The tap goes with its descriptors when any of this fails.
         let mtu = request.mtu.or(running.plan.mtu);
         let mac = host_side(request.mac);
+        if options.filter.is_some() && rules.switch.is_some() {
+            return Err(unfiltered(
+                "filterref is not supported for network interfaces with virtualport type openvswitch",
+            ));
+        }
+        self.give_filter(
+            options.filter.as_ref(),
+            &tap.name,
+            (request.domain, &request.domain_name),
+            (request.mac, running.plan.dhcp.is_some()),
+        )
+        .await?;
+        *filtered = Some(tap.name.clone());
         if let Some(port) = &rules.switch {
             self.links.dress(link.index, &tap.name, &mark.text(), mac, mtu).await?;
             tell_card(&tap.name, &options, Side::Hosts).await?;
@@ -173,6 +200,7 @@ impl Owner {
         if switched {
             ovs::remove(ifname).await?;
         }
+        self.take_filter(ifname).await?;
         if had {
             self.guard_ports().await;
         } else {
@@ -191,6 +219,14 @@ impl Owner {
         let found = self.entries.iter().find(|(_, entry)| entry.name == name).map(|(id, _)| *id);
         let by_id = || name.parse().ok().filter(|id| self.entries.contains_key(id));
         found.or_else(by_id).ok_or_else(|| NetworkError::NotFound { name: name.to_owned() })
+    }
+}
+
+/// A filter is asked of a card whose packets pass no bridge of the kernel's.
+pub(super) fn unfiltered(what: &'static str) -> NetworkError {
+    NetworkError::Card {
+        what,
+        hint: "rules look at ports of the kernel's bridges: use type='network' or type='bridge', or leave <filterref> out",
     }
 }
 

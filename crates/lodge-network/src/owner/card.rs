@@ -8,7 +8,7 @@
 use ipnet::IpNet;
 use lodge_model::{DomainId, MacAddr, NetworkId};
 
-use super::attach::{AUTOMATIC, make_tap, tell_card};
+use super::attach::{AUTOMATIC, make_tap, tell_card, unfiltered};
 use super::{Owner, host_side};
 use crate::limit::Side;
 use crate::link::{Link, gone};
@@ -25,6 +25,23 @@ const NOWHERE: NetworkId = NetworkId(uuid::Uuid::nil());
 impl Owner {
     pub(super) async fn plug(&self, request: CardRequest) -> Result<PluggedCard, NetworkError> {
         let mark = self.card_mark(request.domain, request.mac, &request.domain_name);
+        if request.options.filter.is_some() {
+            let what = match &request.end {
+                CardEnd::Bridge { .. } => None,
+                CardEnd::Direct { .. } => {
+                    Some("filterref is not supported for network interfaces of type direct")
+                }
+                CardEnd::OpenVswitch(_) => Some(
+                    "filterref is not supported for network interfaces with virtualport type openvswitch",
+                ),
+                CardEnd::Alone { .. } | CardEnd::Made { .. } => Some(
+                    "filterref is not supported for network interfaces of type ethernet, which are on no bridge",
+                ),
+            };
+            if let Some(what) = what {
+                return Err(unfiltered(what));
+            }
+        }
         let plugged = match &request.end {
             CardEnd::Direct { dev, mode } => self.plug_direct(&request, dev, *mode, &mark).await?,
             CardEnd::Made { scripts } => self.plug_made(&request, scripts).await?,
@@ -56,12 +73,21 @@ impl Owner {
         let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
         let (mac, text) = (host_side(request.mac), mark.text());
         if let Some((bridge, isolated)) = bridge {
-            self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
-            if isolated {
-                self.links.isolate(link.index, &tap.name).await?;
+            let guest = (request.domain, request.domain_name.as_str());
+            self.give_filter(request.options.filter.as_ref(), &tap.name, guest, (request.mac, false)).await?;
+            let plugged = async {
+                self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
+                if isolated {
+                    self.links.isolate(link.index, &tap.name).await?;
+                }
+                self.tell_port(&bridge.name, &link, &request.options).await
+            };
+            if let Err(error) = plugged.await {
+                self.take_filter(&tap.name).await?;
+                return Err(error);
             }
-            self.tell_port(&bridge.name, &link, &request.options).await?;
         } else {
+            self.take_filter(&tap.name).await?;
             self.links.dress(link.index, &tap.name, &text, mac, request.mtu).await?;
             tell_card(&tap.name, &request.options, Side::Hosts).await?;
         }
@@ -189,6 +215,7 @@ impl Owner {
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
+        first = first.or(self.config.filters.unbind_owner(domain.0).await.err().map(NetworkError::from));
         first = first.or(ovs::remove_all(domain).await.err());
         first = first.or(self.scripts().end(domain, None).await.err());
         first.map_or(Ok(()), Err)

@@ -10,6 +10,12 @@ use crate::{NetworkError, NetworkEvent};
 
 impl Owner {
     pub(super) async fn reconcile(&mut self) -> Result<(), NetworkError> {
+        // Cards on others' bridges have filters as well; what is wrong with them does not keep networks waiting.
+        let filters = self.reconcile_filters().await;
+        self.reconcile_networks().await.and(filters)
+    }
+
+    async fn reconcile_networks(&mut self) -> Result<(), NetworkError> {
         let running: Vec<NetworkId> =
             self.entries.iter().filter(|(_, entry)| entry.running.is_some()).map(|(id, _)| *id).collect();
         if running.is_empty() {

@@ -58,6 +58,7 @@ const DONE: &[&str] = &[
     "/domain/devices/interface/vlan",
     "/domain/devices/interface/virtualport",
     "/domain/devices/interface/coalesce",
+    "/domain/devices/interface/filterref",
 ];
 
 /// Goes through all that no struct knows, and what is known and done elsewhere or not at all.

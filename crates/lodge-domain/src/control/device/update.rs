@@ -124,6 +124,11 @@ async fn interface(running: &mut Running, given: &Given) -> Result<(), Refusal> 
     if wanted.bandwidth != old.bandwidth {
         nic::limit(running, at, wanted.bandwidth.clone()).await?;
     }
+    if wanted.filterref != old.filterref {
+        let card = Interface { filterref: wanted.filterref.clone(), ..old };
+        running.shared.ports.nics.filter(running.id, &running.document, &card).await?;
+        running.document.devices.interfaces[at].filterref = card.filterref;
+    }
     Ok(())
 }
 
