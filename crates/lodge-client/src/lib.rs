@@ -21,6 +21,7 @@ mod events;
 mod guest_disks;
 mod image_files;
 mod jobs;
+mod network_filters;
 mod node;
 mod secrets;
 mod snapshots;

@@ -29,6 +29,7 @@ mod images;
 mod instances;
 mod jobs;
 mod limits;
+mod network_filters;
 mod networks;
 mod node;
 mod openapi;

@@ -27,6 +27,7 @@ use crate::request::House;
         (name = "domains", description = "Domains: their documents and their lives"),
         (name = "guests", description = "What happens inside a guest"),
         (name = "networks", description = "Networks: their documents, bridges and leases"),
+        (name = "network filters", description = "Network filters: what guests' cards may send and receive"),
         (name = "storage", description = "Storage pools and their volumes"),
         (name = "secrets", description = "Secrets: what disks and logins are locked with"),
         (name = "images", description = "The disks instances are cloned from"),
@@ -53,6 +54,7 @@ fn described() -> OpenApiRouter<House> {
         .merge(crate::guests::routes())
         .merge(crate::console::routes())
         .merge(crate::networks::routes())
+        .merge(crate::network_filters::routes())
         .merge(crate::pools::routes())
         .merge(crate::volumes::routes())
         .merge(crate::secrets::routes())

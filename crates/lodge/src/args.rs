@@ -11,8 +11,8 @@ use crate::failure::{self, Failure};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::{
-    adopt, daemon, disk, domain, help, host, instance, machine, manual, network, sasl_user, secret, shell,
-    snapshot, storage, virsh,
+    adopt, daemon, disk, domain, help, host, instance, machine, manual, network, network_filter, sasl_user,
+    secret, shell, snapshot, storage, virsh,
 };
 
 /// The whole command line.
@@ -61,6 +61,8 @@ pub enum Verb {
     Snapshot(snapshot::Verb),
     #[command(flatten)]
     Network(network::Verb),
+    #[command(flatten)]
+    NetworkFilter(network_filter::Verb),
     #[command(flatten)]
     Storage(storage::Verb),
     #[command(flatten)]
@@ -153,7 +155,7 @@ impl Verb {
     /// Whether virsh has this verb too: then its blank line, its exit code 1.
     fn is_of_virsh(&self) -> bool {
         match self {
-            Self::Domain(_) | Self::Secret(_) | Self::Shell(_) => true,
+            Self::Domain(_) | Self::NetworkFilter(_) | Self::Secret(_) | Self::Shell(_) => true,
             Self::Snapshot(verb) => verb.is_of_virsh(),
             Self::Network(verb) => verb.is_of_virsh(),
             Self::Storage(verb) => verb.is_of_virsh(),
@@ -174,6 +176,7 @@ async fn dispatch(verb: Verb, session: &mut Session) -> Result<(), Failure> {
         Verb::Domain(verb) => domain::run(verb, session).await,
         Verb::Snapshot(verb) => snapshot::run(verb, session).await,
         Verb::Network(verb) => network::run(verb, session).await,
+        Verb::NetworkFilter(verb) => network_filter::run(verb, session).await,
         Verb::Storage(verb) => storage::run(verb, session).await,
         Verb::Secret(verb) => secret::run(verb, session).await,
         Verb::Disk(verb) => disk::run(verb, session).await,

@@ -14,7 +14,7 @@ struct Group {
     verbs: &'static [&'static str],
 }
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     Group {
         title: "Instances",
         keyword: "instance",
@@ -117,6 +117,22 @@ const GROUPS: [Group; 13] = [
             "snapshot-list",
             "snapshot-parent",
             "snapshot-revert",
+        ],
+    },
+    Group {
+        title: "Network Filter",
+        keyword: "filter",
+        of_virsh: true,
+        verbs: &[
+            "nwfilter-binding-create",
+            "nwfilter-binding-delete",
+            "nwfilter-binding-dumpxml",
+            "nwfilter-binding-list",
+            "nwfilter-define",
+            "nwfilter-dumpxml",
+            "nwfilter-edit",
+            "nwfilter-list",
+            "nwfilter-undefine",
         ],
     },
     Group {

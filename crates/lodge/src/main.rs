@@ -25,6 +25,7 @@ mod instance;
 mod machine;
 mod manual;
 mod network;
+mod network_filter;
 mod output;
 mod refusal;
 mod sasl_user;

@@ -9,11 +9,12 @@ use lodge_api::{
     DomainFilter, FigureQuery, FigureTopic, FiguresQuery, FileQuery, GuestDiskQuery, GuestSort,
     IdentityAudit, IdentityDiffQuery, IdentityLogQuery, IdentityReset, ImageBuild, ImageCheck, ImageClone,
     ImageCompact, ImageConvert, ImageFileQuery, ImageImport, ImageResize, ImageSubject, ImageSysprep,
-    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, MaxVcpusQuery, NetworkOptions,
-    NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery, PowerOptions, Relocation, RepairOptions,
-    RestoreOptions, SaveOptions, SecretValue, SeedSpec, SnapshotCreate, SnapshotDelete, SnapshotRevert,
-    SnapshotXmlOptions, StartOptions, TemplateSpec, UndefineOptions, UpdateAct, VolumeOptions, VolumeRemoval,
-    VolumeResize, VolumeSpan, VolumeWipe, WaitFor, WaitQuery, XmlOptions,
+    InstanceRemoval, InstanceSpec, JobWait, LogQuery, ManagedSaveOptions, MaxVcpusQuery,
+    NetworkFilterOptions, NetworkOptions, NetworkUpdate, PoolBuild, PoolOptions, PoolSourceQuery,
+    PowerOptions, Relocation, RepairOptions, RestoreOptions, SaveOptions, SecretValue, SeedSpec,
+    SnapshotCreate, SnapshotDelete, SnapshotRevert, SnapshotXmlOptions, StartOptions, TemplateSpec,
+    UndefineOptions, UpdateAct, VolumeOptions, VolumeRemoval, VolumeResize, VolumeSpan, VolumeWipe, WaitFor,
+    WaitQuery, XmlOptions,
 };
 use tokio::sync::Mutex;
 
@@ -170,6 +171,16 @@ async fn call_all(client: &Client) {
     drop(client.wipe_volume(d, d, &VolumeWipe::default()).await);
     drop(client.download_volume(d, d, &VolumeSpan::default()).await);
     drop(client.upload_volume(d, d, &VolumeSpan::default(), std::io::empty()).await);
+    let how = NetworkFilterOptions::default();
+    drop(client.network_filters().await);
+    drop(client.define_network_filter("<filter/>", &how).await);
+    drop(client.network_filter(d).await);
+    drop(client.undefine_network_filter(d).await);
+    drop(client.network_filter_xml(d).await);
+    drop(client.network_filter_bindings().await);
+    drop(client.create_network_filter_binding("<filterbinding/>", &how).await);
+    drop(client.network_filter_binding_xml(d).await);
+    drop(client.delete_network_filter_binding(d).await);
     drop(client.secrets().await);
     drop(client.define_secret("<secret/>").await);
     drop(client.secret(d).await);
