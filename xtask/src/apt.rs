@@ -53,6 +53,7 @@ pub const TEST: &[Package] = &[
     package("bind9-dnsutils", "/usr/bin/dig"),
     package("genisoimage", "/usr/bin/isoinfo"),
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+    package("qemu-system-arm", "/usr/bin/qemu-system-aarch64"),
     package("numad", "/usr/bin/numad"),
     package("swtpm", "/usr/bin/swtpm"),
     package("swtpm-tools", "/usr/bin/swtpm_setup"),
@@ -76,6 +77,13 @@ pub const PEERS: &[Package] = &[
     package("libvirt-clients", "/usr/bin/virsh"),
     package("python3-libvirt", "/usr/lib/python3/dist-packages/libvirt.py"),
     package("dnsmasq-base", "/usr/sbin/dnsmasq"),
+];
+
+/// QEMUs for other architectures and ARM's UEFI: libvirtd knows of a guest what its QEMU tells.
+pub const OTHER_QEMUS: &[Package] = &[
+    package("qemu-system-arm", "/usr/bin/qemu-system-aarch64"),
+    package("qemu-system-misc", "/usr/bin/qemu-system-riscv64"),
+    package("qemu-efi-aarch64", "/usr/share/AAVMF/AAVMF_CODE.fd"),
 ];
 
 /// libguestfs, and the kernel that its appliance runs, on request only: hundreds of megabytes.

@@ -34,7 +34,7 @@ pub fn run(args: &[String]) -> Result<()> {
         println!("every document has its text");
         return Ok(());
     }
-    apt::install(&[apt::PEERS])?;
+    apt::install(&[apt::PEERS, apt::OTHER_QEMUS])?;
     run_command(cargo().args(["build", "--quiet", "-p", "lodge-compat"]))?;
     let status = house(&["corpus", INSIDE])?
         .args(&documents)

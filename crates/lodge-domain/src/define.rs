@@ -39,7 +39,7 @@ pub(crate) fn judge(shared: &Shared, xml: &str, strict: bool) -> Result<Domain, 
 
 /// A document of another hypervisor, or for a QEMU that is not there.
 fn known_kind(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
-    let capabilities = &shared.config.capabilities;
+    let capabilities = shared.config.capabilities_of(domain);
     let emulator = domain.devices.emulator.as_deref().map_or(capabilities.binary.as_path(), Path::new);
     if emulator != capabilities.binary
         && let Err(source) = std::fs::metadata(emulator)
@@ -47,11 +47,13 @@ fn known_kind(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
         return Err(DomainError::NoEmulator { path: emulator.to_owned(), source });
     }
     let arch = domain.os.kind.arch.as_deref().unwrap_or("x86_64");
-    if !matches!(arch, "x86_64" | "i686") {
+    if !matches!(arch, "x86_64" | "i686") && capabilities.arch() != arch {
         return Err(DomainError::NoSuchArch { emulator: emulator.to_owned(), arch: arch.to_owned() });
     }
+    let is_hosts = matches!(arch, "x86_64" | "i686");
     match domain.kind {
-        DomainKind::Kvm | DomainKind::Qemu => Ok(()),
+        DomainKind::Qemu => Ok(()),
+        DomainKind::Kvm if is_hosts => Ok(()),
         kind => Err(DomainError::NoSuchKind { emulator: emulator.to_owned(), kind }),
     }
 }
@@ -59,7 +61,7 @@ fn known_kind(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
 /// As libvirt, a definition is held against the QEMU that is there; one that is there already stays, whatever QEMU
 /// an upgrade brings. A host without a QEMU takes every document.
 fn known_machine(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
-    let capabilities = &shared.config.capabilities;
+    let capabilities = shared.config.capabilities_of(domain);
     match domain.os.kind.machine.as_deref() {
         Some(machine) if capabilities.is_present() && capabilities.machine(machine).is_none() => {
             Err(DomainError::NoSuchMachine {

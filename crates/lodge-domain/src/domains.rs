@@ -58,6 +58,8 @@ pub struct DomainsConfig {
     pub store: Store,
     /// What the host's QEMU can do.
     pub capabilities: Arc<Capabilities>,
+    /// The same of the QEMUs for other architectures.
+    pub others: Vec<Arc<Capabilities>>,
     /// What the host's firmware says of the host; guests with `<smbios mode='host'/>` say the same.
     pub host_words: Option<Sysinfo>,
     /// Which sorts of `<launchSecurity>` host and QEMU have.
@@ -72,6 +74,15 @@ pub struct DomainsConfig {
     pub settings: Arc<Settings>,
     /// Guests that stand because the file system below a disk is full wait for somebody, also when there is room again.
     pub stay_when_full: bool,
+}
+
+impl DomainsConfig {
+    /// What the QEMU can do that is for the document's architecture.
+    pub(crate) fn capabilities_of(&self, document: &Domain) -> &Arc<Capabilities> {
+        let arch = document.os.kind.arch.as_deref();
+        let other = self.others.iter().find(|other| Some(other.arch()) == arch);
+        other.unwrap_or(&self.capabilities)
+    }
 }
 
 /// All domains. Cheap to clone.
@@ -330,21 +341,25 @@ impl Domains {
 
 /// What completing a document must know of this host's QEMU.
 fn platform_of(config: &DomainsConfig) -> Platform {
-    let capabilities = &config.capabilities;
+    let others = config.others.iter().map(|other| platform_by(config, other)).collect();
+    let launch_security = config.launch_security.clone();
+    Platform { launch_security, others, ..platform_by(config, &config.capabilities) }
+}
+
+fn platform_by(config: &DomainsConfig, capabilities: &Capabilities) -> Platform {
     let machine = |machine: &lodge_qemu::qmp::Machine| Machine {
         name: machine.name.clone(),
         alias: machine.alias.clone(),
         is_default: machine.is_default,
+        cpu: machine.default_cpu().map(str::to_owned),
     };
+    let usual = Platform::default();
     Platform {
+        arch: capabilities.arch().to_owned(),
         emulator: capabilities.binary.display().to_string(),
         machines: capabilities.machines.iter().map(machine).collect(),
-        firmwares: crate::firmware::installed(ARCH),
+        firmwares: crate::firmware::installed(capabilities.arch()),
         nvram_dir: config.store.root().nvram().display().to_string(),
-        launch_security: config.launch_security.clone(),
-        ..Platform::default()
+        ..usual
     }
 }
-
-/// The architecture of the guests.
-const ARCH: &str = "x86_64";

@@ -221,8 +221,12 @@ impl DomainError {
                 "choose another name, or give the document that domain's uuid to change it"
             }
             Self::UuidTaken { .. } => "remove <uuid> from the document to get a new one",
-            Self::NoSuchKind { .. } => "use type='kvm' or type='qemu'",
-            Self::NoSuchArch { .. } => "use arch='x86_64'",
+            Self::NoSuchKind { .. } => {
+                "use type='qemu', or type='kvm' for guests of the host's own architecture"
+            }
+            Self::NoSuchArch { .. } => {
+                "install the QEMU for it (Debian: qemu-system-arm for aarch64, qemu-system-misc for riscv64)"
+            }
             Self::NoEmulator { .. } => "leave <emulator> out, or install that QEMU",
             Self::Document { .. } | Self::Invalid { .. } => "correct the places named and try again",
             Self::BadEdit { .. } => "correct the file, or `lodge define` the domain anew",

@@ -45,7 +45,7 @@ impl Handle {
         };
         let accelerator = if &*vmm.accelerator == "kvm" { Accelerator::Kvm } else { Accelerator::Tcg };
         let reason = Some(vmm.accelerator_reason.to_string());
-        let capabilities = &self.shared().config.capabilities;
+        let capabilities = self.shared().config.capabilities_of(&document);
         // What its disks' files were at its start is in its words.
         let full = BTreeSet::new();
         let explanation = explain(&document, capabilities, accelerator, reason, &full).map_err(refused)?;
@@ -71,9 +71,9 @@ async fn next_start(shared: &Shared, document: &Domain) -> Result<Explained, Dom
     let fallback = fell_back.then_some(reason);
     let full = full_files(document).await;
     let explanation =
-        explain(document, &config.capabilities, accelerator, fallback, &full).map_err(refused)?;
+        explain(document, config.capabilities_of(document), accelerator, fallback, &full).map_err(refused)?;
     let emulator = document.devices.emulator.clone();
-    let emulator = emulator.unwrap_or_else(|| config.capabilities.binary.display().to_string());
+    let emulator = emulator.unwrap_or_else(|| config.capabilities_of(document).binary.display().to_string());
     Ok(Explained { name: document.name.clone(), pid: None, emulator, explanation })
 }
 

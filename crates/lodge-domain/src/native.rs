@@ -18,7 +18,7 @@ impl Domains {
     pub async fn native_command(&self, xml: &str) -> Result<String, DomainError> {
         let mut document = judge(&self.shared, xml, false)?;
         lodge_qemu::assign_aliases(&mut document);
-        let capabilities = &self.shared.config.capabilities;
+        let capabilities = self.shared.config.capabilities_of(&document);
         let accelerator = if document.kind == DomainKind::Kvm { Accelerator::Kvm } else { Accelerator::Tcg };
         let Rehearsal { mut claims, paths, .. } =
             Rehearsal::of(&document, accelerator).with_full(&full_files(&document).await);

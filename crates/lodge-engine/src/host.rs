@@ -15,11 +15,13 @@ use crate::{
 pub(crate) fn known(
     root: &lodge_store::Root,
     qemu: &Arc<lodge_qemu::Capabilities>,
+    others: &[Arc<lodge_qemu::Capabilities>],
     kvm: bool,
 ) -> Arc<lodge_host::Host> {
     let settings = root.domains().with_file_name("libvirtd.conf");
     let uuid = lodge_host::host_uuid(&settings, &root.state().join("host-uuid"));
-    Arc::new(lodge_host::Host::new(uuid, Arc::clone(qemu), kvm, Some(root.cache())))
+    let host = lodge_host::Host::new(uuid, Arc::clone(qemu), kvm, Some(root.cache()));
+    Arc::new(host.with_others(others.to_vec()))
 }
 
 /// What the firmware says of the host; none where it says nothing.

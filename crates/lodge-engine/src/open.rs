@@ -152,11 +152,13 @@ impl Engine {
             crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
         let devices = Hostdevs::open(root.host_devices());
         let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, &devices, watch.clone());
-        let host = crate::host::known(store.root(), &capabilities, accelerator.kvm);
+        let others = other_capabilities(&root).await;
+        let host = crate::host::known(store.root(), &capabilities, &others, accelerator.kvm);
         let domains = Domains::open_known(
             DomainsConfig {
                 store: store.clone(),
                 capabilities: Arc::clone(&capabilities),
+                others: others.clone(),
                 host_words: crate::host::firmware_words(&host),
                 launch_security: lodge_host::security::kinds(&capabilities),
                 accelerator: accelerator.for_domains(),
@@ -308,6 +310,24 @@ async fn capabilities(root: &Root) -> Capabilities {
             Capabilities::none(binary)
         }
     }
+}
+
+/// What the QEMUs for other architectures can do, of those that are installed.
+async fn other_capabilities(root: &Root) -> Vec<Arc<Capabilities>> {
+    let mut found = Vec::new();
+    for arch in lodge_qemu::OTHER_ARCHITECTURES {
+        let binary = PathBuf::from(format!("/usr/bin/qemu-system-{arch}"));
+        if !binary.exists() {
+            continue;
+        }
+        match Capabilities::probe(&binary, Some(&root.cache())).await {
+            Ok(capabilities) => found.push(Arc::new(capabilities)),
+            Err(error) => {
+                tracing::warn!(%arch, error = &error as &dyn std::error::Error, "no usable QEMU for this architecture");
+            }
+        }
+    }
+    found
 }
 
 /// Who reads and edits guests' disks: this program again, shut in.

@@ -13,7 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cpu = cpu::host_cpu();
     let Some(machine) = args.iter().find(|arg| !arg.starts_with("--")) else {
         let node = Node::default();
-        let document = HostDocument { uuid: uuid::Uuid::nil(), cpu: &cpu, node: &node, qemu: &qemu, kvm };
+        let document =
+            HostDocument { uuid: uuid::Uuid::nil(), cpu: &cpu, node: &node, qemu: &qemu, others: &[], kvm };
         print!("{}", document.to_xml());
         return Ok(());
     };

@@ -20,6 +20,8 @@ pub struct HostDocument<'a> {
     pub node: &'a Node,
     /// Its QEMU.
     pub qemu: &'a Capabilities,
+    /// Those for other architectures.
+    pub others: &'a [std::sync::Arc<Capabilities>],
     /// Guests may run under KVM.
     pub kvm: bool,
 }
@@ -32,8 +34,11 @@ impl HostDocument<'_> {
         text.gap();
         self.host(&mut text);
         text.gap();
-        if self.qemu.is_present() {
-            self.guest(&mut text);
+        let mut qemus: Vec<&Capabilities> = self.others.iter().map(AsRef::as_ref).collect();
+        qemus.extend(self.qemu.is_present().then_some(self.qemu));
+        qemus.sort_by_key(|qemu| ORDER.iter().position(|arch| *arch == qemu.arch()));
+        for qemu in qemus {
+            self.guest(&mut text, qemu);
             text.gap();
         }
         text.finish()
@@ -173,18 +178,19 @@ impl HostDocument<'_> {
         text.end();
     }
 
-    fn guest(&self, text: &mut Markup) {
+    fn guest(&self, text: &mut Markup, qemu: &Capabilities) {
+        let arch = qemu.arch();
+        let is_pc = matches!(arch, "x86_64" | "i686");
         text.start("guest", &[]);
         text.leaf("os_type", &[], "hvm");
-        text.start("arch", &[("name", &"x86_64")]);
-        text.leaf("wordsize", &[], 64);
-        text.leaf("emulator", &[], self.qemu.binary.display());
-        let (mut machines, others): (Vec<_>, Vec<_>) = self
-            .qemu
-            .machines
-            .iter()
-            .filter(|machine| runs(&machine.name))
-            .partition(|machine| machine.is_default);
+        text.start("arch", &[("name", &arch)]);
+        text.leaf("wordsize", &[], if arch.ends_with("64") { 64 } else { 32 });
+        text.leaf("emulator", &[], qemu.binary.display());
+        let is_first = |machine: &&lodge_qemu::qmp::Machine| {
+            machine.is_default || (!is_pc && machine.alias.as_deref().unwrap_or(&machine.name) == "virt")
+        };
+        let (mut machines, others): (Vec<_>, Vec<_>) =
+            qemu.machines.iter().filter(|machine| runs(arch, &machine.name)).partition(is_first);
         machines.extend(others);
         for machine in machines {
             let deprecated: &[(&str, &dyn std::fmt::Display)] =
@@ -197,13 +203,21 @@ impl HostDocument<'_> {
             }
         }
         text.empty("domain", &[("type", &"qemu")]);
-        if self.kvm {
+        if self.kvm && is_pc {
             text.empty("domain", &[("type", &"kvm")]);
         }
         text.end();
         text.start("features", &[]);
-        text.empty("acpi", &[("default", &"on"), ("toggle", &"yes")]);
-        text.empty("apic", &[("default", &"on"), ("toggle", &"no")]);
+        if arch == "i686" {
+            text.empty("pae", &[]);
+            text.empty("nonpae", &[]);
+        }
+        if is_pc || arch == "aarch64" {
+            text.empty("acpi", &[("default", &"on"), ("toggle", &"yes")]);
+        }
+        if is_pc {
+            text.empty("apic", &[("default", &"on"), ("toggle", &"no")]);
+        }
         text.empty("cpuselection", &[]);
         text.empty("deviceboot", &[]);
         text.empty("disksnapshot", &[("default", &"on"), ("toggle", &"no")]);
@@ -213,7 +227,17 @@ impl HostDocument<'_> {
     }
 }
 
-/// Whether a start takes a machine of this name: PCs of both kinds.
-pub(crate) fn runs(machine: &str) -> bool {
-    machine.starts_with("pc-i440fx-") || machine.starts_with("pc-q35-")
+/// libvirt's order of architectures.
+const ORDER: [&str; 5] = ["armv7l", "aarch64", "i686", "riscv64", "x86_64"];
+
+/// Whether a start takes a machine of this name: PCs of all kinds, and the boards named `virt`.
+pub(crate) fn runs(arch: &str, machine: &str) -> bool {
+    match arch {
+        "x86_64" | "i686" => {
+            machine.starts_with("pc-i440fx-")
+                || machine.starts_with("pc-q35-")
+                || matches!(machine, "isapc" | "microvm")
+        }
+        _ => machine == "virt" || machine.starts_with("virt-"),
+    }
 }

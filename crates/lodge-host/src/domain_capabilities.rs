@@ -97,19 +97,20 @@ impl DomainDocument<'_> {
         text.leaf("path", &[], self.qemu.binary.display());
         text.leaf("domain", &[], if self.kvm { "kvm" } else { "qemu" });
         text.leaf("machine", &[], self.machine);
-        text.leaf("arch", &[], "x86_64");
+        text.leaf("arch", &[], self.qemu.arch());
         text.empty("vcpu", &[("max", &self.vcpus_max)]);
         text.empty("iothreads", &[("supported", &"yes")]);
         self.firmware(&mut text);
         self.cpu(&mut text);
         devices::memory_backing(&mut text, self.qemu);
         devices::devices(&mut text, self.qemu, self.machine, (self.swtpm, self.vfio));
-        features::features(&mut text, self.kvm.then_some(self.processor), &self.launch_security);
+        let under_kvm = self.kvm.then_some(self.processor);
+        features::features(&mut text, (self.qemu.arch(), self.machine), under_kvm, &self.launch_security);
         text.finish()
     }
 
     fn firmware(&self, text: &mut Markup) {
-        let found = firmwares("x86_64", self.machine);
+        let found = firmwares(self.qemu.arch(), self.machine);
         let mut kinds = Vec::new();
         if found.iter().any(|firmware| !firmware.uefi) {
             kinds.push("bios");
@@ -144,7 +145,7 @@ impl DomainDocument<'_> {
             text.empty("mode", &[("name", &"host-passthrough"), ("supported", &"no")]);
         }
         mode(text, "maximum", "maximumMigratable");
-        match host_model(self.processor) {
+        match host_model(self.processor).filter(|_| self.is_pc()) {
             Some(cpu) => {
                 text.start("mode", &[("name", &"host-model"), ("supported", &"yes")]);
                 text.leaf("model", &[("fallback", &"forbid")], cpu.model.as_deref().unwrap_or_default());
@@ -163,18 +164,25 @@ impl DomainDocument<'_> {
         text.end();
     }
 
+    fn is_pc(&self) -> bool {
+        matches!(self.qemu.arch(), "x86_64" | "i686")
+    }
+
     fn custom(&self, text: &mut Markup) {
         text.start("mode", &[("name", &"custom"), ("supported", &"yes")]);
         let mut models: Vec<_> = self.processor.models.iter().collect();
         models.sort_by(|one, other| one.name.cmp(&other.name));
         for model in models {
-            let Some(known) = table().model(&model.name) else { continue };
+            let known = table().model(&model.name);
+            if known.is_none() && self.is_pc() {
+                continue;
+            }
             let usable = match &model.unavailable_features {
                 None => "unknown",
                 Some(lacking) if lacking.is_empty() => "yes",
                 Some(_) => "no",
             };
-            let vendor = known.vendor.unwrap_or("unknown");
+            let vendor = known.and_then(|known| known.vendor).unwrap_or("unknown");
             let mut attributes: Vec<(&str, &dyn std::fmt::Display)> = vec![("usable", &usable)];
             if model.deprecated {
                 attributes.push(("deprecated", &"yes"));

@@ -98,6 +98,8 @@ pub struct Host {
     uuid: Uuid,
     node: Node,
     qemu: Arc<Capabilities>,
+    /// The QEMUs for other architectures.
+    others: Vec<Arc<Capabilities>>,
     kvm: bool,
     /// Where QEMU's answers are kept.
     cache: Option<PathBuf>,
@@ -116,12 +118,19 @@ impl Host {
             uuid,
             node: Node::default(),
             qemu,
+            others: Vec::new(),
             kvm,
             cache,
             cpu: OnceLock::new(),
             under_kvm: OnceCell::new(),
             under_tcg: OnceCell::new(),
         }
+    }
+
+    /// The same with these QEMUs for other architectures.
+    #[must_use]
+    pub fn with_others(self, others: Vec<Arc<Capabilities>>) -> Self {
+        Self { others, ..self }
     }
 
     /// Processors' places, memory, times.
@@ -141,6 +150,7 @@ impl Host {
             cpu: self.cpu(),
             node: &self.node,
             qemu: &self.qemu,
+            others: &self.others,
             kvm: self.kvm,
         };
         document.to_xml()
@@ -170,7 +180,7 @@ impl Host {
     /// what the older question is answered.
     pub fn vcpus_most(&self, virt_type: Option<&str>) -> Result<u32, HostError> {
         match self.settle(&GuestSort { virt_type, ..GuestSort::default() }) {
-            Ok((machine, kvm)) => Ok(self.vcpus_max(machine, kvm)),
+            Ok((_, machine, kvm)) => Ok(self.vcpus_max(machine, kvm)),
             Err(_) => self.vcpus_max_of(virt_type),
         }
     }
@@ -185,75 +195,93 @@ impl Host {
     }
 
     /// Finds the machine and the accelerator of a sort of guest.
-    fn settle(&self, sort: &GuestSort<'_>) -> Result<(&lodge_qemu::qmp::Machine, bool), HostError> {
+    fn settle(
+        &self,
+        sort: &GuestSort<'_>,
+    ) -> Result<(&Capabilities, &lodge_qemu::qmp::Machine, bool), HostError> {
         let argument = |text: String| Err(HostError::Argument(text));
         if let Some(other) = sort.virt_type.filter(|kind| !VIRT_TYPES.contains(kind)) {
             return argument(format!("unknown virttype: {other}"));
         }
-        let arch = sort.arch.unwrap_or("x86_64");
+        let all = || std::iter::once(&self.qemu).chain(&self.others).filter(|qemu| qemu.is_present());
+        let by_path = |path: &str| all().find(|qemu| is_same(Path::new(path), &qemu.binary));
+        let named = sort.emulator.and_then(by_path);
+        let arch = sort.arch.unwrap_or_else(|| named.map_or("x86_64", |qemu| qemu.arch()));
         if !ARCHITECTURES.contains(&arch) {
             return argument(format!("unknown architecture: {arch}"));
         }
-        let own = self.qemu.binary.display().to_string();
+        let qemu = named.or_else(|| all().find(|qemu| qemu.arch() == arch)).unwrap_or(&self.qemu);
+        let own = qemu.binary.display().to_string();
         match sort.emulator {
-            Some(path) if !is_same(Path::new(path), &self.qemu.binary) => {
+            Some(path) if named.is_none() => {
                 if let Err(source) = std::fs::metadata(path) {
                     return Err(HostError::NoProgram { program: path.to_owned(), source });
                 }
                 return Err(HostError::Config(format!("emulator '{path}' is not supported yet; '{own}' is")));
             }
-            Some(_) if self.qemu.is_present() && arch != "x86_64" => {
+            Some(_) if arch != qemu.arch() => {
                 return argument(format!(
-                    "architecture from emulator 'x86_64' doesn't match given architecture '{arch}'"
+                    "architecture from emulator '{}' doesn't match given architecture '{arch}'",
+                    qemu.arch()
                 ));
             }
-            _ if !self.qemu.is_present() || arch != "x86_64" => {
+            _ if !qemu.is_present() || arch != qemu.arch() => {
                 return Err(HostError::Config(format!(
                     "unable to find any emulator to serve '{arch}' architecture"
                 )));
             }
             _ => {}
         }
+        let is_pc = matches!(arch, "x86_64" | "i686");
         let kvm = match sort.virt_type {
-            None => self.kvm,
+            None => self.kvm && is_pc,
             Some("qemu") => false,
-            Some("kvm") if self.kvm => true,
+            Some("kvm") if self.kvm && is_pc => true,
             Some(other) => {
                 return argument(format!("Emulator '{own}' does not support virt type '{other}'"));
             }
         };
         let machine = match sort.machine {
-            None => self.qemu.machines.iter().find(|machine| machine.is_default),
-            Some(name) => self.qemu.machine(name),
+            None if !is_pc => qemu.machine("virt"),
+            None => qemu.machines.iter().find(|machine| machine.is_default),
+            Some(name) => qemu.machine(name),
         };
-        let name = sort.machine.unwrap_or("pc");
+        let name = sort.machine.unwrap_or(if is_pc { "pc" } else { "virt" });
         let refused = || format!("the machine '{name}' is not supported by emulator '{own}'");
-        match machine.filter(|machine| runs(&machine.name)) {
-            Some(machine) => Ok((machine, kvm)),
+        match machine.filter(|machine| runs(arch, &machine.name)) {
+            Some(machine) => Ok((qemu, machine, kvm)),
             None => argument(refused()),
         }
     }
 
     /// `domcapabilities`.
     pub async fn domain_capabilities(&self, sort: &GuestSort<'_>) -> Result<String, HostError> {
-        let (machine, kvm) = self.settle(sort)?;
+        let (qemu, machine, kvm) = self.settle(sort)?;
+        let other;
+        let processor = if std::ptr::eq(qemu, self.qemu.as_ref()) {
+            self.processor(kvm).await?
+        } else {
+            let asked = Processor::probe(&qemu.binary, Accelerator::Tcg, self.cache.as_deref()).await;
+            other = asked.map_err(|source| HostError::Probe { source })?;
+            &other
+        };
         let document = DomainDocument {
-            qemu: &self.qemu,
-            processor: self.processor(kvm).await?,
+            qemu,
+            processor,
             machine: &machine.name,
             kvm,
             vcpus_max: self.vcpus_max(machine, kvm),
             address_bits: self.cpu().address_bits,
             swtpm: lodge_sys::tool::find("swtpm").is_some(),
             vfio: crate::hostdev::has_vfio(),
-            launch_security: crate::security::kinds(&self.qemu),
+            launch_security: crate::security::kinds(qemu),
         };
         Ok(document.to_xml())
     }
 
     /// The processor models that QEMU has for a sort of guest and libvirt knows, by name.
     pub async fn guest_models(&self, sort: &GuestSort<'_>) -> Result<Vec<GuestModel>, HostError> {
-        let (_, kvm) = self.settle(sort)?;
+        let (_, _, kvm) = self.settle(sort)?;
         let models = self.processor(kvm).await?.models.iter();
         let model = |model: &lodge_qemu::qmp::CpuModel| GuestModel {
             name: model.name.clone(),
@@ -306,7 +334,7 @@ impl Host {
         xml: &str,
         strictly: bool,
     ) -> Result<Comparison, HostError> {
-        let (_, kvm) = self.settle(sort)?;
+        let (_, _, kvm) = self.settle(sort)?;
         let processor = self.processor(kvm).await?;
         let cpu = CpuDescription::parse(xml, CpuKind::Unsaid)?;
         match host_model(processor) {
@@ -332,7 +360,7 @@ impl Host {
         migratable: bool,
     ) -> Result<String, HostError> {
         let cpus = parse_all(cpus, CpuKind::Unsaid)?;
-        let (_, kvm) = self.settle(sort)?;
+        let (_, _, kvm) = self.settle(sort)?;
         let processor = self.processor(kvm).await?;
         let names = if migratable { &processor.migratable } else { &processor.features };
         let mut features = Bits::empty();

@@ -21,6 +21,9 @@ pub use self::processor::Processor;
 use crate::Accelerator;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
 
+/// The architectures beside x86-64 that guests run on here, as the programs of their QEMUs are named.
+pub const OTHER_ARCHITECTURES: [&str; 4] = ["i386", "aarch64", "arm", "riscv64"];
+
 /// Drivers of the block layer for disks that a server has.
 pub const SERVED_DRIVERS: [&str; 10] =
     ["nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi", "rbd", "nfs", "gluster"];
@@ -90,6 +93,23 @@ impl Capabilities {
             options: BTreeSet::new(),
             machine_properties: BTreeSet::new(),
         }
+    }
+
+    /// The architecture of its guests, in libvirt's word: its program is named by it.
+    pub fn arch(&self) -> &str {
+        let name = self.binary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name.strip_prefix("qemu-system-") {
+            Some("i386") => "i686",
+            Some("arm") => "armv7l",
+            Some(arch) => arch,
+            None => "x86_64",
+        }
+    }
+
+    /// The name that a machine's memory has inside of a saved or migrated guest.
+    pub fn ram_id(&self, machine: &str) -> &str {
+        let known = self.machine(machine).and_then(|machine| machine.default_ram_id.as_deref());
+        known.unwrap_or("pc.ram")
     }
 
     /// Whether there is a QEMU behind these.

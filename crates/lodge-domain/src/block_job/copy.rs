@@ -226,7 +226,7 @@ async fn add_nodes(
     let links = files.into_iter().take(own).map(|file| pass(file, &mut descriptors)).collect();
     claims.disks.insert(disk.target.dev.clone(), links);
     let with = alone(guest, Devices { disks: vec![as_copy(disk, top)], ..Devices::default() });
-    let capabilities = &guest.shared.config.capabilities;
+    let capabilities = guest.shared.config.capabilities_of(&guest.document);
     let line = device_arguments(&with, capabilities, &claims, first);
     let mut line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
     line.arguments.retain(|argument| matches!(argument.option.as_str(), "-add-fd" | "-blockdev"));

@@ -142,7 +142,7 @@ async fn open(running: &Running, own: &Disk, overlay: &Overlay) -> Result<lodge_
         }
     }
     let first = usize::try_from(overlay.node).unwrap_or(usize::MAX);
-    let capabilities = &running.shared.config.capabilities;
+    let capabilities = running.shared.config.capabilities_of(&running.document);
     let line = device_arguments(&with, capabilities, &claims, first);
     let mut line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
     line.arguments.retain(|argument| argument.option != "-device");

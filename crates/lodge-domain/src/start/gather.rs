@@ -158,7 +158,7 @@ impl Draft {
         )?;
         let displays = self.pass_screens(&certificates, &mut claims, &mut descriptors)?;
         let document = advice::taken(&self.document, self.advice.as_ref());
-        let command_line = command_line(&document, &config.capabilities, &claims)
+        let command_line = command_line(&document, config.capabilities_of(&document), &claims)
             .map_err(|refusals| Failure::of(refusals.kind(), &refusals).with_hint(refusals.hint()))?;
         for warning in &command_line.warnings {
             tracing::warn!(domain = self.document.name, element = warning.element, "{}", warning.message);
@@ -166,7 +166,7 @@ impl Draft {
         // The binary that was asked what it can do is the one that runs, unless the document insists on another.
         let emulator = self.document.devices.emulator.as_deref().map(PathBuf::from);
         Ok(Gathered {
-            binary: emulator.unwrap_or_else(|| config.capabilities.binary.clone()),
+            binary: emulator.unwrap_or_else(|| config.capabilities_of(&document).binary.clone()),
             warnings: command_line.warnings.iter().map(ToString::to_string).collect(),
             command_line,
             descriptors,
@@ -205,7 +205,7 @@ impl Draft {
         descriptors: &mut Descriptors,
     ) -> Result<Vec<Display>, Failure> {
         let mut displays = Vec::new();
-        let has_spice = self.shared.config.capabilities.has_spice();
+        let has_spice = self.shared.config.capabilities_of(&self.document).has_spice();
         for graphics in &mut self.document.devices.graphics {
             let spice = graphics.kind == GraphicsKind::Spice;
             let by_spice = spice && has_spice;

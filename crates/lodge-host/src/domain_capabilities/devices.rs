@@ -62,7 +62,7 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (sw
         ("cirrus", has("cirrus-vga")),
         ("vmvga", has("vmware-svga")),
         ("qxl", has("qxl-vga")),
-        ("virtio", has("virtio-vga")),
+        ("virtio", has("virtio-vga") || has("virtio-gpu-pci")),
         ("none", true),
         ("bochs", has("bochs-display")),
         ("ramfb", has("ramfb")),
@@ -77,7 +77,8 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (sw
         ("virtiofs", has("vhost-user-fs-pci")),
     ]);
     kind(text, "filesystem", &[("driverType", &shares)]);
-    let tpms = there(&[("tpm-tis", has("tpm-tis")), ("tpm-crb", has("tpm-crb"))]);
+    let tpms =
+        there(&[("tpm-tis", has("tpm-tis")), ("tpm-crb", has("tpm-crb") && !machine.starts_with("virt"))]);
     let servers = there(&[("passthrough", true), ("emulator", swtpm), ("external", true)]);
     let versions: &[(&str, &[&str])] =
         &[("model", &tpms), ("backendModel", &servers), ("backendVersion", &["1.2", "2.0"])];
@@ -96,7 +97,8 @@ pub(super) fn devices(text: &mut Markup, qemu: &Capabilities, machine: &str, (sw
     let models = there(&[("virtio", has("virtio-crypto-pci") && !crypto.is_empty())]);
     kind(text, "crypto", &[("model", &models), ("type", &["qemu"]), ("backendModel", &crypto)]);
     kind(text, "interface", &[("backendType", &["default", "passt"])]);
-    let panics = there(&[("isa", has("pvpanic")), ("pvpanic", has("pvpanic-pci"))]);
+    let panics =
+        there(&[("isa", has("pvpanic") && !machine.starts_with("virt")), ("pvpanic", has("pvpanic-pci"))]);
     kind(text, "panic", &[("model", &panics)]);
     text.end();
 }
@@ -125,7 +127,7 @@ fn disk(text: &mut Markup, qemu: &Capabilities, machine: &str) {
     let has = |name: &str| qemu.has_device(name);
     let buses = there(&[
         ("ide", machine.starts_with("pc-i440fx-") && has("ide-hd")),
-        ("fdc", has("floppy")),
+        ("fdc", has("floppy") && !machine.starts_with("virt")),
         ("scsi", has("scsi-hd")),
         ("virtio", has("virtio-blk-pci")),
         ("usb", has("usb-storage")),

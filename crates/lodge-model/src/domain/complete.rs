@@ -22,6 +22,8 @@ mod usb;
 
 pub(super) use disks::target_number;
 
+use super::address::Place;
+use super::controller::ControllerKind;
 use super::devices::Devices;
 use super::{Domain, Platform};
 use crate::xml::Element;
@@ -34,6 +36,16 @@ pub(super) enum Board {
     I440fx,
     /// `pc-q35-…`: PCI Express.
     Q35,
+    /// `virt` of ARM's: PCI Express, and nothing on it at first.
+    ArmVirt,
+    /// The same of RISC-V's.
+    RiscvVirt,
+    /// `isapc`: ISA alone.
+    Isa,
+    /// `microvm`: neither.
+    Micro,
+    /// Another architecture's board that is not known here: nothing is put on it.
+    Bare,
     /// Any other: nothing is assumed of it.
     Other,
 }
@@ -41,7 +53,18 @@ pub(super) enum Board {
 impl Board {
     /// The board of a machine type.
     pub(super) fn of(domain: &Domain) -> Self {
-        match domain.os.kind.machine.as_deref().unwrap_or_default() {
+        let kind = &domain.os.kind;
+        let machine = kind.machine.as_deref().unwrap_or_default();
+        let is_virt = machine == "virt" || machine.starts_with("virt-");
+        match kind.arch.as_deref() {
+            Some("aarch64" | "armv7l") if is_virt => return Self::ArmVirt,
+            Some("riscv64" | "riscv32") if is_virt => return Self::RiscvVirt,
+            None | Some("x86_64" | "i686") => {}
+            Some(_) => return Self::Bare,
+        }
+        match machine {
+            "isapc" => Self::Isa,
+            "microvm" => Self::Micro,
             "q35" => Self::Q35,
             "pc" => Self::I440fx,
             machine if machine.starts_with("pc-q35-") => Self::Q35,
@@ -57,6 +80,33 @@ impl Board {
     }
 }
 
+impl Board {
+    /// Whether it is one of those that are named `virt`.
+    pub(super) fn is_virt(self) -> bool {
+        matches!(self, Self::ArmVirt | Self::RiscvVirt)
+    }
+
+    /// Whether its PCI is PCI Express.
+    pub(super) fn is_express(self) -> bool {
+        self == Self::Q35 || self.is_virt()
+    }
+
+    /// Whether it is a PC.
+    pub(super) fn is_pc(self) -> bool {
+        !self.is_virt() && self != Self::Bare
+    }
+
+    /// Whether it has PCI.
+    pub(super) fn has_pci(self) -> bool {
+        self == Self::I440fx || self.is_express()
+    }
+
+    /// Whether it is a PC with ports for an old keyboard and mouse.
+    pub(super) fn has_ps2(self) -> bool {
+        matches!(self, Self::I440fx | Self::Q35 | Self::Isa)
+    }
+}
+
 impl Domain {
     /// Adds all that libvirt adds when a domain is defined: UUID, MAC addresses, controllers, addresses …
     /// Doing it twice changes nothing more. Its faults are lacks: no slot or port is left, no firmware fits.
@@ -65,24 +115,34 @@ impl Domain {
         security(self, platform)?;
         // A running guest's text may be given as a definition.
         self.forget_live();
+        let platform = platform.of(self.os.kind.arch.as_deref());
         modules::complete(self);
         basics::complete(self, platform);
         firmware::complete(self, platform)?;
         kinds::complete(self, platform);
         let board = Board::of(self);
         disks::complete(&mut self.devices);
-        chardevs::complete(&mut self.devices);
+        chardevs::complete(&mut self.devices, board);
         let ps2 = self.features.as_deref().and_then(|features| features.ps2.as_ref());
         let has_ps2 = ps2.is_none_or(|ps2| ps2.state.is_on());
         screens::complete(&mut self.devices, platform, board, has_ps2);
-        basics::complete_interfaces(&mut self.devices);
+        basics::complete_interfaces(&mut self.devices, board);
         hostdevs::complete(&mut self.devices);
         if board == Board::Other {
             return Ok(());
         }
         controllers::complete(&mut self.devices, board);
+        usb_is_there(&self.devices)?;
         usb::complete(&mut self.devices)?;
-        pci::complete(&mut self.devices, board)?;
+        if board.is_virt() {
+            pci::follow_mmio(&mut self.devices);
+        }
+        if board.has_pci() {
+            pci::complete(&mut self.devices, board)?;
+        } else {
+            let wanting = pci::wanting(&mut self.devices);
+            named(&self.devices, &wanting, "No PCI buses available").into_result()?;
+        }
         // With those that were added: what is stored must be read again.
         too_many(&self.devices)
     }
@@ -96,6 +156,28 @@ fn security(domain: &Domain, platform: &Platform) -> Result<(), Faults> {
     };
     let message = format!("'{kind}' launch security is not supported by this host and its QEMU");
     Err(Faults(vec![Fault::at("/domain/launchSecurity", message)]))
+}
+
+/// A USB device needs a controller; not every machine has one by itself.
+fn usb_is_there(devices: &Devices) -> Result<(), Faults> {
+    if devices.controllers.iter().any(|controller| controller.kind == ControllerKind::Usb) {
+        return Ok(());
+    }
+    let message = "USB is disabled for this domain, but USB devices are present in the domain XML";
+    named(devices, &usb::wanting(devices), message).into_result()
+}
+
+/// The same fault of each of these devices, by its element.
+fn named(devices: &Devices, places: &[*const Place], message: &str) -> Faults {
+    let mut faults = Vec::new();
+    devices.each_place(&mut |name, at, count, place| {
+        if places.contains(&std::ptr::from_ref(place)) {
+            let path = format!("/domain/devices/{name}");
+            let path = if count > 1 { format!("{path}[{}]", at + 1) } else { path };
+            faults.push(Fault::at(path, message));
+        }
+    });
+    Faults(faults)
 }
 
 /// Most devices of one sort: what is done with them may take the square of the time.

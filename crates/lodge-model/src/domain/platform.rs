@@ -11,6 +11,8 @@ pub struct Machine {
     pub alias: Option<String>,
     /// Whether it is what QEMU takes when nothing is said.
     pub is_default: bool,
+    /// The processor model it has when none is named.
+    pub cpu: Option<String>,
 }
 
 /// A UEFI image with its template of variables, as QEMU's firmware descriptors tell it.
@@ -61,6 +63,8 @@ pub struct Platform {
     pub nvram_dir: String,
     /// Which sorts of `<launchSecurity>` host and QEMU have.
     pub launch_security: Vec<String>,
+    /// The same of the QEMUs for other architectures.
+    pub others: Vec<Platform>,
 }
 
 impl Default for Platform {
@@ -70,6 +74,7 @@ impl Default for Platform {
             name: name.to_owned(),
             alias: Some(alias.to_owned()),
             is_default,
+            cpu: Some("qemu64".to_owned()),
         };
         Self {
             arch: "x86_64".to_owned(),
@@ -80,11 +85,17 @@ impl Default for Platform {
             firmwares: Vec::new(),
             nvram_dir: "/var/lib/libvirt/qemu/nvram".to_owned(),
             launch_security: Vec::new(),
+            others: Vec::new(),
         }
     }
 }
 
 impl Platform {
+    /// That of an architecture; the host's own where no QEMU is for it.
+    pub fn of(&self, arch: Option<&str>) -> &Self {
+        self.others.iter().find(|other| Some(other.arch.as_str()) == arch).unwrap_or(self)
+    }
+
     /// QEMU's own name of machine type `name`; the same text if QEMU knows no such short name.
     pub fn canonical_machine<'a>(&'a self, name: &'a str) -> &'a str {
         let aliased = self.machines.iter().find(|machine| machine.alias.as_deref() == Some(name));
@@ -93,6 +104,10 @@ impl Platform {
 
     /// The machine type taken when nothing is said.
     pub fn default_machine(&self) -> Option<&str> {
+        // QEMU names a board of history for these, or none (virQEMUCapsGetPreferredMachine).
+        if matches!(self.arch.as_str(), "aarch64" | "armv7l" | "riscv64" | "riscv32") {
+            return Some(self.canonical_machine("virt"));
+        }
         self.machines.iter().find(|machine| machine.is_default).map(|machine| machine.name.as_str())
     }
 }

@@ -4,7 +4,7 @@
 //! refuses is `NAME.refused.xml`, its words `NAME.refused.txt`; the first line is a comment with the path of the element
 //! that must be named here. Write documents with `<uuid>` and `<mac>`; `cargo xtask corpus` asks libvirtd for the rest.
 
-use lodge_model::domain::{Domain, Firmware, Platform};
+use lodge_model::domain::{Domain, Firmware, Machine, Platform};
 use lodge_model::xml::WriteOptions;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,49 @@ fn platform() -> Platform {
         features: features.iter().map(|&feature| feature.to_owned()).collect(),
         machines: if features.is_empty() { Vec::new() } else { vec!["pc-q35-*".to_owned()] },
     };
+    let arm = |code: &str, vars: &str, features: &[&str]| Firmware {
+        code: format!("/usr/share/AAVMF/{code}"),
+        vars: format!("/usr/share/AAVMF/{vars}"),
+        features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        machines: vec!["virt-*".to_owned()],
+    };
+    let machine = |name: &str, alias: Option<&str>, is_default, cpu: &str| Machine {
+        name: name.to_owned(),
+        alias: alias.map(str::to_owned),
+        is_default,
+        cpu: Some(cpu.to_owned()),
+    };
+    let other = |arch: &str, program: &str, machines: Vec<Machine>, firmwares: Vec<Firmware>| Platform {
+        arch: arch.to_owned(),
+        emulator: format!("/usr/bin/qemu-system-{program}"),
+        machines,
+        firmwares,
+        ..Platform::default()
+    };
+    let virt =
+        |cpu| vec![machine("virt-10.0", Some("virt"), false, cpu), machine("virt-9.2", None, false, cpu)];
+    let uefi = vec![
+        arm("AAVMF_CODE.ms.fd", "AAVMF_VARS.ms.fd", &["enrolled-keys", "secure-boot"]),
+        arm("AAVMF_CODE.fd", "AAVMF_VARS.fd", &[]),
+    ];
+    let pcs = vec![
+        machine("pc-i440fx-10.0", Some("pc"), true, "qemu32"),
+        machine("pc-q35-10.0", Some("q35"), false, "qemu32"),
+    ];
+    let others = vec![
+        other("aarch64", "aarch64", virt("cortex-a15"), uefi),
+        other("armv7l", "arm", virt("cortex-a15"), Vec::new()),
+        other("riscv64", "riscv64", vec![machine("virt", None, false, "rv64")], Vec::new()),
+        other("i686", "i386", pcs, Vec::new()),
+    ];
+    let mut machines = Platform::default().machines;
+    machines.extend([
+        machine("isapc", None, false, "486"),
+        machine("microvm", None, false, "qemu64"),
+        machine("pc-i440fx-2.8", None, false, "qemu64"),
+        machine("pc-q35-2.8", None, false, "qemu64"),
+        machine("pc-q35-6.2", None, false, "qemu64"),
+    ]);
     let secure = ["secure-boot", "requires-smm", "enrolled-keys"];
     Platform {
         firmwares: vec![
@@ -26,6 +69,8 @@ fn platform() -> Platform {
             firmware("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd", &secure[..2]),
             firmware("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", &[]),
         ],
+        machines,
+        others,
         ..Platform::default()
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// To be raised whenever the questions or the shape of the answers change.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Which question to which binary, exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,7 +80,14 @@ pub(super) async fn fullest(
         Accelerator::Kvm => "host",
         Accelerator::Tcg => "max",
     };
-    let all = expand(monitor, name, false).await?;
+    let all = match expand(monitor, name, false).await {
+        Ok(all) => all,
+        // Only a PC's processor is told in full: of others the models are all that is known.
+        Err(MonitorError::Refused { .. }) if accelerator == Accelerator::Tcg => {
+            return Ok(Processor { models, ..Processor::default() });
+        }
+        Err(error) => return Err(error),
+    };
     let migratable = expand(monitor, name, true).await?;
     let number =
         |key: &str| all.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());

@@ -14,13 +14,52 @@ use crate::claims::{Accelerator, Claims, FdNumber};
 /// The element of what every guest gets.
 pub(crate) const OWN: &str = "lodge";
 
-/// The two families of PC.
+/// The families of machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
-    /// PCI Express (`pc-q35-…`).
+    /// A PC with PCI Express (`pc-q35-…`).
     Q35,
-    /// Plain PCI (`pc-i440fx-…`).
+    /// A PC with plain PCI (`pc-i440fx-…`).
     I440fx,
+    /// A PC with ISA alone (`isapc`).
+    Isa,
+    /// `microvm`: a PC's processor, and nothing old.
+    Micro,
+    /// ARM's `virt`, with PCI Express.
+    ArmVirt,
+    /// RISC-V's `virt`, with PCI Express.
+    RiscvVirt,
+}
+
+impl Family {
+    /// That of a machine; `None`: it is of none that is known here.
+    pub(super) fn of(arch: &str, machine: &str) -> Option<Self> {
+        let is_virt = machine == "virt" || machine.starts_with("virt-");
+        match (arch, machine) {
+            ("x86_64" | "i686", "isapc") => Some(Self::Isa),
+            ("x86_64" | "i686", "microvm") => Some(Self::Micro),
+            ("x86_64" | "i686", _) if machine.contains("q35") => Some(Self::Q35),
+            ("x86_64" | "i686", _) if machine == "pc" || machine.starts_with("pc-") => Some(Self::I440fx),
+            ("aarch64" | "armv7l", _) if is_virt => Some(Self::ArmVirt),
+            ("riscv64" | "riscv32", _) if is_virt => Some(Self::RiscvVirt),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a PC.
+    pub(super) fn is_pc(self) -> bool {
+        !self.is_virt()
+    }
+
+    /// Whether it is one of those that are named `virt`.
+    pub(super) fn is_virt(self) -> bool {
+        matches!(self, Self::ArmVirt | Self::RiscvVirt)
+    }
+
+    /// Whether it has PCI.
+    pub(super) fn has_pci(self) -> bool {
+        !matches!(self, Self::Isa | Self::Micro)
+    }
 }
 
 pub(super) struct Builder<'a> {
@@ -44,12 +83,13 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(domain: &'a Domain, capabilities: &'a Capabilities, claims: &'a Claims) -> Self {
         let machine = domain.os.kind.machine.as_deref().unwrap_or_default();
+        let arch = domain.os.kind.arch.as_deref().unwrap_or("x86_64");
         let boot = domain.os.boot.iter().zip(1..).map(|(boot, index)| (boot.dev, index)).collect();
         Self {
             domain,
             capabilities,
             claims,
-            family: if machine.contains("q35") { Family::Q35 } else { Family::I440fx },
+            family: Family::of(arch, machine).unwrap_or(Family::I440fx),
             element: OWN.to_owned(),
             line: CommandLine::default(),
             refused: Vec::new(),
@@ -150,7 +190,8 @@ impl<'a> Builder<'a> {
 
     /// Writes a `-device`, if this QEMU has it.
     pub(super) fn device(&mut self, name: &str, props: &Props) {
-        if self.needs(name) {
+        let name = props.text("driver").unwrap_or(name).to_owned();
+        if self.needs(&name) {
             let props = self.overridden(props);
             self.json("-device", &props);
         }
@@ -202,6 +243,12 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The name of the machine's memory.
+    pub(super) fn ram_id(&self) -> String {
+        let machine = self.domain.os.kind.machine.as_deref().unwrap_or("pc");
+        self.capabilities.ram_id(machine).to_owned()
+    }
+
     pub(super) fn is_kvm(&self) -> bool {
         self.claims.accelerator == Accelerator::Kvm
     }
@@ -226,8 +273,8 @@ impl<'a> Builder<'a> {
     /// QEMU's name of PCI bus `index`.
     pub(super) fn pci_bus(&self, index: u8) -> String {
         match (index, self.family) {
-            (0, Family::Q35) => "pcie.0".to_owned(),
             (0, Family::I440fx) => "pci.0".to_owned(),
+            (0, _) => "pcie.0".to_owned(),
             _ => format!("pci.{index}"),
         }
     }
@@ -247,6 +294,8 @@ impl<'a> Builder<'a> {
                     .maybe("multifunction", shared.then_some(true))
                     .with("addr", format!("{:#x}{function}", address.slot))
             }
+            Some(Address::VirtioMmio(_)) => return self.on_mmio(props),
+            None if !self.family.has_pci() => return self.without_bus(props),
             None => props,
             Some(_) => {
                 self.refuse("this device needs an address of type 'pci'");
@@ -260,6 +309,31 @@ impl<'a> Builder<'a> {
             Some(rom) => props
                 .maybe("rombar", rom.bar.map(|bar| u32::from(bar.is_on())))
                 .maybe("romfile", rom.file.clone()),
+        }
+    }
+
+    /// A virtio device that is no PCI one: QEMU calls it otherwise, and finds a place for it.
+    fn on_mmio(&mut self, mut props: Props) -> Props {
+        let driver = props.text("driver").unwrap_or_default().to_owned();
+        match driver
+            .strip_suffix("-pci")
+            .filter(|stem| stem.starts_with("virtio-") || stem.starts_with("vhost-"))
+        {
+            Some(stem) => props.replace("driver", format!("{stem}-device").into()),
+            None => self.refuse(format!("`{driver}` cannot have an address of type 'virtio-mmio'")),
+        }
+        props
+    }
+
+    /// A device of a machine without PCI: virtio where the machine has places for it.
+    fn without_bus(&mut self, props: Props) -> Props {
+        let driver = props.text("driver").unwrap_or_default().to_owned();
+        match self.family {
+            Family::Micro if driver.starts_with("virtio-") => self.on_mmio(props),
+            _ => {
+                self.refuse(format!("this machine has no PCI, which `{driver}` needs"));
+                props
+            }
         }
     }
 

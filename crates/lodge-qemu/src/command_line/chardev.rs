@@ -54,6 +54,10 @@ fn port(b: &mut Builder<'_>, device: &CharDevice, at: usize, sort: &str) {
     let kind = target.and_then(|target| target.kind.as_deref());
     let name = match (sort, model.or(kind)) {
         ("parallel", _) => "isa-parallel",
+        // They are on the board, and take the streams in their order.
+        (_, Some("system-serial" | "pl011" | "16550a")) if b.family.is_virt() => {
+            return b.arg("-serial", format!("chardev:char{id}"));
+        }
         (_, None | Some("isa-serial" | "serial")) => "isa-serial",
         (_, Some("usb-serial")) => "usb-serial",
         (_, Some("pci-serial")) => "pci-serial",

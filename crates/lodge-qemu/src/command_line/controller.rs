@@ -39,7 +39,8 @@ fn one(b: &mut Builder<'_>, controller: &Controller) {
         ControllerKind::Usb => super::usb::controller(b, controller),
         ControllerKind::Scsi => scsi(b, controller),
         // The first ones are part of the machine.
-        ControllerKind::Ide | ControllerKind::Fdc if index == 0 && b.family == Family::I440fx => {}
+        ControllerKind::Ide | ControllerKind::Fdc
+            if index == 0 && matches!(b.family, Family::I440fx | Family::Isa) => {}
         ControllerKind::Ide => b.refuse("this machine has no such IDE controller"),
         ControllerKind::Sata if index == 0 && b.family == Family::Q35 => {}
         ControllerKind::Sata => on_pci(b, controller, "ahci", Props::driver("ahci")),
@@ -163,6 +164,7 @@ fn root(b: &mut Builder<'_>, controller: &Controller, index: u32) {
     let host = match b.family {
         Family::Q35 => "q35-pcihost",
         Family::I440fx => "i440FX-pcihost",
+        _ => return b.refuse("setting the 64-bit PCI hole size is only supported on PCs"),
     };
     match lodge_model::Bytes::scaled(hole.size, hole.unit.as_deref().unwrap_or("KiB")) {
         Ok(size) => b.arg("-global", format!("{host}.pci-hole64-size={}K", size.kib())),

@@ -39,24 +39,39 @@ fn model(b: &mut Builder<'_>, cpu: Option<&Cpu>) -> String {
     let named = cpu.and_then(|cpu| cpu.model.as_ref()).and_then(|model| model.name.as_deref());
     let mode = cpu.and_then(|cpu| cpu.mode).unwrap_or(CpuMode::Custom);
     let migratable = cpu.and_then(|cpu| cpu.migratable).unwrap_or(OnOff::On);
+    if !b.family.is_pc() && matches!(mode, CpuMode::HostModel | CpuMode::HostPassthrough) {
+        let arch = b.domain.os.kind.arch.clone().unwrap_or_default();
+        b.refuse(format!(
+            "CPU mode '{mode}' for {arch} {} domain is not supported by this host",
+            b.domain.kind
+        ));
+    }
     match (mode, b.is_kvm()) {
         (CpuMode::HostModel | CpuMode::HostPassthrough, true) => format!("host,migratable={migratable}"),
         (CpuMode::HostModel | CpuMode::HostPassthrough, false) => {
             b.warn(format!("mode='{mode}' means KVM; under TCG the guest sees all that TCG can do (`max`)"));
             // A fifth level of page tables is of no use below 64 TiB, and TCG walks each level in software: with it a
             // Debian guest took a seventh more processor time to boot.
-            "max,la57=off".to_owned()
+            if b.family.is_pc() { "max,la57=off" } else { "max" }.to_owned()
         }
         (CpuMode::Maximum, _) => "max".to_owned(),
         (CpuMode::Custom, _) => match named {
             // What QEMU has without a word, said aloud.
-            None => "qemu64".to_owned(),
+            None if b.family.is_pc() => "qemu64".to_owned(),
+            None => default_model(b),
             Some(name) => {
                 check(b, name);
                 name.to_owned()
             }
         },
     }
+}
+
+/// What this machine of QEMU's has without a word.
+fn default_model(b: &Builder<'_>) -> String {
+    let machine = b.domain.os.kind.machine.as_deref().unwrap_or_default();
+    let known = b.capabilities.machine(machine).and_then(|machine| machine.default_cpu());
+    known.unwrap_or("max").to_owned()
 }
 
 fn check(b: &mut Builder<'_>, name: &str) {

@@ -441,8 +441,10 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
             (name.to_owned(), props)
         }
         (DiskBus::Ide, DiskDevice::Disk | DiskDevice::Cdrom) => {
-            if b.family == Family::Q35 {
-                return b.refuse_hinted("machine q35 has no IDE", "use bus='sata'");
+            match b.family {
+                Family::I440fx | Family::Isa => {}
+                Family::Q35 => return b.refuse_hinted("machine q35 has no IDE", "use bus='sata'"),
+                _ => return b.refuse_hinted("this machine has no IDE", "use bus='virtio'"),
             }
             let name = if is_cdrom { "ide-cd" } else { "ide-hd" };
             let props =

@@ -11,7 +11,13 @@ pub(super) fn iommu(b: &mut Builder<'_>) {
     let Some(iommu) = b.domain.devices.iommu.as_deref() else { return };
     b.at("/domain/devices/iommu");
     let id = alias(&iommu.place);
-    if b.family != Family::Q35 {
+    let is_here = match iommu.model {
+        // A word of `-machine`.
+        IommuModel::Smmuv3 if b.family == Family::ArmVirt => return,
+        IommuModel::Virtio => matches!(b.family, Family::Q35 | Family::ArmVirt),
+        IommuModel::Intel | IommuModel::Smmuv3 => b.family == Family::Q35,
+    };
+    if !is_here {
         return b.refuse(format!("IOMMU device: '{}' is only supported with Q35 machines", iommu.model));
     }
     match iommu.model {

@@ -4,6 +4,7 @@ use lodge_model::Bytes;
 use lodge_model::domain::DomainKind;
 use lodge_model::domain::features::{IoapicDriver, TimerName};
 use lodge_model::domain::graphics::SoundModel;
+use lodge_model::domain::iommu::IommuModel;
 use lodge_model::domain::memory_module::MemoryModel;
 use lodge_model::domain::os::LoaderKind;
 use lodge_model::domain::qemu::Deprecation;
@@ -29,8 +30,11 @@ pub(super) fn machine(b: &mut Builder<'_>) {
         b.refuse(format!("`{}` is not supported; QEMU runs `hvm`", kind.text));
     }
     let arch = kind.arch.as_deref().unwrap_or("x86_64");
-    if arch != "x86_64" {
-        b.refuse(format!("architecture `{arch}` is not supported yet; `x86_64` is"));
+    if !["x86_64", "i686"].contains(&arch) && b.capabilities.arch() != arch {
+        b.refuse_hinted(
+            format!("this host has no QEMU for architecture `{arch}`"),
+            format!("install qemu-system-{arch}"),
+        );
         return;
     }
     let name = kind.machine.as_deref().unwrap_or("pc");
@@ -61,15 +65,22 @@ fn protected_memory(b: &mut Builder<'_>) {
 /// Whether this QEMU can be the machine.
 fn check(b: &mut Builder<'_>, name: &str) {
     let Some(machine) = b.capabilities.machine(name) else {
-        let family = if b.family == Family::Q35 { "q35" } else { "pc" };
+        let family = match b.family {
+            Family::Q35 => "q35",
+            family if family.is_virt() => "virt",
+            _ => "pc",
+        };
         let newest = b.capabilities.newest(family).map_or(family, |machine| machine.name.as_str());
         let hint =
             format!("`{newest}` is its newest of this family: set it in <os><type machine='{newest}'>");
         b.refuse_hinted(format!("this QEMU ({}) has no machine `{name}`", b.capabilities.version), hint);
         return;
     };
-    if !(machine.name.starts_with("pc-") || machine.name == "q35" || machine.name == "pc") {
-        b.refuse(format!("machines of the family of `{name}` are not supported yet; `q35` and `pc` are"));
+    let arch = b.domain.os.kind.arch.as_deref().unwrap_or("x86_64");
+    if Family::of(arch, &machine.name).is_none() {
+        b.refuse(format!(
+            "machines of the family of `{name}` are not supported yet; those of PCs and `virt` are"
+        ));
     }
     let wanted = b.domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
     if wanted > machine.cpu_max {
@@ -80,6 +91,7 @@ fn check(b: &mut Builder<'_>, name: &str) {
 
 fn properties(b: &mut Builder<'_>) -> Vec<String> {
     let mut list = vec!["usb=off".to_owned()];
+    let ram = b.ram_id();
     let mut set = |name: &str, value: &str| list.push(format!("{name}={value}"));
     let features = b.domain.features.as_deref();
     let toggles =
@@ -93,6 +105,13 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
         Some(smm) => set("smm", smm.state.as_str()),
         None if needs_smm => set("smm", "on"),
         None => {}
+    }
+    if b.family == Family::ArmVirt {
+        let gic = features.and_then(|features| features.gic.as_ref()).and_then(|gic| gic.version.as_deref());
+        set("gic-version", gic.unwrap_or("2"));
+    }
+    if b.domain.devices.iommu.as_deref().is_some_and(|iommu| iommu.model == IommuModel::Smmuv3) {
+        set("iommu", "smmuv3");
     }
     set("dump-guest-core", b.domain.memory.dump_core.unwrap_or(OnOff::Off).as_str());
     if b.domain.memory_backing.as_deref().is_some_and(|backing| backing.no_share_pages) {
@@ -110,7 +129,7 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
         set("confidential-guest-support", super::security::ID);
     }
     if !super::numa::has_cells(b.domain) {
-        set("memory-backend", "pc.ram");
+        set("memory-backend", &ram);
     } else if super::numa::has_attributes(b.domain) {
         set("hmat", "on");
     }
@@ -125,7 +144,9 @@ fn properties(b: &mut Builder<'_>) -> Vec<String> {
     if let Some(present) = super::time::timer(b.domain, TimerName::Hpet).and_then(|timer| timer.present) {
         set("hpet", if present.is_yes() { "on" } else { "off" });
     }
-    set("acpi", if features.is_some_and(|features| features.acpi) { "on" } else { "off" });
+    if b.family != Family::Isa {
+        set("acpi", if features.is_some_and(|features| features.acpi) { "on" } else { "off" });
+    }
     if b.domain.devices.memory_modules.iter().any(|module| module.model == MemoryModel::Nvdimm) {
         set("nvdimm", "on");
     }

@@ -14,6 +14,9 @@ use lodge_model::Bytes;
 use super::builder::Builder;
 use super::props::Props;
 
+/// Under which name the file is claimed that the whole memory is in.
+const WHOLE: &str = "pc.ram";
+
 /// `-m`, the object behind it, and whether it is locked.
 pub(super) fn memory(b: &mut Builder<'_>) {
     b.at("/domain/memory");
@@ -32,8 +35,8 @@ pub(super) fn memory(b: &mut Builder<'_>) {
     let none = MemoryBacking::default();
     let backing = b.domain.memory_backing.as_deref().unwrap_or(&none);
     if !super::numa::has_cells(b.domain) {
-        // `pc.ram` is the name that memory has inside a saved or migrated guest.
-        let object = object(b, "pc.ram", own.0, None);
+        let name = b.ram_id();
+        let object = object(b, &name, own.0, None);
         // The host's cells are looked at on the way; what follows is of the backing again.
         at_backing(b);
         b.json("-object", &object);
@@ -76,7 +79,8 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
     };
     let mut object = Props::object(kind, id);
     if kind == "memory-backend-file" {
-        match b.claims.memory.get(id) {
+        // Of the whole memory by one name, whatever the machine calls it.
+        match b.claims.memory.get(if cell.is_some() { id } else { WHOLE }) {
             // Known by name only to QEMU, and without one: see `boot`.
             Some(fd) => object.set("mem-path", format!("/proc/self/fd/{fd}")),
             None => b.refuse("no file was made for it"),
@@ -119,7 +123,7 @@ pub fn memory_files(domain: &Domain) -> Vec<String> {
     let in_file = |cell: Option<u32>| matches!(pages_of(backing, cell), Pages::Usual);
     let cells = domain.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref()).map(|numa| numa.cells.as_slice());
     match cells.unwrap_or_default() {
-        [] => in_file(None).then(|| "pc.ram".to_owned()).into_iter().collect(),
+        [] => in_file(None).then(|| WHOLE.to_owned()).into_iter().collect(),
         cells => (0_u32..)
             .zip(cells)
             .filter(|(_, cell)| cell.memory > 0)

@@ -155,6 +155,10 @@ pub(super) fn power(b: &mut Builder<'_>) {
     let bridge = match b.family {
         Family::Q35 => "ICH9-LPC",
         Family::I440fx => "PIIX4_PM",
+        _ => {
+            b.at("/domain/pm");
+            return b.refuse("setting ACPI S3 and S4 is not supported by this machine");
+        }
     };
     let states =
         [("suspend-to-mem", "s3", &pm.suspend_to_mem), ("suspend-to-disk", "s4", &pm.suspend_to_disk)];

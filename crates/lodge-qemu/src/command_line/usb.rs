@@ -10,7 +10,7 @@ use super::stream::{Stream, back_end};
 
 /// A USB controller.
 pub(super) fn controller(b: &mut Builder<'_>, controller: &Controller) {
-    let usual = if b.family == Family::Q35 { "qemu-xhci" } else { "piix3-uhci" };
+    let usual = if b.family == Family::I440fx { "piix3-uhci" } else { "qemu-xhci" };
     let model = controller.model.as_deref().unwrap_or(usual);
     let name = match model {
         "none" => return,

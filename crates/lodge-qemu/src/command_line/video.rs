@@ -49,8 +49,8 @@ fn one(b: &mut Builder<'_>, video: &Video, is_primary: bool) {
 fn device_name(b: &mut Builder<'_>, kind: VideoKind, is_primary: bool) -> Option<&'static str> {
     Some(match (kind, is_primary) {
         (VideoKind::None, _) => return None,
-        (VideoKind::Virtio, true) => "virtio-vga",
-        (VideoKind::Virtio, false) => "virtio-gpu-pci",
+        (VideoKind::Virtio, true) if b.family.is_pc() => "virtio-vga",
+        (VideoKind::Virtio, _) => "virtio-gpu-pci",
         (VideoKind::Qxl, _) if !b.capabilities.has_device("qxl-vga") => {
             b.warn("this QEMU has no QXL, so the guest gets a plain VGA (package qemu-system-modules-spice brings QXL)");
             "VGA"

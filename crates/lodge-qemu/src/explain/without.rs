@@ -50,6 +50,7 @@ const REASONS: &[(&str, &str)] = &[
     ("/domain/devices/console", "the first serial port by another name"),
     ("/domain/devices/input", "part of the machine"),
     ("/domain/devices/memballoon", "model='none': the guest has none"),
+    ("/domain/devices/iommu", "within -machine"),
     ("/domain/devices/video", "type='none': the guest has none"),
     ("/domain/devices/panic", "model='hyperv': within -cpu, under KVM"),
     ("/domain/devices/audio", "no sound is asked for"),

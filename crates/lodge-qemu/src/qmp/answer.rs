@@ -128,9 +128,20 @@ pub struct Machine {
     /// The processor model it has by default.
     #[serde(default)]
     pub default_cpu_type: Option<String>,
+    /// What its memory is called in a saved or migrated guest.
+    #[serde(default)]
+    pub default_ram_id: Option<String>,
     /// Whether memory can be added while it runs.
     #[serde(default)]
     pub hotpluggable_cpus: bool,
+}
+
+impl Machine {
+    /// The processor model it has by default: `qemu64` of `qemu64-x86_64-cpu`.
+    pub fn default_cpu(&self) -> Option<&str> {
+        let name = self.default_cpu_type.as_deref()?.strip_suffix("-cpu")?;
+        name.rsplit_once('-').map(|(model, _)| model)
+    }
 }
 
 /// One of `query-cpu-definitions`.

@@ -6,6 +6,7 @@
     reason = "tests: to panic is to fail, and nothing is hot"
 )]
 
+mod arch;
 mod bench;
 mod cases;
 mod documents;

@@ -97,7 +97,7 @@ pub fn spec(dir: &Path, domain: &Domain, capabilities: &Capabilities) -> LaunchS
         std::os::unix::fs::chown(dir, Some(credentials.uid), Some(credentials.gid)).unwrap();
     }
     LaunchSpec {
-        binary: QEMU.into(),
+        binary: capabilities.binary.clone(),
         id,
         directory: dir.to_owned(),
         command_line,

@@ -289,7 +289,7 @@ impl Claimed {
 
     /// Says it to QEMU; gives the devices as they are now.
     async fn plug(&self, running: &Running, with: &Domain) -> Result<Devices, Refusal> {
-        let capabilities = &running.shared.config.capabilities;
+        let capabilities = running.shared.config.capabilities_of(&running.document);
         let first = next_node(&running.monitor).await?;
         let line = device_arguments(with, capabilities, &self.claims, first);
         let line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
@@ -324,7 +324,7 @@ impl Claimed {
         with: &Domain,
         disk: &mut Disk,
     ) -> Result<Option<String>, Refusal> {
-        let capabilities = &running.shared.config.capabilities;
+        let capabilities = running.shared.config.capabilities_of(&running.document);
         let first = next_node(&running.monitor).await?;
         let line = device_arguments(with, capabilities, &self.claims, first);
         let mut line =

@@ -189,11 +189,13 @@ fn shmem(shmem: &Shmem, path: &str, found: &mut Found) {
 
 fn iommu(domain: &Domain, iommu: &Iommu, found: &mut Found) {
     let (path, model) = ("/domain/devices/iommu", iommu.model);
-    let is_q35 = Board::of(domain) == Board::Q35;
+    let board = Board::of(domain);
+    let is_q35 = board == Board::Q35;
     // A document that names no machine gets one first.
     let is_named = domain.os.kind.machine.is_some();
     let features = domain.features.as_deref();
     match model {
+        IommuModel::Smmuv3 if board == Board::ArmVirt => {}
         IommuModel::Smmuv3 => {
             let message = format!("IOMMU device: '{model}' is only supported with ARM Virt machines");
             found.add(format!("{path}/@model"), message);
@@ -208,7 +210,7 @@ fn iommu(domain: &Domain, iommu: &Iommu, found: &mut Found) {
             }
         }
         IommuModel::Virtio => {
-            if is_named && !is_q35 {
+            if is_named && !is_q35 && board != Board::ArmVirt {
                 let message =
                     format!("IOMMU device: '{model}' is only supported with Q35 and ARM Virt machines");
                 found.add(format!("{path}/@model"), message);

@@ -1,10 +1,14 @@
 //! The machine beside its devices: firmware and boot, features, clock, what follows the guest's end.
 
 use super::{Found, Seen, nth};
+use crate::domain::complete::Board;
 use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Numa};
+use crate::domain::disk::DiskBus;
+use crate::domain::features::Pm;
 use crate::domain::features::{ClockOffset, LifecycleAction, TickPolicy, Timer, TimerName};
+use crate::domain::graphics::InputBus;
 use crate::domain::memory::MemoryAllocationMode;
-use crate::domain::os::{LoaderKind, SysinfoKind};
+use crate::domain::os::{Firmware, LoaderKind, SysinfoKind};
 use crate::domain::perf::EVENTS;
 use crate::domain::processors::Processors;
 use crate::domain::{Domain, DomainKind};
@@ -18,6 +22,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     tables(domain, found);
     events(domain, found);
     features(domain, found);
+    virt(domain, found);
     clock(domain, found);
     labels(domain, found);
     if let Some(cpu) = domain.cpu.as_deref() {
@@ -202,6 +207,34 @@ fn features(domain: &Domain, found: &mut Found) {
         if !size.is_power_of_two() || !(1024..=65536).contains(&size) {
             found.add("/domain/features/kvm/dirty-ring/@size", "it is a power of two from 1024 to 65536");
         }
+    }
+}
+
+/// What boards that are no usual PC have not, or not without more.
+fn virt(domain: &Domain, found: &mut Found) {
+    let board = Board::of(domain);
+    if board.is_virt() || board == Board::Isa {
+        let disks = &domain.devices.disks;
+        for (at, _) in disks.iter().enumerate().filter(|(_, disk)| disk.target.bus == Some(DiskBus::Ide)) {
+            let path = nth("/domain/devices/disk", at, disks.len());
+            found.add(path, "IDE controllers are unsupported for this machine type");
+        }
+    }
+    if !board.is_virt() {
+        return;
+    }
+    let (os, features) = (&domain.os, domain.features.as_deref());
+    let is_flash = os.loader.as_deref().is_some_and(|loader| loader.kind == Some(LoaderKind::Pflash));
+    let has_uefi = is_flash || os.firmware == Some(Firmware::Efi);
+    if board == Board::ArmVirt && features.is_some_and(|features| features.acpi) && !has_uefi {
+        found.add("/domain/features/acpi", "ACPI requires UEFI on this architecture");
+    }
+    if domain.pm.as_ref().is_some_and(|pm| *pm != Pm::default()) {
+        found.add("/domain/pm", "setting ACPI S3/S4 not supported");
+    }
+    let inputs = &domain.devices.inputs;
+    for (at, _) in inputs.iter().enumerate().filter(|(_, input)| input.bus == Some(InputBus::Ps2)) {
+        found.add(nth("/domain/devices/input", at, inputs.len()), "ps2 is not supported by this machine");
     }
 }
 

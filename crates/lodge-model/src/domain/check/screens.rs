@@ -220,7 +220,7 @@ fn stream(name: &str, device: &CharDevice, path: &str, found: &mut Found) {
     }
     let Some(target) = device.target.as_deref() else { return };
     let kinds: &[&str] = match name {
-        "serial" => &["isa-serial", "usb-serial", "pci-serial", "isa-debug"],
+        "serial" => &["isa-serial", "system-serial", "usb-serial", "pci-serial", "isa-debug"],
         "console" => &["serial", "virtio", "xen"],
         "channel" => &["virtio", "guestfwd", "xen"],
         _ => return,
@@ -233,6 +233,7 @@ fn stream(name: &str, device: &CharDevice, path: &str, found: &mut Found) {
     if let Some(model) = target.model.as_ref() {
         let fits = match kind {
             "isa-debug" => model.name == "isa-debugcon",
+            "system-serial" => matches!(model.name.as_str(), "pl011" | "16550a"),
             kind => model.name == kind,
         };
         if name == "serial" && !fits {
@@ -308,6 +309,9 @@ fn one_controller(controller: &Controller, board: Board, path: &str, found: &mut
         {
             found.add(path, "a PC has one IDE controller");
         }
+        (ControllerKind::Ide, _) if board.is_virt() || board == Board::Isa => {
+            found.add(path, "this machine has no IDE controller");
+        }
         (ControllerKind::Ide, _) if board == Board::Q35 => {
             found.add(path, "machine q35 has no IDE; bus='sata' takes its place");
         }
@@ -322,8 +326,11 @@ fn small(domain: &Domain, found: &mut Found) {
     for (at, watchdog) in watchdogs.iter().enumerate() {
         let path = nth("/domain/devices/watchdog", at, watchdogs.len());
         match watchdog.model {
-            WatchdogModel::Itco if board == Board::I440fx => {
+            WatchdogModel::Itco if board != Board::Q35 && domain.os.kind.machine.is_some() => {
                 found.add(format!("{path}/@model"), "this one is part of machine q35");
+            }
+            WatchdogModel::Ib700 if !board.is_pc() || board == Board::Isa => {
+                found.add(format!("{path}/@model"), "this one cannot be used with this machine type");
             }
             WatchdogModel::Diag288 => found.add(format!("{path}/@model"), "this one is no PC's"),
             _ => {}
@@ -341,6 +348,9 @@ fn small(domain: &Domain, found: &mut Found) {
     let mut models = Seen::default();
     for (at, panic) in devices.panics.iter().enumerate() {
         let path = nth("/domain/devices/panic", at, devices.panics.len());
+        if panic.model.is_none() && board == Board::RiscvVirt {
+            found.add(&path, "no panic model provided, and no default for this machine type");
+        }
         let model = panic.model.unwrap_or(PanicModel::Isa);
         if matches!(model, PanicModel::Pseries | PanicModel::S390) {
             found.add(format!("{path}/@model"), format!("`{model}` is no PC's"));

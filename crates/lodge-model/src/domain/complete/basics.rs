@@ -1,5 +1,6 @@
 //! Identity, memory, processors, machine, clock, and what follows the guest's end.
 
+use super::Board;
 use crate::domain::cpu::{CpuCheck, CpuMatch, CpuMode, CpuModel, Fallback, FeaturePolicy, Placement, Vcpu};
 use crate::domain::devices::Devices;
 use crate::domain::features::{Clock, ClockBasis, ClockOffset, Features, HypervMode, LifecycleAction, Pm};
@@ -109,7 +110,18 @@ fn processors(domain: &mut Domain, platform: &Platform) {
     let vcpu = domain.vcpu.get_or_insert_with(|| Vcpu { count: 1, ..Vcpu::default() });
     vcpu.placement.get_or_insert(Placement::Static);
     vcpu.current.take_if(|current| *current == vcpu.count);
-    let Some(default_model) = &platform.cpu_model else { return };
+    let machine = domain.os.kind.machine.as_deref().unwrap_or_default();
+    let is_pc = matches!(domain.os.kind.arch.as_deref(), None | Some("x86_64" | "i686"));
+    let own =
+        platform.machines.iter().find(|known| known.name == machine).and_then(|known| known.cpu.as_ref());
+    let usual = if is_pc { own.or(platform.cpu_model.as_ref()) } else { own };
+    // What QEMU takes by itself is known of TCG alone but for PCs.
+    let usual = usual.filter(|_| is_pc || domain.kind == DomainKind::Qemu).cloned();
+    if usual.is_none() && domain.cpu.is_none() {
+        return;
+    }
+    let default_model = usual.unwrap_or_default();
+    let default_model = &default_model;
     let cpu = domain.cpu.get_or_insert_default();
     match *cpu.mode.get_or_insert(CpuMode::Custom) {
         CpuMode::HostModel => {
@@ -118,7 +130,9 @@ fn processors(domain: &mut Domain, platform: &Platform) {
         }
         CpuMode::HostPassthrough => {
             cpu.check.get_or_insert(CpuCheck::None);
-            cpu.migratable.get_or_insert(OnOff::On);
+            if is_pc {
+                cpu.migratable.get_or_insert(OnOff::On);
+            }
         }
         CpuMode::Maximum => {
             cpu.check.get_or_insert(CpuCheck::None);
@@ -147,7 +161,7 @@ fn custom_model(cpu: &mut crate::domain::cpu::Cpu, default_model: &str, kind: Do
         if let Some(model) = &mut cpu.model {
             model.fallback.get_or_insert(Fallback::Allow);
         }
-    } else {
+    } else if !default_model.is_empty() {
         cpu.check.get_or_insert(CpuCheck::None);
         cpu.model = Some(CpuModel {
             fallback: Some(Fallback::Forbid),
@@ -158,6 +172,11 @@ fn custom_model(cpu: &mut crate::domain::cpu::Cpu, default_model: &str, kind: Do
 }
 
 fn features(domain: &mut Domain) {
+    if Board::of(domain) == Board::ArmVirt {
+        // The emulated version 3 once lacked what PCI Express needs (qemuDomainDefEnableDefaultFeatures).
+        let gic = domain.features.get_or_insert_default().gic.get_or_insert_default();
+        gic.version.get_or_insert_with(|| "2".to_owned());
+    }
     if domain.features.as_deref().is_some_and(|features| *features == Features::default()) {
         domain.features = None;
     }
@@ -174,13 +193,13 @@ fn features(domain: &mut Domain) {
 }
 
 /// Completes network interfaces: addresses, models; names of the daemon's own taps are forgotten.
-pub(super) fn complete_interfaces(devices: &mut Devices) {
+pub(super) fn complete_interfaces(devices: &mut Devices, board: Board) {
     for interface in &mut devices.interfaces {
         interface.mac.get_or_insert_with(|| Mac { address: MacAddr::random(), ..Mac::default() });
         // A host's device is what it is.
         if interface.kind != InterfaceKind::Hostdev {
             interface.model.get_or_insert_with(|| InterfaceModel {
-                kind: "rtl8139".to_owned(),
+                kind: if board.is_virt() { "virtio" } else { "rtl8139" }.to_owned(),
                 ..InterfaceModel::default()
             });
             if interface.model().is_some_and(|model| !model.starts_with("virtio")) {

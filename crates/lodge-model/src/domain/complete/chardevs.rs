@@ -1,5 +1,6 @@
 //! Serial ports, consoles, channels: targets, numbers, the first console's twin, virtio-serial ports.
 
+use super::Board;
 use crate::domain::address::{Address, Place, VirtioSerialAddress};
 use crate::domain::chardev::{CharDevice, CharKind, CharModel, CharSource, CharTarget, Protocol};
 use crate::domain::devices::{Devices, RngSource};
@@ -8,12 +9,12 @@ use crate::domain::devices::{Devices, RngSource};
 const VIRTIO_PORTS: u32 = 31;
 
 /// Completes all streams of characters.
-pub(super) fn complete(devices: &mut Devices) {
+pub(super) fn complete(devices: &mut Devices, board: Board) {
     first_console_becomes_serial(devices);
     number_ports(&mut devices.serials);
     number_parallel_ports(&mut devices.parallels);
     for serial in &mut devices.serials {
-        serial_target(serial);
+        serial_target(serial, board);
     }
     serial_becomes_first_console(devices);
     for target in devices.parallels.iter_mut().filter_map(|parallel| parallel.target.as_deref_mut()) {
@@ -122,13 +123,22 @@ fn number_parallel_ports(ports: &mut [CharDevice]) {
     }
 }
 
-fn serial_target(serial: &mut CharDevice) {
+fn serial_target(serial: &mut CharDevice, board: Board) {
     let target = serial.target.get_or_insert_default();
-    let kind = target.kind.get_or_insert_with(|| "isa-serial".to_owned());
-    if matches!(kind.as_str(), "isa-serial" | "pci-serial" | "usb-serial") {
-        let kind = kind.clone();
-        target.model.get_or_insert_with(|| CharModel { name: kind, ..CharModel::default() });
+    if board.is_virt() {
+        // By history the word for a PC's stands for nothing said.
+        target.kind.take_if(|kind| kind == "isa-serial");
     }
+    let usual = if board.is_virt() { "system-serial" } else { "isa-serial" };
+    let kind = target.kind.get_or_insert_with(|| usual.to_owned());
+    let model = match kind.as_str() {
+        "isa-serial" | "pci-serial" | "usb-serial" => kind.as_str(),
+        "system-serial" if board == Board::ArmVirt => "pl011",
+        "system-serial" if board == Board::RiscvVirt => "16550a",
+        _ => return,
+    };
+    let model = model.to_owned();
+    target.model.get_or_insert_with(|| CharModel { name: model, ..CharModel::default() });
 }
 
 pub(super) fn complete_source(

@@ -23,16 +23,23 @@ pub(super) fn complete(devices: &mut Devices, board: Board) {
         }
     }
     let (usb_model, root_model) = match board {
-        Board::Q35 => ("qemu-xhci", "pcie-root"),
-        Board::I440fx | Board::Other => ("piix3-uhci", "pci-root"),
+        Board::Q35 => (Some("qemu-xhci"), Some("pcie-root")),
+        Board::I440fx | Board::Other => (Some("piix3-uhci"), Some("pci-root")),
+        Board::ArmVirt | Board::RiscvVirt => (None, Some("pcie-root")),
+        Board::Micro => (Some("piix3-uhci"), None),
+        Board::Isa | Board::Bare => (None, None),
     };
-    if !devices.controllers.iter().any(|controller| controller.kind == ControllerKind::Usb) {
-        insert(&mut devices.controllers, Controller::new(ControllerKind::Usb, 0, Some(usb_model)));
+    if let Some(model) = usb_model
+        && !devices.controllers.iter().any(|controller| controller.kind == ControllerKind::Usb)
+    {
+        insert(&mut devices.controllers, Controller::new(ControllerKind::Usb, 0, Some(model)));
     }
     if board == Board::Q35 {
         ensure(devices, ControllerKind::Sata, 0, None);
     }
-    ensure(devices, ControllerKind::Pci, 0, Some(root_model));
+    if let Some(model) = root_model {
+        ensure(devices, ControllerKind::Pci, 0, Some(model));
+    }
     for (bus, kind, model) in [
         (DiskBus::Scsi, ControllerKind::Scsi, Some("lsilogic")),
         (DiskBus::Fdc, ControllerKind::Fdc, None),
@@ -86,10 +93,10 @@ fn models(controllers: &mut [Controller], board: Board) {
             to_kib(&mut hole.size, &mut hole.unit);
         }
         let default = match (controller.kind, board) {
-            (ControllerKind::Usb, Board::Q35) => "qemu-xhci",
-            (ControllerKind::Usb, Board::I440fx) => "piix3-uhci",
-            (ControllerKind::Scsi, Board::Q35 | Board::I440fx) => "lsilogic",
-            (ControllerKind::Pci, Board::Q35) if controller.index == Some(0) => "pcie-root",
+            (ControllerKind::Usb, Board::Q35 | Board::ArmVirt) => "qemu-xhci",
+            (ControllerKind::Usb, Board::I440fx | Board::RiscvVirt) => "piix3-uhci",
+            (ControllerKind::Scsi, board) if board != Board::Other => "lsilogic",
+            (ControllerKind::Pci, board) if board.is_express() && controller.index == Some(0) => "pcie-root",
             (ControllerKind::Pci, Board::I440fx) if controller.index == Some(0) => "pci-root",
             _ => continue,
         };

@@ -3,6 +3,7 @@
 //! libvirt reads QEMU's firmware descriptors (`/usr/share/qemu/firmware/*.json`); here they are
 //! [`Platform::firmwares`].
 
+use super::Board;
 use crate::Faults;
 use crate::domain::disk::SourceKind;
 use crate::domain::features::Smm;
@@ -20,7 +21,7 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) -> Result<(), F
         fill_in(domain, platform, found);
     } else if let Some(wanted) = domain.os.firmware.filter(|_| !is_named(domain)) {
         // A host without any is told at the start, which names the package.
-        if wanted == Wanted::Bios || !platform.firmwares.is_empty() {
+        if wanted == Wanted::Bios || !platform.firmwares.is_empty() || !Board::of(domain).is_pc() {
             let message = format!("this host has no firmware `{wanted}` for this machine and these features");
             return Err(Faults::one("/domain/os/@firmware", message));
         }

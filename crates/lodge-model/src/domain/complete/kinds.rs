@@ -27,10 +27,11 @@ const TPM_DEVICE: &str = "/dev/tpm0";
 
 /// Completes all these.
 pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
+    let is_pc = Board::of(domain).is_pc();
     let devices = &mut *domain.devices;
     devices.filesystems.iter_mut().for_each(filesystem);
     smartcards(devices);
-    devices.tpms.iter_mut().for_each(tpm);
+    devices.tpms.iter_mut().for_each(|device| tpm(device, is_pc));
     redirfilter(&mut devices.redirfilter);
     devices.shmems.iter_mut().for_each(shmem);
     for crypto in &mut devices.cryptos {
@@ -104,13 +105,13 @@ fn smartcard(card: &mut Smartcard) {
     }
 }
 
-fn tpm(tpm: &mut Tpm) {
+fn tpm(tpm: &mut Tpm, is_pc: bool) {
     let model = *tpm.model.get_or_insert(TpmModel::Tis);
     let backend = &mut tpm.backend;
     let kind = backend.kind;
     if kind == TpmBackendKind::Emulator {
         // What a PC had first; all others begin with 2.0.
-        let usual = if model == TpmModel::Tis { TpmVersion::V1_2 } else { TpmVersion::V2_0 };
+        let usual = if model == TpmModel::Tis && is_pc { TpmVersion::V1_2 } else { TpmVersion::V2_0 };
         backend.version.get_or_insert(usual);
         backend.persistent_state.take_if(|persistent| *persistent == YesNo::No);
         backend.debug.take_if(|debug| *debug == 0);

@@ -28,7 +28,7 @@ pub(super) fn complete(devices: &mut Devices, board: Board) -> Result<(), Faults
         // One slot stays for a bridge that may be needed later.
         dry.next(Need::Pci);
     }
-    if board == Board::Q35 && given.len() == 1 && dry.len() > 1 {
+    if board.is_express() && given.len() == 1 && dry.len() > 1 {
         // Nobody chose any bridge: leave one port for a device that is plugged in later.
         dry.next(Need::Pcie);
     }
@@ -47,9 +47,58 @@ pub(super) fn complete(devices: &mut Devices, board: Board) -> Result<(), Faults
     Ok(())
 }
 
+/// The places of devices that need a slot and have none.
+pub(super) fn wanting(devices: &mut Devices) -> Vec<*const Place> {
+    let mut found = Vec::new();
+    each_need(devices, true, &mut |place, _| {
+        if wants(place) {
+            found.push(std::ptr::from_ref(place));
+        }
+    });
+    found
+}
+
+/// On a board with both, one virtio device in memory takes along those that say nothing
+/// (qemuDomainAssignVirtioMMIOAddresses).
+pub(super) fn follow_mmio(devices: &mut Devices) {
+    let mut has_one = false;
+    devices
+        .each_place(&mut |_, _, _, place| has_one |= matches!(place.address, Some(Address::VirtioMmio(_))));
+    if !has_one {
+        return;
+    }
+    let follow = |place: &mut Place| {
+        if place.address.is_none() {
+            place.address = Some(Address::VirtioMmio(Box::default()));
+        }
+    };
+    let disks = devices.disks.iter_mut().filter(|disk| disk.target.bus == Some(DiskBus::Virtio));
+    disks.for_each(|disk| follow(&mut disk.place));
+    for interface in &mut devices.interfaces {
+        if interface.model.as_ref().is_some_and(|model| model.kind == "virtio") {
+            follow(&mut interface.place);
+        }
+    }
+    let inputs = devices.inputs.iter_mut().filter(|input| input.bus == Some(InputBus::Virtio));
+    inputs.for_each(|input| follow(&mut input.place));
+    for controller in &mut devices.controllers {
+        let is_virtio_scsi = controller.kind == ControllerKind::Scsi
+            && controller.model.as_deref().is_some_and(|model| model.starts_with("virtio"));
+        if is_virtio_scsi || controller.kind == ControllerKind::VirtioSerial {
+            follow(&mut controller.place);
+        }
+    }
+    if let Some(balloon) = &mut devices.memballoon
+        && balloon.model == MemballoonModel::Virtio
+    {
+        follow(&mut balloon.place);
+    }
+    devices.rngs.iter_mut().for_each(|rng| follow(&mut rng.place));
+}
+
 /// The buses that controllers make, by index; gaps are filled with what the board takes.
 fn controller_kinds(devices: &Devices, board: Board) -> Vec<BusKind> {
-    let filler = if board == Board::Q35 { BusKind::RootPort } else { BusKind::PciBridge };
+    let filler = if board.is_express() { BusKind::RootPort } else { BusKind::PciBridge };
     let mut kinds = Vec::new();
     for controller in devices.controllers.iter().filter(|controller| controller.kind == ControllerKind::Pci) {
         let index = usize::try_from(controller.index.unwrap_or_default()).unwrap_or(usize::MAX);
@@ -95,7 +144,7 @@ struct Run<'a> {
 }
 
 fn place_all(devices: &mut Devices, buses: &mut Buses, board: Board, dry: bool) -> Result<(), Faults> {
-    let express = board == Board::Q35;
+    let express = board.is_express();
     each_need(devices, express, &mut |place, need| {
         if let Some(spot) = address(place) {
             buses.take(spot, need);
@@ -144,7 +193,7 @@ impl Run<'_> {
         match self.board {
             Board::Q35 => self.fixed_q35(devices),
             Board::I440fx => self.fixed_i440fx(devices),
-            Board::Other => {}
+            Board::ArmVirt | Board::RiscvVirt | Board::Isa | Board::Micro | Board::Bare | Board::Other => {}
         }
     }
 

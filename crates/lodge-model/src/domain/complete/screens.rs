@@ -24,23 +24,43 @@ pub(super) fn complete(devices: &mut Devices, platform: &Platform, board: Board,
     }
     inputs(devices, board, has_ps2);
     audio(devices);
-    videos(devices, platform);
+    videos(devices, if board.is_virt() { VideoKind::Virtio } else { platform.video });
     if board == Board::Q35 && !devices.watchdogs.iter().any(|watchdog| watchdog.model == WatchdogModel::Itco)
     {
         // It is part of the board; a document can only say what it does.
         let action = devices.watchdogs.first().map_or_else(Default::default, |watchdog| watchdog.action);
         devices.watchdogs.push(Watchdog { model: WatchdogModel::Itco, action, ..Watchdog::default() });
     }
-    let balloon = devices.memballoon.get_or_insert_with(|| Box::new(Memballoon::default()));
-    if balloon.model == MemballoonModel::None {
+    if has_balloon(board) {
+        devices.memballoon.get_or_insert_with(|| Box::new(Memballoon::default()));
+    }
+    if let Some(balloon) = &mut devices.memballoon
+        && balloon.model == MemballoonModel::None
+    {
         **balloon = Memballoon { model: MemballoonModel::None, ..Memballoon::default() };
     }
     for rng in &mut devices.rngs {
         rng.rate.take_if(|rate| rate.bytes == 0);
     }
     for panic in &mut devices.panics {
-        panic.model.get_or_insert(PanicModel::Isa);
+        if let Some(model) = usual_panic(board) {
+            panic.model.get_or_insert(model);
+        }
     }
+}
+
+/// The panic device of which nothing is said.
+fn usual_panic(board: Board) -> Option<PanicModel> {
+    match board {
+        Board::ArmVirt => Some(PanicModel::Pvpanic),
+        Board::RiscvVirt | Board::Bare => None,
+        Board::I440fx | Board::Q35 | Board::Isa | Board::Micro | Board::Other => Some(PanicModel::Isa),
+    }
+}
+
+/// Whether a guest on this board has a balloon of which nothing is said.
+fn has_balloon(board: Board) -> bool {
+    !matches!(board, Board::ArmVirt | Board::Bare)
 }
 
 fn complete_graphics(graphics: &mut Graphics) {
@@ -110,7 +130,7 @@ fn inputs(devices: &mut Devices, board: Board, has_ps2: bool) {
     // A document that leaves the bus out gets the implied ones beside it, as with libvirt.
     for kind in [InputKind::Mouse, InputKind::Keyboard] {
         let wanted = Input { kind, bus: Some(InputBus::Ps2), ..Input::default() };
-        let is_wanted = board != Board::Other && has_ps2;
+        let is_wanted = board.has_ps2() && has_ps2;
         if is_wanted
             && !devices.inputs.iter().any(|input| input.kind == wanted.kind && input.bus == wanted.bus)
         {
@@ -120,7 +140,7 @@ fn inputs(devices: &mut Devices, board: Board, has_ps2: bool) {
     for input in &mut devices.inputs {
         match input.kind {
             InputKind::Mouse | InputKind::Keyboard => {
-                input.bus.get_or_insert(if board == Board::Other { InputBus::Usb } else { InputBus::Ps2 });
+                input.bus.get_or_insert(if board.has_ps2() { InputBus::Ps2 } else { InputBus::Usb });
             }
             InputKind::Tablet => {
                 input.bus.get_or_insert(InputBus::Usb);
@@ -169,14 +189,13 @@ fn audio(devices: &mut Devices) {
     devices.audios.extend(kind.map(|kind| Audio { id: 1, kind, ..Audio::default() }));
 }
 
-fn videos(devices: &mut Devices, platform: &Platform) {
+fn videos(devices: &mut Devices, usual: VideoKind) {
     if devices.videos.is_empty() && !devices.graphics.is_empty() {
         devices.videos.push(Video::default());
     }
     for video in &mut devices.videos {
-        let model = video
-            .model
-            .get_or_insert_with(|| Box::new(VideoModel { kind: platform.video, ..VideoModel::default() }));
+        let model =
+            video.model.get_or_insert_with(|| Box::new(VideoModel { kind: usual, ..VideoModel::default() }));
         complete_model(model);
     }
     // The primary one comes first; where none is named it is the first.

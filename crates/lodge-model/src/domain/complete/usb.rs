@@ -63,6 +63,13 @@ pub(super) fn complete(devices: &mut Devices) -> Result<(), Faults> {
     if lacking { Err(Faults::one("/domain/devices", "no USB port is left for a USB device")) } else { Ok(()) }
 }
 
+/// The places of devices that need a port.
+pub(super) fn wanting(devices: &Devices) -> Vec<*const Place> {
+    let mut found = Vec::new();
+    for_each(devices, &mut |place| found.push(std::ptr::from_ref(place)));
+    found
+}
+
 fn buses(controllers: &[Controller]) -> Vec<Bus> {
     let mut buses: Vec<Bus> = Vec::new();
     for controller in controllers.iter().filter(|controller| controller.kind == ControllerKind::Usb) {
