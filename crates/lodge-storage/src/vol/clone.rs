@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    create::{MakeOptions, backing_at, check, image_options, keep, on_thread, refuse_taken, size},
+    create::{MakeOptions, backing_at, check, image_options, keep, on_thread, size},
     facts::{PoolVolume, VolumeKind},
     kind::VolumeFormat,
     tool::Run,
@@ -66,7 +66,7 @@ impl Pools {
             wanted.allocation = Some(capacity);
             return self.clone_device(pool, &wanted, making, &source, options).await;
         }
-        refuse_taken(&making.path)?;
+        self.refuse_taken(pool, &making.path).await?;
         check(&wanted, options)?;
         if source.kind == VolumeKind::Dir || wanted.format == VolumeFormat::Dir {
             return Err(PoolError::Unsupported("directories are not copied as volumes".to_owned()));

@@ -70,7 +70,7 @@ impl Pools {
         if !backend.holds_files() {
             return self.create_device(pool, &wanted, making, options).await;
         }
-        refuse_taken(&making.path)?;
+        self.refuse_taken(pool, &making.path).await?;
         check(&wanted, options)?;
         let wanted = self.sized(pool, wanted, &making).await?;
         self.make(pool, &wanted, &making, options).await?;
@@ -199,12 +199,16 @@ pub(crate) async fn on_thread<T: Send + 'static>(
     done.map_err(|_| PoolError::Panicked { name: pool.name.clone() })?
 }
 
-pub(crate) fn refuse_taken(path: &Path) -> Result<(), PoolError> {
-    let is_dots = path.file_name().is_none() || path.ends_with(".");
-    if is_dots || path.symlink_metadata().is_ok() {
-        return Err(taken(path));
+impl Pools {
+    /// Refuses a place where something is. It may be a server's that does not answer.
+    pub(crate) async fn refuse_taken(&self, pool: &PoolHandle, path: &Path) -> Result<(), PoolError> {
+        let path = path.to_owned();
+        let look = move || {
+            let is_dots = path.file_name().is_none() || path.ends_with(".");
+            if is_dots || path.symlink_metadata().is_ok() { Err(taken(&path)) } else { Ok(()) }
+        };
+        self.blocking(pool, limits::LOOK, (), look).await.map(|((), ())| ())
     }
-    Ok(())
 }
 
 fn taken(path: &Path) -> PoolError {

@@ -23,7 +23,7 @@ use tokio::{
     net::unix::pipe::Receiver,
 };
 
-use crate::{pool::error::PoolError, ports::SecretValue};
+use crate::{limits, pool::error::PoolError, ports::SecretValue};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The last bytes kept of what a tool said.
@@ -135,12 +135,12 @@ impl Run {
     }
 
     async fn watched(mut self, tell: Option<&(dyn Fn(f32) + Send + Sync)>) -> Result<Answer, PoolError> {
-        let written = Written::open(self.files.iter().filter(|(_, writes)| *writes)).await;
+        let (written, is_on_network) = Written::open(&self.files).await?;
         self.secrets.iter_mut().for_each(Fed::feed);
         let program = find(self.program)?;
         let failed = |source| PoolError::system(format!("cannot run '{}'", program.display()), source);
         let (out, words) = (Pipe::new().map_err(failed)?, Pipe::new().map_err(failed)?);
-        let command = self.shut_in(&program, out.write, words.write);
+        let command = self.shut_in(&program, is_on_network, out.write, words.write);
         let (out, words) = (out.read, words.read);
         let process = command.spawn_tied().await.map_err(|error| failed(io::Error::other(error)))?;
         let work = async {
@@ -177,7 +177,7 @@ impl Run {
         Ok(format!("{} {}", find(self.program)?.display(), words.join(" ")))
     }
 
-    fn shut_in(&self, program: &Path, out: OwnedFd, errors: OwnedFd) -> Command {
+    fn shut_in(&self, program: &Path, is_on_network: bool, out: OwnedFd, errors: OwnedFd) -> Command {
         let mut jail = Jail::new(MEMORY_BYTES, DESCRIPTORS);
         for (path, writes) in &self.files {
             if *writes {
@@ -186,7 +186,7 @@ impl Run {
                 jail.reads(path);
             }
         }
-        jail.keeps_user(self.files.iter().any(|(path, _)| is_on_network(path)));
+        jail.keeps_user(is_on_network);
         let mut command = Command::new(program);
         command.args(&self.args).env("PATH", PATH).env("LC_ALL", "C");
         // e2fsprogs look whether the file is mounted; nothing is, in a jail.
@@ -202,11 +202,24 @@ impl Run {
 struct Written(Vec<(PathBuf, File)>);
 
 impl Written {
-    async fn open<'a>(files: impl Iterator<Item = &'a (PathBuf, bool)>) -> Self {
-        let paths: Vec<PathBuf> = files.map(|(path, _)| path.clone()).collect();
-        let open = move || paths.into_iter().filter_map(|path| Some((path.clone(), File::open(path).ok()?)));
-        let opened = tokio::task::spawn_blocking(move || open().collect()).await;
-        Self(opened.unwrap_or_default())
+    /// Opens those of `files` that are written; says whether any of all is a server's. It may not answer.
+    async fn open(files: &[(PathBuf, bool)]) -> Result<(Self, bool), PoolError> {
+        let all = files.to_vec();
+        let look = tokio::task::spawn_blocking(move || {
+            let is_on_network = all.iter().any(|(path, _)| is_on_network(path));
+            let written = all.into_iter().filter(|(_, writes)| *writes);
+            let opened = written.filter_map(|(path, _)| Some((path.clone(), File::open(path).ok()?)));
+            (Self(opened.collect()), is_on_network)
+        });
+        let paths =
+            || files.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join("', '");
+        match tokio::time::timeout(limits::LOOK, look).await {
+            Ok(looked) => looked.map_err(|_| PoolError::Panicked { name: paths() }),
+            Err(_) => {
+                let text = format!("'{}' did not answer in {} s", paths(), limits::LOOK.as_secs());
+                Err(PoolError::system(text, io::Error::from(io::ErrorKind::TimedOut)))
+            }
+        }
     }
 
     async fn keep(self, said: Option<&(String, String)>) -> Result<(), PoolError> {
@@ -214,7 +227,10 @@ impl Written {
             let failed = |(path, file): (PathBuf, File)| Some((path, file.sync_all().err()?));
             self.0.into_iter().find_map(failed)
         });
-        let Some((path, source)) = kept.await.ok().flatten() else { return Ok(()) };
+        let late =
+            || PoolError::system("cannot write back in time", io::Error::from(io::ErrorKind::TimedOut));
+        let kept = tokio::time::timeout(limits::LONG, kept).await.map_err(|_| late())?;
+        let Some((path, source)) = kept.ok().flatten() else { return Ok(()) };
         let path = path.display().to_string();
         let path = said.filter(|(now, _)| *now == path).map_or(path.clone(), |(_, path)| path.clone());
         Err(PoolError::system(format!("cannot write back '{path}'"), source))
