@@ -75,36 +75,30 @@ async fn a_disk_does_not_change_over_to_a_file_that_cannot_be_kept() {
     if !has_qemu() {
         return;
     }
-    for copies in [false, true] {
-        let Some(disk) = DyingDisk::new(64) else { return };
-        // The guest writes to its own file, which is well, and to the dying disk once the job is ready.
-        let house = if copies { House::new(1) } else { House::new_in(disk.path(), 1) };
-        let domains = house.world.open().await;
-        let guest = house.start(&domains).await;
-        // Every cluster is there: to make a new one QEMU flushes, and the guest would write no more.
-        house.wait_for_writes(WINDOW + 100).await;
-        let job = if copies {
-            let path = disk.path().join("copy").display().to_string();
-            let options = CopyOptions { transient_job: true, ..CopyOptions::default() };
-            copy("vda".to_owned(), Destination { path, format: None, is_block: false }, options)
-        } else {
-            commit("vda".to_owned(), active())
-        };
-        guest.change(job).await.unwrap();
-        wait_until_ready(&guest).await;
-        disk.die();
-        house.wait_for_writes(50).await;
-        let why = refused(&guest, pivot("vda".to_owned(), true)).await;
-        assert!(why.contains(EIO), "{why}");
-        until(&guest, "running", |snapshot| snapshot.state.words().0 == "running").await;
-        house.wait_for_writes(50).await;
-        assert_eq!(house::top_of(&guest), house.layer(1));
-        assert_eq!(guest.block_job("vda").await.unwrap(), None);
-        let live = text_of(&guest, false).await;
-        assert!(!live.contains("<mirror") && live.contains(&house.layer(1).display().to_string()), "{live}");
-        guest.destroy(DestroyOptions::default()).await.unwrap();
-        house.has_all(1);
-    }
+    let Some(disk) = DyingDisk::new(64) else { return };
+    let house = House::new(1);
+    let domains = house.world.open().await;
+    let guest = house.start(&domains).await;
+    // Every cluster is there: QEMU makes no new one in the copy, which it would have to flush.
+    house.wait_for_writes(WINDOW + 100).await;
+    let path = disk.path().join("copy").display().to_string();
+    let options = CopyOptions { transient_job: true, ..CopyOptions::default() };
+    let to = Destination { path: path.clone(), format: None, is_block: false };
+    guest.change(copy("vda".to_owned(), to, options)).await.unwrap();
+    wait_until_ready(&guest).await;
+    disk.die();
+    house.wait_for_writes(50).await;
+    let why = refused(&guest, pivot("vda".to_owned(), true)).await;
+    // It may have failed before it was asked.
+    assert!(why.contains(EIO) && why.contains(&path) || why.contains("does not have an active"), "{why}");
+    until(&guest, "running", |snapshot| snapshot.state.words().0 == "running").await;
+    house.wait_for_writes(50).await;
+    assert_eq!(house::top_of(&guest), house.layer(1));
+    assert_eq!(guest.block_job("vda").await.unwrap(), None);
+    let live = text_of(&guest, false).await;
+    assert!(!live.contains("<mirror") && live.contains(&house.layer(1).display().to_string()), "{live}");
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    house.has_all(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

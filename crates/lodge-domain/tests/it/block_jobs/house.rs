@@ -63,11 +63,6 @@ impl House {
         Self::of(&writer(), overlays, None)
     }
 
-    /// The same, and the images lie in `disks`.
-    pub fn new_in(disks: &Path, overlays: usize) -> Self {
-        Self::of(&writer(), overlays, Some(disks))
-    }
-
     /// One that has nothing to boot.
     pub fn idle(overlays: usize) -> Self {
         Self::of(&[0; SECTOR], overlays, None)
