@@ -10,6 +10,7 @@ use lodge_qemu::save_image::{SaveImageError, Saving};
 use lodge_store::saga::Failure;
 
 use crate::define::blocking;
+use crate::error::chain;
 use crate::start::{file_failure, remove_file};
 
 /// Passes over the memory of a guest that runs on, before it is held for the rest.
@@ -29,7 +30,11 @@ pub(super) async fn write(
     let (part, text) = (part_of(file), xml.to_owned());
     let made = blocking(move || Saving::create(&part, &text, runs_after)).await;
     let saving = made.map_err(|error| failed(&error))?;
-    saving.take_memory(monitor, |_| ()).await.map_err(|error| failed(&error))?;
+    let taken = saving.take_memory(monitor, |_| ()).await;
+    taken.map_err(|error| {
+        let text = format!("cannot write the memory to `{}`: {}", file.display(), chain(&error));
+        Failure::new(error.kind(), text).with_hint(error.hint().map(str::to_owned))
+    })?;
     let (part, file) = (part_of(file), file.to_owned());
     blocking(move || {
         saving.finish().map_err(|error| failed(&error))?;

@@ -1,5 +1,6 @@
 //! Snapshots with real images and real QEMU: taken, reverted to, deleted, refused, and found again by a next daemon.
 
+mod faults;
 mod live;
 
 use std::path::{Path, PathBuf};
@@ -37,8 +38,18 @@ struct House {
 impl House {
     async fn new() -> Self {
         let world = World::new();
+        let place = world.dir.path().to_owned();
+        Self::of(world, &place).await
+    }
+
+    /// Its image lies there.
+    async fn in_place(place: &Path) -> Self {
+        Self::of(World::new(), place).await
+    }
+
+    async fn of(world: World, place: &Path) -> Self {
         let domains = world.open().await;
-        let image = world.dir.path().join("web1.qcow2");
+        let image = place.join("web1.qcow2");
         qemu_img(&["create", "-q", "-f", "qcow2", image.to_str().unwrap(), "4M"]).unwrap();
         let disk = format!(
             "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\

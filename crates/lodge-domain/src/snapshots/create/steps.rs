@@ -119,6 +119,13 @@ impl Taking {
         self.running.as_ref().map(|running| &running.monitor).ok_or_else(gone)
     }
 
+    /// The image that takes the memory.
+    fn memorys_place(&self) -> Option<&str> {
+        let disks = &self.running.as_ref()?.document.devices.disks;
+        let own = disks.iter().find(|disk| inside::node_of(disk).as_ref() == Some(&self.plan.nodes.memory));
+        own?.path()
+    }
+
     fn failed(&mut self, refusal: Refusal) -> Failure {
         let failure = Failure::new(refusal.kind(), refusal.text.clone());
         self.refused = Some(refusal);
@@ -248,7 +255,14 @@ impl Step<Taking> for TakeInside {
             inside::remove(&monitor, &plan.snapshot, &plan.nodes.disks).await?;
             inside::save(&monitor, &plan.snapshot, &plan.nodes).await
         };
-        taken.await.map_err(|refusal| taking.failed(refusal))
+        let taken = taken.await;
+        taken.map_err(|mut refusal| {
+            // QEMU says what went wrong, and not where.
+            if let Some(place) = taking.memorys_place() {
+                refusal.text = format!("{} (the memory goes into '{place}')", refusal.text);
+            }
+            taking.failed(refusal)
+        })
     }
 
     async fn undo(&self, taking: &mut Taking) -> Result<(), Failure> {
