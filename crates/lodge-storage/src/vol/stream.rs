@@ -230,16 +230,11 @@ impl Upload {
 
 /// Waits for a piece, but not for ever: a server that went away holds the thread, not the client.
 async fn in_time<T>(path: &Path, limit: Duration, work: tokio::task::JoinHandle<T>) -> Result<T, PoolError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => done.map_err(|_| PoolError::Panicked { name: path.display().to_string() }),
-        Err(_) => {
-            let late = io::Error::from(io::ErrorKind::TimedOut);
-            Err(PoolError::system(
-                format!("'{}' did not answer in {} s", path.display(), limit.as_secs()),
-                late,
-            ))
-        }
-    }
+    let Ok(done) = tokio::time::timeout(limit, work).await else {
+        let text = format!("'{}' did not answer in {} s", path.display(), limit.as_secs());
+        return Err(PoolError::system(text, io::Error::from(io::ErrorKind::TimedOut)));
+    };
+    done.map_err(|_| PoolError::Panicked { name: path.display().to_string() })
 }
 
 /// However an upload ends, the pool is looked at anew, as libvirt does.

@@ -213,13 +213,11 @@ impl Written {
         });
         let paths =
             || files.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join("', '");
-        match tokio::time::timeout(limits::LOOK, look).await {
-            Ok(looked) => looked.map_err(|_| PoolError::Panicked { name: paths() }),
-            Err(_) => {
-                let text = format!("'{}' did not answer in {} s", paths(), limits::LOOK.as_secs());
-                Err(PoolError::system(text, io::Error::from(io::ErrorKind::TimedOut)))
-            }
-        }
+        let Ok(looked) = tokio::time::timeout(limits::LOOK, look).await else {
+            let text = format!("'{}' did not answer in {} s", paths(), limits::LOOK.as_secs());
+            return Err(PoolError::system(text, io::Error::from(io::ErrorKind::TimedOut)));
+        };
+        looked.map_err(|_| PoolError::Panicked { name: paths() })
     }
 
     async fn keep(self, said: Option<&(String, String)>) -> Result<(), PoolError> {

@@ -243,7 +243,7 @@ async fn a_server_that_goes_away_amid_the_work_costs_those_who_ask_an_error_in_t
         // It is judged by what was last seen of the server's directory.
         pools.delete_volume(&other, "old", false).await.unwrap();
     };
-    let both = async { tokio::join!(asked, others) };
+    let both = Box::pin(async { tokio::join!(asked, others) });
     let both = tokio::time::timeout(Duration::from_mins(6), both).await;
     let took = began.elapsed();
     // Before anything is said: threads that hang would keep the test from its end.
