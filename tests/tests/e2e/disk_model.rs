@@ -342,22 +342,50 @@ impl Model {
         Ok(true)
     }
 
-    fn commit(&self, guest: usize, top: usize, depth: usize) -> Result<bool> {
-        let Some(Guest { name, .. }) = pick(&self.guests, guest) else { return Ok(false) };
-        let chain = self.chain(name)?;
+    fn commit(&mut self, guest: usize, top: usize, depth: usize) -> Result<bool> {
+        let Some(name) = pick(&self.guests, guest).map(|guest| guest.name.clone()) else { return Ok(false) };
+        let chain = self.chain(&name)?;
         if chain.len() < 2 {
             return Ok(false);
         }
         let top = top % (chain.len() - 1);
-        let base = text(&chain[top + 1 + depth % (chain.len() - 1 - top)]);
-        let above = text(&chain[top]);
-        if !self.runs(name)? {
+        let lower = top + 1 + depth % (chain.len() - 1 - top);
+        let (above, base) = (text(&chain[top]), text(&chain[lower]));
+        if !self.runs(&name)? {
             let after = ["keep", "empty", "delete"][depth % 3];
             return self.did(&["chain", "commit", above, "--base", base, "--after", after]);
         }
-        let mut args = vec!["blockcommit", name, "vda", "--base", base, "--top", above];
+        let mut args = vec!["blockcommit", &name, "vda", "--base", base, "--top", above];
         args.push(if top == 0 { "--pivot" } else { "--wait" });
-        self.did(&args)
+        let was_done = self.did(&args)?;
+        if was_done {
+            self.forget_merged(&name, &chain[top + 1..=lower])?;
+        }
+        Ok(was_done)
+    }
+
+    /// The file that has a snapshot's bytes, and whether they are inside it.
+    fn place_of(&self, guest: &str, name: &str) -> Result<(PathBuf, bool)> {
+        let document = self.host.lodge(&["snapshot-dumpxml", guest, name])?.ok()?.stdout;
+        let (snapshot, domain) = document.split_once("<domain ").context("a snapshot without a domain")?;
+        let file = domain.split_once("<source file='").and_then(|(_, rest)| rest.split_once('\''));
+        let file = file.context("a snapshot without a disk")?.0;
+        Ok((file.into(), snapshot.contains("snapshot='internal'")))
+    }
+
+    /// As libvirt does it: who commits below a guest that runs wants the merged files, and forgets the snapshots that
+    /// they were.
+    fn forget_merged(&mut self, guest: &str, merged: &[PathBuf]) -> Result<()> {
+        let own = self.snapshots.iter().filter(|snapshot| snapshot.guest == guest);
+        let own: Vec<String> = own.map(|snapshot| snapshot.name.clone()).collect();
+        for name in own {
+            let (file, is_inside) = self.place_of(guest, &name)?;
+            if !is_inside && merged.contains(&file) {
+                self.host.lodge(&["snapshot-delete", guest, &name, "--metadata"])?.ok()?;
+                self.snapshots.retain(|snapshot| snapshot.guest != guest || snapshot.name != name);
+            }
+        }
+        Ok(())
     }
 
     fn pull(&self, guest: usize, depth: usize) -> Result<bool> {
@@ -416,13 +444,9 @@ impl Model {
         }
         for Snapshot { guest, name, shows } in &self.snapshots {
             let what = format!("snapshot {name} of {guest}");
-            let document = self.host.lodge(&["snapshot-dumpxml", guest, name])?.ok()?.stdout;
-            let (snapshot, domain) =
-                document.split_once("<domain ").context("a snapshot without a domain")?;
-            let file = domain.split_once("<source file='").and_then(|(_, rest)| rest.split_once('\''));
-            let file = file.context("a snapshot without a disk")?.0;
-            let inside = snapshot.contains("snapshot='internal'").then_some(name.as_str());
-            let seen = self.content(Path::new(file), inside).with_context(|| what.clone())?;
+            let (file, is_inside) = self.place_of(guest, name)?;
+            let inside = is_inside.then_some(name.as_str());
+            let seen = self.content(&file, inside).with_context(|| what.clone())?;
             same(&seen, shows, &what)?;
         }
         for (path, shows) in &self.templates {
