@@ -123,7 +123,7 @@ impl Show {
         for subject in &self.subjects {
             let view = look(subject, session).await?;
             if self.get && view.machine_id.is_none() {
-                let why = view.gaps.first().cloned().unwrap_or_else(|| "it has none".to_owned());
+                let why = shown::why_none(&view).unwrap_or_else(|| "it has none".to_owned());
                 return Err(
                     Failure::new(ErrorKind::NotFound, format!("no machine id of '{subject}'")).because(why)
                 );

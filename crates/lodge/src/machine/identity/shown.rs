@@ -68,6 +68,17 @@ pub fn diff(diff: &IdentityDiff, alike_only: bool) -> String {
     plain(&text)
 }
 
+/// Why there is no machine id, where that is not simply so.
+pub fn why_none(view: &IdentityView) -> Option<String> {
+    let unknown = view.items.iter().find(|item| item.item == "machine-id" && item.state == "unknown");
+    match unknown {
+        Some(item) => Some(format!("{}: {}", item.place, item.note.as_deref().unwrap_or("not read"))),
+        // What else was not looked at says nothing of it.
+        None if view.learnt == Learnt::Host => view.gaps.first().cloned(),
+        None => None,
+    }
+}
+
 /// What is wrong with machine ids.
 pub fn faults(views: &[IdentityView]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -77,7 +88,7 @@ pub fn faults(views: &[IdentityView]) -> Vec<String> {
             owners.entry(id).or_default().push(&view.subject);
             continue;
         }
-        let why = view.gaps.first().map(|gap| format!(" ({gap})")).unwrap_or_default();
+        let why = why_none(view).map(|why| format!(" ({why})")).unwrap_or_default();
         faults.push(plain(&format!("'{}' has no machine id{why}", view.subject)));
     }
     for view in views {
@@ -108,6 +119,23 @@ mod tests {
             [machine("a", Some("1")), machine("b", Some("2")), machine("c", Some("1")), machine("d", None)];
         assert_eq!(faults(&views), ["'d' has no machine id", "the machine id 1 is that of a, c"]);
         assert!(faults(&views[..2]).is_empty());
+    }
+
+    #[test]
+    fn what_else_was_not_looked_at_is_no_reason() {
+        let gaps = vec!["/etc/letsencrypt/**: not looked for".to_owned()];
+        let view = |learnt| IdentityView { learnt, gaps: gaps.clone(), ..machine("a", None) };
+        assert_eq!(why_none(&view(Learnt::Agent)), None);
+        assert_eq!(why_none(&view(Learnt::Host)).as_ref(), gaps.first());
+        let item = IdentityItem {
+            item: "machine-id".to_owned(),
+            place: "/etc/machine-id".to_owned(),
+            state: "unknown".to_owned(),
+            note: Some("it is torn".to_owned()),
+            ..IdentityItem::default()
+        };
+        let view = IdentityView { items: vec![item], ..view(Learnt::Disk) };
+        assert_eq!(why_none(&view).as_deref(), Some("/etc/machine-id: it is torn"));
     }
 
     #[test]
