@@ -312,22 +312,23 @@ async fn capabilities(root: &Root) -> Capabilities {
     }
 }
 
-/// What the QEMUs for other architectures can do, of those that are installed.
+/// What the QEMUs for other architectures can do, of those that are installed. They are asked all at once.
 async fn other_capabilities(root: &Root) -> Vec<Arc<Capabilities>> {
-    let mut found = Vec::new();
-    for arch in lodge_qemu::OTHER_ARCHITECTURES {
+    let ask = |arch| async move {
         let binary = PathBuf::from(format!("/usr/bin/qemu-system-{arch}"));
         if !binary.exists() {
-            continue;
+            return None;
         }
         match Capabilities::probe(&binary, Some(&root.cache())).await {
-            Ok(capabilities) => found.push(Arc::new(capabilities)),
+            Ok(capabilities) => Some(Arc::new(capabilities)),
             Err(error) => {
                 tracing::warn!(%arch, error = &error as &dyn std::error::Error, "no usable QEMU for this architecture");
+                None
             }
         }
-    }
-    found
+    };
+    let found = futures_util::future::join_all(lodge_qemu::OTHER_ARCHITECTURES.map(ask)).await;
+    found.into_iter().flatten().collect()
 }
 
 /// Who reads and edits guests' disks: this program again, shut in.
