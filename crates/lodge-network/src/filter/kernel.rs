@@ -74,8 +74,31 @@ impl Kernel {
         }
         let script = whole(&self.table, cards);
         let said = self.run(&script).await?;
-        self.state = if cards.is_empty() { State::None } else { State::Made(handles_in(&said)) };
+        self.state = if cards.is_empty() {
+            State::None
+        } else {
+            State::Made(self.proven(&said, cards.values()).await?)
+        };
         Ok(())
+    }
+
+    /// The names of the rules that these cards were given: as nft said, or as the kernel lists them. Rules that are not
+    /// there let everything through, so nobody takes nft's word that all went well.
+    async fn proven<'a>(&self, said: &str, cards: impl Iterator<Item = &'a Card>) -> Result<Handles> {
+        let wanted: Vec<(&str, usize)> = cards
+            .flat_map(|card| card.chains.iter().map(|(chain, rules)| (chain.as_str(), rules.len())))
+            .collect();
+        let has_all = |handles: &Handles| {
+            wanted.iter().all(|(chain, count)| handles.get(*chain).map_or(0, Vec::len) == *count)
+        };
+        let echoed = handles_in(said);
+        if has_all(&echoed) {
+            return Ok(echoed);
+        }
+        let listed = self.listing().await?.and_then(|listing| found(&listing)).map(|found| found.rules);
+        listed.filter(has_all).ok_or_else(|| FilterError::Kernel {
+            detail: "nft ended well, and the rules are not there".to_owned(),
+        })
     }
 
     /// Takes away what an earlier daemon left. A host without nft, or a user without rights, has nothing.
@@ -116,6 +139,7 @@ impl Kernel {
                 let script = difference(&self.table, &self.cards, changes);
                 match self.run(&script).await {
                     Ok(said) => {
+                        let proven = self.proven(&said, changes.iter().filter_map(|(_, card)| *card)).await?;
                         let mut handles = handles.clone();
                         for (port, card) in changes {
                             for (chain, _) in self.cards.get(*port).iter().flat_map(|card| &card.chains) {
@@ -126,7 +150,7 @@ impl Kernel {
                                 None => drop(self.cards.remove(*port)),
                             }
                         }
-                        handles.extend(handles_in(&said));
+                        handles.extend(proven);
                         self.state = State::Made(handles);
                         return Ok(());
                     }
