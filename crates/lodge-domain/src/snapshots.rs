@@ -18,6 +18,7 @@ mod delete;
 mod images;
 mod inside;
 mod memory;
+pub(crate) mod merged;
 mod overlay;
 mod quiesce;
 mod records;

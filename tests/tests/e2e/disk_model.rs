@@ -381,6 +381,8 @@ impl Model {
         for name in own {
             let (file, is_inside) = self.place_of(guest, &name)?;
             if !is_inside && merged.contains(&file) {
+                let back = self.host.lodge(&["snapshot-revert", guest, &name])?;
+                back.fails_saying(&["a commit has merged it"])?;
                 self.host.lodge(&["snapshot-delete", guest, &name, "--metadata"])?.ok()?;
                 self.snapshots.retain(|snapshot| snapshot.guest != guest || snapshot.name != name);
             }

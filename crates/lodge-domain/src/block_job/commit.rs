@@ -1,10 +1,11 @@
 //! `virsh blockcommit`: what layers have goes into the one below them, and the disk stands on fewer files.
 
-use lodge_qemu::qmp::Commit;
+use lodge_qemu::qmp::{Commit, MonitorError};
 
 use super::layers::{find, layers, show_mirror};
 use super::{BlockJobKind, open, position, refuse_busy, start};
 use crate::control::{Change, Refusal, Running, Scope, Sort};
+use crate::snapshots::merged;
 
 /// What is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,16 +29,26 @@ pub struct CommitOptions {
 /// Begins a commit; the job goes on beside all else.
 pub fn commit(disk: String, options: CommitOptions) -> Change {
     Change::new("blockcommit", Scope::LIVE).live(move |mut guest| async move {
-        let outcome = begin(&mut guest, &disk, &options).await.map(drop);
+        let outcome = begin(&mut guest, &disk, &options, Own::Asked).await.map(drop);
         (guest, outcome)
     })
 }
 
+/// Who commits, and so what becomes of the guest's own snapshots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    /// A person: they are looked after here.
+    Asked,
+    /// A deletion of snapshots, which has looked after them.
+    Deletion,
+}
+
 /// Begins it; the job's name.
-pub(crate) async fn begin(
+async fn begin(
     guest: &mut Running,
     wanted: &str,
     options: &CommitOptions,
+    own: Own,
 ) -> Result<String, Refusal> {
     let disk = guest.document.devices.disks[position(guest, wanted)?].clone();
     let target = disk.target.dev.clone();
@@ -53,6 +64,9 @@ pub(crate) async fn begin(
         let text = "keeping relative names of backing files is not supported yet";
         return Err(Refusal::new(Sort::ArgumentUnsupported, text));
     }
+    if own == Own::Asked {
+        merged::refuse_inside(guest, &target, &layers[top..base])?;
+    }
     let kind = if top == 0 { BlockJobKind::ActiveCommit } else { BlockJobKind::Commit };
     let mut job = start::planned(&disk, kind, "commit", &layers[top].node());
     job.delete = options.delete;
@@ -67,7 +81,24 @@ pub(crate) async fn begin(
             }
         }
     }
-    start::note(guest, &job)?;
+    // What is deleted is gone, too.
+    let written = if options.delete { top } else { top + 1 };
+    let marked = match own {
+        Own::Asked => merged::mark(guest, &target, &layers[written..=base]).await,
+        Own::Deletion => Ok(None),
+    };
+    let marked = match marked {
+        Ok(marked) => marked,
+        Err(refusal) => {
+            start::take_back(guest, &target, &job.opened).await;
+            return Err(refusal);
+        }
+    };
+    if let Err(refusal) = start::note(guest, &job) {
+        merged::unmark(guest, marked).await;
+        start::take_back(guest, &target, &job.opened).await;
+        return Err(refusal);
+    }
     let answer = guest
         .monitor
         .block_commit(&Commit {
@@ -79,7 +110,14 @@ pub(crate) async fn begin(
             speed: options.speed,
         })
         .await;
-    start::begun(guest, &job, answer).await?;
+    // Without an answer it may have begun.
+    let is_refused = matches!(answer, Err(MonitorError::Refused { .. }));
+    if let Err(refusal) = start::begun(guest, &job, answer).await {
+        if is_refused {
+            merged::unmark(guest, marked).await;
+        }
+        return Err(refusal);
+    }
     if kind == BlockJobKind::ActiveCommit {
         let at = position(guest, &target)?;
         show_mirror(&mut guest.document.devices.disks[at], kind, &layers[base..], false);
@@ -130,7 +168,7 @@ pub(crate) async fn commit_now(
     wanted: &str,
     options: &CommitOptions,
 ) -> Result<(), Refusal> {
-    let id = begin(guest, wanted, options).await?;
+    let id = begin(guest, wanted, options, Own::Deletion).await?;
     super::follow::run_to_end(guest, &id).await
 }
 

@@ -5,6 +5,7 @@ use lodge_qemu::qmp::Stream;
 use super::layers::{find, layers};
 use super::{BlockJobKind, idle_disk, start};
 use crate::control::{Change, Refusal, Running, Scope, Sort};
+use crate::snapshots::merged;
 
 /// What is pulled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +36,7 @@ async fn begin(guest: &mut Running, wanted: &str, options: &PullOptions) -> Resu
         let text = "keeping relative names of backing files is not supported yet";
         return Err(Refusal::new(Sort::ArgumentUnsupported, text));
     }
+    merged::refuse_inside(guest, &disk.target.dev, &layers[..1])?;
     let mut job = start::planned(&disk, BlockJobKind::Pull, "pull", &layers[0].node());
     let below = at.map_or(&[][..], |at| &layers[at..]);
     job.expected = std::iter::once(&layers[0]).chain(below).map(|layer| layer.index).collect();

@@ -107,9 +107,13 @@ fn check(
         let why = format!("snapshot '{}' lacks domain '{name}' rollback info", snapshot.name());
         return Err(DomainError::SnapshotRisky { name, why });
     }
-    // What it froze may have been written since; deleting it again ends that.
+    // What it froze may have been written since.
     if let Some(disk) = snapshot.disks().iter().find(|disk| disk.delete_in_progress) {
-        let text = format!("snapshot disk '{}' was target of not completed snapshot delete", disk.name());
+        let text = format!(
+            "snapshot disk '{}' was target of not completed snapshot delete, or a commit has merged it: what it kept is \
+             gone. Forget it with snapshot-delete, after a commit with --metadata",
+            disk.name()
+        );
         return Err(refuse(SnapshotSort::Invalid, text));
     }
     let managed_save = owner.entry.snapshot.load().managed_save;

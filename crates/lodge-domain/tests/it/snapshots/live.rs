@@ -105,7 +105,8 @@ async fn what_fails_half_way_can_be_asked_for_again_and_never_brings_old_bytes_b
     house.wait_for_writes(20).await;
     assert_eq!(names(&guest), "s1");
     let refused = revert(&guest, "s1").await.unwrap_err();
-    assert_eq!(refused, "snapshot disk 'vda' was target of not completed snapshot delete");
+    let words = "snapshot disk 'vda' was target of not completed snapshot delete";
+    assert!(refused.starts_with(words), "{refused}");
     // By hand, as virsh does it; the guest writes on into the file below, and the snapshot's own file grows old.
     use lodge_domain::block_job::{commit::CommitOptions, commit::commit, pivot::pivot};
     let options = CommitOptions { active: true, ..CommitOptions::default() };
