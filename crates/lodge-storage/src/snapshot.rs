@@ -71,7 +71,17 @@ impl Storage {
         };
         let words = ["snapshot", option, name, "--"].map(OsString::from);
         let run = shut_in(&chain, 1).args(words).args([path]);
-        self.run_tool(run, path, CHANGE).await
+        let changed = self.run_tool(run, path, CHANGE).await;
+        if matches!(changed, Err(StorageError::Volume { .. })) {
+            // Cut off by a full disk, it leaves clusters that nothing names.
+            let words = ["check", "-q", "-r", "leaks", "-f", "qcow2", "--"].map(OsString::from);
+            let mend = shut_in(&chain, 1).args(words).args([path]);
+            if let Err(error) = self.run_tool(mend, path, CHANGE).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(path = %path.display(), error, "what a failed change left in an image stays there");
+            }
+        }
+        changed
     }
 
     /// Makes an empty qcow2 at `path` that stands on `backing`. A file in its place must be empty.

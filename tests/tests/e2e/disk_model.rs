@@ -104,8 +104,10 @@ fn pick<T>(from: &[T], number: usize) -> Option<&T> {
 impl Model {
     fn new() -> Result<Self> {
         let host = Host::start()?;
-        std::fs::create_dir_all(host.root().join("var/lib/libvirt/images"))?;
-        host.lodge(&["pool-refresh", "default"])?;
+        let pool = host.root().join("var/lib/libvirt/images");
+        std::fs::create_dir_all(&pool)?;
+        host.lodge(&["pool-define-as", "default", "dir", "--target", text(&pool)])?.ok()?;
+        host.lodge(&["pool-start", "default"])?.ok()?;
         let (guests, snapshots, templates) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut model = Self { host, guests, snapshots, templates, count: 0, done: 0, refused: 0 };
         for _ in 0..2 {

@@ -220,6 +220,9 @@ async fn a_full_disk_is_told_with_the_place_and_every_disk_is_as_it_was() {
         for name in ["full.qcow2", "base.qcow2", "top.qcow2"] {
             assert_sound(&place.file(name));
         }
+        if *act == "inside" {
+            assert_clean(&place.file("full.qcow2"));
+        }
         // `resize qcow2` has made it longer.
         let now = place.shows();
         let same = |at: usize| now[at][..shows[at].len()] == shows[at][..];

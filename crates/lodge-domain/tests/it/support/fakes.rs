@@ -159,7 +159,13 @@ impl Volumes for Fakes {
             SnapshotVerb::Apply => "-a",
             SnapshotVerb::Delete => "-d",
         };
-        qemu_img(&["snapshot", option, name, &path.display().to_string()]).map(drop)
+        let path = path.display().to_string();
+        let changed = qemu_img(&["snapshot", option, name, &path]).map(drop);
+        if changed.is_err() {
+            // As storage does: one cut off by a full disk leaves clusters that nothing names.
+            qemu_img(&["check", "-q", "-r", "leaks", &path])?;
+        }
+        changed
     }
     async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
         self.call("create overlay", |_| ())?;
