@@ -21,7 +21,7 @@ pub enum RebaseMode {
 }
 
 impl Storage {
-    /// Stands `overlay` on `onto`.
+    /// Stands `overlay` on `onto`. Refused where a guest may write to `onto`: the disk would change with it.
     pub async fn rebase(
         &self,
         overlay: &Path,
@@ -33,6 +33,7 @@ impl Storage {
         if below.iter().any(|layer| layer.id == above[0].id) {
             return Err(ChainError::Circle { path: overlay.to_owned() });
         }
+        self.refuse_written(onto.0).await?;
         match mode {
             RebaseMode::Safe => self.restand(&above, Some(&below)).await,
             RebaseMode::Proven => self.rename_below(&above, &below).await,

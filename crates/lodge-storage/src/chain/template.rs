@@ -62,17 +62,22 @@ impl Storage {
         path: &Path,
         size: Option<Bytes>,
     ) -> Result<Volume, ChainError> {
-        let needs = self.who_needs(base.0).await?;
+        self.refuse_written(base.0).await?;
+        self.overlay(base, path, size).await
+    }
+
+    /// A file that a guest may write is no ground for another's disk.
+    pub(crate) async fn refuse_written(&self, path: &Path) -> Result<(), ChainError> {
         let writes = |need: &Need| match need {
             Need::Defined { writes, .. } => *writes,
             Need::Running { how, .. } => *how == crate::claims::Use::Write.as_str(),
             Need::Locked { .. } | Need::Act { .. } => true,
             Need::Snapshot { .. } | Need::Backing { .. } | Need::Image { .. } | Need::Template => false,
         };
-        if let Some(need) = needs.into_iter().find(writes) {
-            return Err(ChainError::Needed { path: base.0.to_owned(), need });
+        match self.who_needs(path).await?.into_iter().find(writes) {
+            Some(need) => Err(ChainError::Needed { path: path.to_owned(), need }),
+            None => Ok(()),
         }
-        self.overlay(base, path, size).await
     }
 
     /// As [`Storage::link_clone`], whoever writes to `base`: for the snapshot of a disk that itself goes on above.
