@@ -53,8 +53,6 @@ pub const TEST: &[Package] = &[
     package("bind9-dnsutils", "/usr/bin/dig"),
     package("genisoimage", "/usr/bin/isoinfo"),
     package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
-    package("qemu-system-arm", "/usr/bin/qemu-system-aarch64"),
-    package("numad", "/usr/bin/numad"),
     package("swtpm", "/usr/bin/swtpm"),
     package("swtpm-tools", "/usr/bin/swtpm_setup"),
     package("passt", "/usr/bin/passt"),
