@@ -36,7 +36,9 @@ async fn begin(guest: &mut Running, wanted: &str, options: &PullOptions) -> Resu
         let text = "keeping relative names of backing files is not supported yet";
         return Err(Refusal::new(Sort::ArgumentUnsupported, text));
     }
-    merged::refuse_inside(guest, &disk.target.dev, &layers[..1])?;
+    if at.unwrap_or(layers.len()) > 1 {
+        merged::refuse_inside(guest, &disk.target.dev, &layers[..1])?;
+    }
     let mut job = start::planned(&disk, BlockJobKind::Pull, "pull", &layers[0].node());
     let below = at.map_or(&[][..], |at| &layers[at..]);
     job.expected = std::iter::once(&layers[0]).chain(below).map(|layer| layer.index).collect();
