@@ -113,20 +113,20 @@ procedures! {
     ConnectListAllSecrets => secret::list_all, "compat: host";
 
     // Network filters.
-    NwfilterLookupByName => nwfilter::lookup_by_name, "compat: host";
-    NwfilterLookupByUuid => nwfilter::lookup_by_uuid, "compat: host";
-    NwfilterGetXmlDesc => nwfilter::xml_desc, "compat: host";
+    NwfilterLookupByName => nwfilter::lookup_by_name, "compat: nwfilter";
+    NwfilterLookupByUuid => nwfilter::lookup_by_uuid, "compat: nwfilter";
+    NwfilterGetXmlDesc => nwfilter::xml_desc, "compat: nwfilter";
     ConnectNumOfNwfilters => nwfilter::num_of, "compat: oldcalls";
     ConnectListNwfilters => nwfilter::list, "compat: oldcalls";
-    NwfilterDefineXml => nwfilter::define_xml, "compat: host";
-    NwfilterUndefine => nwfilter::undefine, "compat: host";
-    ConnectListAllNwfilters => nwfilter::list_all, "compat: host";
-    NwfilterBindingLookupByPortDev => nwfilter::lookup_binding, "compat: host";
-    NwfilterBindingGetXmlDesc => nwfilter::binding_xml_desc, "compat: host";
-    NwfilterBindingCreateXml => nwfilter::create_binding, "compat: host";
-    NwfilterBindingDelete => nwfilter::delete_binding, "compat: host";
-    ConnectListAllNwfilterBindings => nwfilter::list_all_bindings, "compat: host";
-    NwfilterDefineXmlFlags => nwfilter::define_xml_flags, "compat: host";
+    NwfilterDefineXml => nwfilter::define_xml, "compat: nwfilter";
+    NwfilterUndefine => nwfilter::undefine, "compat: nwfilter";
+    ConnectListAllNwfilters => nwfilter::list_all, "compat: nwfilter";
+    NwfilterBindingLookupByPortDev => nwfilter::lookup_binding, "compat: nwfilter";
+    NwfilterBindingGetXmlDesc => nwfilter::binding_xml_desc, "compat: nwfilter";
+    NwfilterBindingCreateXml => nwfilter::create_binding, "compat: nwfilter";
+    NwfilterBindingDelete => nwfilter::delete_binding, "compat: nwfilter";
+    ConnectListAllNwfilterBindings => nwfilter::list_all_bindings, "compat: nwfilter";
+    NwfilterDefineXmlFlags => nwfilter::define_xml_flags, "compat: nwfilter";
 
     // The host's devices.
     NodeNumOfDevices => nodedev::num_of, "compat: oldcalls";
