@@ -238,6 +238,10 @@ pub trait Volumes: Send + Sync {
     ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
+    /// Puts right what a snapshot inside a qcow2 left there when its QEMU ended amid it. No QEMU has the image.
+    async fn mend_image(&self, _domain: DomainId, _path: &Path) -> Result<(), PortError> {
+        Err(no_snapshots())
+    }
     /// Makes a qcow2 at `path` that stands on `backing` and is empty itself. A file in its place must be empty.
     async fn create_overlay(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
         Err(no_snapshots())

@@ -288,6 +288,10 @@ impl Volumes for Disks {
         self.storage.change_inner_snapshot(verb, path, name).await.map_err(storage_error)
     }
 
+    async fn mend_image(&self, _domain: DomainId, path: &Path) -> Result<(), PortError> {
+        self.storage.mend_inner_snapshots(path).await.map_err(storage_error)
+    }
+
     async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
         let format = disk_format(backing, format)?;
         self.storage.create_overlay(path, backing, format).await.map_err(storage_error)?;

@@ -72,16 +72,27 @@ impl Storage {
         let words = ["snapshot", option, name, "--"].map(OsString::from);
         let run = shut_in(&chain, 1).args(words).args([path]);
         let changed = self.run_tool(run, path, CHANGE).await;
-        if matches!(changed, Err(StorageError::Volume { .. })) {
-            // Cut off by a full disk, it leaves clusters that nothing names.
-            let words = ["check", "-q", "-r", "leaks", "-f", "qcow2", "--"].map(OsString::from);
-            let mend = shut_in(&chain, 1).args(words).args([path]);
-            if let Err(error) = self.run_tool(mend, path, CHANGE).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(path = %path.display(), error, "what a failed change left in an image stays there");
-            }
+        if matches!(changed, Err(StorageError::Volume { .. }))
+            && let Err(error) = self.mend(&chain, path).await
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(path = %path.display(), error, "what a failed change left in an image stays there");
         }
         changed
+    }
+
+    /// Gives back what a change of the snapshots inside `path` left there when it was cut off, by a QEMU's end for
+    /// instance. No guest has the image.
+    pub async fn mend_inner_snapshots(&self, path: &Path) -> Result<(), StorageError> {
+        let chain = self.idle_chain(path, Format::Qcow2).await?;
+        self.mend(&chain, path).await
+    }
+
+    /// A change that is cut off leaves clusters that nothing names. They are counted as used twice, so that an entry of
+    /// the guest's that may be written in place looks damaged (`OFLAG_COPIED`): with the clusters, that is gone too.
+    async fn mend(&self, chain: &[OpenLink], path: &Path) -> Result<(), StorageError> {
+        let words = ["check", "-q", "-r", "leaks", "-f", "qcow2", "--"].map(OsString::from);
+        self.run_tool(shut_in(chain, 1).args(words).args([path]), path, CHANGE).await
     }
 
     /// Makes an empty qcow2 at `path` that stands on `backing`. A file in its place must be empty.

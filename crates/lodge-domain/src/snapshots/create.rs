@@ -205,7 +205,11 @@ async fn take(
             inner.extend(images::variables(&domain));
             (Way::Images, Vec::new(), inner)
         }
-        (false, Some(_)) => (Way::Inside, Vec::new(), Vec::new()),
+        (false, Some(guest)) => {
+            let mut inner = images::of(&snapshot, &guest.running.document)?;
+            inner.extend(images::variables(&guest.running.document));
+            (Way::Inside, Vec::new(), inner)
+        }
         (true, guest) => {
             let way = if guest.is_some() { Way::Live } else { Way::Files };
             let reuse = options.reuse_external;
@@ -280,7 +284,13 @@ async fn take(
     };
     let goes_on = plan.goes_on;
     let mut taking = Taking::new(shared, entry, plan, running);
-    drive(&mut taking, entry, &name, cancel).await?;
+    let driven = drive(&mut taking, entry, &name, cancel).await;
+    if driven.is_err()
+        && let (Way::Inside, Some(process)) = (way, &process)
+    {
+        images::mend_after_end(shared, entry.id, &domain_name, process, &taking.plan.images).await;
+    }
+    driven?;
     if options.halt
         && let Some(process) = &process
     {
@@ -385,6 +395,9 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         Err(error) => {
             tracing::info!(domain = %name, snapshot = taking.plan.snapshot, why = %chain(&error), "an unfinished snapshot was taken back");
         }
+    }
+    if taking.plan.way == Way::Inside && taking.running.is_none() {
+        images::mend(shared, entry.id, &name, &taking.plan.images).await;
     }
     taking.settle_documents(entry).await;
 }

@@ -63,6 +63,16 @@ pub(super) struct Plan {
     pub memory: Vec<PathBuf>,
 }
 
+impl Plan {
+    /// The images that lose a snapshot inside.
+    fn images_inside(&self) -> Vec<PathBuf> {
+        let mut images: Vec<_> = self.inside.iter().map(|(image, _)| image.clone()).collect();
+        images.sort();
+        images.dedup();
+        images
+    }
+}
+
 struct Deleting {
     shared: Arc<Shared>,
     id: DomainId,
@@ -96,6 +106,7 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
         Ok(running) => running,
         Err(error) => return Begin::Now(Err(error)),
     };
+    let process = owner.vmm.as_deref().map(|vmm| vmm.process.clone());
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     let cancel = CancellationToken::new();
     let token = cancel.clone();
@@ -107,6 +118,10 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
         };
         let mut deleting = Deleting { shared, id: entry.id, plan, running };
         let done = run(&mut deleting, &entry, &name, &token).await;
+        if let (Err(_), Some(process)) = (&done, &process) {
+            let images = deleting.plan.images_inside();
+            images::mend_after_end(&deleting.shared, entry.id, &entry.name(), process, &images).await;
+        }
         let guest = deleting.running.take().filter(|_| deleting.plan.live);
         let end: Ended = ended(move |owner| {
             if let Some(guest) = guest {
@@ -258,6 +273,9 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
     let settled = saga::resume(&steps(), &mut deleting, &mut log, open.position, direction, &cancel).await;
     if let Err(error) = settled {
         tracing::info!(domain = %name, why = %chain(&error), "an unfinished snapshot deletion was given up; delete it again");
+    }
+    if !shared.config.store.root().guest(entry.id.0).exists() {
+        images::mend(shared, entry.id, &name, &deleting.plan.images_inside()).await;
     }
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = crate::define::blocking(move || definitions.load(&of)).await

@@ -1,17 +1,22 @@
 //! Snapshots inside qcow2 images that no QEMU has open: all images or none.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::os::FirmwareFormat;
 use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort};
 use lodge_model::{DomainId, Kind};
 use lodge_store::saga::Failure;
+use lodge_sys::process::Process;
 
 use super::refuse;
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::ports::{PortError, SnapshotVerb};
+
+/// How long a QEMU whose monitor is lost may take to end.
+const END: Duration = Duration::from_secs(2);
 
 /// The images of the disks whose state is inside.
 pub(super) fn of(snapshot: &DomainSnapshot, domain: &Domain) -> Result<Vec<PathBuf>, DomainError> {
@@ -87,4 +92,39 @@ async fn one(
 
 pub(super) fn failure(error: &PortError) -> Failure {
     Failure::of(error.kind, error).with_hint(error.hint.clone())
+}
+
+/// QEMU has ended amid an act inside `images`, or may have: what that left in them is put right. Until then a cluster may
+/// be counted for a snapshot that is not there.
+pub(super) async fn mend(shared: &Shared, id: DomainId, name: &str, images: &[PathBuf]) {
+    for image in images {
+        match shared.ports.volumes.mend_image(id, image).await {
+            Ok(()) => {
+                tracing::info!(domain = name, path = %image.display(), "looked over after an act that was cut off");
+            }
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => {
+                let error = crate::error::chain(&error);
+                tracing::warn!(domain = name, path = %image.display(), error, "what was cut off in an image stays there");
+            }
+        }
+    }
+}
+
+/// As [`mend`], where an act failed whose guest was on: if QEMU has ended by now.
+pub(super) async fn mend_after_end(
+    shared: &Shared,
+    id: DomainId,
+    name: &str,
+    process: &Process,
+    images: &[PathBuf],
+) {
+    if images.is_empty() || !matches!(tokio::time::timeout(END, process.ended()).await, Ok(Ok(_))) {
+        return;
+    }
+    // Its owner does so too, once this act is over.
+    if let Err(error) = shared.ports.volumes.release(id).await {
+        tracing::warn!(domain = name, error = %crate::error::chain(&error), "disks not given back");
+    }
+    mend(shared, id, name, images).await;
 }

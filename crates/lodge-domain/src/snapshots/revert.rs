@@ -23,7 +23,7 @@ use lodge_store::saga::{self, CancellationToken, Direction, OpenSaga};
 
 use self::plan::{Planned, make as plan};
 use self::steps::{Plan, Reverting, steps};
-use super::{delete, find, refuse};
+use super::{delete, find, images, refuse};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::blocking;
 use crate::domains::Shared;
@@ -242,6 +242,9 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         Err(error) => {
             tracing::warn!(domain = %name, why = %chain(&error), "an unfinished revert was taken back; the guest is off");
         }
+    }
+    if !is_up {
+        images::mend(shared, entry.id, &name, &reverting.plan.loaded).await;
     }
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = blocking(move || definitions.load(&of)).await

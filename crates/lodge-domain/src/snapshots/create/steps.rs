@@ -43,6 +43,7 @@ pub(super) struct Plan {
     pub snapshot: String,
     pub records: Records,
     pub way: Way,
+    /// What is changed inside, by `qemu-img` or the guest's QEMU.
     pub images: Vec<PathBuf>,
     pub nodes: Nodes,
     pub overlays: Vec<Overlay>,
@@ -267,6 +268,10 @@ impl Step<Taking> for TakeInside {
 
     async fn undo(&self, taking: &mut Taking) -> Result<(), Failure> {
         let Some(running) = &taking.running else { return Ok(()) };
+        if running.monitor.status().await.is_err_and(|error| error.is_lost()) {
+            // It has ended; its images are looked over then.
+            return Ok(());
+        }
         let removed = inside::remove(&running.monitor, &taking.plan.snapshot, &taking.plan.nodes.disks).await;
         removed.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))
     }

@@ -59,9 +59,11 @@ pub(super) async fn make(
         inner = images::of(snapshot, &document)?;
         refuse_frozen(shared, entry, tree, snapshot, &inner).await?;
     }
+    let mut loaded = Vec::new();
     if snapshot.state().is_online() {
         // QEMU goes back itself, with the memory.
-        inner.clear();
+        loaded = std::mem::take(&mut inner);
+        loaded.extend(images::variables(&document));
     } else if !snapshot.is_external() {
         let having = images::having(shared, &inner, snapshot.name()).await;
         let having = having.map_err(|source| DomainError::Port {
@@ -96,6 +98,7 @@ pub(super) async fn make(
         records,
         overlays,
         images: inner,
+        loaded,
         snapshot: snapshot.name().to_owned(),
         launch: launching(snapshot, &document, options, transient),
     };

@@ -42,6 +42,9 @@ pub(super) struct Plan {
     pub overlays: Vec<Overlay>,
     /// Images that go back to the snapshot in them.
     pub images: Vec<PathBuf>,
+    /// Images that the guest's QEMU takes back, as it starts.
+    #[serde(default)]
+    pub loaded: Vec<PathBuf>,
     pub launch: Option<Launching>,
 }
 
@@ -172,6 +175,8 @@ impl Step<Reverting> for Launch {
                 Ok(())
             }
             Err(error) => {
+                let plan = &reverting.plan;
+                images::mend(&reverting.shared, reverting.id, &plan.name, &plan.loaded).await;
                 let failure = Failure::of(error.kind(), &error).with_hint(error.hint());
                 reverting.refused = Some(error);
                 Err(failure)
