@@ -176,7 +176,7 @@ async fn a_killed_daemon_leaves_a_deletion_that_the_next_one_ends() {
         return;
     }
     let mut finished = 0;
-    for wait_ms in [0, 3, 8, 15, 25, 40, 60, 90, 140, 250] {
+    for wait_ms in [0, 3, 8, 15, 25, 40, 60, 90, 140, 250, 1500] {
         for middle in [false, true] {
             let house = House::new(0);
             let domains = house.world.open().await;
