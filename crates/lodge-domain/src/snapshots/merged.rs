@@ -39,6 +39,7 @@ pub(crate) async fn mark(
 ) -> Result<Option<Arc<SnapshotTree>>, Refusal> {
     let before = guest.entry.snapshots.load_full();
     let mut after = SnapshotTree::clone(&before);
+    let mut is_changed = false;
     for snapshot in before.all() {
         let Some((path, Location::External)) = place(snapshot, target) else { continue };
         if !layers.iter().any(|layer| layer.path == path) {
@@ -49,9 +50,10 @@ pub(crate) async fn mark(
         for disk in changed.disks.iter_mut().flat_map(|disks| &mut disks.disks) {
             disk.delete_in_progress |= disk.name() == target;
         }
+        is_changed |= changed != **snapshot;
         after.insert(changed);
     }
-    if *before == after {
+    if !is_changed {
         return Ok(None);
     }
     write(guest, &before, after).await?;

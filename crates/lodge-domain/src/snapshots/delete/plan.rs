@@ -90,17 +90,10 @@ fn marked(tree: &SnapshotTree, doomed: &[Arc<DomainSnapshot>], merges: &[Merge])
             disk.delete_in_progress |= merges.iter().any(own);
         }
         if changed != **gone {
-            replace(&mut marked, changed);
+            marked.insert(changed);
         }
     }
     marked
-}
-
-/// Puts a changed snapshot in its place.
-fn replace(tree: &mut SnapshotTree, snapshot: DomainSnapshot) {
-    let current = tree.current().map(|current| current.name().to_owned());
-    tree.insert(snapshot);
-    tree.set_current(current.as_deref());
 }
 
 /// Takes files off the list that the domain itself needs afterwards.
@@ -392,7 +385,7 @@ fn follow(tree: &mut SnapshotTree, gone: &DomainSnapshot, merges: &[Merge]) {
             changed.disks = Some(disks);
         }
         if changed != **snapshot {
-            replace(tree, changed);
+            tree.insert(changed);
         }
     }
 }
