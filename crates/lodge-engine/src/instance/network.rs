@@ -67,9 +67,14 @@ impl Engine {
         let mut taken = None;
         for subnet in SUBNETS {
             let network = self.networks.define(&document(subnet)).await?;
-            match self.networks.start(network.id).await {
+            // First, so that a host which ends meanwhile has none that stays down at its next boot.
+            let marked = self.networks.set_autostart(network.id, true).await;
+            let started = match marked {
+                Ok(()) => self.networks.start(network.id).await,
+                Err(error) => Err(error),
+            };
+            match started {
                 Ok(_) => {
-                    self.networks.set_autostart(network.id, true).await?;
                     let addresses = format!("192.168.{subnet}.0/24");
                     tracing::info!(network = DEFAULT, addresses, "network made for a first instance");
                     return Ok(());
