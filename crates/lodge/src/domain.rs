@@ -31,7 +31,7 @@ mod tune;
 mod undefine;
 
 pub use console::attach;
-pub use edit::{edit_text, read_file, try_again};
+pub use edit::{Document, read_file};
 pub use undefine::would_go;
 
 /// virsh's verbs on domains.

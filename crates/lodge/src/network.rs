@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use lodge_client::api::{ErrorKind, NetworkOptions, XmlOptions};
 
-use crate::domain::{edit_text, read_file, try_again};
+use crate::domain::{Document, read_file};
 use crate::failure::{Failure, What};
 use crate::output;
 use crate::session::Session;
@@ -234,22 +234,14 @@ async fn edit(net: &str, session: &mut Session) -> Result<(), Failure> {
     let options = XmlOptions { inactive: true, ..XmlOptions::default() };
     let before = client.network_xml(net, &options).await.on_network(net, "")?;
     let name = client.network(net).await.on_network(net, "")?.name;
-    let mut text = before.clone();
-    loop {
-        text = edit_text(&name, &text)?;
-        if text == before {
-            session.say(&format!("Network {name} XML configuration not changed.\n"));
-            return Ok(());
-        }
-        let defined = client.define_network(&text, &NetworkOptions::default()).await;
-        match defined.what(|| format!("Failed to edit network {name}")) {
-            Ok(view) => {
-                session.warn(&view.warnings);
-                session.say(&format!("Network {} XML configuration edited.\n", view.name));
-                return Ok(());
-            }
-            Err(failure) if !try_again(&failure, session) => return Err(failure),
-            Err(_) => {}
-        }
+    let document = Document { subject: format!("Network {name}"), name: &name, text: &before };
+    let define = async |text: &str| {
+        let defined = client.define_network(text, &NetworkOptions::default()).await;
+        defined.what(|| format!("Failed to edit network {name}"))
+    };
+    if let Some(view) = document.edit(session, false, define).await? {
+        session.warn(&view.warnings);
+        session.say(&format!("Network {} XML configuration edited.\n", view.name));
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use lodge_client::ClientError;
 use lodge_client::api::{ErrorKind, NetworkFilterOptions};
 
-use crate::domain::{edit_text, read_file, try_again};
+use crate::domain::{Document, read_file};
 use crate::failure::{Failure, What};
 use crate::output;
 use crate::session::Session;
@@ -132,23 +132,15 @@ impl Filter {
         let client = session.client().await?;
         let before = on(client.network_filter_xml(&self.filter).await, &self.subject(), "")?;
         let name = on(client.network_filter(&self.filter).await, &self.subject(), "")?.name;
-        let mut text = before.clone();
-        loop {
-            text = edit_text(&name, &text)?;
-            if text == before {
-                session.say(&format!("Network filter {name} XML configuration not changed.\n"));
-                return Ok(());
-            }
-            let defined = client.define_network_filter(&text, &NetworkFilterOptions::default()).await;
-            match defined.what(|| format!("Failed to edit network filter {name}")) {
-                Ok(view) => {
-                    session.say(&format!("Network filter {} XML configuration edited.\n", view.name));
-                    return Ok(());
-                }
-                Err(failure) if !try_again(&failure, session) => return Err(failure),
-                Err(_) => {}
-            }
+        let document = Document { subject: format!("Network filter {name}"), name: &name, text: &before };
+        let define = async |text: &str| {
+            let defined = client.define_network_filter(text, &NetworkFilterOptions::default()).await;
+            defined.what(|| format!("Failed to edit network filter {name}"))
+        };
+        if let Some(view) = document.edit(session, false, define).await? {
+            session.say(&format!("Network filter {} XML configuration edited.\n", view.name));
         }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! `edit`: a document in the user's own editor, and `net-edit`'s half of the same.
+//! `edit`: a document in the user's own editor, and all other `…-edit`s' half of the same.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,24 +26,45 @@ impl Edit {
         let options = XmlOptions { inactive: true, security_info: true, ..XmlOptions::default() };
         let before = client.domain_xml(&self.domain, &options).await.on_domain(&self.domain, "")?;
         let name = client.domain(&self.domain).await.on_domain(&self.domain, "")?.name;
-        let mut text = before.clone();
+        let document = Document { subject: format!("Domain '{name}'"), name: &name, text: &before };
+        let options = DefineOptions { validate: !self.skip_validate, ..DefineOptions::default() };
+        let define = async |text: &str| {
+            client.define_domain(text, &options).await.what(|| format!("Failed to edit domain '{name}'"))
+        };
+        if let Some(view) = document.edit(session, false, define).await? {
+            session.warn(&view.warnings);
+            session.say(&format!("Domain '{}' XML configuration edited.\n", view.name));
+        }
+        Ok(())
+    }
+}
+
+/// A document that is to be edited.
+pub struct Document<'a> {
+    /// `Network default`, as messages begin.
+    pub subject: String,
+    pub name: &'a str,
+    pub text: &'a str,
+}
+
+impl Document<'_> {
+    /// Lets the user change it until `define` takes it or the user gives up. `None`: it is as it was, and `as_it_is` does
+    /// not say that this is to be defined too.
+    pub async fn edit<T>(
+        &self,
+        session: &Session,
+        as_it_is: bool,
+        define: impl AsyncFn(&str) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let mut text = self.text.to_owned();
         loop {
-            text = edit_text(&name, &text)?;
-            if text == before {
-                session.say(&format!("Domain '{name}' XML configuration not changed.\n"));
-                return Ok(());
+            text = edit_text(self.name, &text)?;
+            if text == self.text && !as_it_is {
+                session.say(&format!("{} XML configuration not changed.\n", self.subject));
+                return Ok(None);
             }
-            let options = DefineOptions { validate: !self.skip_validate, ..DefineOptions::default() };
-            match client
-                .define_domain(&text, &options)
-                .await
-                .what(|| format!("Failed to edit domain '{name}'"))
-            {
-                Ok(view) => {
-                    session.warn(&view.warnings);
-                    session.say(&format!("Domain '{}' XML configuration edited.\n", view.name));
-                    return Ok(());
-                }
+            match define(&text).await {
+                Ok(defined) => return Ok(Some(defined)),
                 Err(failure) if !try_again(&failure, session) => return Err(failure),
                 Err(_) => {}
             }
@@ -52,7 +73,7 @@ impl Edit {
 }
 
 /// Tells the failure and asks whether to go on editing; without a terminal nobody can answer.
-pub fn try_again(failure: &Failure, session: &Session) -> bool {
+fn try_again(failure: &Failure, session: &Session) -> bool {
     use std::io::{BufRead, IsTerminal};
     if !std::io::stdin().is_terminal() {
         return false;

@@ -4,7 +4,7 @@ use clap::Args;
 use lodge_client::api::{ChangeScope, DomainChange, XmlOptions};
 use lodge_model::domain::Domain;
 
-use super::edit_text;
+use super::edit::edit_text;
 use super::scope::{Scope, change};
 use crate::failure::{Failure, What, invalid};
 use crate::output;

@@ -1,11 +1,11 @@
 //! `snapshot-dumpxml snapshot-current snapshot-edit`: a snapshot's document.
 
 use clap::Args;
-use lodge_client::api::{SnapshotCreate, SnapshotXmlOptions};
+use lodge_client::api::{SnapshotCreate, SnapshotDelete, SnapshotXmlOptions};
 
 use super::Which;
 use super::list::resolve;
-use crate::domain::{edit_text, try_again};
+use crate::domain::Document;
 use crate::failure::{Failure, What, invalid};
 use crate::session::Session;
 
@@ -105,40 +105,27 @@ impl Edit {
         let before = client.snapshot_xml(dom, &name, &secrets).await.what(failed)?;
         let was_current = client.snapshot(dom, &name).await.what(failed)?.current;
         let current = was_current || (self.which.current && self.which.snapshotname.is_some());
-        let mut text = before.clone();
-        loop {
-            text = edit_text(&name, &text)?;
-            if text == before && current == was_current {
-                session.say(&format!("Snapshot {name} XML configuration not changed.\n"));
-                return Ok(());
-            }
-            let options = SnapshotCreate { redefine: true, current, ..SnapshotCreate::default() };
-            let outcome = match self.refuse_other_name(&text, &name) {
-                Ok(()) => client.create_snapshot(dom, &text, &options).await.what(failed),
-                Err(failure) => Err(failure),
-            };
-            match outcome {
-                Ok(view) if view.name == name => {
-                    session.say(&format!("Snapshot {name} edited.\n"));
-                    return Ok(());
-                }
-                Ok(view) => {
-                    if self.rename {
-                        let metadata = lodge_client::api::SnapshotDelete {
-                            metadata: true,
-                            ..lodge_client::api::SnapshotDelete::default()
-                        };
-                        let removed = client.delete_snapshot(dom, &name, &metadata).await;
-                        removed.what(|| format!("Failed to clean up {name}"))?;
-                    }
-                    let how = if self.rename { "renamed" } else { "cloned" };
-                    session.say(&format!("Snapshot {name} {how} to {}.\n", view.name));
-                    return Ok(());
-                }
-                Err(failure) if !try_again(&failure, session) => return Err(failure),
-                Err(_) => {}
-            }
+        let document = Document { subject: format!("Snapshot {name}"), name: &name, text: &before };
+        let options = SnapshotCreate { redefine: true, current, ..SnapshotCreate::default() };
+        let define = async |text: &str| {
+            self.refuse_other_name(text, &name)?;
+            client.create_snapshot(dom, text, &options).await.what(failed)
+        };
+        let Some(view) = document.edit(session, current != was_current, define).await? else {
+            return Ok(());
+        };
+        if view.name == name {
+            session.say(&format!("Snapshot {name} edited.\n"));
+            return Ok(());
         }
+        if self.rename {
+            let metadata = SnapshotDelete { metadata: true, ..SnapshotDelete::default() };
+            let removed = client.delete_snapshot(dom, &name, &metadata).await;
+            removed.what(|| format!("Failed to clean up {name}"))?;
+        }
+        let how = if self.rename { "renamed" } else { "cloned" };
+        session.say(&format!("Snapshot {name} {how} to {}.\n", view.name));
+        Ok(())
     }
 
     fn refuse_other_name(&self, text: &str, name: &str) -> Result<(), Failure> {

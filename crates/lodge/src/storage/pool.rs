@@ -8,7 +8,7 @@ use lodge_client::api::{ErrorKind, PoolBuild, PoolOptions, PoolView, XmlOptions}
 
 use super::document::exclusive;
 use crate::changes::{POOLS, Waiting};
-use crate::domain::{edit_text, read_file, try_again};
+use crate::domain::{Document, read_file};
 use crate::failure::{Failure, What};
 use crate::output;
 use crate::session::Session;
@@ -164,23 +164,15 @@ impl Pool {
         let client = session.client().await?;
         let options = XmlOptions { inactive: true, ..XmlOptions::default() };
         let before = on_pool(client.pool_xml(&name, &options).await, &name, "")?;
-        let mut text = before.clone();
-        loop {
-            text = edit_text(&name, &text)?;
-            if text == before {
-                session.say(&format!("Pool {name} XML configuration not changed.\n"));
-                return Ok(());
-            }
-            let defined = client.define_pool(&text, &PoolOptions::default()).await;
-            match defined.what(|| format!("Failed to edit pool {name}")) {
-                Ok(view) => {
-                    session.say(&format!("Pool {} XML configuration edited.\n", view.name));
-                    return Ok(());
-                }
-                Err(failure) if !try_again(&failure, session) => return Err(failure),
-                Err(_) => {}
-            }
+        let document = Document { subject: format!("Pool {name}"), name: &name, text: &before };
+        let define = async |text: &str| {
+            let defined = client.define_pool(text, &PoolOptions::default()).await;
+            defined.what(|| format!("Failed to edit pool {name}"))
+        };
+        if let Some(view) = document.edit(session, false, define).await? {
+            session.say(&format!("Pool {} XML configuration edited.\n", view.name));
         }
+        Ok(())
     }
 }
 
