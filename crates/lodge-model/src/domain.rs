@@ -38,6 +38,7 @@ mod platform;
 pub mod processors;
 pub mod qemu;
 pub mod redirfilter;
+pub mod resctrl;
 pub mod security;
 pub mod served;
 pub mod shmem;

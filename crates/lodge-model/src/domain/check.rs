@@ -183,6 +183,6 @@ impl<K: Hash + Eq> Seen<K> {
 }
 
 /// The path of one of several: `/domain/devices/disk[2]`; alone it has no number.
-fn nth(path: &str, at: usize, count: usize) -> String {
+pub(super) fn nth(path: &str, at: usize, count: usize) -> String {
     if count > 1 { format!("{path}[{}]", at + 1) } else { path.to_owned() }
 }

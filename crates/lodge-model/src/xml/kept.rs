@@ -167,13 +167,19 @@ impl Foreign {
         self.items().iter().filter_map(is_it).collect()
     }
 
-    /// Puts `trees` where the first kept element of these names is, or last, in place of all of them.
+    /// Puts `trees` where the first kept element of these names is, or last, in place of all of them. Each counts as
+    /// standing where the first of its name stood.
     pub fn set_trees(&mut self, names: &[&str], trees: &[Kept]) {
         let is_one = |item: &ForeignItem| matches!(item, ForeignItem::Element { name, .. } if names.contains(&&**name));
         let made = trees.iter().filter_map(|tree| {
             let mut text = String::new();
             tree.write(&mut text);
-            ForeignItem::element(&text)
+            let made = ForeignItem::element(&text)?;
+            let is_it = |item: &&ForeignItem| matches!(item, ForeignItem::Element { name, .. } if **name == *tree.name);
+            Some(match self.items().iter().find(is_it) {
+                Some(stood) => made.standing(stood.position().clone()),
+                None => made,
+            })
         });
         let mut made: Vec<_> = made.collect();
         let mut items = Vec::with_capacity(self.items().len() + made.len());

@@ -6,6 +6,7 @@ use crate::domain::Domain;
 use crate::domain::DomainKind;
 use crate::domain::cpu::CpuTune;
 use crate::domain::processors::Processors;
+use crate::domain::resctrl;
 
 /// Shortest and longest period, in µs (libvirt's VIR_CGROUP_CPU_PERIOD_*).
 const PERIOD_US: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
@@ -21,12 +22,21 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
         periods(tune, found);
         pins(tune, found);
         turns(tune, found);
-        if domain.kind != DomainKind::Kvm {
-            for name in ["cachetune", "memorytune"] {
-                if tune.foreign.tree(name).is_some() {
-                    let message = format!("<{name}> is possible with type='kvm' only");
-                    found.add(format!("/domain/cputune/{name}"), message);
-                }
+        resources(domain, tune, found);
+    }
+}
+
+/// Parts of the host's caches, and of the way to its memory.
+fn resources(domain: &Domain, tune: &CpuTune, found: &mut Found) {
+    let count = domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
+    match resctrl::groups(tune, count) {
+        Err(clash) => found.add(clash.path, clash.message),
+        Ok(groups) if groups.is_empty() || domain.kind == DomainKind::Kvm => {}
+        Ok(_) => {
+            let elements = ["cachetune", "memorytune"];
+            for name in elements.into_iter().filter(|name| tune.foreign.tree(name).is_some()) {
+                let message = "cachetune is only supported for KVM domains";
+                found.add(format!("/domain/cputune/{name}"), message);
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::domain::Domain;
 use crate::domain::cpu::{CpuTune, Placement};
 use crate::domain::disk::IoTune;
 use crate::domain::processors::Processors;
+use crate::domain::resctrl;
 use crate::xml::{Foreign, Kept};
 
 /// What libvirt takes for no limit (VIR_DOMAIN_MEMORY_PARAM_UNLIMITED), in KiB.
@@ -23,8 +24,10 @@ pub(super) fn complete(domain: &mut Domain) {
     if let Some(list) = domain.vcpu.as_mut().and_then(|vcpu| vcpu.cpuset.as_mut()) {
         ranges(list);
     }
+    let count = domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
     if let Some(tune) = domain.cputune.as_deref_mut() {
         processors(tune);
+        resources(tune, count);
     }
     domain.cputune.take_if(|tune| **tune == CpuTune::default());
 }
@@ -158,6 +161,15 @@ fn processors(tune: &mut CpuTune) {
         turns.extend(single.into_iter().map(|(_, one)| one));
     }
     tune.foreign.set_trees(&["emulatorsched", "vcpusched", "iothreadsched"], &turns);
+}
+
+/// Parts of caches and of the way to memory. What contradicts is left for `check`.
+fn resources(tune: &mut CpuTune, count: u32) {
+    if resctrl::is_mentioned(tune)
+        && let Ok(groups) = resctrl::groups(tune, count)
+    {
+        resctrl::write(tune, &groups, false);
+    }
 }
 
 /// libvirt's order of a group's limits, which is that of a disk's (virDomainDiskIoTuneFormat).
