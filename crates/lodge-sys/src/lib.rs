@@ -18,6 +18,7 @@ pub mod peer;
 pub mod perf;
 pub mod process;
 pub mod pty;
+pub mod resctrl;
 pub mod sandbox;
 pub mod scheduler;
 pub mod spawn;
