@@ -27,7 +27,7 @@ use crate::snapshot::Summary;
 
 /// Reads, completes and checks a document that somebody gave.
 pub(crate) fn judge(shared: &Shared, xml: &str, strict: bool) -> Result<Domain, DomainError> {
-    let judged = Domain::judge(xml, strict, &shared.platform);
+    let judged = Domain::judge(xml, strict, &shared.platform_for(xml));
     let mut domain = judged.map_err(|faults| {
         if strict { DomainError::Invalid { faults } } else { DomainError::Document { faults } }
     })?;
@@ -75,7 +75,8 @@ fn known_machine(shared: &Shared, domain: &Domain) -> Result<(), DomainError> {
 
 fn complete(shared: &Shared, parsed: Result<Domain, Faults>) -> Result<Domain, Faults> {
     let mut domain = parsed?;
-    domain.complete(&shared.platform)?;
+    let platform = shared.platform(domain.os.kind.arch.as_deref());
+    domain.complete(platform)?;
     domain.check()?;
     if domain.uuid.is_none() {
         domain.uuid = Some(DomainId::random());

@@ -4,16 +4,17 @@
 //! domain has one owner task (`owner.rs`), and this is the table of contents: find, list, define, create.
 //! Deliberately absent: who may do what (the engine's), and jobs' records (the engine's).
 
+use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lodge_model::DomainId;
 use lodge_model::domain::os::Sysinfo;
 use lodge_model::domain::{Domain, Machine, Platform};
-use lodge_qemu::{Capabilities, Speed};
+use lodge_qemu::{Capabilities, Others, Speed};
 use lodge_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ pub struct DomainsConfig {
     /// What the host's QEMU can do.
     pub capabilities: Arc<Capabilities>,
     /// The same of the QEMUs for other architectures.
-    pub others: Vec<Arc<Capabilities>>,
+    pub others: Others,
     /// What the host's firmware says of the host; guests with `<smbios mode='host'/>` say the same.
     pub host_words: Option<Sysinfo>,
     /// Which sorts of `<launchSecurity>` host and QEMU have.
@@ -80,7 +81,8 @@ impl DomainsConfig {
     /// What the QEMU can do that is for the document's architecture.
     pub(crate) fn capabilities_of(&self, document: &Domain) -> &Arc<Capabilities> {
         let arch = document.os.kind.arch.as_deref();
-        let other = self.others.iter().find(|other| Some(other.arch()) == arch);
+        let other =
+            arch.filter(|arch| *arch != self.capabilities.arch()).and_then(|arch| self.others.of(arch));
         other.unwrap_or(&self.capabilities)
     }
 }
@@ -95,7 +97,9 @@ pub struct Domains {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub config: DomainsConfig,
-    pub platform: Platform,
+    platform: Platform,
+    /// The same of the QEMUs for other architectures, by architecture; made when the first document is for one.
+    other_platforms: Vec<(String, OnceLock<Platform>)>,
     pub ports: Ports,
     pub index: Index,
     pub events: broadcast::Sender<DomainEvent>,
@@ -115,6 +119,11 @@ impl Shared {
     pub fn new(config: DomainsConfig, ports: Ports) -> Self {
         Self {
             platform: platform_of(&config),
+            other_platforms: config
+                .others
+                .possible()
+                .map(|arch| (arch.to_owned(), OnceLock::new()))
+                .collect(),
             displays: display::Ports::new(&config.settings),
             room: crate::room::Watch::default(),
             config,
@@ -127,6 +136,34 @@ impl Shared {
             owners: TaskTracker::new(),
             closing: CancellationToken::new(),
         }
+    }
+
+    /// What completing a document of this architecture must know of the host's QEMU.
+    pub fn platform(&self, arch: Option<&str>) -> &Platform {
+        arch.and_then(|arch| self.other_platform(arch)).unwrap_or(&self.platform)
+    }
+
+    /// The same for a document that is yet to be read: a QEMU is asked only where its architecture's word is in the text.
+    pub fn platform_for(&self, xml: &str) -> Cow<'_, Platform> {
+        let is_named = |arch: &str| {
+            xml.contains(arch)
+                && ['\'', '"'].iter().any(|quote| xml.contains(&format!("{quote}{arch}{quote}")))
+        };
+        let named = self.config.others.possible().filter(|arch| is_named(arch));
+        let others: Vec<Platform> = named.filter_map(|arch| self.other_platform(arch).cloned()).collect();
+        if others.is_empty() {
+            return Cow::Borrowed(&self.platform);
+        }
+        Cow::Owned(Platform { others, ..self.platform.clone() })
+    }
+
+    fn other_platform(&self, arch: &str) -> Option<&Platform> {
+        let (_, made) = self.other_platforms.iter().find(|(known, _)| known == arch)?;
+        if let Some(made) = made.get() {
+            return Some(made);
+        }
+        let capabilities = self.config.others.of(arch)?;
+        Some(made.get_or_init(|| platform_by(&self.config, capabilities)))
     }
 
     /// A number no running guest has. They grow by one per start while the daemon or any guest lives.
@@ -341,9 +378,8 @@ impl Domains {
 
 /// What completing a document must know of this host's QEMU.
 fn platform_of(config: &DomainsConfig) -> Platform {
-    let others = config.others.iter().map(|other| platform_by(config, other)).collect();
     let launch_security = config.launch_security.clone();
-    Platform { launch_security, others, ..platform_by(config, &config.capabilities) }
+    Platform { launch_security, ..platform_by(config, &config.capabilities) }
 }
 
 fn platform_by(config: &DomainsConfig, capabilities: &Capabilities) -> Platform {

@@ -15,13 +15,13 @@ use crate::{
 pub(crate) fn known(
     root: &lodge_store::Root,
     qemu: &Arc<lodge_qemu::Capabilities>,
-    others: &[Arc<lodge_qemu::Capabilities>],
+    others: &lodge_qemu::Others,
     kvm: bool,
 ) -> Arc<lodge_host::Host> {
     let settings = root.domains().with_file_name("libvirtd.conf");
     let uuid = lodge_host::host_uuid(&settings, &root.state().join("host-uuid"));
     let host = lodge_host::Host::new(uuid, Arc::clone(qemu), kvm, Some(root.cache()));
-    Arc::new(host.with_others(others.to_vec()))
+    Arc::new(host.with_others(others.clone()))
 }
 
 /// What the firmware says of the host; none where it says nothing.

@@ -152,7 +152,7 @@ impl Engine {
             crate::identity::starts::Watch::new(config.duplicates, store.db().clone(), redo(store.root()));
         let devices = Hostdevs::open(root.host_devices());
         let ports = ports::wire(&store, (&storage, &pools), &networks, &secrets, &devices, watch.clone());
-        let others = other_capabilities(&root).await;
+        let others = lodge_qemu::Others::usual(&root.cache());
         let host = crate::host::known(store.root(), &capabilities, &others, accelerator.kvm);
         let domains = Domains::open_known(
             DomainsConfig {
@@ -310,25 +310,6 @@ async fn capabilities(root: &Root) -> Capabilities {
             Capabilities::none(binary)
         }
     }
-}
-
-/// What the QEMUs for other architectures can do, of those that are installed. They are asked all at once.
-async fn other_capabilities(root: &Root) -> Vec<Arc<Capabilities>> {
-    let ask = |arch| async move {
-        let binary = PathBuf::from(format!("/usr/bin/qemu-system-{arch}"));
-        if !binary.exists() {
-            return None;
-        }
-        match Capabilities::probe(&binary, Some(&root.cache())).await {
-            Ok(capabilities) => Some(Arc::new(capabilities)),
-            Err(error) => {
-                tracing::warn!(%arch, error = &error as &dyn std::error::Error, "no usable QEMU for this architecture");
-                None
-            }
-        }
-    };
-    let found = futures_util::future::join_all(lodge_qemu::OTHER_ARCHITECTURES.map(ask)).await;
-    found.into_iter().flatten().collect()
 }
 
 /// Who reads and edits guests' disks: this program again, shut in.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use lodge_model::Kind;
 use lodge_model::cpu::{BadCpu, CpuDescription, CpuKind};
-use lodge_qemu::{Accelerator, Capabilities, ProbeError, Processor};
+use lodge_qemu::{Accelerator, Capabilities, Others, ProbeError, Processor};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ pub struct Host {
     node: Node,
     qemu: Arc<Capabilities>,
     /// The QEMUs for other architectures.
-    others: Vec<Arc<Capabilities>>,
+    others: Others,
     kvm: bool,
     /// Where QEMU's answers are kept.
     cache: Option<PathBuf>,
@@ -118,7 +118,7 @@ impl Host {
             uuid,
             node: Node::default(),
             qemu,
-            others: Vec::new(),
+            others: Others::default(),
             kvm,
             cache,
             cpu: OnceLock::new(),
@@ -129,7 +129,7 @@ impl Host {
 
     /// The same with these QEMUs for other architectures.
     #[must_use]
-    pub fn with_others(self, others: Vec<Arc<Capabilities>>) -> Self {
+    pub fn with_others(self, others: Others) -> Self {
         Self { others, ..self }
     }
 
@@ -150,7 +150,7 @@ impl Host {
             cpu: self.cpu(),
             node: &self.node,
             qemu: &self.qemu,
-            others: &self.others,
+            others: &self.others.all(),
             kvm: self.kvm,
         };
         document.to_xml()
@@ -203,14 +203,18 @@ impl Host {
         if let Some(other) = sort.virt_type.filter(|kind| !VIRT_TYPES.contains(kind)) {
             return argument(format!("unknown virttype: {other}"));
         }
-        let all = || std::iter::once(&self.qemu).chain(&self.others).filter(|qemu| qemu.is_present());
-        let by_path = |path: &str| all().find(|qemu| is_same(Path::new(path), &qemu.binary));
+        let own = Some(&self.qemu).filter(|qemu| qemu.is_present());
+        let by_path = |path: &str| {
+            let is_it = |binary: &Path| is_same(Path::new(path), binary);
+            own.filter(|own| is_it(&own.binary)).or_else(|| self.others.by_program(is_it))
+        };
         let named = sort.emulator.and_then(by_path);
         let arch = sort.arch.unwrap_or_else(|| named.map_or("x86_64", |qemu| qemu.arch()));
         if !ARCHITECTURES.contains(&arch) {
             return argument(format!("unknown architecture: {arch}"));
         }
-        let qemu = named.or_else(|| all().find(|qemu| qemu.arch() == arch)).unwrap_or(&self.qemu);
+        let by_arch = || own.filter(|own| own.arch() == arch).or_else(|| self.others.of(arch));
+        let qemu = named.or_else(by_arch).unwrap_or(&self.qemu);
         let own = qemu.binary.display().to_string();
         match sort.emulator {
             Some(path) if named.is_none() => {

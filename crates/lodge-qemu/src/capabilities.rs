@@ -7,6 +7,7 @@
 //! Deliberately absent: the host's own side (is KVM any good? see lodge-host).
 
 mod cache;
+mod others;
 mod probe;
 mod processor;
 
@@ -15,14 +16,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::others::Others;
 pub use self::probe::ProbeError;
 pub(crate) use self::probe::Throwaway;
 pub use self::processor::Processor;
 use crate::Accelerator;
 use crate::qmp::{CpuModel, Machine, VersionNumber};
-
-/// The architectures beside x86-64 that guests run on here, as the programs of their QEMUs are named.
-pub const OTHER_ARCHITECTURES: [&str; 4] = ["i386", "aarch64", "arm", "riscv64"];
 
 /// Drivers of the block layer for disks that a server has.
 pub const SERVED_DRIVERS: [&str; 10] =
@@ -97,13 +96,7 @@ impl Capabilities {
 
     /// The architecture of its guests, in libvirt's word: its program is named by it.
     pub fn arch(&self) -> &str {
-        let name = self.binary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match name.strip_prefix("qemu-system-") {
-            Some("i386") => "i686",
-            Some("arm") => "armv7l",
-            Some(arch) => arch,
-            None => "x86_64",
-        }
+        arch_of(&self.binary)
     }
 
     /// The name that a machine's memory has inside of a saved or migrated guest.
@@ -191,5 +184,16 @@ pub fn debian_package_of(device: &str) -> Option<&'static str> {
         "usb-host" => Some("qemu-system-x86"),
         _ if device != "nbd" && SERVED_DRIVERS.contains(&device) => Some("qemu-block-extra"),
         _ => None,
+    }
+}
+
+/// The architecture of a program's guests, in libvirt's word.
+fn arch_of(binary: &Path) -> &str {
+    let name = binary.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match name.strip_prefix("qemu-system-") {
+        Some("i386") => "i686",
+        Some("arm") => "armv7l",
+        Some(arch) => arch,
+        None => "x86_64",
     }
 }

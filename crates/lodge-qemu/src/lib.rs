@@ -26,7 +26,7 @@ mod stop;
 mod vmm;
 
 pub use adopt::{AdoptError, Stranger, adopt, introduce, is_qemu_of};
-pub use capabilities::{Capabilities, OTHER_ARCHITECTURES, ProbeError, Processor, debian_package_of};
+pub use capabilities::{Capabilities, Others, ProbeError, Processor, debian_package_of};
 pub use claims::{
     Accelerator, BootFiles, Chain, Claims, Descriptors, FdNumber, HostdevClaim, Link, LinkBytes, NicClaim,
     Password, ScreenClaim, SecurityClaim, Served,

@@ -21,7 +21,7 @@ pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         store: Store::open(&Root::at(dir).expect("a root")).expect("a store"),
         capabilities: Arc::new(capabilities),
         host_words: None,
-        others: Vec::new(),
+        others: lodge_qemu::Others::default(),
         launch_security: Vec::new(),
         accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
         speed: Speed::ASSUMED_TCG,

@@ -58,7 +58,8 @@ fn edit_definition(owner: &Owner, edit: Edit) -> Result<Arc<Domain>, DomainError
 
 /// Completes and checks a document after an edit.
 pub(super) fn complete(shared: &Shared, domain: &mut Domain) -> Result<(), Refusal> {
-    domain.complete(&shared.platform)?;
+    let platform = shared.platform(domain.os.kind.arch.as_deref());
+    domain.complete(platform)?;
     domain.check()?;
     Ok(())
 }

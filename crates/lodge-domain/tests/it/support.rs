@@ -141,7 +141,7 @@ pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         store: open_store(dir),
         capabilities: Arc::new(capabilities),
         host_words: None,
-        others: Vec::new(),
+        others: lodge_qemu::Others::default(),
         launch_security: Vec::new(),
         accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
         speed: Speed { factor: 3.0 },

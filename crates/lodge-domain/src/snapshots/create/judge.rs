@@ -38,7 +38,8 @@ pub(super) async fn judge(
     // What every host adds by itself comes anew, and last: libvirt keeps the document in that order.
     let shown = XmlOptions { inactive: false, migratable: true, security_info: true };
     let mut domain = parse(&render(entry, shown)?)?;
-    domain.complete(&shared.platform).map_err(|faults| DomainError::Document { faults })?;
+    let platform = shared.platform(domain.os.kind.arch.as_deref());
+    domain.complete(platform).map_err(|faults| DomainError::Document { faults })?;
     let definition = parse_inactive(entry)?;
     if let (Some(_), Some(definition)) = (guest, &definition) {
         forget_seen_chains(&mut domain, definition);
