@@ -7,6 +7,7 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::devices::MemballoonModel;
 use lodge_model::domain::disk::DiskDevice;
 use lodge_model::domain::interface::{Interface, InterfaceKind};
+use lodge_model::domain::resctrl;
 
 use crate::error::DomainError;
 use crate::index::Entry;
@@ -30,6 +31,8 @@ pub struct Digest {
     pub balloon: Option<String>,
     /// How many I/O threads.
     pub iothreads: u32,
+    /// Its use of caches or of the way to memory is watched.
+    pub watched: bool,
     /// The disks.
     pub disks: Vec<DiskFacts>,
     /// The cards that have an interface on the host.
@@ -96,6 +99,7 @@ impl Digest {
                 balloon.place.alias.as_ref().map_or("balloon0".to_owned(), |a| a.name.clone())
             }),
             iothreads: domain.iothreads.unwrap_or(0),
+            watched: resctrl::of(domain).iter().any(|group| !group.monitors.is_empty()),
             disks: domain.devices.disks.iter().map(disk).collect(),
             taps: cards.filter_map(TapFacts::of).collect(),
         }

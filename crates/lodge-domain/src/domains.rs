@@ -65,6 +65,8 @@ pub struct DomainsConfig {
     pub host_words: Option<Sysinfo>,
     /// Which sorts of `<launchSecurity>` host and QEMU have.
     pub launch_security: Vec<String>,
+    /// Where groups of the host's resctrl are.
+    pub resctrl: lodge_sys::resctrl::Host,
     /// KVM or TCG.
     pub accelerator: Accelerator,
     /// How slow guests are here; every wait on a guest is this much longer.

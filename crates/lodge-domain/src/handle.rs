@@ -103,6 +103,11 @@ impl Handle {
         self.entry.counters.load_full()
     }
 
+    /// What was counted of the running guest's use of caches and of the way to memory.
+    pub fn resource_usage(&self) -> Vec<crate::control::tune::resctrl::Usage> {
+        crate::control::tune::resctrl::usage(&self.directory())
+    }
+
     /// The cgroup of the running guest, below each hierarchy.
     pub fn cgroup(&self) -> PathBuf {
         crate::stop::cgroup_of(&self.shared, self.entry.id)

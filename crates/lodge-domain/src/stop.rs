@@ -266,7 +266,7 @@ pub(crate) async fn clear_away(shared: &Arc<Shared>, id: DomainId, name: &str) -
     clean
 }
 
-/// Ends a guest's helpers, removes its cgroup and run-time directory, in this order: while the directory is there, a
+/// Ends a guest's helpers, removes its cgroup, its groups of resctrl and its run-time directory, in this order: while the directory is there, a
 /// next try knows that something is. The error says which could not be removed.
 pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'static str, io::Error)> {
     let (dir, relative) = (shared.config.store.root().guest(id.0), cgroup_of(shared, id));
@@ -289,6 +289,11 @@ pub(crate) async fn remove_run(shared: &Shared, id: DomainId) -> Result<(), (&'s
             Err(error) => return Err(("cgroup", error)),
         }
     }
+    let cleared = {
+        let dir = dir.clone();
+        blocking(move || crate::control::tune::resctrl::clear(&dir)).await
+    };
+    cleared.map_err(|error| ("groups of resctrl", error))?;
     crate::start::transient::forget(shared, id, &dir).await;
     let removed = blocking(move || match std::fs::remove_dir_all(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -161,6 +161,7 @@ impl Engine {
                 others: others.clone(),
                 host_words: crate::host::firmware_words(&host),
                 launch_security: lodge_host::security::kinds(&capabilities),
+                resctrl: lodge_sys::resctrl::Host::default(),
                 accelerator: accelerator.for_domains(),
                 speed: accelerator.speed,
                 own_users: true,

@@ -3,11 +3,15 @@
 //! Deliberately absent: guests and machines that Lodge's starts refuse. libvirtd lists all that QEMU has; a document
 //! that a start would then refuse by name helps nobody.
 
+use std::fmt::Display;
+
+use lodge_model::domain::resctrl;
 use lodge_model::markup::Markup;
 use lodge_qemu::Capabilities;
+use lodge_sys::resctrl::{Facts, MonitorFacts};
 
 use crate::cpu::HostCpu;
-use crate::node::Node;
+use crate::node::{CacheBank, Node};
 
 /// What the document is made of.
 #[derive(Debug)]
@@ -153,27 +157,33 @@ impl HostDocument<'_> {
 
     fn caches(&self, text: &mut Markup) {
         let banks = self.node.caches();
-        if banks.is_empty() {
-            return;
+        let resources = self.node.resources();
+        let monitor = resources.as_ref().and_then(|facts| facts.monitor.as_ref());
+        if !banks.is_empty() {
+            text.start("cache", &[]);
+            for bank in &banks {
+                bank_of(bank, resources.as_ref(), text);
+            }
+            if let Some(monitor) = monitor {
+                let own: [(&str, &dyn Display); 2] =
+                    [("level", &3), ("reuseThreshold", &monitor.reuse_bytes)];
+                counted(monitor, "llc_", &own, text);
+            }
+            text.end();
         }
-        text.start("cache", &[]);
-        for bank in banks {
-            let (size, unit) = if bank.size_kib.is_multiple_of(1024) {
-                (bank.size_kib / 1024, "MiB")
-            } else {
-                (bank.size_kib, "KiB")
-            };
+        let Some(memory) = resources.as_ref().and_then(|facts| facts.memory.as_ref()) else { return };
+        text.start("memory_bandwidth", &[]);
+        for bank in banks.iter().filter(|bank| bank.level == memory.level) {
+            text.start("node", &[("id", &bank.id), ("cpus", &bank.cpus)]);
+            let most = &memory.groups_max;
             text.empty(
-                "bank",
-                &[
-                    ("id", &bank.id),
-                    ("level", &bank.level),
-                    ("type", &bank.kind),
-                    ("size", &size),
-                    ("unit", &unit),
-                    ("cpus", &bank.cpus),
-                ],
+                "control",
+                &[("granularity", &memory.step), ("min", &memory.min), ("maxAllocs", most)],
             );
+            text.end();
+        }
+        if let Some(monitor) = monitor {
+            counted(monitor, "mbm_", &[], text);
         }
         text.end();
     }
@@ -227,6 +237,75 @@ impl HostDocument<'_> {
     }
 }
 
+/// One cache, and how it can be divided.
+fn bank_of(bank: &CacheBank, resources: Option<&Facts>, text: &mut Markup) {
+    let (size, unit) = if bank.size_kib.is_multiple_of(1024) {
+        (bank.size_kib / 1024, "MiB")
+    } else {
+        (bank.size_kib, "KiB")
+    };
+    let own: [(&str, &dyn Display); 6] = [
+        ("id", &bank.id),
+        ("level", &bank.level),
+        ("type", &bank.kind),
+        ("size", &size),
+        ("unit", &unit),
+        ("cpus", &bank.cpus),
+    ];
+    let divided = resources.iter().flat_map(|facts| &facts.caches);
+    let divided: Vec<_> = divided.filter(|((level, _), _)| *level == bank.level).collect();
+    if divided.is_empty() {
+        text.empty("bank", &own);
+        return;
+    }
+    text.start("bank", &own);
+    for ((_, sort), cache) in divided {
+        let part = cache.part_bytes();
+        // As libvirt has it, one part alone is no minimum worth a word.
+        let min = if cache.parts_min == 1 { 0 } else { part * u64::from(cache.parts_min) };
+        let (granularity, min, unit) = in_one_unit(part, min);
+        let mut own: Vec<(&str, &dyn Display)> = vec![("granularity", &granularity)];
+        if min > 0 {
+            own.push(("min", &min));
+        }
+        let word = sort.word();
+        own.push(("unit", &unit));
+        own.push(("type", &word));
+        own.push(("maxAllocs", &cache.groups_max));
+        text.empty("control", &own);
+    }
+    text.end();
+}
+
+/// Two numbers of bytes in the largest unit that both are whole numbers of; a minimum of 0 is none.
+fn in_one_unit(granularity: u64, min: u64) -> (u64, u64, &'static str) {
+    let (short, unit) = resctrl::short(granularity);
+    let (short_min, unit_min) = resctrl::short(min);
+    if min == 0 || granularity == 0 {
+        return (short, 0, unit);
+    }
+    let (scale, scale_min) = (granularity / short, min / short_min);
+    if scale_min < scale {
+        (granularity / scale_min, short_min, unit_min)
+    } else {
+        (short, min / scale, unit)
+    }
+}
+
+/// What can be counted that begins so.
+fn counted(monitor: &MonitorFacts, prefix: &str, own: &[(&str, &dyn Display)], text: &mut Markup) {
+    let features: Vec<_> = monitor.features.iter().filter(|feature| feature.starts_with(prefix)).collect();
+    if features.is_empty() {
+        return;
+    }
+    let most: [(&str, &dyn Display); 1] = [("maxMonitors", &monitor.groups_max)];
+    text.start("monitor", &[own, &most[..]].concat());
+    for feature in features {
+        text.empty("feature", &[("name", feature)]);
+    }
+    text.end();
+}
+
 /// libvirt's order of architectures.
 const ORDER: [&str; 5] = ["armv7l", "aarch64", "i686", "riscv64", "x86_64"];
 
@@ -239,5 +318,59 @@ pub(crate) fn runs(arch: &str, machine: &str) -> bool {
                 || matches!(machine, "isapc" | "microvm")
         }
         _ => machine == "virt" || machine.starts_with("virt-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_that_can_be_divided_are_told_as_libvirtd_tells_them() {
+        let root = tempfile::tempdir().unwrap();
+        lodge_sys::resctrl::play(root.path()).unwrap();
+        let on = root.path().join("sys/devices/system/cpu/online");
+        std::fs::write(on, "0\n").unwrap();
+        let mut text = Markup::new();
+        let document = HostDocument {
+            uuid: uuid::Uuid::nil(),
+            cpu: &HostCpu::default(),
+            node: &Node::at(root.path()),
+            qemu: &Capabilities::none(std::path::Path::new("/usr/bin/qemu-system-x86_64")),
+            others: &[],
+            kvm: false,
+        };
+        text.start("host", &[]);
+        document.caches(&mut text);
+        text.end();
+        // libvirtd 11.3's own words on such a tree.
+        let wanted = "<host>
+  <cache>
+    <bank id='0' level='3' type='both' size='32' unit='MiB' cpus='0-1'>
+      <control granularity='2' min='4' unit='MiB' type='both' maxAllocs='16'/>
+    </bank>
+    <monitor level='3' reuseThreshold='65536' maxMonitors='176'>
+      <feature name='llc_occupancy'/>
+    </monitor>
+  </cache>
+  <memory_bandwidth>
+    <node id='0' cpus='0-1'>
+      <control granularity='10' min='10' maxAllocs='8'/>
+    </node>
+    <monitor maxMonitors='176'>
+      <feature name='mbm_total_bytes'/>
+      <feature name='mbm_local_bytes'/>
+    </monitor>
+  </memory_bandwidth>
+</host>";
+        assert_eq!(text.finish().trim(), wanted);
+    }
+
+    #[test]
+    fn two_amounts_are_told_in_one_unit() {
+        assert_eq!(in_one_unit(64 << 10, 0), (64, 0, "KiB"));
+        assert_eq!(in_one_unit(2 << 20, 4 << 20), (2, 4, "MiB"));
+        assert_eq!(in_one_unit(768 << 10, 3 << 20), (768, 3072, "KiB"));
+        assert_eq!(in_one_unit(1_677_721, 3_355_442), (1_677_721, 3_355_442, "B"));
     }
 }

@@ -23,6 +23,7 @@ pub fn config(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         host_words: None,
         others: lodge_qemu::Others::default(),
         launch_security: Vec::new(),
+        resctrl: lodge_sys::resctrl::Host::default(),
         accelerator: Accelerator { kvm: false, reason: "the bench uses TCG".into(), fallback: true },
         speed: Speed::ASSUMED_TCG,
         own_users: false,

@@ -8,6 +8,7 @@ mod cgroup;
 pub mod nic;
 pub mod numa;
 pub mod perf;
+pub mod resctrl;
 pub mod scheduler;
 pub(crate) mod start;
 pub(crate) mod threads;

@@ -24,7 +24,9 @@ use lodge_model::xml::{DOCUMENT_MAX_BYTES, WriteOptions};
 use lodge_qemu::{Accelerator, Stranger, introduce, is_qemu_of};
 use lodge_store::{Driver, Root};
 use lodge_sys::process::{Identity, boot_id};
+use lodge_sys::resctrl::Host;
 
+use crate::control::tune::resctrl;
 use crate::define::blocking;
 use crate::domains::Shared;
 use crate::handover;
@@ -135,7 +137,7 @@ pub(super) async fn take_over(shared: &Arc<Shared>) -> Vec<Taken> {
     if !store.drivers().is_ours(Driver::Qemu) {
         return Vec::new();
     }
-    let root = store.root().clone();
+    let (root, host) = (store.root().clone(), shared.config.resctrl.clone());
     blocking(move || {
         let found = match running_guests(&root) {
             Ok(found) => found,
@@ -150,7 +152,7 @@ pub(super) async fn take_over(shared: &Arc<Shared>) -> Vec<Taken> {
         for path in found.stale {
             forget_stale(&root, &path);
         }
-        let taken = |guest: RunningGuest| match import(&root, &guest) {
+        let taken = |guest: RunningGuest| match import(&root, &host, &guest) {
             Ok(fresh) => Some(Taken { guest, fresh }),
             Err(error) => {
                 tracing::error!(domain = guest.name, %error, "a guest of libvirt's was not taken over");
@@ -181,7 +183,7 @@ fn forget_stale(root: &Root, path: &Path) {
 }
 
 /// Writes what [`super::find_guest`] looks for. `Ok(false)`: it is there, and tells the truth.
-fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
+fn import(root: &Root, host: &Host, guest: &RunningGuest) -> io::Result<bool> {
     let dir = root.guest(guest.id.0);
     let known = Record::read(&dir)?.filter(|record| record.identity() == Some(guest.identity));
     if known.is_some() && guest.is_ours {
@@ -204,6 +206,7 @@ fn import(root: &Root, guest: &RunningGuest) -> io::Result<bool> {
         introduce(&dir, &stranger)?;
     }
     replace(&dir.join(LIVE_XML), guest.live.to_xml(&LIVE).as_bytes())?;
+    resctrl::note(host, &dir, &guest.live, guest.domid)?;
     let serial = guest.live.devices.serials.iter().chain(&guest.live.devices.consoles);
     let console =
         serial.filter_map(|serial| serial.source()?.path.clone()).find(|path| path.starts_with("/dev/"));

@@ -32,7 +32,7 @@ use super::{
     cards, file_failure, kernel, labels, lun, nvram, partition, pstore, ram, security, served, streams,
 };
 use crate::control::Refusal;
-use crate::control::tune::{numa, start, threads};
+use crate::control::tune::{numa, resctrl, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
 use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, ServedLink};
@@ -91,6 +91,8 @@ impl Draft {
     pub fn gather(&mut self) -> Result<Gathered, Failure> {
         let config = self.shared.config.clone();
         let dir = config.store.root().guest(self.id.0);
+        resctrl::check(&config.resctrl, &self.document)
+            .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
         make_dir(&dir)?;
         transient::note(&dir, &self.passing)?;
         lodge_qemu::assign_aliases(&mut self.document);

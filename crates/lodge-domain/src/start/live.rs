@@ -19,6 +19,7 @@ use crate::record::Record;
 /// Puts in what is known once QEMU is there: number, interfaces, the screens' kind, the seed.
 pub(crate) fn complete(document: &mut Domain, record: &Record, nics: Option<&[AttachedNic]>, seed: &Seed) {
     document.id = i32::try_from(record.domid).ok();
+    lodge_model::domain::resctrl::show_names(document);
     screens(document, record);
     for (interface, nic) in document.devices.interfaces.iter_mut().zip(nics.unwrap_or_default()) {
         if let Some(dev) = &nic.ifname {

@@ -20,6 +20,7 @@ use super::helpers::{Served, StartHelpers};
 use super::spawn::{Spawn, clear_leftovers};
 use super::{Launched, Plan, file_failure, live, remove_file, served, transient};
 use crate::control::tune::perf::Counters;
+use crate::control::tune::resctrl;
 use crate::control::tune::threads::{self, Threads};
 use crate::define::blocking;
 use crate::display::Port;
@@ -317,11 +318,17 @@ impl Step<Launch> for Run {
         let mut told = monitor.events();
         let document = advice::taken(&launch.document, launch.advice.as_ref());
         if threads::is_tuned(&document) {
+            let document = document.into_owned();
             let cgroup = stop::cgroup_of(&launch.shared, launch.id);
-            let tuned = Threads::of(&monitor, running.process.identity().pid).await;
-            tuned
-                .and_then(|threads| threads.apply(&document, &cgroup, |_| true))
-                .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+            let threads = Threads::of(&monitor, running.process.identity().pid).await;
+            let (host, dir, domid) = (launch.shared.config.resctrl.clone(), dir.clone(), launch.plan.domid);
+            let tuned = blocking(move || {
+                let threads = threads?;
+                threads.apply(&document, &cgroup, |_| true)?;
+                resctrl::make(&host, &dir, &document, domid)?;
+                resctrl::place(&dir, threads.vcpus())
+            });
+            tuned.await.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
         }
         served::judge(&monitor, &launch.document).await?;
         if let Some(memory) = &launch.plan.restore {

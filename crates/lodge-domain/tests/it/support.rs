@@ -143,6 +143,7 @@ pub fn config_with(dir: &Path, capabilities: Capabilities) -> DomainsConfig {
         host_words: None,
         others: lodge_qemu::Others::default(),
         launch_security: Vec::new(),
+        resctrl: lodge_sys::resctrl::Host::default(),
         accelerator: Accelerator { kvm: false, reason: "tests use TCG".into(), fallback: true },
         speed: Speed { factor: 3.0 },
         own_users: false,

@@ -180,6 +180,56 @@ async fn events_are_counted_from_the_start_on_and_where_a_running_guest_is_told_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_caches_is_a_guests_own_for_its_run_and_across_daemons() {
+    if !has_qemu() {
+        return;
+    }
+    let world = World::new();
+    let host = lodge_sys::resctrl::play(world.dir.path()).unwrap();
+    let open = || async {
+        let config = lodge_domain::DomainsConfig { resctrl: host.clone(), ..world.config().await };
+        lodge_domain::Domains::open(config, world.fakes.ports()).await.unwrap()
+    };
+    let domains = open().await;
+    let top = "<cputune><cachetune vcpus='0'><cache id='0' level='3' type='both' size='6' unit='MiB'/>\
+        <monitor level='3' vcpus='0'/></cachetune><memorytune vcpus='1'><monitor vcpus='1'/></memorytune></cputune>";
+    let document = tiny_with("web_1", top, "").replacen("type='qemu'", "type='kvm'", 1);
+    let document = document.replacen("<vcpu>1</vcpu>", "<vcpu current='1'>2</vcpu>", 1);
+    let guest = domains.define(&document, DefineOptions::default()).await.unwrap();
+    guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    let domid = guest.snapshot().vmm.as_ref().unwrap().domid;
+    let (own, watched) =
+        (format!("qemu-{domid}-web1-vcpus_0"), format!("mon_groups/qemu-{domid}-web1-vcpus_1"));
+    let read = |path: &str| std::fs::read_to_string(host.groups().join(path)).unwrap();
+    assert_eq!(read(&format!("{own}/schemata")), "L3:0=7000\n");
+    let first = guest.monitor().unwrap().vcpus().await.unwrap()[0].thread_id;
+    assert_eq!(read(&format!("{own}/tasks")), format!("{first}\n"));
+    let live = guest.xml(lodge_domain::XmlOptions::default()).await.unwrap();
+    assert!(live.contains("<cachetune vcpus='0' id='vcpus_0'>"), "{live}");
+    let data = host.groups().join(&own).join("mon_data/mon_L3_00");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("llc_occupancy"), "4096\n").unwrap();
+    let usage = guest.resource_usage();
+    assert_eq!((usage.len(), usage[0].name.as_str()), (1, "vcpus_0"), "of the other nothing is counted");
+    assert_eq!(usage[0].counts, [(0, vec![4096])]);
+    let change = lodge_domain::control::vcpu::set_count(2, lodge_domain::control::Scope::LIVE);
+    guest.change(change).await.unwrap();
+    let second = guest.monitor().unwrap().vcpus().await.unwrap();
+    let second = second.iter().find(|vcpu| vcpu.cpu_index == 1).unwrap().thread_id;
+    assert_eq!(
+        read(&format!("{watched}/tasks")),
+        format!("{second}\n"),
+        "one that is plugged in is put there"
+    );
+    drop(guest);
+    domains.close(std::time::Duration::from_secs(5)).await;
+    let domains = open().await;
+    let guest = domains.by_name("web_1").unwrap();
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert!(!host.groups().join(&own).exists() && !host.groups().join(&watched).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
     if !has_qemu() {
         return;
@@ -193,7 +243,11 @@ async fn what_cannot_be_had_is_refused_and_nothing_is_left() {
             "<blkiotune><device><path>/dev/null</path><read_iops_sec>5</read_iops_sec></device></blkiotune>",
             "Path '/dev/null' must be a block device: Invalid argument",
         ),
-        ("cached", "<cputune><cachetune vcpus='0'/></cputune>", "/domain/cputune/cachetune"),
+        (
+            "cached",
+            "<cputune><cachetune vcpus='0'><monitor level='3' vcpus='0'/></cachetune></cputune>",
+            "/domain/cputune/cachetune: Resource control is not supported on this host",
+        ),
         ("wrapped", "<keywrap><cipher name='aes' state='on'/></keywrap>", "/domain/keywrap"),
         (
             "absent",

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use lodge_domain::control::tune::resctrl::Usage;
 use lodge_domain::control::vcpu::iothread::Iothread;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -253,12 +254,14 @@ impl Guest {
     ) {
         self.state(groups, figures);
         let Some(pid) = self.snapshot.vmm.as_ref().map(|vmm| vmm.process.pid) else { return };
+        let is_watched = groups.has(Groups::CPU | Groups::MEMORY) && self.digest().is_ok_and(|it| it.watched);
+        let usage = if is_watched { self.handle.resource_usage() } else { Vec::new() };
         if groups.has(Groups::CPU) {
             let times = process::times(pid, None).unwrap_or_default();
             figures.ulong("cpu.time", times.total_ns);
             figures.ulong("cpu.user", times.user_ns);
             figures.ulong("cpu.system", times.system_ns);
-            figures.uint("cpu.cache.monitor.count", 0);
+            filled(&usage, figures);
             figures.ulong("cpu.haltpoll.success.time", 0);
             figures.ulong("cpu.haltpoll.fail.time", 0);
         }
@@ -294,8 +297,51 @@ impl Guest {
                 figures.uint(format!("iothread.{number}.poll-shrink"), narrow(thread.poll_shrink));
             }
         }
+        if groups.has(Groups::MEMORY) {
+            moved(&usage, figures);
+        }
         if let Some(dirty) = &answers.dirty {
             dirty_rate(dirty, figures);
+        }
+    }
+}
+
+/// How much of the caches watched processors fill.
+fn filled(usage: &[Usage], figures: &mut Vec<Figure>) {
+    let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let watched: Vec<_> = usage.iter().filter(|usage| usage.caches).collect();
+    figures.uint("cpu.cache.monitor.count", number(watched.len()));
+    for (at, usage) in watched.into_iter().enumerate() {
+        let name = format!("cpu.cache.monitor.{at}");
+        figures.text(format!("{name}.name"), usage.name.clone());
+        figures.text(format!("{name}.vcpus"), usage.vcpus.clone());
+        figures.uint(format!("{name}.bank.count"), number(usage.counts.len()));
+        for (at, (id, counts)) in usage.counts.iter().enumerate() {
+            figures.uint(format!("{name}.bank.{at}.id"), *id);
+            let bytes = counts.first().copied().unwrap_or(0);
+            figures.uint(format!("{name}.bank.{at}.bytes"), u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+/// How much watched processors have moved to and from memory.
+fn moved(usage: &[Usage], figures: &mut Vec<Figure>) {
+    let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let watched: Vec<_> = usage.iter().filter(|usage| !usage.caches).collect();
+    if watched.is_empty() {
+        return;
+    }
+    figures.uint("memory.bandwidth.monitor.count", number(watched.len()));
+    for (at, usage) in watched.into_iter().enumerate() {
+        let name = format!("memory.bandwidth.monitor.{at}");
+        figures.text(format!("{name}.name"), usage.name.clone());
+        figures.text(format!("{name}.vcpus"), usage.vcpus.clone());
+        figures.uint(format!("{name}.node.count"), number(usage.counts.len()));
+        for (at, (id, counts)) in usage.counts.iter().enumerate() {
+            figures.uint(format!("{name}.node.{at}.id"), *id);
+            for (word, count) in ["total", "local"].iter().zip(counts) {
+                figures.ulong(format!("{name}.node.{at}.bytes.{word}"), *count);
+            }
         }
     }
 }

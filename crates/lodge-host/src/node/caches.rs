@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use lodge_sys::resctrl::{Facts, Host};
+
 use super::Node;
 use super::topology::{parse_list, write_list};
 
@@ -34,6 +36,11 @@ impl Node {
             }
         }
         banks.into_iter().collect()
+    }
+
+    /// What the kernel's resctrl can divide and count; `None`: there is none.
+    pub fn resources(&self) -> Option<Facts> {
+        Host::at(&self.root).facts()
     }
 
     fn bank(&self, base: &str) -> Option<CacheBank> {

@@ -69,7 +69,6 @@ pub(super) fn judge(b: &mut Builder<'_>) {
         b.at("/domain/keywrap");
         b.refuse("'aes-key-wrap'/'dea-key-wrap' is not available on this architecture");
     }
-    resource_control(b);
     for fault in b.domain.unsupported() {
         let path = without_numbers(&fault.path);
         if DONE.iter().any(|known| path.starts_with(known))
@@ -87,17 +86,6 @@ pub(super) fn judge(b: &mut Builder<'_>) {
             b.warn(format!("kept in the document, but without effect: {}", fault.message));
         } else {
             b.refuse(format!("not supported yet ({})", fault.message));
-        }
-    }
-}
-
-/// Shares of the host's caches and of the way to its memory.
-fn resource_control(b: &mut Builder<'_>) {
-    let Some(tune) = b.domain.cputune.as_deref() else { return };
-    for name in ["cachetune", "memorytune"] {
-        if !tune.foreign.trees(name).is_empty() {
-            b.at(format!("/domain/cputune/{name}"));
-            b.refuse("Resource control is not supported on this host");
         }
     }
 }

@@ -114,6 +114,14 @@ impl Threads {
         groups
     }
 
+    /// The guest's processors by number, with the thread of each.
+    pub fn vcpus(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.single.iter().filter_map(|(role, thread)| match role {
+            Role::Vcpu(number) => Some((*number, *thread)),
+            Role::Iothread(_) | Role::Emulator => None,
+        })
+    }
+
     /// QEMU's other threads.
     pub fn others(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();

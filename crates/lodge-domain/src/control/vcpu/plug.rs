@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{cannot_be_modified, one, too_many};
+use crate::control::tune::resctrl;
 use crate::control::tune::threads::{self, Role, Threads};
 use crate::control::{Refusal, Running, Sort};
 
@@ -85,6 +86,7 @@ pub(super) async fn set_plugged(running: &mut Running, which: &[u32], plugged: b
         let chosen = |role| matches!(role, Role::Vcpu(number) if which.contains(&number));
         let threads = Threads::of(&running.monitor, running.pid).await?;
         threads.apply(&running.document, &running.cgroup, chosen)?;
+        resctrl::place(&running.dir, threads.vcpus().filter(|(number, _)| which.contains(number)))?;
     }
     Ok(())
 }
