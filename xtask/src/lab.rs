@@ -4,7 +4,7 @@
 //!   that serves as a host: a small Debian, booted straight from its own kernel, with a test program of this project.
 //! - `devices`: a guest that serves as a host with an IOMMU, network cards (one with virtual functions), a USB stick, SCSI
 //!   and NVMe disks, keyboards and a TPM, which `lodge` there gives to guests of its own and gets back. And what of network cards needs
-//!   more of a kernel than the host's may have: VLANs of bridges, policing, vhost-net, vDPA.
+//!   more of a kernel than the host's may have: VLANs of bridges, policing, vhost-net, vDPA, filters that count connections.
 //! - `clones`: a hundred compared with each other; ten booted and read from inside; one of a running guest that nothing
 //!   but the VM generation id tells that it is another.
 //! - `layouts`: clones of disks laid out in all ways, booted; one layout alone by its name (`xfs-uefi-missing`).

@@ -11,10 +11,12 @@ use crate::command::{cargo, run, target};
 
 /// The full kernel: that of clouds has neither USB nor VFIO.
 const PACKAGES: &str =
-    "linux-image-amd64,kmod,udev,procps,iproute2,qemu-system-x86,libvirt-clients,openvswitch-switch";
+    "linux-image-amd64,kmod,udev,procps,iproute2,qemu-system-x86,libvirt-clients,openvswitch-switch,nftables";
 const INIT: &str = include_str!("devices.sh");
 /// What it tries of disks by NVMe.
 const NVME: &str = include_str!("nvme.sh");
+/// And of network filters.
+const FILTERS: &str = include_str!("filters.sh");
 
 /// Builds `lodge`, and gives it that host.
 pub fn devices() -> Result<()> {
@@ -37,12 +39,14 @@ pub fn devices() -> Result<()> {
         .context("swtpm does not start")?;
     let nvme = place.join("nvme.sh");
     fs::write(&nvme, NVME)?;
+    let filters = place.join("filters.sh");
+    fs::write(&filters, FILTERS)?;
     let guest = LabGuest {
         place,
         suite: "bookworm",
         packages: PACKAGES,
         init: INIT,
-        files: &[(&program, "lodge"), (&nvme, "nvme.sh")],
+        files: &[(&program, "lodge"), (&nvme, "nvme.sh"), (&filters, "filters.sh")],
         hardware: &hardware,
         append: "intel_iommu=on",
     };

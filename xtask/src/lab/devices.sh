@@ -203,6 +203,7 @@ EOF
     works virsh destroy switched
     says "ports: ." echo "ports: $(ovs-vsctl list-ports ovs0)."
     works virsh net-destroy ovs
+    works virsh net-undefine ovs
     sed "s/'openvswitch'/'802.1Qbh'/" /tmp/ovs.xml >/tmp/qbh.xml
     says "<virtualport type='802.1Qbh'> is not supported" virsh net-define /tmp/qbh.xml
 else
@@ -297,6 +298,7 @@ works lodge explain tpm1
 works virsh destroy tpm1
 
 . /lab/nvme.sh
+. /lab/filters.sh
 
 says 0 echo "$(ls /run/lodge/hostdevs | wc -l)"
 ((failed)) && tail -50 /run/daemon.log
