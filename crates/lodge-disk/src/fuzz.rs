@@ -14,6 +14,7 @@ use crate::{
     blocks::Blocks,
     edit,
     fs::{FileSystem, FsError, NodeKind, btrfs::Btrfs, ext::Ext, fat::Fat, xfs::Xfs},
+    initramfs,
     layout::Devices,
     root, source, view, worker, workshop,
 };
@@ -63,6 +64,11 @@ pub fn tree(bytes: &[u8]) {
     if let Ok(fs) = Fat::open(blocks) {
         look(&fs);
     }
+}
+
+/// Any bytes as an initramfs, packed or not.
+pub fn initramfs(bytes: &[u8]) {
+    initramfs::fuzz(bytes);
 }
 
 /// Any bytes as an ext file system below what the crate reads: names, maps, attributes, and another UUID.

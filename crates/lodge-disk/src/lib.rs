@@ -5,6 +5,7 @@
 //! - [`layout`]: partitions, arrays, volumes and what lies in each.
 //! - [`view`]: such bytes as plain files, for other programs.
 //! - [`fs`]: file systems, read only, one file each.
+//! - `initramfs`: what an initramfs unpacks to, as far as it names what somebody looks for.
 //! - `workshop`: a virtual machine that edits XFS and btrfs.
 //! - [`root`]: the guest's whole tree, over its mounts.
 //! - [`worker`]: all that reads, in a confined process.
@@ -19,6 +20,7 @@ pub mod edit;
 pub mod fs;
 #[doc(hidden)]
 pub mod fuzz;
+mod initramfs;
 pub mod layout;
 pub mod root;
 pub mod source;

@@ -11,11 +11,14 @@ mod collect;
 mod fstab;
 mod walk;
 
-use lodge_model::guest_disk::{Device, DeviceKind, FilePath, Gap, Layout};
+use std::io;
+
+use lodge_model::guest_disk::{Archive, Device, DeviceKind, FilePath, Gap, Layout};
 
 pub use self::walk::{Found, RootError};
 use crate::{
     fs::{self, FileSystem, FsError, NodeKind},
+    initramfs,
     layout::Devices,
 };
 
@@ -93,6 +96,18 @@ impl Root {
     /// What could not be read, of devices and mounts.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// What the initramfs at a path unpacks to, as far as it has one of the words. Links to it are followed.
+    pub fn archive(&self, path: &FilePath, words: &[String]) -> Result<Archive, RootError> {
+        let found = self.find(path, true)?;
+        if found.node.kind != NodeKind::File {
+            return Err(RootError::Read { path: path.to_string(), source: FsError::NotAFile });
+        }
+        let read = |offset: u64, most: usize| {
+            self.read_at(&found.path, offset, most).map_err(|error| io::Error::other(error.to_string()))
+        };
+        Ok(initramfs::read(&read, found.node.size, words))
     }
 
     /// What is mounted where, the root first, for whoever changes it.

@@ -21,7 +21,7 @@ use std::{
 
 use lodge_model::{
     Kind,
-    guest_disk::{FilePath, Files, Gap, Layout, Wanted},
+    guest_disk::{Archive, FilePath, Files, Gap, Layout, Wanted},
 };
 use lodge_sys::{
     process::{Ending, Process},
@@ -184,6 +184,18 @@ impl Worker {
         let (answer, bytes) = self.ask(act, &Request::Files { wanted: wanted.to_vec() }).await?;
         let Answer::Files { nodes, gaps } = answer else { return Err(WorkerError::Nonsense { act }) };
         protocol::unpack(nodes, &bytes, gaps).ok_or(WorkerError::Nonsense { act })
+    }
+
+    /// What the initramfs at a path unpacks to, as far as it has one of the words.
+    pub async fn archive(&mut self, path: &FilePath, words: &[String]) -> Result<Archive, WorkerError> {
+        let act = "looked into an initramfs";
+        let request = Request::Archive { path: path.clone(), words: words.to_vec() };
+        let (answer, body) = self.ask(act, &request).await?;
+        let Answer::Archive { members, bytes, fault } = answer else {
+            return Err(WorkerError::Nonsense { act });
+        };
+        let files = protocol::unpack(members, &body, Vec::new()).ok_or(WorkerError::Nonsense { act })?;
+        Ok(Archive { members: files.nodes, bytes, fault })
     }
 
     /// What is at a path; in the tree of `device` alone, if one is named.

@@ -3,11 +3,11 @@
 //! A request is a length of four bytes and JSON. An answer is two lengths, JSON and bytes: contents of files do not
 //! pass through JSON. The worker is not trusted: what it says is bounded, and checked where it is put together.
 
-use std::{os::fd::RawFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::RawFd, path::PathBuf};
 
 use lodge_model::{
     Kind,
-    guest_disk::{FileNode, FilePath, Files, Gap, Layout, Owner, Wanted},
+    guest_disk::{Archive, FileNode, FilePath, Files, Gap, Layout, Owner, Wanted},
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,7 @@ pub(super) struct LayerSetup {
 pub(super) enum Request {
     Layout,
     Files { wanted: Vec<Wanted> },
+    Archive { path: FilePath, words: Vec<String> },
     Find { device: Option<String>, path: FilePath, follow: bool },
     List { device: Option<String>, path: FilePath, depth: usize },
     Read { device: Option<String>, path: FilePath, offset: u64 },
@@ -58,6 +59,7 @@ pub(super) enum Answer {
     Ready,
     Layout { layout: Layout, gaps: Vec<Gap> },
     Files { nodes: Vec<(FilePath, NodeHead)>, gaps: Vec<Gap> },
+    Archive { members: Vec<(FilePath, NodeHead)>, bytes: u64, fault: Option<String> },
     List { entries: Vec<Listed> },
     Bytes,
     Refused { kind: Kind, text: String },
@@ -85,6 +87,17 @@ pub struct Listed {
 
 /// Files as an answer: what they are, then all bytes.
 pub(super) fn pack(files: Files) -> (Answer, Vec<u8>) {
+    let (nodes, bytes) = packed(files.nodes);
+    (Answer::Files { nodes, gaps: files.gaps }, bytes)
+}
+
+/// The same of what is in an initramfs.
+pub(super) fn pack_archive(archive: Archive) -> (Answer, Vec<u8>) {
+    let (members, all) = packed(archive.members);
+    (Answer::Archive { members, bytes: archive.bytes, fault: archive.fault }, all)
+}
+
+fn packed(nodes: BTreeMap<FilePath, FileNode>) -> (Vec<(FilePath, NodeHead)>, Vec<u8>) {
     let mut all = Vec::new();
     let pack = |(path, node)| {
         let head = match node {
@@ -98,8 +111,8 @@ pub(super) fn pack(files: Files) -> (Answer, Vec<u8>) {
         };
         (path, head)
     };
-    let nodes = files.nodes.into_iter().map(pack).collect();
-    (Answer::Files { nodes, gaps: files.gaps }, all)
+    let nodes = nodes.into_iter().map(pack).collect();
+    (nodes, all)
 }
 
 /// The files again; none where lengths and bytes do not agree.

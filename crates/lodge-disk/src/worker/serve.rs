@@ -18,7 +18,7 @@ use lodge_model::{
 };
 use lodge_sys::sandbox::{self, Profile, Sandbox};
 
-use super::protocol::{Answer, Limits, Listed, Request, Setup, pack};
+use super::protocol::{Answer, Limits, Listed, Request, Setup, pack, pack_archive};
 use crate::{
     blocks::Blocks,
     fs::{FsError, NodeKind},
@@ -200,6 +200,10 @@ impl Desk {
                 Ok((answer, Vec::new()))
             }
             Request::Files { wanted } => Ok(pack(self.tree(None)?.files(&wanted))),
+            Request::Archive { path, words } => {
+                let read = self.tree(None)?.archive(&path, &words);
+                Ok(pack_archive(read.map_err(|error| failure(&error))?))
+            }
             Request::Find { device, path, follow } => {
                 let root = self.tree(device)?;
                 let found = root.find(&path, follow).map_err(|error| failure(&error))?;

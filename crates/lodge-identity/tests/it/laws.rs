@@ -110,6 +110,7 @@ fn hostile() -> impl Strategy<Value = Files> {
     proptest::collection::vec((proptest::sample::select(paths), node), 0..60).prop_map(|nodes| Files {
         nodes: nodes.into_iter().map(|(at, node)| (house::path(&at), node)).collect(),
         gaps: Vec::new(),
+        ..Files::default()
     })
 }
 

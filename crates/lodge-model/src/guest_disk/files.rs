@@ -21,8 +21,23 @@ pub struct NotAFilePath(pub String);
 pub struct Files {
     /// Every file that was asked for and is there, and no other.
     pub nodes: BTreeMap<FilePath, FileNode>,
+    /// What initramfs images that were looked into have, by the paths of the images.
+    #[serde(default)]
+    pub archives: BTreeMap<FilePath, Archive>,
     /// What could not be read. Whoever concludes from a file's absence must look here first.
     pub gaps: Vec<Gap>,
+}
+
+/// What an initramfs unpacks to, as far as it has words that somebody looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// What has one of the words in its name, its content or where it points: as the kernel unpacks it in the end, by its
+    /// path there.
+    pub members: BTreeMap<FilePath, FileNode>,
+    /// The whole file's size.
+    pub bytes: u64,
+    /// Why it is not known to its end, or nothing can be appended to it. None: all of it was read.
+    pub fault: Option<String>,
 }
 
 /// One thing in a directory.
