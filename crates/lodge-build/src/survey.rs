@@ -36,6 +36,9 @@ impl Tree {
             FileEdit::Write { path, bytes, owner } => {
                 self.overwrite(path.as_bytes(), bytes, *owner).map_err(failed("write", path.as_bytes()))
             }
+            FileEdit::Append { path, at, bytes } => {
+                self.append(path.as_bytes(), *at, bytes).map_err(failed("add to", path.as_bytes()))
+            }
             FileEdit::Remove(path) => {
                 self.take_away(path.as_bytes()).map_err(failed("remove", path.as_bytes()))
             }
@@ -50,6 +53,17 @@ impl Tree {
                 self.give(path.as_bytes(), raw(*owner)).map_err(failed("give", path.as_bytes()))
             }
         }
+    }
+
+    fn append(&self, path: &[u8], at: u64, more: &[u8]) -> io::Result<()> {
+        let is_it =
+            |stat: &Stat| type_of(stat) == FileType::RegularFile && stat.st_size.cast_unsigned() == at;
+        if !self.look(path)?.is_some_and(|stat| is_it(&stat)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not as long as it was"));
+        }
+        let mut bytes = self.read_at_most(path, at)?;
+        bytes.extend_from_slice(more);
+        self.overwrite(path, &bytes, None)
     }
 
     fn overwrite(&self, path: &[u8], bytes: &[u8], owner: Option<Owner>) -> io::Result<()> {
@@ -187,9 +201,12 @@ mod tests {
         let path = |text: &str| FilePath::new(text).unwrap();
         tree.apply(&FileEdit::Write { path: path("/etc/secret"), bytes: b"new".to_vec(), owner: None })
             .unwrap();
+        tree.apply(&FileEdit::Append { path: path("/etc/secret"), at: 3, bytes: b"er".to_vec() }).unwrap();
+        let again = FileEdit::Append { path: path("/etc/secret"), at: 3, bytes: b"er".to_vec() };
+        assert!(tree.apply(&again).is_err());
         tree.apply(&FileEdit::Link { path: path("/etc/other"), to: b"secret".to_vec() }).unwrap();
         let mode = dir.path().join("etc/other").metadata().unwrap().permissions().mode();
-        assert_eq!((tree.read("etc/other").unwrap().as_slice(), mode & 0o7777), (b"new".as_slice(), 0o640));
+        assert_eq!((tree.read("etc/other").unwrap().as_slice(), mode & 0o7777), (b"newer".as_slice(), 0o640));
         let own = std::os::unix::fs::MetadataExt::uid(&dir.path().metadata().unwrap());
         let gid = std::os::unix::fs::MetadataExt::gid(&dir.path().metadata().unwrap());
         let owner = Owner { uid: own, gid, mode: 0o700 };

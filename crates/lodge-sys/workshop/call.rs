@@ -7,6 +7,7 @@ use crate::number::{CLOSE, OPENAT, STATX};
 pub const O_WRONLY: usize = 1;
 pub const O_CREAT: usize = 0o100;
 pub const O_EXCL: usize = 0o200;
+pub const O_APPEND: usize = 0o2000;
 pub const O_NONBLOCK: usize = 0o4000;
 pub const O_PATH: usize = 0o10_000_000;
 pub const AT_FDCWD: isize = -100;

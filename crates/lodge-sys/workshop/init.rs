@@ -10,6 +10,7 @@
 //!  m path                            the same, and no harm where it does not load
 //!  T device type options             mount
 //!  W path keep uid gid mode bytes    a file; keep 1: owner and mode as it was, if it was
+//!  A path at bytes                   a file that is so long gets more bytes
 //!  R path                            remove, with all below
 //!  L path target                     a symbolic link
 //!  D path uid gid mode               a directory, if there is none
@@ -40,7 +41,7 @@ use call::{
 use job::{Job, map};
 use number::{FINIT_MODULE, MOUNT, NANOSLEEP, O_DIRECTORY, REBOOT, SYNC, UMOUNT, WRITE};
 use remove::remove;
-use write::{directory, link, own, write};
+use write::{append, directory, link, own, write};
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(".globl _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call {main}", main = sym main);
@@ -82,6 +83,7 @@ fn work(record: &mut usize) -> Result<()> {
             (b'm', None) => drop(load(job.text()?)),
             (b'T', None) => root = Some(mount(job.text()?, job.text()?, job.text()?)?),
             (b'W', Some(root)) => write(root, &mut job)?,
+            (b'A', Some(root)) => append(root, &mut job)?,
             (b'R', Some(root)) => remove(root, job.text()?)?,
             (b'L', Some(root)) => link(root, job.text()?, job.text()?)?,
             (b'D', Some(root)) => directory(root, job.text()?, job.owner()?)?,

@@ -2,8 +2,8 @@
 
 use crate::{
     call::{
-        DIRECTORY, EEXIST, EINVAL, EISDIR, ENOENT, FILE, Failure, Fd, O_CREAT, O_EXCL, O_NONBLOCK, O_WRONLY, Result, Stat,
-        Text, call, check, open,
+        DIRECTORY, EEXIST, EINVAL, EISDIR, ENOENT, FILE, Failure, Fd, O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_WRONLY,
+        Result, Stat, Text, call, check, open,
     },
     job::Job,
     label::{copy_all, label, label_link},
@@ -38,11 +38,7 @@ pub fn write(root: &Fd, job: &mut Job) -> Result<()> {
     clear(&directory)?;
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
     let file = open("write", directory.0 as isize, Text(TEMPORARY), flags, 0o600)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let wrote = check("write", call(WRITE, [file.0, rest.as_ptr() as usize, rest.len(), 0, 0, 0]))?;
-        rest = rest.get(wrote..).unwrap_or_default();
-    }
+    write_all(&file, bytes)?;
     // The attributes of what is replaced, else the directory's label, as a policy would mostly have it.
     match old {
         Some((old, mode)) => copy_all(&old, &file, mode == owner[2]),
@@ -51,6 +47,31 @@ pub fn write(root: &Fd, job: &mut Job) -> Result<()> {
     give(&file, owner)?;
     check("sync", call(FSYNC, [file.0, 0, 0, 0, 0, 0]))?;
     rename(&directory, name)
+}
+
+/// In its place: it is not torn for long, and what is torn is thrown away with the device.
+pub fn append(root: &Fd, job: &mut Job) -> Result<()> {
+    let path = job.text()?;
+    let at = job.number()?;
+    let Text(bytes) = job.text()?;
+    let bytes = &bytes[..bytes.len() - 1];
+    let Some((directory, name)) = parent(root, path, false)? else { return Err(Failure("append", ENOENT)) };
+    let stat = Stat::of(directory.0, name, 0)?;
+    if !stat.is(FILE) || stat.size() != at {
+        return Err(Failure("append", EINVAL));
+    }
+    let flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK;
+    let file = open("append", directory.0 as isize, name, flags, 0)?;
+    write_all(&file, bytes)?;
+    check("sync", call(FSYNC, [file.0, 0, 0, 0, 0, 0])).map(|_| ())
+}
+
+fn write_all(file: &Fd, mut rest: &[u8]) -> Result<()> {
+    while !rest.is_empty() {
+        let wrote = check("write", call(WRITE, [file.0, rest.as_ptr() as usize, rest.len(), 0, 0, 0]))?;
+        rest = rest.get(wrote..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 pub fn directory(root: &Fd, path: Text<'_>, owner: [usize; 3]) -> Result<()> {

@@ -114,6 +114,11 @@ impl Ext<'_> {
                 Step::Write { path, bytes, owner } => {
                     (script.write(path, bytes, *owner), path, of(path, Some(*owner))?)
                 }
+                Step::Append { path, .. } => {
+                    let (place, why) =
+                        (format!("{path} on {}", self.device), "debugfs adds nothing to a file");
+                    return Err(EditError::Unsupported { place, why: why.to_owned() });
+                }
                 Step::Link { path, to } => (script.link(path, to), path, of(path, None)?),
                 Step::Remove(path) | Step::RemoveDirectory(path) => {
                     let gone = match all_kept.remove(path) {

@@ -29,6 +29,9 @@ pub(crate) fn edit(blocks: &Arc<dyn Blocks>, device: &str, steps: &[Step]) -> Re
             Step::Own { path, .. } => {
                 return Err(unsupported(path, device, "a FAT has no owners and no permissions"));
             }
+            Step::Append { path, .. } => {
+                return Err(unsupported(path, device, "a file is written as a whole here"));
+            }
             Step::MakeDirectory(path)
             | Step::Directory { path, .. }
             | Step::Remove(path)
@@ -48,7 +51,7 @@ pub(crate) fn edit(blocks: &Arc<dyn Blocks>, device: &str, steps: &[Step]) -> Re
             Step::MakeDirectory(_) | Step::Directory { .. } => {
                 root.create_dir(name).map(drop).and_then(|()| watched.put_right(!name.contains('/')))
             }
-            Step::Link { .. } | Step::Own { .. } => Ok(()),
+            Step::Link { .. } | Step::Append { .. } | Step::Own { .. } => Ok(()),
         };
         done.map_err(|error| failed(name, &error))?;
     }

@@ -76,6 +76,9 @@ fn edits(steps: &[Step]) -> Vec<FileEdit> {
             Step::Write { path, bytes, owner } => {
                 edits.push(FileEdit::Write { path: path.clone(), bytes: bytes.clone(), owner: Some(*owner) });
             }
+            Step::Append { path, at, bytes } => {
+                edits.push(FileEdit::Append { path: path.clone(), at: *at, bytes: bytes.clone() });
+            }
             Step::Link { path, to } => edits.push(FileEdit::Link { path: path.clone(), to: to.clone() }),
             Step::Remove(path) => {
                 let next = match steps.get(number + 1) {

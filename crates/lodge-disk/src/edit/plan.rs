@@ -6,11 +6,14 @@ use lodge_model::guest_disk::{FileEdit, FilePath, Owner};
 
 use super::{
     error::EditError,
+    kernel,
     tree::{Place, There, Tree},
 };
 
 /// Files below one directory that is to go.
 const REMOVED_MAX: usize = 500_000;
+/// A file that is written anew to have more behind it: it stands in memory.
+const WHOLE_BYTES_MAX: u64 = 256 << 20;
 const ROOTS_FILE: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
 const ROOTS_DIRECTORY: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 
@@ -35,6 +38,12 @@ pub(crate) enum Step {
         bytes: Vec<u8>,
         owner: Owner,
     },
+    /// A file that is so long gets more; only where a kernel writes. Elsewhere it is written as a whole.
+    Append {
+        path: FilePath,
+        at: u64,
+        bytes: Vec<u8>,
+    },
     Link {
         path: FilePath,
         to: Vec<u8>,
@@ -57,6 +66,7 @@ pub(crate) struct Planned {
 pub(crate) fn plan(tree: &mut Tree<'_>, edit: &FileEdit) -> Result<Planned, EditError> {
     match edit {
         FileEdit::Write { path, bytes, owner } => write(tree, path, bytes, *owner),
+        FileEdit::Append { path, at, bytes } => append(tree, path, *at, bytes),
         FileEdit::Link { path, to } => link(tree, path, to),
         FileEdit::Remove(path) => remove(tree, path),
         FileEdit::Directory { path, owner } => directory(tree, path, owner.unwrap_or(ROOTS_DIRECTORY)),
@@ -117,6 +127,43 @@ fn write(
     let mut steps = clear(tree, &place);
     let (_, inside) = tree.inside(&place.path);
     steps.push(Step::Write { path: inside, bytes: bytes.to_vec(), owner });
+    tree.put(&place.path, There::File(owner));
+    Ok(Planned { mount: place.mount, steps })
+}
+
+fn append(tree: &mut Tree<'_>, path: &FilePath, at: u64, bytes: &[u8]) -> Result<Planned, EditError> {
+    let place = tree.find(path)?;
+    let There::File(owner) = place.there else {
+        return Err(in_the_way(path, "no plain file is there to be added to"));
+    };
+    let Some(size) = tree.size(&place.path)? else {
+        return Err(in_the_way(path, "it was changed before it was to be added to"));
+    };
+    let end = at.checked_add(bytes.len() as u64);
+    if Some(size) == end && tree.part(&place.path, at, bytes.len())? == bytes {
+        return Ok(Planned { mount: place.mount, steps: Vec::new() });
+    }
+    if size != at {
+        return Err(in_the_way(path, "it is not as long as it was"));
+    }
+    let (_, inside) = tree.inside(&place.path);
+    let steps = if kernel::is_ours(tree.kind(place.mount)?) {
+        vec![Step::Append { path: inside, at, bytes: bytes.to_vec() }]
+    } else {
+        let Some(length) = usize::try_from(size).ok().filter(|_| size <= WHOLE_BYTES_MAX) else {
+            let why = format!("it has more than {WHOLE_BYTES_MAX} bytes, and would have to be written anew");
+            return Err(EditError::Unsupported { place: path.to_string(), why });
+        };
+        let mut whole = tree.part(&place.path, 0, length)?;
+        if whole.len() != length {
+            let why = "it is shorter than it says".to_owned();
+            return Err(EditError::Damaged { place: path.to_string(), why });
+        }
+        whole.extend_from_slice(bytes);
+        let mut steps = clear(tree, &place);
+        steps.push(Step::Write { path: inside, bytes: whole, owner });
+        steps
+    };
     tree.put(&place.path, There::File(owner));
     Ok(Planned { mount: place.mount, steps })
 }

@@ -223,6 +223,27 @@ impl<'a> Tree<'a> {
         read.map(|found| found == bytes).map_err(|error| unread(path, &error))
     }
 
+    /// How long a plain file is. None: an edit wrote it.
+    pub fn size(&self, path: &FilePath) -> Result<Option<u64>, EditError> {
+        if self.now.contains_key(path) {
+            return Ok(None);
+        }
+        let (mount, inside) = self.inside(path);
+        let node = self.fs(mount)?.node(&inside);
+        node.map(|node| Some(node.size)).map_err(|error| unread(path, &error))
+    }
+
+    /// Bytes of a plain file that no edit wrote; fewer at its end.
+    pub fn part(&self, path: &FilePath, offset: u64, most: usize) -> Result<Vec<u8>, EditError> {
+        let (mount, inside) = self.inside(path);
+        self.fs(mount)?.read(&inside, offset, most).map_err(|error| unread(path, &error))
+    }
+
+    /// The kind of a mount's file system.
+    pub fn kind(&self, mount: usize) -> Result<&str, EditError> {
+        self.fs(mount).map(|fs| fs.content().kind.as_str())
+    }
+
     /// A file system that is mounted below a path without links.
     pub fn mounted_within(&self, path: &FilePath) -> Option<&FilePath> {
         self.mounts.iter().map(|mount| &mount.at).find(|at| at.is_within(path))

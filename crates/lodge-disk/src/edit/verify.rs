@@ -13,6 +13,8 @@ enum Wanted<'a> {
     /// None: whoever's it is.
     Directory(Option<Owner>),
     File(&'a [u8], Owner),
+    /// One that ends with these bytes, from there on.
+    Ended(u64, &'a [u8]),
     /// A file that was there before.
     Owned(Owner),
     Link(&'a [u8]),
@@ -37,6 +39,7 @@ pub(crate) fn verify<'a>(
                 wanted.insert(path, now)
             }
             Step::Write { path, bytes, owner } => wanted.insert(path, Wanted::File(bytes, *owner)),
+            Step::Append { path, at, bytes } => wanted.insert(path, Wanted::Ended(*at, bytes)),
             Step::Link { path, to } => wanted.insert(path, Wanted::Link(to)),
             Step::Remove(path) => wanted.insert(path, Wanted::Nothing),
             Step::RemoveDirectory(path) => {
@@ -85,6 +88,14 @@ fn check(fs: &dyn FileSystem, path: &FilePath, wanted: &Wanted<'_>) -> Result<()
                 Ok(())
             } else {
                 Err("its content is another".to_owned())
+            }
+        }
+        Wanted::Ended(at, bytes) => {
+            let found = fs.read(path, *at, bytes.len() + 1).map_err(|error| error.to_string())?;
+            if node.kind == NodeKind::File && node.size == at + bytes.len() as u64 && found == *bytes {
+                Ok(())
+            } else {
+                Err("what was added to it is not at its end".to_owned())
             }
         }
         Wanted::Link(to) => {

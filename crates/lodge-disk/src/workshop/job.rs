@@ -48,6 +48,13 @@ pub(super) fn write(
                 job.extend(owner.into_iter().flat_map(u32::to_le_bytes));
                 text(&mut job, bytes);
             }
+            FileEdit::Append { path, at, bytes } => {
+                job.push(b'A');
+                place(&mut job, path)?;
+                let too_large = |_| WorkshopError::TooLarge { path: path.to_string() };
+                job.extend(u32::try_from(*at).map_err(too_large)?.to_le_bytes());
+                text(&mut job, bytes);
+            }
             FileEdit::Remove(path) => {
                 job.push(b'R');
                 place(&mut job, path)?;
@@ -157,5 +164,7 @@ mod tests {
         let path = FilePath::new("/x").unwrap();
         let large = FileEdit::Write { path, bytes: vec![0; JOB_BYTES], owner: None };
         assert!(write(&[], &target, &[large]).is_err());
+        let path = FilePath::new("/x").unwrap();
+        assert!(write(&[], &target, &[FileEdit::Append { path, at: 1 << 32, bytes: vec![0] }]).is_err());
     }
 }

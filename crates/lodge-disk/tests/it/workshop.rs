@@ -82,6 +82,7 @@ fn fill(at: &Path, kernel: &Path) {
     }
     rustix::fs::setxattr(at.join("etc"), LABEL, OF_DIRECTORY, XattrFlags::empty()).unwrap();
     std::os::unix::fs::chown(at.join("etc/hostname"), Some(12), Some(34)).unwrap();
+    write(at, "etc/grown", b"some");
     symlink("/run/elsewhere", at.join("etc/machine-id")).unwrap();
     // A link that leads out of the tree leads to its top.
     symlink("../../../../etc", at.join("etc/way")).unwrap();
@@ -105,6 +106,7 @@ fn edits() -> Vec<FileEdit> {
             owner: owner(0o600),
         },
         FileEdit::Write { path: path("/etc/empty"), bytes: Vec::new(), owner: None },
+        FileEdit::Append { path: path("/etc/way/grown"), at: 4, bytes: vec![b'y'; 3 << 20] },
         FileEdit::Link { path: path("/etc/link"), to: b"../run/link".to_vec() },
         FileEdit::Directory { path: path("/etc/way/home/.ssh"), owner: owner(0o700) },
         FileEdit::Own { path: path("/etc/way/home"), owner: Owner { uid: 3, gid: 4, mode: 0o711 } },
@@ -123,6 +125,7 @@ fn check(fs: &dyn FileSystem) {
     assert_eq!((read("/etc/hostname"), owner("/etc/hostname")), (b"new\n".to_vec(), (12, 34, 0o644)));
     assert_eq!((read("/etc/machine-id"), owner("/etc/machine-id")), (b"0123\n".to_vec(), (1, 2, 0o444)));
     assert_eq!((read("/etc/new/far/file"), owner("/etc/new/far")), (vec![b'x'; 3 << 20], (0, 0, 0o755)));
+    assert_eq!(read("/etc/grown"), [b"some".to_vec(), vec![b'y'; 3 << 20]].concat());
     assert_eq!((read("/etc/empty"), owner("/etc/empty")), (Vec::new(), (5, 6, 0o640)));
     assert_eq!((owner("/etc/home/.ssh"), owner("/etc/home")), ((1, 2, 0o700), (3, 4, 0o711)));
     assert_eq!(fs.link(&path("/etc/link")).unwrap(), b"../run/link");

@@ -41,6 +41,17 @@ impl Files {
                 };
                 self.nodes.insert(path.clone(), node);
             }
+            FileEdit::Append { path, at, bytes: more } => {
+                if let Some(FileNode::File { bytes, size, .. }) = self.nodes.get_mut(path)
+                    && *size == *at
+                {
+                    // Of what was seen only in part the end is not seen either.
+                    if bytes.len() as u64 == *size {
+                        bytes.extend_from_slice(more);
+                    }
+                    *size += more.len() as u64;
+                }
+            }
             FileEdit::Remove(path) => self.nodes.retain(|node, _| !node.is_within(path)),
             FileEdit::Link { path, to } => {
                 if !matches!(self.nodes.get(path), Some(FileNode::Directory(_))) {
@@ -135,6 +146,10 @@ mod tests {
         files.apply(&FileEdit::Write { path: path("/a/b"), bytes: b"1".to_vec(), owner: Some(owner) });
         files.apply(&FileEdit::Write { path: path("/a/b"), bytes: b"22".to_vec(), owner: None });
         assert_eq!(files.node("/a/b"), Some(&FileNode::File { bytes: b"22".to_vec(), size: 2, owner }));
+        for _ in 0..2 {
+            files.apply(&FileEdit::Append { path: path("/a/b"), at: 2, bytes: b"3".to_vec() });
+        }
+        assert_eq!(files.bytes("/a/b"), Some(&b"223"[..]));
         files.apply(&FileEdit::Link { path: path("/a/c"), to: b"b".to_vec() });
         files.apply(&FileEdit::Write { path: path("/ab"), bytes: Vec::new(), owner: None });
         files.apply(&FileEdit::Remove(path("/a")));

@@ -39,6 +39,15 @@ pub enum FileEdit {
         /// Whose it is. None: as the file was, or root's with 0644.
         owner: Option<Owner>,
     },
+    /// A plain file that is there, with more bytes behind those that it has: what is large and is only added to.
+    Append {
+        /// Which; not a link.
+        path: FilePath,
+        /// How long it is before. One that has these bytes from there on, and ends with them, is done.
+        at: u64,
+        /// What is added.
+        bytes: Vec<u8>,
+    },
     /// Not there any more; a directory with all that is in it. Nothing to do where there is nothing.
     Remove(FilePath),
     /// A symbolic link. What was there is replaced, a directory is not.
@@ -71,6 +80,7 @@ impl FileEdit {
         match self {
             Self::Remove(path)
             | Self::Write { path, .. }
+            | Self::Append { path, .. }
             | Self::Link { path, .. }
             | Self::Directory { path, .. }
             | Self::Own { path, .. } => path,

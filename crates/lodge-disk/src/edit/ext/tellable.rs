@@ -73,6 +73,7 @@ fn removed(step: &Step) -> Option<&FilePath> {
         | Step::Directory { .. }
         | Step::Own { .. }
         | Step::Write { .. }
+        | Step::Append { .. }
         | Step::Link { .. } => None,
     }
 }

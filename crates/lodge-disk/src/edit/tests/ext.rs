@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rustix::fs::{XattrFlags, setxattr};
 
-use super::rig::{Rig, can_run, directory, link, own, path, remove, write};
+use super::rig::{Rig, append, can_run, directory, link, own, path, remove, write};
 use crate::edit::{EditError, Outcome};
 
 /// The formats that guests have.
@@ -108,6 +108,36 @@ fn files_links_and_trees_change_in_all_variants_and_nothing_is_left_in_disorder(
         assert_eq!(again[..4], [Outcome::Already; 4], "{name}");
         rig.assert_clean();
     }
+}
+
+#[test]
+fn what_is_added_to_a_file_stands_behind_it_once() {
+    if !can_run() {
+        return;
+    }
+    let rig = Rig::ext(&["-t", "ext4"], 64, guest);
+    let large = vec![9; 5 << 20];
+    rig.edit(&[write("/etc/ssh/initrd", &large, Some((0, 0, 0o600)))]).unwrap();
+    let more = vec![1; 1000];
+    let added = append("/ssh/initrd", 5 << 20, &more);
+    assert_eq!(rig.edit(std::slice::from_ref(&added)).unwrap(), [Outcome::Changed]);
+    assert_eq!(rig.edit(&[added]).unwrap(), [Outcome::Already]);
+    rig.assert_clean();
+    let fs = rig.fs();
+    assert_eq!(fs.read(&path("/etc/ssh/initrd"), 0, 10 << 20).unwrap(), [large, more].concat());
+    let owner = fs.node(&path("/etc/ssh/initrd")).unwrap().owner;
+    assert_eq!((owner.uid, owner.gid, owner.mode), (0, 0, 0o600));
+    for bad in [
+        append("/etc/ssh/initrd", 7, b"x"),
+        append("/etc/ssh/initrd", u64::MAX, b"x"),
+        append("/etc/none", 0, b"x"),
+        append("/etc", 0, b"x"),
+        append("/var/lib/dbus/machine-id", 0, b"x"),
+    ] {
+        assert!(matches!(rig.edit(&[bad]), Err(EditError::InTheWay { .. })));
+    }
+    let both = [write("/etc/hostname", b"a", None), append("/etc/hostname", 1, b"b")];
+    assert!(matches!(rig.edit(&both), Err(EditError::InTheWay { .. })));
 }
 
 #[test]

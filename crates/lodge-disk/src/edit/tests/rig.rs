@@ -171,6 +171,10 @@ pub fn write(at: &str, bytes: &[u8], owner: Option<(u32, u32, u16)>) -> Edit {
     Edit::File(FileEdit::Write { path: path(at), bytes: bytes.to_vec(), owner })
 }
 
+pub fn append(at: &str, from: u64, bytes: &[u8]) -> Edit {
+    Edit::File(FileEdit::Append { path: path(at), at: from, bytes: bytes.to_vec() })
+}
+
 pub fn remove(at: &str) -> Edit {
     Edit::File(FileEdit::Remove(path(at)))
 }
