@@ -2,15 +2,18 @@
 //!
 //! A UUID is changed only where that is safe: everything that refers to the old one was seen and can be put right
 //! ([`references`]), and nothing is known to have a copy of it that cannot be reached ([`holds`]): an initramfs made
-//! for one machine, a boot loader with the UUID built in, a kernel image with its command line. Where it is not safe
+//! for one machine whose form is not known ([`initramfs`]), a boot loader with the UUID built in, a kernel image with its command line. Where it is not safe
 //! the item is kept, with the reason; [`super::DeviceUuids::All`] insists.
 
 mod holds;
+mod initramfs;
 mod references;
 mod seed;
 
 use std::collections::BTreeSet;
 
+pub(crate) use initramfs::IMAGES;
+pub use initramfs::verify_archives;
 use lodge_model::guest_disk::{Device, DeviceEdit, DeviceKind, PartitionTable};
 pub(crate) use references::{NAMES, PROGRAMS, REFERENCES};
 
@@ -90,6 +93,7 @@ pub(crate) fn read(seen: &Seen<'_>, found: &mut Vec<Item>) {
 pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut Draft<'_>) {
     let targets: Vec<Target<'_>> = targets(seen);
     let may_seed = seed::is_known(seen);
+    let mut changed = Vec::new();
     for target in &targets {
         let Some(item) = before.at(&target.kind, &target.place) else { continue };
         if wish.device_uuids == DeviceUuids::Keep {
@@ -111,6 +115,7 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
             .iter()
             .flat_map(|(old, _)| {
                 let mut why = references::unrepairable(seen, old, draft);
+                why.extend(initramfs::unrepairable(seen, old));
                 why.extend(holds::reasons(seen, target.device, &target.kind, old, draft));
                 why
             })
@@ -130,7 +135,9 @@ pub(crate) fn plan(seen: &Seen<'_>, before: &Identity, wish: &Wish, draft: &mut 
         let reason = "two disks with one id are taken for one";
         draft.change(&target.kind, target.place.clone(), Some(&target.old), Some(&new), reason);
         note_followers(seen, target, &olds, draft);
+        changed.extend(olds);
     }
+    initramfs::repair(seen, &changed, draft);
 }
 
 /// The new id in the form of the old, and how it gets there.

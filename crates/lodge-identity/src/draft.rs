@@ -56,6 +56,8 @@ pub(crate) struct Draft<'a> {
     /// What is there and gets another owner.
     owned: BTreeMap<FilePath, Owner>,
     obstructed: BTreeSet<FilePath>,
+    /// Files that get more bytes at their ends, with how long they are.
+    appended: BTreeMap<FilePath, (u64, Vec<u8>)>,
     devices: Vec<DeviceEdit>,
     changes: Vec<Change>,
     kept: Vec<Kept>,
@@ -73,6 +75,7 @@ impl<'a> Draft<'a> {
             fates: BTreeMap::new(),
             owned: BTreeMap::new(),
             obstructed: BTreeSet::new(),
+            appended: BTreeMap::new(),
             devices: Vec::new(),
             changes: Vec::new(),
             kept: Vec::new(),
@@ -238,6 +241,17 @@ impl<'a> Draft<'a> {
         self.fates.insert(path, Fate::Gone);
     }
 
+    /// More bytes at the end of a file that is so long.
+    pub(crate) fn append(&mut self, path: FilePath, at: u64, bytes: Vec<u8>) {
+        self.appended.insert(path, (at, bytes));
+    }
+
+    /// The values of a kind that become others.
+    pub(crate) fn changed(&self, kind: &Kind) -> Vec<(String, String)> {
+        let changes = self.changes.iter().filter(|change| change.kind == *kind);
+        changes.filter_map(|change| change.old.clone().zip(change.new.clone())).collect()
+    }
+
     pub(crate) fn device(&mut self, edit: DeviceEdit) {
         self.devices.push(edit);
     }
@@ -388,6 +402,9 @@ impl<'a> Draft<'a> {
             if is_there && !self.fates.contains_key(path) {
                 edits.push(Edit::File(FileEdit::Own { path: path.clone(), owner: *owner }));
             }
+        }
+        for (path, (at, bytes)) in std::mem::take(&mut self.appended) {
+            edits.push(Edit::File(FileEdit::Append { path, at, bytes }));
         }
         edits.extend(self.devices.into_iter().map(Edit::Device));
         Plan {

@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 pub use clean::Left;
 pub use compare::{Difference, Duplicate, diff, duplicates};
 pub use customize::{BadStep, Step, Upload, wanted as wanted_of_steps};
+pub use devices::verify_archives;
 pub use fresh::Fresh;
 pub use host::HostFacts;
 pub use machine_id::machine_id;

@@ -71,10 +71,12 @@ impl Catalogue {
         merged(code.chain(ruled))
     }
 
-    /// What only a plan must see besides: boot loaders' programs, which may have a UUID built in.
+    /// What only a plan must see besides: boot loaders' programs, which may have a UUID built in, and where images of an
+    /// initramfs are ([`Catalogue::archives`]).
     pub fn wanted_to_plan(&self) -> Vec<Wanted> {
-        let programs = devices::PROGRAMS.iter();
-        merged(programs.filter_map(|(text, most)| Some((Pattern::new(text).ok()?, *most))))
+        let images = devices::IMAGES.iter().map(|text| (*text, 0));
+        let programs = devices::PROGRAMS.iter().copied().chain(images);
+        merged(programs.filter_map(|(text, most)| Some((Pattern::new(text).ok()?, most))))
     }
 
     /// Judges what was read.

@@ -20,6 +20,10 @@ if grep -q swap /etc/fstab; then swapon --show | grep -q . || { echo "no swap"; 
 for id in $(tr ' ' '\n' </proc/cmdline | sed -n 's/^\(root\|resume\)=UUID=//p'); do
     [ -e "/dev/disk/by-uuid/$id" ] || { echo "the command line names $id"; exit 1; }
 done
+# What the initramfs looked for too, by its own words.
+for id in $(journalctl -b -o cat | sed 's/\\x2d/-/g' | grep -o 'by-uuid.[0-9a-f]\{8\}-[0-9a-f-]\{27\}' | cut -c 9- | sort -u); do
+    [ -e "/dev/disk/by-uuid/$id" ] || { echo "somebody looked for $id"; journalctl -b -o cat | grep "${id%%-*}"; exit 1; }
+done
 "#;
 
 struct House {
@@ -85,6 +89,13 @@ impl House {
         let act = self.host.json(&["identity", "log", name])?[0].take();
         inside.is_booked(&act)?;
         ensure!(inside.one("machine-id")? == inside.one("dbus-machine-id")?, "{inside:?}");
+        if name.contains("-dracut") {
+            // Nothing stays, for nothing that names it is out of reach.
+            let ids: BTreeSet<&str> = values(source)?.map(|(_, value)| value).collect();
+            let kept: Vec<&String> =
+                inside.all("device").iter().filter(|id| ids.contains(id.as_str())).collect();
+            ensure!(kept.is_empty() && !act["warnings"].to_string().contains("dracut"), "{kept:?}\n{act:#}");
+        }
         nothing_is_left_in_silence(source, &act, &inside)
     }
 
@@ -112,12 +123,17 @@ fn nothing_is_left_in_silence(source: &Value, act: &Value, inside: &Inside) -> R
     let warnings = act["warnings"].to_string();
     let ids: BTreeSet<&String> =
         ["machine-id", "ssh-host-key", "device"].iter().flat_map(|name| inside.all(name)).collect();
-    for item in source["items"].as_array().context("items")? {
-        let (Some(value), Some(place)) = (item["value"].as_str(), item["place"].as_str()) else { continue };
+    for (place, value) in values(source)? {
         let is_kept = ids.contains(&value.to_owned());
         ensure!(!is_kept || warnings.contains(place), "{place} has {value} as its source has\n{act:#}");
     }
     Ok(())
+}
+
+/// What makes a machine this machine: where, and what.
+fn values(shown: &Value) -> Result<impl Iterator<Item = (&str, &str)>> {
+    let items = shown["items"].as_array().context("items")?;
+    Ok(items.iter().filter_map(|item| Some((item["place"].as_str()?, item["value"].as_str()?))))
 }
 
 fn one_layout(house: &House, layout: &str) -> Result<()> {

@@ -17,8 +17,16 @@ use crate::{
     command::{output, run, target},
 };
 
-/// File system, firmware, machine id; each value at least once.
-pub const LAYOUTS: &[&str] = &["ext4-bios-file", "xfs-uefi-missing", "btrfs-bios-link", "lvm-uefi-file"];
+/// File system, firmware, machine id; each value at least once. `dracut`: with an initramfs that dracut made for the one
+/// machine, as Fedora and its kin have it.
+pub const LAYOUTS: &[&str] = &[
+    "ext4-bios-file",
+    "xfs-uefi-missing",
+    "btrfs-bios-link",
+    "lvm-uefi-file",
+    "ext4-bios-dracut",
+    "xfs-uefi-dracut",
+];
 const PACKAGES: &str = "systemd-sysv,udev,dbus,dbus-bin,libpam-systemd,linux-image-cloud-amd64,initramfs-tools,zstd,\
                         openssh-server,qemu-guest-agent,grub-pc-bin,grub-efi-amd64-bin,grub-efi-amd64-signed,\
                         shim-signed,grub2-common,lvm2,e2fsprogs,xfsprogs,btrfs-progs,dosfstools,iproute2";
@@ -48,10 +56,10 @@ pub fn images(wanted: &[&str]) -> Result<PathBuf> {
     if !key.is_file() {
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(&key))?;
     }
-    let tree = tree(&place)?;
     let install = place.join("layouts.sh");
     fs::write(&install, INSTALL)?;
     for layout in missing {
+        let tree = tree(&place, layout)?;
         println!("installing {layout}");
         drop(fs::remove_file(made(layout)));
         let disk = place.join(format!("{layout}.raw"));
@@ -71,9 +79,15 @@ fn image(place: &Path, layout: &str) -> PathBuf {
     place.join(format!("{layout}.qcow2"))
 }
 
-fn tree(place: &Path) -> Result<PathBuf> {
-    let (tree, whole) = (place.join("tree"), place.join("tree.is-whole"));
-    if fs::read_to_string(&whole).is_ok_and(|text| text == PACKAGES) {
+/// The packages of a layout, in a tree.
+fn tree(place: &Path, layout: &str) -> Result<PathBuf> {
+    let (name, packages) = if layout.ends_with("-dracut") {
+        ("tree-dracut", PACKAGES.replace("initramfs-tools", "dracut"))
+    } else {
+        ("tree", PACKAGES.to_owned())
+    };
+    let (tree, whole) = (place.join(name), place.join(format!("{name}.is-whole")));
+    if fs::read_to_string(&whole).is_ok_and(|text| text == packages) {
         return Ok(tree);
     }
     println!("making a tree of packages in {}", tree.display());
@@ -81,13 +95,13 @@ fn tree(place: &Path) -> Result<PathBuf> {
     drop(fs::remove_dir_all(&tree));
     let mirror = apt::mirror().context("apt knows no mirror of Debian")?;
     let mut bootstrap = Command::new("mmdebstrap");
-    bootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
+    bootstrap.args(["--variant=minbase", &format!("--include={packages}"), SUITE]);
     output(bootstrap.arg(&tree).arg(mirror))?;
     for (link, unit) in ENABLED {
         let link = tree.join("etc/systemd/system").join(link);
         fs::create_dir_all(link.parent().context("a directory")?)?;
         std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), link)?;
     }
-    fs::write(whole, PACKAGES)?;
+    fs::write(whole, packages)?;
     Ok(tree)
 }

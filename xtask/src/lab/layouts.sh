@@ -20,9 +20,9 @@ trap leave EXIT
 rm -f "$disk"
 truncate -s 3G "$disk"
 case $layout in
-    ext4-bios-file)
+    ext4-bios-file | ext4-bios-dracut)
         parted -s "$disk" mklabel msdos mkpart primary ext4 1MiB 2800MiB set 1 boot on mkpart primary linux-swap 2800MiB 3000MiB ;;
-    xfs-uefi-missing)
+    xfs-uefi-missing | xfs-uefi-dracut)
         parted -s "$disk" mklabel gpt mkpart esp fat32 1MiB 65MiB set 1 esp on mkpart root xfs 65MiB 3000MiB ;;
     btrfs-bios-link)
         parted -s "$disk" mklabel gpt mkpart bios 1MiB 2MiB set 1 bios_grub on mkpart root btrfs 2MiB 3000MiB ;;
@@ -38,8 +38,13 @@ name=${whole#/dev/}
 # What the installed system's programs see of /dev: these nodes, and the links that udev would make.
 dev=$(mktemp -d)
 mount -t tmpfs -o mode=755,dev tmpfs "$dev"
-mkdir -p "$dev/disk/by-uuid" "$dev/pts" "$dev/shm"
-node() { mknod "$dev/$1" b $(tr : ' ' <"/sys/class/block/$1/dev"); }
+mkdir -p "$dev/disk/by-uuid" "$dev/block" "$dev/pts" "$dev/shm"
+node() {
+    local numbers
+    numbers=$(cat "/sys/class/block/$1/dev")
+    mknod "$dev/$1" b "${numbers%:*}" "${numbers#*:}"
+    ln -s "../$1" "$dev/block/$numbers"
+}
 node "$name"
 for part in /sys/class/block/"$name"p*; do node "${part##*/}"; done
 for pair in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0"; do set -- $pair; mknod -m 666 "$dev/$1" c "$2" "$3"; done
@@ -114,7 +119,7 @@ type=${layout%%-*}; [ "$type" != lvm ] || type=ext4
 rm -f "$root/etc/machine-id" "$root/var/lib/dbus/machine-id"
 mkdir -p "$root/var/lib/dbus"
 case $layout in
-    *-file) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; cp "$root/etc/machine-id" "$root/var/lib/dbus/" ;;
+    *-file | *-dracut) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; cp "$root/etc/machine-id" "$root/var/lib/dbus/" ;;
     *-link) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; ln -s /etc/machine-id "$root/var/lib/dbus/machine-id" ;;
 esac
 echo "$layout" >"$root/etc/hostname"
@@ -130,6 +135,14 @@ mount --bind "$dev" "$root/dev"; mount -t proc proc "$root/proc"; mount -t sysfs
 inside() { chroot "$root" "$@"; }
 inside ssh-keygen -q -A
 case $layout in
+    *-dracut)
+        # As Fedora has it: for this machine alone, with what is on its command line built in. Its drivers are those of a
+        # machine that is none yet.
+        packed=gzip; [ -n "$swap" ] || packed=zstd
+        printf '%s\n' 'hostonly="yes"' 'hostonly_cmdline="yes"' 'add_drivers+=" virtio_blk virtio_pci ext4 xfs "' \
+            "compress=\"$packed\"" >"$root/etc/dracut.conf.d/lab.conf"
+        inside dracut --quiet --force --kver "$(ls "$root/lib/modules")" ${swap:+--add-device "$swap"}
+        inside lsinitrd -f etc/cmdline.d/95root-dev.conf "/boot/initrd.img-$(ls "$root/lib/modules")" | grep -q "$(uuid "$top")" ;;
     lvm-*) echo "RESUME=/dev/mapper/vg0-swap_1" >"$root/etc/initramfs-tools/conf.d/resume"; inside update-initramfs -u >/dev/null ;;
     *) [ -z "$swap" ] || { echo "RESUME=UUID=$(uuid "$swap")" >"$root/etc/initramfs-tools/conf.d/resume"; inside update-initramfs -u >/dev/null; } ;;
 esac

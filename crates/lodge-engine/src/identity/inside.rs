@@ -32,7 +32,7 @@ use lodge_identity::{
 };
 use lodge_model::{
     Kind, MacAddr,
-    guest_disk::{Files, Layout, Wanted},
+    guest_disk::{Archive, Files, Layout, Wanted},
 };
 use lodge_qemu::agent::Agent;
 use lodge_storage::{ClaimedDisk, DiskUse, Format, OpenDisks, Storage};
@@ -143,6 +143,16 @@ pub(crate) struct Reading {
     pub gaps: Vec<String>,
 }
 
+/// Which initramfs images are looked into, and for what.
+#[derive(Clone, Copy)]
+enum Archives<'a> {
+    None,
+    /// All that a plan must know.
+    ToPlan,
+    /// Those that were changed.
+    Of(&'a catalogue::Plan),
+}
+
 /// Who reads and changes it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Inside {
@@ -186,18 +196,34 @@ impl Inside {
     /// Reads what makes it this machine.
     pub async fn read(&self, disks: &[GuestDisk]) -> Result<Reading> {
         let open = self.storage.open_to_read(&uses(disks)?).await?;
-        self.read_open(open.disks.iter(), &self.catalogue.wanted_to_look()).await
+        self.read_open(open.disks.iter(), &self.catalogue.wanted_to_look(), Archives::None).await
     }
 
     async fn read_open<'a>(
         &self,
         disks: impl Iterator<Item = &'a ClaimedDisk>,
         wanted: &[Wanted],
+        archives: Archives<'_>,
     ) -> Result<Reading> {
         let images = disks.map(|disk| image(disk, false)).collect::<Result<Vec<_>>>()?;
         let mut reader = self.readers.start(images).await?;
         let lodge_disk::worker::Disks { layout, .. } = reader.worker.layout().await?;
-        let files = reader.worker.files(wanted).await?;
+        let mut files = reader.worker.files(wanted).await?;
+        let asked = match archives {
+            Archives::None => None,
+            Archives::ToPlan => self.catalogue.archives(&layout, &files),
+            Archives::Of(plan) => self.catalogue.archives_of(plan),
+        };
+        let (paths, words) = asked.unwrap_or_default();
+        for path in paths {
+            let read = reader.worker.archive(&path, &words).await;
+            // What is not known of it is told where it matters; all else is known.
+            let archive = read.unwrap_or_else(|error| Archive {
+                fault: Some(crate::error::chain_of(&error)),
+                ..Archive::default()
+            });
+            files.archives.insert(path, archive);
+        }
         let identity = self.catalogue.read(&layout, &files, &HostFacts::default());
         let gaps = files.gaps.iter().map(|gap| format!("{}: {}", gap.place, gap.why)).collect();
         Ok(Reading { identity, layout, files, gaps })
@@ -245,7 +271,7 @@ impl Inside {
             Some(_) => self.storage.open_standing_to_edit(what, &uses).await?,
             None => self.storage.open_to_edit(what, &uses).await?,
         };
-        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish)).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish), wish.archives()).await?;
         if *wish == Wish::Ensured
             && let Some(report) = report::of_ensured(name, &before)?
         {
@@ -255,8 +281,9 @@ impl Inside {
         if !plan.edits.is_empty() {
             self.edit(&open, plan.edits.clone(), log).await?;
         }
-        let after = self.read_open(open.disks.iter(), &self.catalogue.wanted()).await?;
-        let verdicts = catalogue::verify(&before.identity, &after.identity, &plan);
+        let after = self.read_open(open.disks.iter(), &self.catalogue.wanted(), Archives::Of(&plan)).await?;
+        let mut verdicts = catalogue::verify(&before.identity, &after.identity, &plan);
+        verdicts.extend(catalogue::verify_archives(&after.files, &plan));
         report::refuse_bad(name, &verdicts)?;
         if matches!(wish, Wish::Template { .. }) {
             report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after.identity)?;
@@ -323,7 +350,7 @@ impl Inside {
             return Ok(report);
         }
         let open = self.storage.open_to_read(&uses(disks)?).await?;
-        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish)).await?;
+        let before = self.read_open(open.disks.iter(), &self.wanted_to_plan(wish), wish.archives()).await?;
         let plan = self.plan(&before, wish)?;
         Ok(report::foretold(&before, &plan, wish))
     }
@@ -409,6 +436,14 @@ impl Inside {
 }
 
 impl Wish {
+    /// An initramfs is only looked into where devices get other ids.
+    fn archives(&self) -> Archives<'_> {
+        match self {
+            Self::Another { .. } | Self::Sysprep { .. } => Archives::ToPlan,
+            Self::Keep | Self::Ensured | Self::Template { .. } => Archives::None,
+        }
+    }
+
     fn private_keys(&self) -> catalogue::PrivateKeys {
         let wished = match self {
             Self::Keep | Self::Ensured => PrivateKeys::Keep,

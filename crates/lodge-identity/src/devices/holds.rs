@@ -2,7 +2,10 @@
 
 use lodge_model::guest_disk::{Device, FileNode, FilePath, Pattern};
 
-use super::references::{self, NAMES, PROGRAMS};
+use super::{
+    initramfs,
+    references::{self, NAMES, PROGRAMS},
+};
 use crate::{
     Kind,
     draft::Draft,
@@ -65,18 +68,18 @@ pub(super) fn reasons(
     reasons
 }
 
-/// dracut makes an initramfs for one machine: it waits for its root, its /usr and its swap by their UUIDs.
+/// dracut makes an initramfs for one machine: it waits for its root, its /usr and its swap by their UUIDs. What is known to
+/// its end is put right.
 fn dracut(seen: &Seen<'_>, device: &Device, kind: &Kind) -> Option<String> {
-    let has_dracut =
-        ["/usr/bin/dracut", "/usr/sbin/dracut"].iter().any(|path| seen.files.node(path).is_some());
     let is_early = match device.mount_point.as_deref() {
         Some("/" | "/usr" | "/etc" | "/var") => true,
         Some(_) => false,
         None => device.content.as_ref().is_some_and(|content| content.kind == "swap"),
     };
-    if !has_dracut || !is_early || *kind != Kind::CONTENT_UUID {
+    if !initramfs::has_dracut(seen) || !is_early || *kind != Kind::CONTENT_UUID {
         return None;
     }
+    let unknown = initramfs::unknown(seen)?;
     let mut is_host_only = true;
     for path in seen.matching_any(DRACUT).into_keys() {
         let Some(text) = path.as_str().and_then(|path| seen.text(path)) else { continue };
@@ -85,9 +88,10 @@ fn dracut(seen: &Seen<'_>, device: &Device, kind: &Kind) -> Option<String> {
         }
     }
     is_host_only.then(|| {
-        "dracut's initramfs was made for this machine alone and waits for this UUID; \
-         build it anew with `hostonly=no` to have it changed"
-            .to_owned()
+        format!(
+            "dracut's initramfs was made for this machine alone and may wait for this UUID ({unknown}); \
+             build it anew with `hostonly=no` to have it changed"
+        )
     })
 }
 

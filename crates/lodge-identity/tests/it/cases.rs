@@ -2,9 +2,11 @@
 
 use lodge_identity::{
     Address, Catalogue, DeviceUuids, Fresh, HostFacts, Kind, NicWish, Operations, PlanError, PrivateKeys,
-    Purpose, State, StaticAddress, Wish, machine_id,
+    Purpose, State, StaticAddress, Wish, machine_id, verify_archives,
 };
-use lodge_model::guest_disk::{Device, DeviceKind, Edit, FileEdit, FileNode, Gap, Layout, PartitionTable};
+use lodge_model::guest_disk::{
+    Archive, Device, DeviceKind, Edit, FileEdit, FileNode, Files, Gap, Layout, PartitionTable,
+};
 
 use super::house::{self, Guest, ID, MAC, ROOT, SWAP, VFAT};
 
@@ -171,6 +173,81 @@ fn a_fedora_clone_keeps_what_its_initramfs_knows() {
     let loose = guest.file("/etc/dracut.conf.d/x.conf", "hostonly=\"no\"\n");
     let (_, after) = loose.become_of(&wish(Purpose::Clone, 1));
     assert!(after.places_of(ROOT).is_empty() && after.places_of(SWAP).is_empty());
+}
+
+#[test]
+fn an_initramfs_of_one_machine_is_put_right_where_all_of_it_is_known() {
+    let image = "/boot/initramfs-5.14.0.img";
+    let member = |text: &[u8]| FileNode::File {
+        bytes: text.to_vec(),
+        size: text.len() as u64,
+        owner: lodge_model::guest_disk::Owner { uid: 0, gid: 0, mode: 0o644 },
+    };
+    let conf = format!("root=UUID={ROOT} resume=UUID={SWAP}\n");
+    let mut guest = house::fedora().file(image, vec![b'x'; 101]).file("/boot/initramfs-5.14.0kdump.img", "x");
+    let archive = Archive {
+        members: [
+            (house::path("/etc/cmdline.d/20-root-dev.conf"), member(conf.as_bytes())),
+            (house::path("/etc/machine-id"), member(format!("{ID}\n").as_bytes())),
+        ]
+        .into(),
+        bytes: 101,
+        fault: None,
+    };
+    guest.files.archives.insert(house::path(image), archive);
+    let asked = Catalogue::builtin().archives(&guest.layout, &guest.files).unwrap();
+    assert_eq!(asked.0, [house::path(image)]);
+    assert!([ROOT, SWAP, VFAT, ID].iter().all(|id| asked.1.iter().any(|word| word == id)), "{:?}", asked.1);
+
+    let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
+    for old in [ROOT, SWAP, ID] {
+        assert_eq!(after.places_of(old), Vec::<String>::new(), "{old}");
+    }
+    let uuid = |name: &str| after.layout.device(name).unwrap().content.clone().unwrap().uuid.unwrap();
+    let whole = after.text(image);
+    let conf = format!("root=UUID={} resume=UUID={}\n", uuid("vda2"), uuid("vda3"));
+    assert!(whole.starts_with(&"x".repeat(101)) && whole.contains(&conf), "{}", &whole[101..]);
+    assert!(whole.contains(&format!("{}\n", machine_id(&after.read()).unwrap())));
+    // What was not read again is no proof, nor is what still names the old.
+    assert_eq!(verify_archives(&Files::default(), &plan).len(), 1);
+    assert_eq!(verify_archives(&guest.files, &plan).len(), 1);
+    let mut clean = after.files.clone();
+    clean.archives.get_mut(&house::path(image)).unwrap().members.clear();
+    assert_eq!(verify_archives(&clean, &plan), []);
+
+    // One that is not known to its end, and one that has it where no text is.
+    let is_kept = |guest: &Guest, why: &str| {
+        let (plan, after) = guest.become_of(&wish(Purpose::Clone, 1));
+        assert!(after.places_of(ROOT).len() > 1);
+        let kept = plan.kept.iter().find(|kept| kept.place == "vda2").unwrap();
+        assert!(kept.reason.contains(why), "{}", kept.reason);
+    };
+    let change = |act: &dyn Fn(&mut Archive)| {
+        let mut guest = guest.clone();
+        act(guest.files.archives.get_mut(&house::path(image)).unwrap());
+        guest
+    };
+    is_kept(&change(&|archive| archive.fault = Some("it is packed by lz4".to_owned())), "packed by lz4");
+    let binary = [b"\xff\xfe", ROOT.as_bytes()].concat();
+    is_kept(
+        &change(&|archive| drop(archive.members.insert(house::path("/usr/bin/x"), member(&binary)))),
+        "/usr/bin/x in the initramfs /boot/initramfs-5.14.0.img names it, and is not text",
+    );
+    is_kept(
+        &change(&|archive| drop(archive.members.insert(house::path("/squash-root.img"), member(b"")))),
+        "has a file system of its own",
+    );
+    let mut two = guest.clone().file("/boot/initramfs-0-rescue.img", "x");
+    is_kept(&two, "/boot/initramfs-0-rescue.img was not looked into");
+    two.files.archives.insert(house::path("/boot/initramfs-0-rescue.img"), Archive::default());
+    assert_eq!(two.become_of(&wish(Purpose::Clone, 1)).1.places_of(ROOT), Vec::<String>::new());
+    let root = |guest: &mut Guest| {
+        let device = &mut guest.layout.disks[0].children[1];
+        device.content.as_mut().unwrap().used = Some(device.bytes);
+    };
+    let mut full = guest.clone();
+    root(&mut full);
+    is_kept(&full, "no room for more");
 }
 
 #[test]
