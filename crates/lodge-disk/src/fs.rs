@@ -9,6 +9,7 @@ use lodge_model::guest_disk::{Content, FilePath, Owner};
 use serde::{Deserialize, Serialize};
 
 pub mod btrfs;
+pub(crate) mod directory;
 pub mod ext;
 pub mod fat;
 pub(crate) mod piece;

@@ -11,13 +11,13 @@ mod collect;
 mod fstab;
 mod walk;
 
-use std::io;
+use std::{io, path::Path};
 
 use lodge_model::guest_disk::{Archive, Device, DeviceKind, FilePath, Gap, Layout};
 
 pub use self::walk::{Found, RootError};
 use crate::{
-    fs::{self, FileSystem, FsError, NodeKind},
+    fs::{self, FileSystem, FsError, NodeKind, directory::Directory},
     initramfs,
     layout::Devices,
 };
@@ -86,6 +86,14 @@ impl Root {
         root.mounts.push(Mount { at: top(), device: name.to_owned(), fs });
         root.tell_warnings();
         root
+    }
+
+    /// The tree of a directory of the host's, a container's root: nothing outside it is seen, wherever links in it point, and
+    /// nothing that is mounted in it.
+    pub fn of_directory(path: &Path) -> io::Result<Self> {
+        let fs = Directory::open(path)?;
+        let mount = Mount { at: top(), device: "directory".to_owned(), fs: Ok(Box::new(fs)) };
+        Ok(Self { devices: Devices::read(Vec::new()), mounts: vec![mount], gaps: Vec::new() })
     }
 
     /// The devices, with the mount points that the guest's fstab tells.

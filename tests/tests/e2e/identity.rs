@@ -261,6 +261,44 @@ fn lab_hundred_clones_have_nothing_in_common() -> Result<()> {
 }
 
 #[test]
+fn an_audit_goes_over_the_hosts_containers() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    source(&host, "web1")?;
+    let machine = |root: &str, id: &str| -> Result<()> {
+        let etc = host.root().join(root).join("etc");
+        fs::create_dir_all(&etc)?;
+        fs::write(etc.join("os-release"), "ID=debian\n")?;
+        fs::write(etc.join("hostname"), format!("{}\n", &id[..6]))?;
+        Ok(fs::write(etc.join("machine-id"), format!("{id}\n"))?)
+    };
+    let lxc = host.root().join("var/lib/lxc");
+    fs::create_dir_all(lxc.join("one"))?;
+    fs::write(lxc.join("one/config"), "lxc.rootfs.path = dir:/var/lib/lxc/one/rootfs\n")?;
+    machine("var/lib/lxc/one/rootfs", "0123456789abcdef0123456789abcdef")?;
+    machine("var/lib/machines/two", "fedcba9876543210fedcba9876543210")?;
+    let clean = host.lodge_for(PATIENCE, &["identity", "audit"])?.ok()?;
+    ensure!(clean.stdout.starts_with("3 machines"), "{}{}", clean.stdout, clean.stderr);
+
+    machine("var/lib/incus/storage-pools/default/containers/three/rootfs", MACHINE_ID)?;
+    // One whose file leads out of it, to another's.
+    machine("var/lib/machines/four", "00000000000000000000000000000004")?;
+    let id = host.root().join("var/lib/machines/four/etc/machine-id");
+    fs::remove_file(&id)?;
+    std::os::unix::fs::symlink(host.root().join("var/lib/machines/two/etc/machine-id"), &id)?;
+    fs::create_dir_all(lxc.join("five"))?;
+    fs::write(lxc.join("five/config"), "lxc.rootfs.path = /srv/five\n")?;
+    let audit = host.lodge_for(PATIENCE, &["identity", "audit"])?;
+    ensure!(audit.status.code() == Some(1), "{:?} {}", audit.status, audit.stdout);
+    for said in ["machine-id", MACHINE_ID, "web1", "container three (incus)"] {
+        ensure!(audit.stdout.contains(said), "{said}\n{}", audit.stdout);
+    }
+    ensure!(!audit.stdout.contains("two (nspawn)"), "{}", audit.stdout);
+    ensure!(audit.stderr.contains("container five (lxc): its root"), "{}", audit.stderr);
+    Ok(())
+}
+
+#[test]
 fn a_guest_that_runs_is_not_reset_and_says_why() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;

@@ -1,4 +1,4 @@
-//! Every machine beside every other: guests, templates, images, leases, neighbours; what more than one has.
+//! Every machine beside every other: guests, templates, images, containers, leases, neighbours; what more than one has.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use crate::{Caller, Engine, error::Result, job::JobHandle, template::Template};
 type Look<'a> = Pin<Box<dyn Future<Output = Looked> + Send + 'a>>;
 
 /// Machines that are looked at at the same time.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 impl Engine {
     /// Looks for what more than one machine has; the job's result is an `AuditReport`.
@@ -63,6 +63,7 @@ impl Engine {
             gaps.extend(one.gaps.iter().map(|gap| format!("{}: {gap}", one.name)));
         }
         let mut machines: Vec<(String, Identity)> = looked.into_iter().map(named).collect();
+        machines.extend(self.containers(job, &mut gaps).await);
         machines.extend(self.strangers(&leases, &mut gaps).await);
         let duplicates = catalogue::duplicates(&machines).into_iter().map(view).collect();
         Ok(AuditReport {
