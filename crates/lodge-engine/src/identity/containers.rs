@@ -104,13 +104,11 @@ impl Container {
 /// Reads beside everything else: a root on a server that does not answer keeps a thread, and nothing more.
 async fn read(root: PathBuf, wanted: Vec<Wanted>) -> io::Result<Files> {
     let read = tokio::task::spawn_blocking(move || Root::of_directory(&root).map(|root| root.files(&wanted)));
-    match tokio::time::timeout(PATIENCE, read).await {
-        Ok(read) => read.map_err(io::Error::other)?,
-        Err(_) => {
-            let why = format!("its root could not be read in {} s", PATIENCE.as_secs());
-            Err(io::Error::new(io::ErrorKind::TimedOut, why))
-        }
+    if let Ok(read) = tokio::time::timeout(PATIENCE, read).await {
+        return read.map_err(io::Error::other)?;
     }
+    let why = format!("its root could not be read in {} s", PATIENCE.as_secs());
+    Err(io::Error::new(io::ErrorKind::TimedOut, why))
 }
 
 /// All containers of a host whose root is here.
@@ -206,7 +204,7 @@ impl Found {
             }
             match name.strip_suffix(".raw") {
                 Some(image) => {
-                    self.gap("nspawn", image, "its root is in an image file, which is not looked into")
+                    self.gap("nspawn", image, "its root is in an image file, which is not looked into");
                 }
                 None => self.add("nspawn", name, path),
             }
