@@ -1,7 +1,12 @@
 //! Clones of disks laid out in the ways that Debian is installed in: each boots by its own firmware, finds its file systems
 //! by their new UUIDs, and is another machine than its source.
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, Inside, Login, document::nat_network, host::finish, skip, turn};
@@ -25,6 +30,24 @@ for id in $(journalctl -b -o cat | sed 's/\\x2d/-/g' | grep -o 'by-uuid.[0-9a-f]
     [ -e "/dev/disk/by-uuid/$id" ] || { echo "somebody looked for $id"; journalctl -b -o cat | grep "${id%%-*}"; exit 1; }
 done
 "#;
+
+/// Run in a guest that is to be taken for another. It loses its address with that, so it goes on by itself.
+const LIE: &str = r#"
+set -e
+hostname NAME
+echo ID >/etc/machine-id
+card=$(basename /sys/class/net/e*)
+gate=$(ip -4 route show default | cut -d' ' -f3 | head -1)
+door=$(ip neigh show "$gate" | sed -n 's/.*lladdr \([0-9a-f:]*\).*/\1/p' | head -1)
+[ -n "$door" ]
+nohup bash -c "sleep 1; systemctl stop systemd-networkd.socket systemd-networkd; ip link set $card down
+ip link set $card address MAC; ip link set $card up; ip address add ${gate%.*}.251/24 dev $card
+ip neigh replace $gate lladdr $door dev $card; sleep 2
+for number in \$(seq 600); do head -c 1400 /dev/zero >/dev/udp/$gate/9; done" >/dev/null 2>&1 </dev/null &
+"#;
+/// Less than what it sends.
+const LIE_BYTES: u64 = 600_000;
+const LIES: Duration = Duration::from_mins(4);
 
 struct House {
     host: Host,
@@ -99,6 +122,48 @@ impl House {
         nothing_is_left_in_silence(source, &act, &inside)
     }
 
+    /// What was counted of a guest.
+    fn counted(&self, name: &str, figure: &str) -> Result<u64> {
+        let told = self.host.lodge(&["domstats", name])?.ok()?;
+        let line = told.stdout.lines().find_map(|line| line.trim().strip_prefix(figure)?.strip_prefix('='));
+        Ok(line.with_context(|| format!("no {figure}\n{}", told.stdout))?.parse()?)
+    }
+
+    /// One says that it is the other: by its host name, its machine id and its hardware address. What it sends is counted as
+    /// its own all the same.
+    fn lies(&self, liar: &str, honest: &str) -> Result<()> {
+        let (key, known_hosts) = (self.images.join("key"), self.host.root().join("known_hosts"));
+        let ip = |name: &str| -> Result<String> {
+            self.host.lodge(&["ip", name])?.ok()?.lines().first().cloned().context("it has no address")
+        };
+        let (of_liar, of_honest) = (ip(liar)?, ip(honest)?);
+        let login = |address| Login { key: &key, known_hosts: &known_hosts, user: "root", address };
+        let other = Inside::ask(&login(&of_honest))?;
+        let script = LIE
+            .replace("NAME", honest)
+            .replace("ID", other.one("machine-id")?)
+            .replace("MAC", other.one("mac-address")?);
+        let sent = "net.0.tx.bytes";
+        let (before, others_before) = (self.counted(liar, sent)?, self.counted(honest, sent)?);
+        let spent = self.counted(liar, "cpu.time")?;
+        login(&of_liar).run(&script)?.ok()?;
+        let deadline = Instant::now() + LIES;
+        while self.counted(liar, sent)? < before + LIE_BYTES {
+            ensure!(
+                Instant::now() < deadline,
+                "{liar} sent {before}, and then {}",
+                self.counted(liar, sent)?
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let others = self.counted(honest, sent)? - others_before;
+        ensure!(others < LIE_BYTES / 4, "{honest} is said to have sent {others} bytes meanwhile");
+        ensure!(self.counted(liar, "cpu.time")? > spent, "{liar} took no time");
+        let listed = self.host.lodge(&["list", "--name"])?.ok()?.stdout;
+        ensure!(listed.lines().filter(|line| [liar, honest].contains(line)).count() == 2, "{listed}");
+        Ok(())
+    }
+
     /// Boots both, judges both, and switches them off.
     fn boot(&self, names: &[String], source: &Value) -> Result<()> {
         for name in names {
@@ -111,6 +176,8 @@ impl House {
             }
             self.judge(name, source).with_context(|| name.clone())?;
         }
+        let [one, other] = names else { anyhow::bail!("two are needed") };
+        self.lies(one, other)?;
         for name in names {
             self.host.lodge(&["destroy", name])?.ok()?;
         }
