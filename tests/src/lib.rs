@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use host::{Done, Host, finish};
 pub use inside::{Inside, Login};
-pub use lodge_faults::{DyingDisk, SmallDisk};
+pub use lodge_faults::{DyingDisk, SilentDisk, SmallDisk};
 pub use trace::Trace;
 
 /// Says why a test cannot run here, and counts as skipped: the caller returns.

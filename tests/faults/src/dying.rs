@@ -58,12 +58,12 @@ impl DyingDisk {
 }
 
 /// A loop device; let go when dropped.
-struct Loop {
-    path: PathBuf,
+pub(crate) struct Loop {
+    pub path: PathBuf,
 }
 
 impl Loop {
-    fn over(file: &Path) -> Option<Self> {
+    pub fn over(file: &Path) -> Option<Self> {
         match said(Command::new("losetup").args(["--find", "--show"]).arg(file)) {
             Ok(path) => Some(Self { path: path.into() }),
             Err(why) => {

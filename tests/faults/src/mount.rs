@@ -22,6 +22,11 @@ impl Mount {
         }
     }
 
+    /// Of what was mounted otherwise.
+    pub fn of(at: &Path) -> Self {
+        Self { at: at.to_owned() }
+    }
+
     /// Changes its options.
     pub fn remount(&self, options: &str) {
         let mut command = Command::new("mount");
