@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Refusal, Running, Sort};
 
+pub(crate) use finalize::WritingBack;
 pub(crate) use finish::forget;
 use layers::Layer;
 pub(crate) use note::BlockJobs;

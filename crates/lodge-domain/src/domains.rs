@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     pub displays: display::Ports,
     /// Guests that wait for room.
     pub room: crate::room::Watch,
+    /// Block jobs that wait for the host.
+    pub writing_back: crate::block_job::WritingBack,
     pub runtime: tokio::runtime::Handle,
     /// libvirt's number that the next start gets, at least.
     pub next_domid: AtomicU32,
@@ -128,6 +130,7 @@ impl Shared {
                 .collect(),
             displays: display::Ports::new(&config.settings),
             room: crate::room::Watch::default(),
+            writing_back: crate::block_job::WritingBack::default(),
             config,
             ports,
             index: Index::default(),
@@ -235,9 +238,21 @@ impl Domains {
         &self.shared.config.store
     }
 
+    /// How long a block job's end waits for the host to write back before it is held back. For tests.
+    #[doc(hidden)]
+    pub fn set_write_back_patience(&self, patience: Duration) {
+        self.shared.writing_back.set_patience(patience);
+    }
+
     /// Every domain's snapshot, by name.
     pub fn list(&self) -> Vec<Arc<Snapshot>> {
         self.shared.index.snapshots()
+    }
+
+    /// Every domain, by name.
+    pub fn handles(&self) -> Vec<Handle> {
+        let all = self.shared.index.all().into_iter().filter(|entry| entry.snapshot.load().exists());
+        all.map(|entry| Handle::new(&self.shared, entry)).collect()
     }
 
     /// A domain by UUID.

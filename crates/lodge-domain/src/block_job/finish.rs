@@ -56,9 +56,8 @@ pub(super) async fn settle(
     });
     let now = standing(guest, &old, &all).await?;
     // The headers that name other files now. Of a job that was not told to finalize, all it has written.
-    if let Err(cause) = finalize::flush(guest, &now).await {
-        // The disk stands on them now, so there is nothing left to be taken back.
-        tracing::error!(domain = %guest.entry.name(), job = job.id, cause, "what a disk stands on is not durable");
+    if let Err(unkept) = finalize::flush(guest, &now).await {
+        unkept.tell(&guest.entry.name(), &job.id);
     }
     let disk = &mut guest.document.devices.disks[at];
     restack(disk, &now, true);

@@ -1,12 +1,15 @@
 //! The host's disks fail amid a block job: full, or dead. The job fails with the cause and the place, the guest goes on
 //! on the files it was on, and sees every byte.
 
+use std::time::{Duration, Instant};
+
+use lodge_domain::block_job::abort::abort;
 use lodge_domain::block_job::commit::commit;
 use lodge_domain::block_job::copy::{CopyOptions, Destination, copy};
 use lodge_domain::block_job::pivot::pivot;
 use lodge_domain::control::Change;
 use lodge_domain::{DestroyOptions, Domains, Handle};
-use lodge_faults::{DyingDisk, SmallDisk};
+use lodge_faults::{DyingDisk, SlowDisk, SmallDisk};
 
 use super::active;
 use super::house::{self, House, WINDOW, is_clean, refused, text_of, wait_until_ready};
@@ -156,4 +159,65 @@ async fn a_copy_that_finds_no_room_leaves_the_disk_where_it_is() {
     assert_eq!(house::top_of(&guest), house.layer(1));
     guest.destroy(DestroyOptions::default()).await.unwrap();
     house.has_all(1);
+}
+
+/// The host takes its time: the job is held back, neither ended unseen nor given up, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_bytes_the_host_writes_back_slowly_is_held_back_until_they_are() {
+    if !has_qemu() {
+        return;
+    }
+    for round in [0, 2] {
+        let Some(disk) = SlowDisk::new(64) else { return };
+        let house = House::idle_in(disk.path(), 3);
+        let before = house.bytes(3);
+        let domains = house.world.open().await;
+        domains.set_write_back_patience(Duration::from_millis(300));
+        let guest = house.start(&domains).await;
+        let mut events = Listener::new(&domains);
+        disk.stand_still();
+        let (job, kind, _) = job(&house, round);
+        guest.change(job).await.unwrap();
+        // Much longer than the owner waits, which meanwhile does other things.
+        let deadline = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(guest.block_job("vda").await.unwrap().is_some(), "round {round}: it has ended");
+        }
+        guest.set_autostart(true).await.unwrap();
+        assert_eq!(house.backing_of(3), Some(house.layer(2).display().to_string()));
+        disk.go_on();
+        events.wait_for(&format!("block_job vda {kind} completed")).await;
+        until(&guest, "free", |snapshot| snapshot.job.is_none()).await;
+        assert_eq!(guest.block_job("vda").await.unwrap(), None);
+        let top = house::top_of(&guest);
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        is_clean(&house.layer(3));
+        assert!(house.bytes_of(&top) == before, "round {round}: the guest sees other bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_held_back_can_be_aborted() {
+    if !has_qemu() {
+        return;
+    }
+    let Some(disk) = SlowDisk::new(64) else { return };
+    let house = House::idle_in(disk.path(), 3);
+    let before = house.bytes(3);
+    let domains = house.world.open().await;
+    domains.set_write_back_patience(Duration::from_millis(300));
+    let guest = house.start(&domains).await;
+    let mut events = Listener::new(&domains);
+    disk.stand_still();
+    guest.change(job(&house, 0).0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(guest.block_job("vda").await.unwrap().is_some());
+    guest.change(abort("vda".to_owned(), false)).await.unwrap();
+    disk.go_on();
+    events.wait_for("block_job vda pull canceled").await;
+    until(&guest, "free", |snapshot| snapshot.job.is_none()).await;
+    is_as_it_was(&house, &guest).await;
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert!(house.bytes(3) == before, "the guest sees other bytes");
 }
