@@ -23,6 +23,7 @@ mod e2e {
     mod screens;
     mod served;
     mod snapshots;
+    mod stands;
     mod storage;
     mod strangers;
     mod sysprep;

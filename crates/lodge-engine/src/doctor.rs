@@ -60,6 +60,9 @@ impl Engine {
         let warned = Arc::new(Warned::default());
         self.watch_room(Arc::clone(&warned));
         self.spawn(async move {
+            if let Err(error) = engine.storage.see_what_stands().await {
+                tracing::warn!(%error, "which files stand on which is not seen yet");
+            }
             let mut told = HashSet::new();
             loop {
                 engine.look_at_storage(&warned, &mut told).await;

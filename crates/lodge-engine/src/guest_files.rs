@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use lodge_domain::{Domains, Handle};
@@ -35,9 +35,14 @@ struct Reading {
     texts: [Option<Arc<str>>; 2],
     /// Where volumes lie changes with their pools.
     pools: u64,
-    own: Vec<(PathBuf, Part)>,
-    files: Arc<[FileUse]>,
+    /// What the documents name.
+    named: Arc<[FileUse]>,
+    /// What no document names, and all of it, once somebody asked.
+    whole: Option<(Own, Arc<[FileUse]>)>,
 }
+
+/// Files that no document names.
+type Own = Vec<(PathBuf, Part)>;
 
 impl std::fmt::Debug for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -60,16 +65,18 @@ impl Known {
         assert!(self.inner.domains.set(domains).is_ok(), "set once, by the engine's opening");
     }
 
-    fn files(&self, handle: &Handle, pools: u64, seeds: &HashSet<OsString>) -> Arc<[FileUse]> {
+    fn read(&self) -> MutexGuard<'_, HashMap<DomainId, Reading>> {
+        self.inner.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files that the guest's documents name.
+    fn named_by(&self, handle: &Handle, pools: u64) -> Arc<[FileUse]> {
         let texts = handle.texts();
-        let own = self.own_files(handle, seeds);
-        let table = || self.inner.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = table().get(&handle.id())
+        if let Some(known) = self.read().get(&handle.id())
             && known.pools == pools
-            && known.own == own
             && same(&known.texts, &texts)
         {
-            return Arc::clone(&known.files);
+            return Arc::clone(&known.named);
         }
         // Of a pool that does not run as well: its volumes are needed all the same.
         let place = |pool: &str, volume: &str| {
@@ -86,26 +93,45 @@ impl Known {
                 }
             }
         }
-        files.extend(own.iter().map(|(path, part)| FileUse::plain(path, part.clone(), true)));
-        let mut seen = Vec::new();
-        files.retain(|file| {
-            let is_new = !seen.contains(&(file.path.clone(), file.part.clone()));
-            seen.push((file.path.clone(), file.part.clone()));
-            is_new
-        });
-        let files: Arc<[FileUse]> = files.into();
-        table().insert(handle.id(), Reading { texts, pools, own, files: Arc::clone(&files) });
+        let named = each_once(files);
+        let reading = Reading { texts, pools, named: Arc::clone(&named), whole: None };
+        self.read().insert(handle.id(), reading);
+        named
+    }
+
+    /// All files of a guest.
+    fn files(&self, handle: &Handle, pools: u64, seeds: &HashSet<OsString>) -> Arc<[FileUse]> {
+        let named = self.named_by(handle, pools);
+        let own = self.own_files(handle, seeds);
+        if own.is_empty() {
+            return named;
+        }
+        let mut read = self.read();
+        let reading = read.get_mut(&handle.id()).filter(|known| Arc::ptr_eq(&known.named, &named));
+        if let Some((known, files)) = reading.as_ref().and_then(|reading| reading.whole.as_ref())
+            && *known == own
+        {
+            return Arc::clone(files);
+        }
+        let others = own.iter().map(|(path, part)| FileUse::plain(path, part.clone(), true));
+        let files = each_once(named.iter().cloned().chain(others).collect());
+        if let Some(reading) = reading {
+            reading.whole = Some((own, Arc::clone(&files)));
+        }
         files
     }
 
     /// What no document names.
-    fn own_files(&self, handle: &Handle, seeds: &HashSet<OsString>) -> Vec<(PathBuf, Part)> {
+    fn own_files(&self, handle: &Handle, seeds: &HashSet<OsString>) -> Own {
         let root = &self.inner.root;
-        let names = ["json", "iso"].map(|ending| OsString::from(format!("{}.{ending}", handle.id().0)));
-        let own = names.into_iter().filter(|name| seeds.contains(name));
+        let endings: &[&str] = if seeds.is_empty() { &[] } else { &["json", "iso"] };
+        let names = endings.iter().map(|ending| OsString::from(format!("{}.{ending}", handle.id().0)));
+        let own = names.filter(|name| seeds.contains(name));
         let own = own.map(|name| (root.seeds().join(name), Part::Seed));
-        let saved = root.managed_saves().join(format!("{}.save", handle.name()));
-        let saved = handle.snapshot().managed_save.then_some((saved, Part::SavedMemory));
+        let saved = handle
+            .snapshot()
+            .managed_save
+            .then(|| (root.managed_saves().join(format!("{}.save", handle.name())), Part::SavedMemory));
         own.chain(saved).collect()
     }
 
@@ -126,24 +152,46 @@ impl Known {
 
 impl Guests for Known {
     fn list(&self) -> Vec<GuestFiles> {
+        let (pools, seeds) = (self.pools_print(), self.seeds());
+        self.all(|handle| self.files(handle, pools, &seeds))
+    }
+
+    fn named(&self) -> Vec<GuestFiles> {
+        let pools = self.pools_print();
+        self.all(|handle| self.named_by(handle, pools))
+    }
+}
+
+impl Known {
+    fn all(&self, files: impl Fn(&Handle) -> Arc<[FileUse]>) -> Vec<GuestFiles> {
         let Some(domains) = self.inner.domains.get() else { return Vec::new() };
-        let (all, pools, seeds) = (domains.list(), self.pools_print(), self.seeds());
-        let guests: Vec<_> = all
-            .iter()
-            .filter_map(|snapshot| {
-                let handle = domains.get(snapshot.id).ok()?;
-                let files = self.files(&handle, pools, &seeds);
-                let (name, is_active) = (Arc::clone(&snapshot.name), snapshot.is_active());
-                Some(GuestFiles { id: snapshot.id, name, is_active, files })
-            })
-            .collect();
-        let mut read = self.inner.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |handle: Handle| {
+            let snapshot = handle.snapshot();
+            let (name, is_active) = (Arc::clone(&snapshot.name), snapshot.is_active());
+            GuestFiles { id: handle.id(), name, is_active, files: files(&handle) }
+        };
+        let guests: Vec<_> = domains.handles().into_iter().map(of).collect();
+        let mut read = self.read();
         if read.len() > guests.len() {
             let there: HashSet<_> = guests.iter().map(|guest| guest.id).collect();
             read.retain(|id, _| there.contains(id));
         }
         guests
     }
+}
+
+/// Who names a file as the same part twice needs it once.
+fn each_once(mut files: Vec<FileUse>) -> Arc<[FileUse]> {
+    let mut seen = Vec::new();
+    files.retain(|file| {
+        let one = (file.path.clone(), file.part.clone());
+        let is_new = !seen.contains(&one);
+        if is_new {
+            seen.push(one);
+        }
+        is_new
+    });
+    files.into()
 }
 
 fn same(one: &[Option<Arc<str>>; 2], other: &[Option<Arc<str>>; 2]) -> bool {

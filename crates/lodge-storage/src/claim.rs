@@ -13,7 +13,7 @@ use crate::{
     claims::{Use, Wanted},
     disk_use::DiskUse,
     error::StorageError,
-    file::{Access, DiskFile},
+    file::{Access, DiskFile, FileId},
     format::Format,
     image::real,
     limits,
@@ -53,6 +53,14 @@ pub(crate) struct Examined {
     links: Vec<OpenLink>,
 }
 
+impl Examined {
+    /// The file that the guest is to write, if it writes to one.
+    pub(crate) fn written(&self) -> Option<(FileId, PathBuf)> {
+        let top = self.links.first().filter(|_| self.usage != Use::Read)?;
+        Some((top.disk.id, top.disk.path.clone()))
+    }
+}
+
 impl Storage {
     /// Opens all of a domain's disks and takes them for it. All or nothing; may be repeated.
     pub async fn claim(
@@ -65,7 +73,7 @@ impl Storage {
         self.refuse_writing_images(&examined).await?;
         self.claims().claim(domain, name, &wanted(&examined))?;
         // Claimed first and asked after, so that two claims cannot both find the file free.
-        match self.look_for_locks(examined).await {
+        match self.look_for_others(domain, name, examined).await {
             Ok(examined) => Ok(examined.into_iter().map(claimed).collect()),
             Err(error) => {
                 self.release(domain);
@@ -138,6 +146,17 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// Whether anybody needs what is to be written as it is, or has it locked.
+    pub(crate) async fn look_for_others(
+        &self,
+        domain: DomainId,
+        name: &str,
+        examined: Vec<Examined>,
+    ) -> Result<Vec<Examined>, StorageError> {
+        self.refuse_stood_on(domain, name, &examined).await?;
+        self.look_for_locks(examined).await
     }
 
     pub(crate) async fn look_for_locks(

@@ -16,7 +16,7 @@ impl Storage {
         self.refuse_writing_images(&examined).await?;
         let wanted = crate::claim::wanted(&examined);
         self.claims().claim_more(domain, name, &wanted)?;
-        match self.look_for_locks(examined).await {
+        match self.look_for_others(domain, name, examined).await {
             Ok(examined) => Ok(examined.into_iter().map(crate::claim::claimed).collect()),
             Err(error) => {
                 self.claims().give_back(domain, wanted.iter().map(|want| want.id));

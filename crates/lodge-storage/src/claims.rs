@@ -1,7 +1,7 @@
 //! Who has which file, and whether somebody else may have it too. Pure: no file is touched here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -202,6 +202,14 @@ impl Claims {
             }
         }
         written
+    }
+
+    /// The files that guests other than `domain` write.
+    pub fn written_by_others(&self, domain: DomainId) -> HashSet<PathBuf> {
+        let writes = |hold: &&Hold| {
+            !hold.is_work && hold.domain != domain && matches!(hold.usage, Use::Write | Use::WriteShared)
+        };
+        self.holds.values().flatten().filter(writes).map(|hold| hold.path.clone()).collect()
     }
 
     /// Everything that is held.

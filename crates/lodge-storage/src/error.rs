@@ -163,6 +163,14 @@ pub enum StorageError {
         /// Who needs it.
         need: crate::graph::need::Need,
     },
+    /// A domain would write to a file that somebody else stands on.
+    #[error("`{}` is not written: {by}", path.display())]
+    StoodOn {
+        /// The file.
+        path: PathBuf,
+        /// Who stands on it.
+        by: Box<crate::graph::stands::Stander>,
+    },
     /// A domain would write to a template.
     #[error("`{}` is a template, which is never written to", path.display())]
     WritesTemplate {
@@ -365,6 +373,7 @@ impl StorageError {
             | Self::Locked { .. }
             | Self::WritesImage { .. }
             | Self::Needed { .. }
+            | Self::StoodOn { .. }
             | Self::WritesTemplate { .. }
             | Self::Kept { .. }
             | Self::ImageInUse { .. } => Kind::Conflict,
@@ -413,6 +422,7 @@ impl StorageError {
             }
             Self::AtWork { .. } => "wait until that is done, and try again".to_owned(),
             Self::NeededBy { need, .. } => need.next_step(),
+            Self::StoodOn { by, .. } => by.next_step(),
             Self::Locked { .. } => "end that program, or use another disk".to_owned(),
             Self::WritesImage { image, .. } => {
                 format!("make a clone of `{image}` and use that, or mark the disk `<readonly/>`")

@@ -22,6 +22,7 @@ pub(crate) mod facts;
 pub(crate) mod need;
 pub(crate) mod observe;
 pub(crate) mod snapshots;
+pub(crate) mod stands;
 pub(crate) mod uses;
 
 use std::{

@@ -70,6 +70,7 @@ pub use filling::{Filling, RoomWatch, Warned};
 pub use format::{Format, UnknownFormat};
 pub use graph::{
     need::{Definitions, Harm, Need, against},
+    stands::Stander,
     uses::files_of,
 };
 pub use guest_files::GuestFile;

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// One look at files (open, headers, a directory). A local disk answers in milliseconds; an NFS
 /// server that restarts is given the time to do so.
 pub(crate) const LOOK: Duration = Duration::from_secs(20);
+/// A look, at a start, at files of other guests that were seen before. What does not answer is judged by that.
+pub(crate) const SIGHT: Duration = Duration::from_secs(1);
+/// The same at files that were not: there is nothing to judge them by.
+pub(crate) const FIRST_SIGHT: Duration = Duration::from_secs(10);
 /// Making or deleting one file.
 pub(crate) const CHANGE: Duration = Duration::from_mins(1);
 /// A piece of a stream: what the slowest disk has done in a second.
@@ -25,6 +29,8 @@ pub(crate) const SECTOR_BYTES: u64 = 512;
 pub(crate) const DISK_BYTES: u64 = 1 << 51;
 /// Looking at all files of a directory: 10,000 over a slow network file system.
 pub(crate) const SCAN: Duration = Duration::from_mins(1);
+/// How long a daemon that starts waits for pools that ran.
+pub(crate) const TAKE_UP: Duration = Duration::from_secs(10);
 /// How long an act on a pool waits for the one before it.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
 /// Threads that look at files of one pool at once.
@@ -39,6 +45,8 @@ pub(crate) const VMDK_TEXT_BYTES: usize = 64 << 10;
 pub(crate) const VMDK_EXTENTS: usize = 1024;
 /// A tool that reads tables only, whatever it does beside; each GiB of the file adds a second.
 pub(crate) const TOOL: Duration = Duration::from_mins(2);
+/// What the slowest disk does in a second.
+const SLOWEST_BYTES: u64 = 4 << 20;
 /// Bringing a large new file to disk.
 pub(crate) const LONG: Duration = Duration::from_mins(30);
 /// One run of a program on devices (`mkfs`, `lvcreate`, `parted`): `mkfs` of a disk of some TiB takes its minute.
@@ -47,3 +55,8 @@ pub(crate) const DEVICE_TOOL: Duration = Duration::from_mins(5);
 pub(crate) const MOUNT: Duration = Duration::from_secs(50);
 /// One act of a backend: some runs of programs, or looking at all files of a directory.
 pub(crate) const LASTING: Duration = Duration::from_mins(6);
+
+/// Reading or writing so many bytes. A server that is gone ends it, slow disks do not.
+pub(crate) const fn work(bytes: u64) -> Duration {
+    Duration::from_secs(CHANGE.as_secs() + bytes / SLOWEST_BYTES)
+}

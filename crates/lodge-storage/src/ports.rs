@@ -17,6 +17,11 @@ pub trait Guests: Send + Sync + fmt::Debug {
     /// Every guest with the files its definition, its running document and its own state name. Asked on a blocking
     /// thread, and often: an answer that did not change is the same `Arc`.
     fn list(&self) -> Vec<GuestFiles>;
+
+    /// The same, but only what documents name. Asked at every start of a guest.
+    fn named(&self) -> Vec<GuestFiles> {
+        self.list()
+    }
 }
 
 /// The files of one guest.

@@ -21,6 +21,7 @@ use super::{
     Graph, Key, Observation, SeenFile,
     facts::{self, Facts},
     snapshots,
+    stands::Standing,
 };
 use crate::{
     Storage,
@@ -39,6 +40,8 @@ pub(crate) struct Sight {
     /// Held over a look at snapshots' documents: one reads them at a time.
     documents: Arc<Mutex<snapshots::Known>>,
     places: Mutex<HashMap<PathBuf, Place>>,
+    /// Who stands on what.
+    standing: Standing,
     /// Prints of disks, each with the state it was taken in.
     prints: Mutex<HashMap<FileId, (Stamp, String)>>,
 }
@@ -227,6 +230,11 @@ impl Sight {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was seen of who stands on what.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     /// The print of a file in this state, if it was taken.
     pub fn print(&self, id: FileId, stamp: Stamp) -> Option<String> {
         let prints = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,27 +338,29 @@ pub(crate) fn id_of(metadata: &Metadata) -> FileId {
 }
 
 fn facts_of(storage: &Storage, path: &Path, id: FileId, metadata: &Metadata) -> Arc<Facts> {
+    read_facts(storage, path, id, metadata).unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "header not read");
+        Arc::new(Facts::unknown())
+    })
+}
+
+/// What a file's header says; it is read where its state is not known.
+pub(crate) fn read_facts(
+    storage: &Storage,
+    path: &Path,
+    id: FileId,
+    metadata: &Metadata,
+) -> io::Result<Arc<Facts>> {
     let stamp = Stamp::of(metadata);
     // A device's node does not change when its bytes do.
     let is_block = metadata.file_type().is_block_device();
     if let Some(known) = storage.sight().known_facts().of(id, stamp).filter(|_| !is_block) {
-        return known;
+        return Ok(known);
     }
-    let look = || -> io::Result<Facts> {
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-        let length = if is_block { seek(&file, SeekFrom::End(0))? } else { metadata.len() };
-        Facts::read(&file, length)
-    };
-    match look() {
-        Ok(facts) => {
-            let facts = Arc::new(facts);
-            storage.sight().known_facts().note(id, stamp, Arc::clone(&facts));
-            facts
-        }
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "header not read");
-            Arc::new(Facts::unknown())
-        }
-    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let length = if is_block { seek(&file, SeekFrom::End(0))? } else { metadata.len() };
+    let facts = Arc::new(Facts::read(&file, length)?);
+    storage.sight().known_facts().note(id, stamp, Arc::clone(&facts));
+    Ok(facts)
 }

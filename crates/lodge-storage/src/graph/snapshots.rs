@@ -9,6 +9,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use lodge_model::xml::{DOCUMENT_MAX_BYTES, Kept};
@@ -22,36 +23,77 @@ pub(crate) struct SnapshotFiles {
     pub name: Arc<str>,
     /// Where its state is, and whether inside the file (or it is the file as it stands).
     pub files: Vec<(PathBuf, bool)>,
+    /// Those of them that are raw, whatever they look like.
+    pub raw: Vec<PathBuf>,
     /// What it made: overlays that go with it.
     pub made: Vec<PathBuf>,
     /// Its document.
     pub metadata: PathBuf,
 }
 
-/// Documents by path, each with the state it was read in.
-pub(crate) type Known = HashMap<PathBuf, (Stamp, Option<Arc<SnapshotFiles>>)>;
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    guests: HashMap<PathBuf, KnownGuest>,
+}
+
+/// The documents of one guest.
+#[derive(Debug, Default)]
+struct KnownGuest {
+    /// The state of their directory, where nothing can have come since that it does not show. Documents are replaced
+    /// whole, so it changes with each of them.
+    settled: Option<Stamp>,
+    /// By path, each with the state it was read in.
+    documents: HashMap<PathBuf, (Stamp, Option<Arc<SnapshotFiles>>)>,
+}
+
+/// A directory that was changed so long ago has shown all of it: clocks of file systems tick in milliseconds.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Reads all of them below `dir`; what did not change is not read again. Broken ones are told and name nothing.
 pub(crate) fn read(dir: &Path, known: &mut Known) -> io::Result<Vec<Arc<SnapshotFiles>>> {
-    let mut found = Known::new();
+    let mut found = HashMap::new();
     for guest in entries(dir)? {
         let Ok(name) = guest.file_name().into_string() else { continue };
-        for document in entries(&guest.path())? {
-            let path = document.path();
-            if path.extension().is_none_or(|ending| ending != "xml") {
-                continue;
-            }
-            let Ok(metadata) = document.metadata() else { continue };
-            let stamp = Stamp::of(&metadata);
-            let files = match known.remove(&path) {
-                Some((seen, files)) if seen == stamp => files,
-                _ => parse_file(&path, &name, metadata.len()),
-            };
-            found.insert(path, (stamp, files));
-        }
+        let path = guest.path();
+        let stamp = guest.metadata().ok().map(|metadata| Stamp::of(&metadata));
+        let before = known.guests.remove(&path).unwrap_or_default();
+        let now = match (stamp, before.settled) {
+            (Some(stamp), Some(settled)) if stamp == settled => before,
+            _ => read_guest(&path, &name, stamp, before)?,
+        };
+        found.insert(path, now);
     }
-    *known = found;
-    Ok(known.values().filter_map(|(_, files)| files.clone()).collect())
+    known.guests = found;
+    let documents = known.guests.values().flat_map(|guest| guest.documents.values());
+    Ok(documents.filter_map(|(_, files)| files.clone()).collect())
+}
+
+fn read_guest(
+    dir: &Path,
+    name: &str,
+    stamp: Option<Stamp>,
+    mut before: KnownGuest,
+) -> io::Result<KnownGuest> {
+    let is_settled = |stamp: &Stamp| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(stamp.changed.0).is_ok_and(|changed| Duration::from_secs(changed) + SETTLED < now)
+    };
+    let mut now = KnownGuest { settled: stamp.filter(is_settled), ..KnownGuest::default() };
+    for document in entries(dir)? {
+        let path = document.path();
+        if path.extension().is_none_or(|ending| ending != "xml") {
+            continue;
+        }
+        let Ok(metadata) = document.metadata() else { continue };
+        let stamp = Stamp::of(&metadata);
+        let files = match before.documents.remove(&path) {
+            Some((seen, files)) if seen == stamp => files,
+            _ => parse_file(&path, name, metadata.len()),
+        };
+        now.documents.insert(path, (stamp, files));
+    }
+    Ok(now)
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<fs::DirEntry>> {
@@ -82,7 +124,7 @@ fn parse(text: &str, guest: &str, path: &Path) -> Option<SnapshotFiles> {
         let mut listed = disks?.all("disk").filter(|disk| disk.attribute("name") == Some(target));
         listed.next().and_then(|disk| disk.attribute("snapshot"))
     };
-    let mut files = Vec::new();
+    let (mut files, mut raw) = (Vec::new(), Vec::new());
     for domain in ["domain", "inactiveDomain"].iter().filter_map(|name| document.child(name)) {
         let Some(devices) = domain.child("devices") else { continue };
         for disk in devices.all("disk").filter(|disk| is_kept(disk)) {
@@ -91,16 +133,22 @@ fn parse(text: &str, guest: &str, path: &Path) -> Option<SnapshotFiles> {
                 Some("no") => continue,
                 how => how != Some("external"),
             };
-            files.extend(source_of(disk).map(|path| (path, is_inside)));
+            let Some(path) = source_of(disk) else { continue };
+            // A document that says nothing means raw, as that of a guest does.
+            let format = disk.child("driver").and_then(|driver| driver.attribute("type")).unwrap_or("raw");
+            raw.extend((format == "raw").then(|| path.clone()));
+            files.push((path, is_inside));
         }
     }
     let memory = document.child("memory").and_then(|memory| memory.attribute("file")).map(PathBuf::from);
+    raw.extend(memory.clone());
     let made = disks.into_iter().flat_map(|disks| disks.all("disk")).filter(external).filter_map(source_of);
     let made: Vec<_> = made.chain(memory.clone()).collect();
     files.extend(memory.map(|path| (path, false)));
     files.sort();
     files.dedup();
-    Some(SnapshotFiles { guest: guest.into(), name: name.into(), files, made, metadata: path.to_owned() })
+    let (guest, name, metadata) = (guest.into(), name.into(), path.to_owned());
+    Some(SnapshotFiles { guest, name, files, raw, made, metadata })
 }
 
 /// What the guest could not write did not change: it is no part of a snapshot.
@@ -143,7 +191,7 @@ mod tests {
     #[test]
     fn documents_are_read_again_when_they_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut known = Known::new();
+        let mut known = Known::default();
         assert!(read(&dir.path().join("none"), &mut known).unwrap().is_empty());
         fs::create_dir(dir.path().join("web1")).unwrap();
         let path = dir.path().join("web1/s1.xml");

@@ -24,5 +24,6 @@ mod partitions;
 mod pool;
 mod reader;
 mod remove;
+mod stands;
 mod volume;
 mod world;
