@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: reading, formats, names' rules. That is `lodge_store`.
 
+mod apart;
 mod directory;
 mod lock;
 mod record_lock;
@@ -15,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+pub use apart::{apart, apart_from};
 pub use directory::{Directory, TEMP_PREFIX};
 pub use lock::{Lock, LockError, lock_exclusive};
 pub use record_lock::{RecordLock, Taken, record_lock, record_lock_holder};

@@ -258,7 +258,7 @@ impl Command {
         let (pid, pidfd) =
             plan.clone3().map_err(|source| SpawnError::Clone { program: program.clone(), source })?;
         // The other end closes by exec or exit; until then nothing of `self` or `plan` may go.
-        let report = plan.outcome().map_err(prepare)?;
+        let report = plan.outcome(&pidfd).map_err(prepare)?;
         if let Some((step, source)) = report {
             reap(&pidfd);
             return Err(SpawnError::Become { program: program.clone(), step: step.phrase(), source });

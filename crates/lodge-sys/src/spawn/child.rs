@@ -12,6 +12,8 @@ use super::jail::{Inward, Jail, Layout, keep_alone, keep_none};
 /// `CLONE_INTO_CGROUP` of clone3(2); libc's constant of that name is too narrow for it and overflows to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// What the child says first: no step has this number.
+const APART: u8 = 0;
 /// How many processors a `cpu_set_t` can name.
 const CPU_SETSIZE: usize = libc::CPU_SETSIZE as usize;
 /// Of linux/capability.h.
@@ -105,6 +107,8 @@ pub(super) struct Plan<'a> {
     read: OwnedFd,
     write: std::cell::RefCell<Option<OwnedFd>>,
     report: RawFd,
+    /// No descriptor from here on is the child's.
+    end: libc::c_uint,
 }
 
 impl<'a> Plan<'a> {
@@ -119,7 +123,12 @@ impl<'a> Plan<'a> {
         let ended = |strings: &[CString]| {
             strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
+        let given = command.kept.iter().chain(&command.output).chain(&command.errors).chain(&doors);
+        let given = given.chain([&null, &read, &write]).map(AsRawFd::as_raw_fd);
+        let given = given.chain(command.jail.iter().flat_map(Jail::descriptors)).max().unwrap_or_default();
+        let end = given.saturating_add(1).max(crate::fs::apart_from());
         Ok(Self {
+            end: end.cast_unsigned(),
             program: CString::new(command.program.as_os_str().as_bytes())?,
             argv: ended(&command.args),
             envp: ended(&command.env),
@@ -142,7 +151,8 @@ impl<'a> Plan<'a> {
         // SAFETY: `clone_args` and `sigset_t` are plain numbers, for which all zero is a value.
         let (mut args, mut all, mut old): (libc::clone_args, libc::sigset_t, libc::sigset_t) =
             unsafe { std::mem::zeroed() };
-        args.flags = libc::CLONE_PIDFD as u64;
+        // The daemon's descriptors for a moment; see `become_it`.
+        args.flags = libc::CLONE_PIDFD as u64 | libc::CLONE_FILES as u64;
         args.pidfd = (&raw mut pidfd) as u64;
         args.exit_signal = libc::SIGCHLD as u64;
         if let Some(jail) = &self.jail {
@@ -175,8 +185,27 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Until the child has descriptors of its own, nothing may be closed here. It may be killed before.
+    fn wait_until_apart(&self, child: &OwnedFd) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        loop {
+            let mut both = [PollFd::new(&self.read, PollFlags::IN), PollFd::new(child, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result?,
+            };
+            let has_said = both[0].revents().contains(PollFlags::IN);
+            let mut said = [0u8; 1];
+            if has_said && rustix::io::read(&self.read, &mut said)? == 1 && said == [APART] {
+                return Ok(());
+            }
+            return Err(io::Error::other("the new process ended at once"));
+        }
+    }
+
     /// What the child said before exec. `None`: nothing, so exec has happened.
-    pub(super) fn outcome(&self) -> io::Result<Option<(Step, io::Error)>> {
+    pub(super) fn outcome(&self, child: &OwnedFd) -> io::Result<Option<(Step, io::Error)>> {
+        self.wait_until_apart(child)?;
         drop(self.write.borrow_mut().take());
         let mut report = [0u8; 5];
         let size = loop {
@@ -206,6 +235,14 @@ impl<'a> Plan<'a> {
                     self.fail(step);
                 }
             };
+            // Before all else: descriptors of its own, and those only that lie low (`fs::apart`). A copy of one that a
+            // server's file is written by would be closed at exec, and that waits until the server has all of it.
+            if libc::syscall(libc::SYS_close_range, self.end, u32::MAX, libc::CLOSE_RANGE_UNSHARE) < 0 {
+                // Linux before 5.9: it has copies of all.
+                check(libc::c_long::from(libc::unshare(libc::CLONE_FILES)), Step::Descriptors);
+            }
+            // From here on the other side may close its own.
+            libc::write(self.report, [APART].as_ptr().cast(), 1);
             let out = self.command.output.as_ref().unwrap_or(&self.null).as_raw_fd();
             let errors = self.command.errors.as_ref().map_or(out, AsRawFd::as_raw_fd);
             for (from, to) in [(self.null.as_raw_fd(), 0), (out, 1), (errors, 2)] {

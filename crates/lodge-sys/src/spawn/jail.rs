@@ -17,7 +17,7 @@ use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,11 @@ impl Jail {
     pub fn writes(&mut self, path: &Path) -> &mut Self {
         self.files.push((path.to_owned(), true));
         self
+    }
+
+    /// What the child needs of our descriptors to go in.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.mounts.iter().map(|(mount, _)| mount.as_raw_fd())
     }
 
     /// A mount that has no place yet, such as [`fuse::mount`](crate::fuse::mount) makes: it is at `place` in this jail, and
