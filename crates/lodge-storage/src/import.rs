@@ -18,6 +18,7 @@ use crate::{
     file::{Access, DiskFile},
     format::Format,
     image::refuse_backing,
+    limits,
     temp::TempFile,
     volume::{check_name, look},
 };
@@ -46,7 +47,10 @@ impl Storage {
             copied = &mut copying => copied,
             () = cancel.cancelled() => {
                 stop.store(true, Ordering::Relaxed);
-                copying.await
+                // What hangs in a server that is gone does not see it.
+                let seconds = limits::CHANGE.as_secs();
+                let silent = |_| StorageError::Silent { path: from.to_owned(), seconds };
+                tokio::time::timeout(limits::CHANGE, copying).await.map_err(silent)?
             }
         };
         let path = copied.map_err(|_| StorageError::Panicked { path: from.to_owned() })??;

@@ -5,10 +5,14 @@ use std::{
     io,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
-use lodge_sys::fs::{TEMP_PREFIX, sync_dir};
+use lodge_sys::fs::{TEMP_PREFIX, apart, sync_dir};
 use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
@@ -16,12 +20,15 @@ use nix::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+/// How long whoever drops a file waits until it is gone: it may be a server's that does not answer.
+const GOING: Duration = Duration::from_secs(1);
 
 /// A new file beside its future place. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct TempFile {
     path: PathBuf,
-    file: File,
+    /// None only while it is dropped.
+    file: Option<File>,
     is_kept: bool,
 }
 
@@ -31,8 +38,9 @@ impl TempFile {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("{TEMP_PREFIX}disk.{}.{number}", std::process::id()));
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = apart(file);
         hold(&file);
-        Ok(Self { path, file, is_kept: false })
+        Ok(Self { path, file: Some(file), is_kept: false })
     }
 
     /// Where it lies until it has its name.
@@ -41,12 +49,12 @@ impl TempFile {
     }
 
     pub fn file(&self) -> &File {
-        &self.file
+        self.file.as_ref().expect("it is open until it is dropped")
     }
 
     /// Gives the file its name, unless something has that name. After `Ok` it survives a crash.
     pub fn keep_as(mut self, path: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file().sync_all()?;
         match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
             // Some network file systems cannot: a link is refused too if the name is taken.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
@@ -64,7 +72,7 @@ impl TempFile {
     /// Takes the place of the file at `path`, if that is still the one that `old` tells of. After `Ok` it survives a
     /// crash; before, the old file is there.
     pub fn take_place_of(mut self, path: &Path, old: &fs::Metadata) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file().sync_all()?;
         let now = fs::symlink_metadata(path)?;
         if (now.dev(), now.ino()) != (old.dev(), old.ino()) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has its name by now"));
@@ -76,7 +84,7 @@ impl TempFile {
 
     /// Gives the file the place of another. After `Ok` it survives a crash; before, the other is there.
     pub fn replace(mut self, path: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file().sync_all()?;
         fs::rename(&self.path, path)?;
         self.is_kept = true;
         sync_dir(path.parent().unwrap_or(Path::new("/")))
@@ -85,11 +93,26 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if !self.is_kept
-            && let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "temporary file not removed");
+        if self.is_kept {
+            return;
+        }
+        // Both its removal and its end may last, and this may be a thread that others need.
+        let (path, file) = (self.path.clone(), self.file.take());
+        let (tell, told) = mpsc::channel();
+        let going = std::thread::Builder::new().name("temp-file".to_owned()).spawn(move || {
+            let removed = fs::remove_file(&path);
+            drop(file);
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "temporary file not removed");
+                }
+                _ => {}
+            }
+            // Nobody may wait any more.
+            let _ = tell.send(());
+        });
+        if going.is_ok() {
+            let _ = told.recv_timeout(GOING);
         }
     }
 }

@@ -28,6 +28,9 @@ mod log;
 mod memory;
 mod settings;
 
+/// How long the daemon's end waits for threads that are at files.
+const LAST_THREADS: Duration = Duration::from_secs(5);
+
 /// Other processes than a command.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -122,7 +125,12 @@ impl Daemon {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let outcome = match runtime {
-            Ok(runtime) => runtime.block_on(self.serve()),
+            Ok(runtime) => {
+                let outcome = runtime.block_on(self.serve());
+                // Threads that wait for a file server which is gone would keep it from its end.
+                runtime.shutdown_timeout(LAST_THREADS);
+                outcome
+            }
             Err(source) => Err(Trouble::Runtime(source)),
         };
         match outcome {

@@ -61,7 +61,10 @@ impl Storage {
             copied = &mut copying => copied,
             () = cancel.cancelled() => {
                 stop.store(true, Ordering::Relaxed);
-                copying.await
+                // What hangs in a server that is gone does not see it.
+                let seconds = limits::CHANGE.as_secs();
+                let silent = |_| StorageError::Silent { path: from.0.to_owned(), seconds };
+                tokio::time::timeout(limits::CHANGE, copying).await.map_err(silent)?
             }
         };
         drop(working);

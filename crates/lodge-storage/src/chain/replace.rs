@@ -13,11 +13,12 @@ impl Storage {
     /// A new file beside `path`, its owner and mode the same. `copy`: its bytes as well, shared where the file system can.
     pub(crate) async fn file_beside(&self, path: &Path, copy: bool) -> Result<TempFile, ChainError> {
         let owned = path.to_owned();
-        let make = move || beside(&owned, copy);
-        // As long as a copy takes: no deadline.
-        tokio::task::spawn_blocking(make)
-            .await
-            .map_err(|_| crate::StorageError::Panicked { path: path.to_owned() })?
+        // One that cannot be looked at is told by what follows.
+        let look = move || Ok(fs::metadata(owned).map_or(0, |metadata| metadata.blocks() * 512));
+        let bytes = self.blocking(path, limits::LOOK, look).await?;
+        let owned = path.to_owned();
+        let limit = limits::work(if copy { bytes } else { 0 });
+        self.blocking(path, limit, move || Ok(beside(&owned, copy))).await?
     }
 
     /// Gives a finished file the place of another.

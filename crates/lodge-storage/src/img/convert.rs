@@ -113,7 +113,9 @@ impl Storage {
         })
         .await?;
         let virtual_size = self.describe_image(&to, conversion.to_format, false).await?[0].virtual_size;
-        let made = std::fs::metadata(&to).map_err(|source| not_made(&to, source))?;
+        let made = to.clone();
+        let look = move || std::fs::metadata(&made).map_err(|source| not_made(&made, source));
+        let made = self.blocking(&to, limits::LOOK, look).await?;
         tracing::info!(from = %from.display(), to = %to.display(), format = %conversion.to_format, "image converted");
         Ok(Converted { path: to, virtual_size, allocation: Bytes(made.blocks() * 512) })
     }
@@ -164,7 +166,9 @@ pub(crate) async fn on_thread<T: Send + 'static>(
         biased;
         () = cancel.cancelled() => {
             drop(stop);
-            working.await
+            // What hangs in a server that is gone does not see it.
+            let silent = || StorageError::Silent { path: path.to_owned(), seconds: limits::CHANGE.as_secs() };
+            tokio::time::timeout(limits::CHANGE, working).await.map_err(|_| silent())?
         }
         done = &mut working => done,
     };

@@ -7,8 +7,10 @@ use std::{fs, io, path::PathBuf};
 
 use lodge_model::storage::Pool;
 use lodge_store::{Collection, definitions::header};
+use tokio::time::Instant;
 
 use super::{Pools, document, error::PoolError, id_of, table::Slot};
+use crate::limits;
 
 impl Pools {
     /// Reads definitions and states into the tables, and looks into the pools that run, by the host's word where it
@@ -28,7 +30,13 @@ impl Pools {
                 }
             });
         }
-        looks.join_all().await;
+        // One that does not answer keeps nobody else: what is in it is seen when it does.
+        let until = Instant::now() + limits::TAKE_UP;
+        while let Ok(Some(_)) = tokio::time::timeout_at(until, looks.join_next()).await {}
+        if !looks.is_empty() {
+            tracing::warn!(pools = looks.len(), "pools that do not answer are looked into later");
+        }
+        looks.detach_all();
         Ok(())
     }
 

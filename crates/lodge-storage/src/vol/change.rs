@@ -8,13 +8,14 @@ use std::{
 };
 
 use lodge_model::Bytes;
+use lodge_sys::fs::apart;
 use rustix::{
     fs::{FallocateFlags, fallocate},
     rand::{GetRandomFlags, getrandom},
 };
 
 use super::{
-    create::{on_thread, take_room, write_zeros},
+    create::{take_room, write_zeros},
     encryption::{image_of, with_secret},
     facts::{PoolVolume, VolumeKind},
     kind::VolumeFormat,
@@ -92,7 +93,7 @@ impl Pools {
         size: Bytes,
         options: ResizeOptions,
     ) -> Result<(), PoolError> {
-        let (volume, _busy) = self.hold_alone(pool, name)?;
+        let (volume, busy) = self.hold_alone(pool, name)?;
         let room = self.with(pool.id, None, |slot| Room::of(&slot.def))?;
         let target = target_size(&volume, size.0, options, room.available)?;
         if target == volume.capacity && !options.allocate {
@@ -102,7 +103,7 @@ impl Pools {
             return Err(PoolError::Unsupported("directories are not resized".to_owned()));
         }
         let harm = if target < volume.capacity { Harm::Change } else { Harm::Grow };
-        let _working = self.refuse_used(pool, &volume, harm).await?;
+        let mut held = (busy, self.refuse_used(pool, &volume, harm).await?);
         if volume.block.is_some() {
             self.resize_device(pool, &volume, target).await?;
             tracing::info!(pool = %pool.name, volume = %name, bytes = target, "volume resized");
@@ -116,7 +117,9 @@ impl Pools {
             resize_encrypted(&volume, target, secret).await?;
         } else if volume.format.is_plain() && volume.kind == VolumeKind::File {
             let (path, has) = (volume.path.clone(), volume.capacity);
-            on_thread(pool, move || resize_plain(&path, has, target, options.allocate)).await?;
+            let bytes = if options.allocate { target.saturating_sub(has) } else { 0 };
+            let resize = move || resize_plain(&path, has, target, options.allocate);
+            ((), held) = self.on_thread(pool, bytes, held, resize).await?;
         } else if options.allocate {
             let text = "preallocate is only supported for raw type volume";
             return Err(PoolError::Unsupported(text.to_owned()));
@@ -124,6 +127,7 @@ impl Pools {
             resize_image(&volume, target).await?;
         }
         let seen = self.look_at(pool, name).await?;
+        drop(held);
         tracing::info!(pool = %pool.name, volume = %name, bytes = target, "volume resized");
         self.change(pool, |slot| slot.book(seen.allocation, volume.allocation))
     }
@@ -135,22 +139,24 @@ impl Pools {
         name: &str,
         algorithm: WipeAlgorithm,
     ) -> Result<(), PoolError> {
-        let (volume, _busy) = self.hold_alone(pool, name)?;
-        let _working = self.refuse_used(pool, &volume, Harm::Change).await?;
+        let (volume, busy) = self.hold_alone(pool, name)?;
+        let held = (busy, self.refuse_used(pool, &volume, Harm::Change).await?);
         if volume.block.is_some() && (volume.backing.is_some() || volume.allocation < volume.capacity) {
             // Its zeros would take more room than it has.
             let path = volume.path.display();
             let text = format!("logical volume '{path}' is sparse, volume wipe not supported");
             return Err(PoolError::NoSupport(text));
         }
-        let path = volume.path.clone();
+        let (path, bytes) = (volume.path.clone(), volume.capacity.max(volume.physical));
         match algorithm {
             WipeAlgorithm::Scrub(pattern) => {
                 let run = Run::new("scrub").args(["-f", "-p", pattern]).args([path.as_os_str()]);
                 run.writes(&path).run().await?;
             }
-            WipeAlgorithm::Zero => on_thread(pool, move || wipe(&path, false)).await?,
-            WipeAlgorithm::Random => on_thread(pool, move || wipe(&path, true)).await?,
+            WipeAlgorithm::Zero | WipeAlgorithm::Random => {
+                let is_random = algorithm == WipeAlgorithm::Random;
+                self.on_thread(pool, bytes, held, move || wipe(&path, is_random)).await?;
+            }
         }
         tracing::info!(pool = %pool.name, volume = %name, "volume wiped");
         Ok(())
@@ -158,11 +164,11 @@ impl Pools {
 
     /// Deletes a volume. `wipe`: its bytes are zeroed before.
     pub async fn delete_volume(&self, pool: &PoolHandle, name: &str, wipe: bool) -> Result<(), PoolError> {
-        let (volume, _busy) = self.hold_alone(pool, name)?;
-        let _working = self.refuse_used(pool, &volume, Harm::Destroy).await?;
+        let (volume, busy) = self.hold_alone(pool, name)?;
+        let mut held = (busy, self.refuse_used(pool, &volume, Harm::Destroy).await?);
         if wipe && volume.kind != VolumeKind::Dir {
-            let path = volume.path.clone();
-            on_thread(pool, move || self::wipe(&path, false)).await?;
+            let (path, bytes) = (volume.path.clone(), volume.capacity.max(volume.physical));
+            ((), held) = self.on_thread(pool, bytes, held, move || self::wipe(&path, false)).await?;
         }
         if volume.block.is_some() {
             self.remove_device(pool, &volume).await?;
@@ -170,7 +176,8 @@ impl Pools {
             return Ok(());
         }
         let gone = std::sync::Arc::clone(&volume);
-        let ((), ()) = self.blocking(pool, limits::CHANGE, (), move || remove(&gone)).await?;
+        // A removal that does not end in time may still come to its end: nobody gets the file until then.
+        let ((), _held) = self.blocking(pool, limits::CHANGE, held, move || remove(&gone)).await?;
         tracing::info!(pool = %pool.name, volume = %name, "volume deleted");
         self.change(pool, |slot| {
             slot.forget(name);
@@ -205,6 +212,7 @@ fn resize_plain(path: &Path, has: u64, target: u64, allocate: bool) -> Result<()
     let failed =
         |what: &str, source: io::Error| PoolError::system(format!("{what} '{}'", path.display()), source);
     let file = File::options().write(true).open(path).map_err(|source| failed("Unable to open", source))?;
+    let file = apart(file);
     file.set_len(target).map_err(|source| failed("Failed to truncate file", source))?;
     if allocate && target > has {
         // All of it, as libvirt; where that is done by writing, only what is new.
@@ -246,7 +254,7 @@ fn wipe(path: &Path, random: bool) -> Result<(), PoolError> {
     let failed = |source: io::Error| {
         PoolError::system(format!("Failed to open storage volume with path '{}'", path.display()), source)
     };
-    let file = File::options().write(true).open(path).map_err(failed)?;
+    let file = apart(File::options().write(true).open(path).map_err(failed)?);
     let failed = |source: io::Error| {
         PoolError::system(format!("Failed to write to storage volume with path '{}'", path.display()), source)
     };

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    create::{MakeOptions, backing_at, check, image_options, keep, on_thread, size},
+    create::{MakeOptions, backing_at, check, image_options, keep, size},
     facts::{PoolVolume, VolumeKind},
     kind::VolumeFormat,
     tool::Run,
@@ -98,7 +98,8 @@ impl Pools {
     ) -> Result<(), PoolError> {
         let (temp, wanted) = self.temp_for(pool, path, wanted.clone()).await?;
         let (source, path) = (source.path.clone(), path.to_owned());
-        on_thread(pool, move || {
+        let bytes = wanted.capacity.unwrap_or_default();
+        let copying = move || {
             let from = DiskFile::open(&source, Access::Read).map_err(PoolError::Disk)?;
             if options.reflink {
                 ioctl_ficlone(temp.file(), &from.file).map_err(|error| {
@@ -113,8 +114,8 @@ impl Pools {
                 copy((&from.file, source.as_path()), (temp.file(), path.as_path()), capacity)?;
             }
             keep(temp, &path)
-        })
-        .await
+        };
+        self.on_thread(pool, bytes, (), copying).await.map(|((), ())| ())
     }
 
     async fn convert(
@@ -128,8 +129,9 @@ impl Pools {
         let (files, is_same) = self.files_of(pool, wanted, source, path, options).await?;
         let (temp, wanted) = self.temp_for(pool, path, wanted.clone()).await?;
         if is_same {
-            let (source, path) = (source.path.clone(), path.to_owned());
-            return on_thread(pool, move || copy_same(&source, temp, &path, false)).await;
+            let (source, path, bytes) = (source.path.clone(), path.to_owned(), source.physical);
+            let copying = move || copy_same(&source, temp, &path, false);
+            return self.on_thread(pool, bytes, (), copying).await.map(|((), ())| ());
         }
         let word = |format: VolumeFormat| if format.is_plain() { "raw" } else { format.as_str() };
         let run = Run::new("qemu-img").args([
@@ -148,14 +150,14 @@ impl Pools {
         run = run.args([source.path.as_os_str(), temp.path().as_os_str()]);
         run = files.iter().fold(run, |run, file| run.reads(file));
         run.writes(temp.path()).said_as(temp.path(), path).run().await?;
-        let (path, wanted) = (path.to_owned(), wanted.clone());
-        on_thread(pool, move || {
+        let (path, wanted, bytes) = (path.to_owned(), wanted.clone(), wanted.capacity.unwrap_or_default());
+        let keeping = move || {
             if wanted.format.is_plain() {
                 size(temp.file(), &path, wanted.capacity.unwrap_or_default(), 0)?;
             }
             keep(temp, &path)
-        })
-        .await
+        };
+        self.on_thread(pool, bytes, (), keeping).await.map(|((), ())| ())
     }
 
     /// The files a conversion reads, and whether the copy is the same bytes: a qcow2 that is to be as it is.

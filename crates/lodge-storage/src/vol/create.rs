@@ -118,8 +118,14 @@ impl Pools {
         let is_qcow2 = wanted.format == VolumeFormat::Qcow2;
         let secret = self.secret_for(&wanted)?;
         if secret.is_none() && (wanted.format.is_plain() || is_qcow2 && !options.prealloc_metadata) {
-            // Not `blocking`: taking gigabytes of room takes as long as it takes.
-            return on_thread(pool, move || make_file(&path, &wanted)).await;
+            // The room that is taken at once.
+            let capacity = wanted.capacity.unwrap_or_default();
+            let bytes =
+                if is_qcow2 { wanted.allocation.unwrap_or(0) } else { wanted.allocation.unwrap_or(capacity) };
+            return self
+                .on_thread(pool, bytes, (), move || make_file(&path, &wanted))
+                .await
+                .map(|((), ())| ());
         }
         let (temp, wanted) = self.temp_for(pool, &path, wanted).await?;
         let is_luks = secret.is_some() && wanted.format.is_plain();
@@ -135,7 +141,8 @@ impl Pools {
             .said_as(temp.path(), &path)
             .run()
             .await?;
-        on_thread(pool, move || keep(temp, &path)).await
+        let bytes = wanted.allocation.unwrap_or(0);
+        self.on_thread(pool, bytes, (), move || keep(temp, &path)).await.map(|((), ())| ())
     }
 
     /// A new file beside where it will lie, with its owner and mode.
@@ -190,16 +197,19 @@ impl Pools {
     }
 }
 
-/// Runs what may last on a thread of its own.
-pub(crate) async fn on_thread<T: Send + 'static>(
-    pool: &PoolHandle,
-    act: impl FnOnce() -> Result<T, PoolError> + Send + 'static,
-) -> Result<T, PoolError> {
-    let done = tokio::task::spawn_blocking(act).await;
-    done.map_err(|_| PoolError::Panicked { name: pool.name.clone() })?
-}
-
 impl Pools {
+    /// Runs what reads or writes so many bytes on a thread of its own. After the time that the slowest disk takes for
+    /// them the caller goes on without an answer; `held` stays with the thread, which may yet come to its end.
+    pub(crate) async fn on_thread<T: Send + 'static, H: Send + 'static>(
+        &self,
+        pool: &PoolHandle,
+        bytes: u64,
+        held: H,
+        act: impl FnOnce() -> Result<T, PoolError> + Send + 'static,
+    ) -> Result<(T, H), PoolError> {
+        self.blocking(pool, limits::work(bytes), held, act).await
+    }
+
     /// Refuses a place where something is. It may be a server's that does not answer.
     pub(crate) async fn refuse_taken(&self, pool: &PoolHandle, path: &Path) -> Result<(), PoolError> {
         let path = path.to_owned();

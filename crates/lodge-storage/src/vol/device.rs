@@ -14,7 +14,7 @@ use rustix::fs::{SeekFrom, seek};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    create::{MakeOptions, on_thread},
+    create::MakeOptions,
     facts::{PoolVolume, VolumeKind},
     hold::Making,
     tool::Run,
@@ -110,7 +110,7 @@ impl Pools {
         let (_, busy) = self.hold(pool, &made.name)?;
         let filled = if source.format.is_plain() {
             let (from, to) = (source.path.clone(), made.path.clone());
-            on_thread(pool, move || fill(&from, &to)).await
+            self.on_thread(pool, source.capacity, (), move || fill(&from, &to)).await.map(|((), ())| ())
         } else {
             self.convert_to_device(pool, source, &made.path).await
         };

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use lodge_sys::fs::{Begun, begin_writeback};
+use lodge_sys::fs::{Begun, apart, begin_writeback};
 use rustix::{
     fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek},
     io::{Errno, ReadWriteFlags, preadv2},
@@ -62,7 +62,8 @@ pub struct Download {
 /// A volume being written.
 #[derive(Debug)]
 pub struct Upload {
-    file: Arc<File>,
+    /// None only while it is dropped.
+    file: Option<Arc<File>>,
     /// Which file it is. Asked at every piece: a guest that started meanwhile has it, not the stream.
     id: Option<FileId>,
     path: PathBuf,
@@ -84,8 +85,7 @@ impl Pools {
         sparse: bool,
     ) -> Result<Download, PoolError> {
         let path = self.volume(pool, name)?.path.clone();
-        let file = self.open_stream(pool, &path, false).await?;
-        let length = end_of(&file).map_err(|source| unreadable(&path, source))?;
+        let Opened { file, length, .. } = self.open_stream(pool, &path, false).await?;
         let wanted = if span.length == 0 { length } else { span.offset.saturating_add(span.length) };
         let (at, end) = (span.offset, wanted.min(length));
         Ok(Download { file: Arc::new(file), path, at, end, data_end: at, sparse, tells_cached: true })
@@ -100,30 +100,39 @@ impl Pools {
             Ok::<_, PoolError>(volume)
         })??;
         let working = self.refuse_used(pool, &volume, Harm::Change).await?;
-        let file = self.open_stream(pool, &volume.path, true).await?;
+        let Opened { file, id, .. } = self.open_stream(pool, &volume.path, true).await?;
         let end = (span.length > 0).then(|| span.offset.saturating_add(span.length));
         let (pools, pool) = (self.clone(), pool.clone());
         drop(working);
-        let id = file.metadata().ok().map(|metadata| id_of(&metadata));
         let (path, at) = (volume.path.clone(), span.offset);
-        Ok(Upload { file: Arc::new(file), id, path, at, begun: Begun::at(at), end, pools, pool })
+        Ok(Upload { file: Some(Arc::new(file)), id, path, at, begun: Begun::at(at), end, pools, pool })
     }
 
-    async fn open_stream(&self, pool: &PoolHandle, path: &Path, write: bool) -> Result<File, PoolError> {
+    async fn open_stream(&self, pool: &PoolHandle, path: &Path, write: bool) -> Result<Opened, PoolError> {
         let path = path.to_owned();
         let permit = self.permit(pool).await?;
-        let open = move || -> Result<File, PoolError> {
+        let open = move || -> Result<Opened, PoolError> {
             let failed =
                 |source| PoolError::system(format!("Unable to open stream for '{}'", path.display()), source);
             let file = File::options().read(!write).write(write).open(&path).map_err(failed)?;
+            let file = if write { apart(file) } else { file };
             if !write {
                 // A hint: the kernel reads further ahead.
                 let _ = fadvise(&file, 0, None, Advice::Sequential);
             }
-            Ok(file)
+            let length = end_of(&file).map_err(|source| unreadable(&path, source))?;
+            let id = file.metadata().ok().map(|metadata| id_of(&metadata));
+            Ok(Opened { file, length, id })
         };
-        self.blocking(pool, limits::LOOK, permit, open).await.map(|(file, _)| file)
+        self.blocking(pool, limits::LOOK, permit, open).await.map(|(opened, _)| opened)
     }
+}
+
+/// A volume's file, and what was asked of it where it may last.
+struct Opened {
+    file: File,
+    length: u64,
+    id: Option<FileId>,
 }
 
 impl Download {
@@ -222,7 +231,7 @@ impl Upload {
             let next = format!("stop it first: lodge shutdown {holder}");
             return Err(PoolError::InUse { name: self.path.display().to_string(), why, next });
         }
-        let file = Arc::clone(&self.file);
+        let file = self.file.clone().expect("it is open until it is dropped");
         let done = in_time(&self.path, limit, tokio::task::spawn_blocking(move || act(&file))).await?;
         done.map_err(|source| PoolError::system("cannot write to stream", source))
     }
@@ -240,9 +249,14 @@ async fn in_time<T>(path: &Path, limit: Duration, work: tokio::task::JoinHandle<
 /// However an upload ends, the pool is looked at anew, as libvirt does.
 impl Drop for Upload {
     fn drop(&mut self) {
-        let (pools, pool) = (self.pools.clone(), self.pool.clone());
+        let (pools, pool, file) = (self.pools.clone(), self.pool.clone(), self.file.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // Closing a server's file writes back what is cached of it: not on a thread that others need.
+        let closed = runtime.spawn_blocking(move || drop(file));
         runtime.spawn(async move {
+            if closed.await.is_err() {
+                return;
+            }
             if let Err(error) = pools.refresh(&pool).await {
                 tracing::debug!(pool = %pool.name, %error, "pool not refreshed after an upload");
             }

@@ -1,7 +1,12 @@
 //! What needs a kernel with device-mapper and an NFS server: volume groups and a server's directory. `cargo xtask lab`
 //! runs these in a guest that serves as a host; they are ignored elsewhere.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use lodge_model::{Bytes, storage::PoolKind};
 use lodge_storage::{
@@ -187,4 +192,96 @@ async fn a_server_that_is_not_there_costs_its_own_caller_only() {
     assert!(!pools.find("n").unwrap().is_active);
     let left = Command::new("pgrep").args(["-x", "mount.nfs"]).output().unwrap();
     assert!(left.stdout.is_empty(), "mount.nfs is left");
+}
+
+/// The kernel's server does not answer while this is there. However a test ends, it is to come back: threads that hang
+/// would keep the test's runtime from its end.
+struct Gone;
+
+impl Gone {
+    fn now() -> Self {
+        run("rpc.nfsd", &["0"]);
+        eprintln!("the server is gone");
+        Self
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // Not by a program: it would be given a copy of a descriptor that is written by, close it at its exec, and wait
+        // there for the server that it is to start. That is what `lodge_sys::spawn` spares the product's.
+        let came = fs::write("/proc/fs/nfsd/threads", "2");
+        eprintln!("the server is back: {came:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an NFS server: cargo xtask lab"]
+async fn a_server_that_goes_away_amid_the_work_costs_those_who_ask_an_error_in_time() {
+    let world = World::new().await;
+    let pools = world.pools().await;
+    let other = crate::pool::running(&pools, "other", &world.dir.path().join("other")).await;
+    let target = world.dir.path().join("mnt");
+    let pool = define(&pools, &netfs(&target, "127.0.0.1")).await;
+    pools.start(&pool, Some(BuildOptions::default())).await.unwrap();
+    for name in ["up", "down", "old"] {
+        make(&pools, &pool, name, 4, "").await.unwrap();
+        make(&pools, &other, name, 4, "").await.unwrap();
+    }
+    let mut upload = pools.upload(&pool, "up", Span::default()).await.unwrap();
+    upload.write(vec![7; 1 << 20], 0).await.unwrap();
+    let began = Instant::now();
+    let gone = Gone::now();
+    let streamed = async {
+        upload.write(vec![8; 1 << 20], 0).await?;
+        upload.finish().await
+    };
+    let asked = async {
+        tokio::join!(
+            pools.refresh(&pool),
+            streamed,
+            make(&pools, &pool, "new", 4, ""),
+            pools.delete_volume(&pool, "old", false),
+        )
+    };
+    // Whoever asks nothing of that server is not kept waiting by it.
+    let others = async {
+        for number in 0..20 {
+            let one = async {
+                assert_eq!(pools.list().len(), 2);
+                assert_eq!(pools.volumes(&pool).unwrap().len(), 3);
+                pools.refresh(&other).await.unwrap();
+                // qemu-img does it: programs start as ever.
+                let xml = format!(
+                    "<volume><name>v{number}</name><capacity unit='MiB'>1</capacity>\
+                     <target><format type='qcow2'/></target></volume>"
+                );
+                let options = MakeOptions { prealloc_metadata: true, ..MakeOptions::default() };
+                pools.create_volume(&other, &xml, options).await.unwrap();
+            };
+            tokio::time::timeout(Duration::from_secs(10), one).await.expect("others wait for the server");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        // It is judged by what was last seen of the server's directory.
+        pools.delete_volume(&other, "old", false).await.unwrap();
+    };
+    let both = Box::pin(async { tokio::join!(asked, others) });
+    let both = tokio::time::timeout(Duration::from_mins(6), both).await;
+    let took = began.elapsed();
+    eprintln!("all were told after {took:?}");
+    drop(gone);
+    let ((refreshed, streamed, made, deleted), ()) = both.expect("somebody waits for ever");
+    for told in [error(refreshed), error(streamed), error(made), error(deleted)] {
+        assert!(told.contains("answer"), "after {took:?}: {told}");
+    }
+    drop(upload);
+    // When it is back, so is the pool; an upload is begun anew.
+    let deadline = Instant::now() + Duration::from_mins(3);
+    while let Err(error) = pools.refresh(&pool).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    fill(&pools, &pool, "up", 9).await;
+    assert!(fs::read("/srv/lab/up").unwrap()[..1 << 20].iter().all(|byte| *byte == 9));
+    pools.destroy(&pool).await.unwrap();
 }

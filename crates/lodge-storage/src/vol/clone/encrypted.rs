@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{
     super::{
-        create::{MakeOptions, image_options, keep, on_thread, size},
+        create::{MakeOptions, image_options, keep, size},
         encryption::{source_of, target_at, with_secret, with_sources_secret},
         facts::PoolVolume,
         tool::Run,
@@ -60,8 +60,9 @@ impl Pools {
             return self.encrypt_anew(pool, wanted, source, path, options).await;
         }
         let (temp, _) = self.temp_for(pool, path, wanted.clone()).await?;
-        let (source, path) = (source.path.clone(), path.to_owned());
-        on_thread(pool, move || copy_same(&source, temp, &path, options.reflink)).await
+        let (source, path, bytes) = (source.path.clone(), path.to_owned(), source.physical);
+        let copying = move || copy_same(&source, temp, &path, options.reflink);
+        self.on_thread(pool, bytes, (), copying).await.map(|((), ())| ())
     }
 
     /// A copy whose bytes are others than its source's: the one, the other or both are encrypted. Made empty first, as
@@ -109,12 +110,12 @@ impl Pools {
             .run()
             .await?;
         let path = path.to_owned();
-        on_thread(pool, move || {
+        let keeping = move || {
             if wanted.format.is_plain() && wanted.encryption.is_none() {
                 size(temp.file(), &path, wanted.capacity.unwrap_or_default(), 0)?;
             }
             keep(temp, &path)
-        })
-        .await
+        };
+        self.on_thread(pool, capacity, (), keeping).await.map(|((), ())| ())
     }
 }
