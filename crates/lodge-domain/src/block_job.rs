@@ -175,13 +175,13 @@ pub(crate) fn refuse_transient(disk: &Disk) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses what would need a second key: files beside an encrypted one would be plain, or could not be opened.
+/// Refuses block jobs where any file is encrypted: QEMU 10.0 ended, with its guest, when it changed over to one.
 pub(crate) fn refuse_encrypted(disk: &Disk) -> Result<(), Refusal> {
-    if disk.encryption_tree().is_none() {
+    if disk.encryption_trees().iter().all(Option::is_none) {
         return Ok(());
     }
-    let text =
-        format!("disk '{}' is encrypted: files above or below it are not supported yet", disk.target.dev);
+    let target = &disk.target.dev;
+    let text = format!("disk '{target}' has encrypted files: block jobs of such are not supported yet");
     Err(Refusal::new(Sort::ConfigUnsupported, text))
 }
 

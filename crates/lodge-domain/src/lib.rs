@@ -81,8 +81,8 @@ pub use options::{
 };
 pub use ports::{
     AttachedNic, Beginning, CardFilter, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift,
-    DiskStorage, HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds,
-    ServedLink, SnapshotVerb, Space, Volumes,
+    DiskStorage, HostDevices, ImageSnapshot, LockedFile, NewOverlay, Nics, Passphrase, PortError, Ports,
+    QemuUser, Secrets, SeedDisk, Seeds, ServedLink, SnapshotVerb, Space, Volumes,
 };
 pub use recover::libvirt::{RunningGuest, RunningGuests, running_guests};
 pub use save::{SavedImage, read_saved_image};

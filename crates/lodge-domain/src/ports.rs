@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::{DiskSource, SourceKind};
+use lodge_model::domain::disk::{Disk, DiskSource, SourceKind};
 use lodge_model::domain::interface::{Bandwidth, Interface};
 use lodge_model::{DomainId, Kind, MacAddr};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::devices::{Beginning, ClaimedDevice, DeviceGift, HostDevices, QemuUser};
@@ -74,6 +75,41 @@ pub struct ServedLink {
     pub cookies: Option<OwnedFd>,
 }
 
+/// The passphrase of one file of a disk.
+#[derive(Debug)]
+pub struct Passphrase {
+    /// The disk's target, as `vda`.
+    pub target: String,
+    /// The file's place in the disk's chain: the guest's own is 0.
+    pub depth: usize,
+    /// It, as a file in memory.
+    pub file: OwnedFd,
+}
+
+/// A file that only a passphrase opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its `<encryption>` as a text, which names the secret and does not have it.
+    pub encryption: String,
+}
+
+/// An empty qcow2 to be made, that stands on another file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOverlay {
+    /// The file.
+    pub path: PathBuf,
+    /// What it stands on.
+    pub backing: PathBuf,
+    /// The format of that as QEMU's driver word.
+    pub format: String,
+    /// That is encrypted.
+    pub is_on_locked: bool,
+    /// The new one's `<encryption>` as a text.
+    pub encryption: Option<String>,
+}
+
 /// A disk that is locked for a domain and open.
 #[derive(Debug, Default)]
 pub struct ClaimedDisk {
@@ -112,6 +148,10 @@ pub struct CopyTarget {
     pub layers: Vec<PathBuf>,
     /// It is there already, with what it is to stand on.
     pub reuse: bool,
+    /// Its `<encryption>` as a text.
+    pub encryption: Option<String>,
+    /// Which of the files below it are encrypted, the nearest first.
+    pub locked_below: Vec<bool>,
 }
 
 /// A snapshot inside an image.
@@ -148,9 +188,10 @@ pub enum SnapshotVerb {
 pub trait Volumes: Send + Sync {
     /// Locks and opens every disk of `document` for `domain`. All or nothing.
     async fn claim(&self, domain: DomainId, document: &Domain) -> Result<Vec<ClaimedDisk>, PortError>;
-    /// The passphrases of `document`'s encrypted disks by target, each as a file in memory.
-    async fn passphrases(&self, document: &Domain) -> Result<Vec<(String, OwnedFd)>, PortError> {
-        match document.devices.disks.iter().find(|disk| disk.encryption_tree().is_some()) {
+    /// The passphrases of the encrypted files that `document`'s disks name.
+    async fn passphrases(&self, document: &Domain) -> Result<Vec<Passphrase>, PortError> {
+        let is_locked = |disk: &&Disk| disk.encryption_trees().iter().any(Option::is_some);
+        match document.devices.disks.iter().find(is_locked) {
             None => Ok(Vec::new()),
             Some(disk) => {
                 let text = format!("disk '{}' is encrypted, and secrets are not known here", disk.target.dev);
@@ -228,22 +269,29 @@ pub trait Volumes: Send + Sync {
     async fn image_snapshots(&self, _path: &Path) -> Result<Vec<ImageSnapshot>, PortError> {
         Err(no_snapshots())
     }
-    /// Does something about the snapshot `name` inside a qcow2 image that no QEMU has.
+    /// Does something about the snapshot `name` inside a qcow2 image that no QEMU has. `keys`: files of its guest's that
+    /// are encrypted.
     async fn snapshot_image(
         &self,
         _domain: DomainId,
         _verb: SnapshotVerb,
         _path: &Path,
         _name: &str,
+        _keys: &[LockedFile],
     ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
     /// Puts right what a snapshot inside a qcow2 left there when its QEMU ended amid it. No QEMU has the image.
-    async fn mend_image(&self, _domain: DomainId, _path: &Path) -> Result<(), PortError> {
+    async fn mend_image(
+        &self,
+        _domain: DomainId,
+        _path: &Path,
+        _keys: &[LockedFile],
+    ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
-    /// Makes a qcow2 at `path` that stands on `backing` and is empty itself. A file in its place must be empty.
-    async fn create_overlay(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
+    /// Makes a qcow2 that stands on another file and is empty itself. A file in its place must be empty.
+    async fn create_overlay(&self, _new: &NewOverlay) -> Result<(), PortError> {
         Err(no_snapshots())
     }
     /// Why the bytes of `path` must stay for somebody besides `domain` (its definition, snapshots and disks), in a
@@ -257,11 +305,23 @@ pub trait Volumes: Send + Sync {
         Err(no_snapshots())
     }
     /// Writes what is in `top` into the file it stands on, while no QEMU has either. May be done again.
-    async fn commit_image(&self, _domain: DomainId, _top: &Path, _base: &Path) -> Result<(), PortError> {
+    async fn commit_image(
+        &self,
+        _domain: DomainId,
+        _top: &Path,
+        _base: &Path,
+        _keys: &[LockedFile],
+    ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
     /// Makes `path` stand on another file with the same bytes, while no QEMU has it.
-    async fn rebase_image(&self, _path: &Path, _backing: &Path, _format: &str) -> Result<(), PortError> {
+    async fn rebase_image(
+        &self,
+        _path: &Path,
+        _backing: &Path,
+        _format: &str,
+        _keys: &[LockedFile],
+    ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
     /// Where the disks with these targets have their bytes, each place once: directories and block devices. Empty if

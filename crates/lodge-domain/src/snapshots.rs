@@ -17,6 +17,7 @@ mod create;
 mod delete;
 mod images;
 mod inside;
+mod keys;
 mod memory;
 pub(crate) mod merged;
 mod overlay;

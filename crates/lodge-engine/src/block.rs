@@ -82,7 +82,12 @@ impl Engine {
     pub async fn copy_block(&self, caller: &Caller, dom: &str, disk: String, asked: BlockCopy) -> Result<()> {
         let destination = match &asked.xml {
             Some(xml) => Destination::parse(xml).map_err(lodge_domain::DomainError::from)?,
-            None => Destination { path: asked.path, format: asked.format, is_block: asked.block_device },
+            None => Destination {
+                path: asked.path,
+                format: asked.format,
+                is_block: asked.block_device,
+                encryption: None,
+            },
         };
         let options = CopyOptions {
             shallow: asked.shallow,

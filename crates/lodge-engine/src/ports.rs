@@ -10,8 +10,8 @@ use std::{
 };
 
 use lodge_domain::{
-    ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, PortError, Ports, ServedLink,
-    SnapshotVerb, Space, Volumes,
+    ChainLink, ClaimedDisk, CopyTarget, DiskStorage, ImageSnapshot, LockedFile, NewOverlay, Passphrase,
+    PortError, Ports, ServedLink, SnapshotVerb, Space, Volumes,
 };
 use lodge_host::hostdev::Hostdevs;
 use lodge_model::{
@@ -20,7 +20,10 @@ use lodge_model::{
     xml::Kept,
 };
 use lodge_network::Networks;
-use lodge_storage::{DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, Pools, Storage, StorageError};
+use lodge_storage::{
+    DiskUse, Format, InnerSnapshot, InnerVerb, Need, Part, PoolError, Pools, Seal, SecretValue, Storage,
+    StorageError,
+};
 use lodge_store::Store;
 
 use self::cards::Cards;
@@ -74,6 +77,33 @@ impl Disks {
     fn uses(&self, document: &Domain) -> Result<Vec<DiskUse>, PortError> {
         DiskUse::of(document, &|pool, volume| self.pools.path_of(pool, volume)).map_err(storage_error)
     }
+}
+
+impl Disks {
+    /// The passphrases of these files, by whatever name they are asked for.
+    fn secret_of(
+        &self,
+        keys: &[LockedFile],
+    ) -> impl Fn(&Path) -> Option<Result<SecretValue, PoolError>> + Send + Sync {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (pools, keys) = (self.pools.clone(), keys.to_vec());
+        move |path| {
+            let wanted = real(path);
+            let key = keys.iter().find(|key| real(&key.path) == wanted)?;
+            Some(pools.secret_of_disk(&encryption_of(&key.encryption)))
+        }
+    }
+
+    /// How a new file with this `<encryption>` is encrypted.
+    fn seal(&self, encryption: Option<&str>, format: Format) -> Result<Option<Seal>, PortError> {
+        let seal = encryption.map(|text| self.pools.seal(&encryption_of(text), format));
+        seal.transpose().map_err(|error| port_error(error.into()))
+    }
+}
+
+/// `<encryption>` out of its text. One that is none asks for nothing that is known, and is refused so.
+fn encryption_of(text: &str) -> Kept {
+    Kept::parse(text).unwrap_or_default()
 }
 
 impl Disks {
@@ -134,15 +164,19 @@ impl Volumes for Disks {
         }
     }
 
-    async fn passphrases(&self, document: &Domain) -> Result<Vec<(String, OwnedFd)>, PortError> {
-        let encrypted =
-            document.devices.disks.iter().filter_map(|disk| Some((disk, disk.encryption_tree()?)));
-        let passphrase = |(disk, encryption): (&Disk, Kept)| {
+    async fn passphrases(&self, document: &Domain) -> Result<Vec<Passphrase>, PortError> {
+        let of_disk = |disk: &Disk| {
+            let target = disk.target.dev.clone();
+            let trees = disk.encryption_trees().into_iter().enumerate();
+            let locked = trees.filter_map(|(depth, encryption)| Some((depth, encryption?)));
+            locked.map(move |(depth, encryption)| (target.clone(), depth, encryption)).collect::<Vec<_>>()
+        };
+        let passphrase = |(target, depth, encryption): (String, usize, Kept)| {
             let file = self.pools.passphrase_of_disk(&encryption);
             let file = file.map_err(|error| port_error(error.into()))?;
-            Ok((disk.target.dev.clone(), file))
+            Ok(Passphrase { target, depth, file })
         };
-        encrypted.map(passphrase).collect()
+        document.devices.disks.iter().flat_map(of_disk).map(passphrase).collect()
     }
 
     async fn served_variables(&self, document: &Domain) -> Result<Option<ServedLink>, PortError> {
@@ -185,13 +219,16 @@ impl Volumes for Disks {
         let backing = copy.backing.as_ref();
         let backing =
             backing.map(|(path, format)| Ok::<_, PortError>((path.clone(), format_of(path, format)?)));
+        let format = format_of(&copy.path, &copy.format)?;
         let target = lodge_storage::CopyTarget {
             path: copy.path.clone(),
-            format: format_of(&copy.path, &copy.format)?,
+            format,
             size: Bytes(copy.size),
             backing: backing.transpose()?,
             layers: copy.layers.clone(),
             reuse: copy.reuse,
+            locked: std::iter::once(copy.encryption.is_some()).chain(copy.locked_below.clone()).collect(),
+            seal: self.seal(copy.encryption.as_deref().filter(|_| !copy.reuse), format)?,
         };
         let taken = self.storage.take_copy(domain, name, &target).await.map_err(storage_error)?;
         self.pools.noticed(&copy.path).await;
@@ -279,23 +316,32 @@ impl Volumes for Disks {
         verb: SnapshotVerb,
         path: &Path,
         name: &str,
+        keys: &[LockedFile],
     ) -> Result<(), PortError> {
         let verb = match verb {
             SnapshotVerb::Create => InnerVerb::Create,
             SnapshotVerb::Apply => InnerVerb::Apply,
             SnapshotVerb::Delete => InnerVerb::Delete,
         };
-        self.storage.change_inner_snapshot(verb, path, name).await.map_err(storage_error)
+        let secret_of = self.secret_of(keys);
+        self.storage.change_inner_snapshot(verb, path, name, &secret_of).await.map_err(storage_error)
     }
 
-    async fn mend_image(&self, _domain: DomainId, path: &Path) -> Result<(), PortError> {
-        self.storage.mend_inner_snapshots(path).await.map_err(storage_error)
+    async fn mend_image(&self, _domain: DomainId, path: &Path, keys: &[LockedFile]) -> Result<(), PortError> {
+        self.storage.mend_inner_snapshots(path, &self.secret_of(keys)).await.map_err(storage_error)
     }
 
-    async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
-        let format = disk_format(backing, format)?;
-        self.storage.create_overlay(path, backing, format).await.map_err(storage_error)?;
-        self.pools.noticed(path).await;
+    async fn create_overlay(&self, new: &NewOverlay) -> Result<(), PortError> {
+        let overlay = lodge_storage::NewOverlay {
+            path: new.path.clone(),
+            backing: new.backing.clone(),
+            format: disk_format(&new.backing, &new.format)?,
+            is_on_locked: new.is_on_locked,
+            size: None,
+            seal: self.seal(new.encryption.as_deref(), Format::Qcow2)?,
+        };
+        self.storage.create_overlay(&overlay).await.map_err(storage_error)?;
+        self.pools.noticed(&new.path).await;
         Ok(())
     }
 
@@ -309,13 +355,26 @@ impl Volumes for Disks {
         Ok(need.map(|need| need.to_string()))
     }
 
-    async fn commit_image(&self, _domain: DomainId, top: &Path, base: &Path) -> Result<(), PortError> {
-        self.storage.commit_overlay(top, base).await.map_err(storage_error)
+    async fn commit_image(
+        &self,
+        _domain: DomainId,
+        top: &Path,
+        base: &Path,
+        keys: &[LockedFile],
+    ) -> Result<(), PortError> {
+        let secret_of = self.secret_of(keys);
+        self.storage.commit_overlay(top, base, &secret_of).await.map_err(storage_error)
     }
 
-    async fn rebase_image(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
-        let format = disk_format(backing, format)?;
-        self.storage.move_overlay(path, backing, format).await.map_err(storage_error)
+    async fn rebase_image(
+        &self,
+        path: &Path,
+        backing: &Path,
+        format: &str,
+        keys: &[LockedFile],
+    ) -> Result<(), PortError> {
+        let (format, secret_of) = (disk_format(backing, format)?, self.secret_of(keys));
+        self.storage.move_overlay(path, backing, format, &secret_of).await.map_err(storage_error)
     }
 
     async fn places(&self, document: &Domain, targets: &[String]) -> Result<Vec<PathBuf>, PortError> {

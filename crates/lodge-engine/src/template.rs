@@ -156,7 +156,9 @@ impl Engine {
                 format: disk.format,
                 how: How::Layer,
                 size: None,
-                is_encrypted: disk.is_encrypted,
+                is_encrypted: disk.is_encrypted(),
+                encryption: disk.own_encryption(),
+                backing_store: disk.backing_store_of(How::Layer),
             });
         }
         if disks.is_empty() {

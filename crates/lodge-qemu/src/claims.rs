@@ -248,8 +248,9 @@ pub struct Claims {
     pub monitor: FdNumber,
     /// Chains by the disk's target name (`vda`).
     pub disks: BTreeMap<String, Chain>,
-    /// Passphrases of encrypted disks by the disk's target name: each a file in memory, which QEMU reads by its number.
-    pub passphrases: BTreeMap<String, FdNumber>,
+    /// Passphrases of encrypted files by the disk's target name and the file's place in the disk's chain: each a file in
+    /// memory, which QEMU reads by its number.
+    pub passphrases: BTreeMap<(String, usize), FdNumber>,
     /// The home directory, as QEMU can open it, with the keys and known hosts of disks that come by SSH.
     pub ssh_home: Option<String>,
     /// One per `<interface>`, in the document's order.

@@ -274,6 +274,15 @@ pub async fn sweep_nodes(monitor: &Monitor) {
     }
 }
 
+/// Removes two nodes that a try which was cut short may have left, and the passphrase they were opened with.
+pub async fn remove_layer(monitor: &Monitor, number: u32) {
+    let format = format!("libvirt-{number}-format");
+    for node in [&format, &format!("libvirt-{number}-storage")] {
+        let _ = monitor.blockdev_del(node).await;
+    }
+    remove_objects(monitor, &format, &["-encryption-secret0"]).await;
+}
+
 /// Removes what a node had of objects: secrets, credentials. Not having one is fine.
 async fn remove_objects(monitor: &Monitor, stem: &str, ends: &[&str]) {
     for end in ends {

@@ -36,7 +36,7 @@ pub use command_line::{
     device_arguments, listeners, memory_files, node_numbers, secure_streams, secured_streams, throttle,
 };
 pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
-pub use hotplug::{Plugged, plug, sweep_nodes, unplug_rest};
+pub use hotplug::{Plugged, plug, remove_layer, sweep_nodes, unplug_rest};
 pub use launch::{Credentials, ENVIRONMENT, LaunchError, LaunchSpec, guest_credentials, launch};
 pub use log::last_words_in;
 pub use socket::{connect, connect_now, listen};

@@ -53,8 +53,33 @@ pub(crate) struct Gate {
     pub files: Vec<PathBuf>,
     /// After so many files a server has the rest, whatever a header names.
     pub served_after: Option<usize>,
-    /// Whoever opens the chain has the key of its top file, which is encrypted.
-    pub has_key: bool,
+    /// What whoever opens the chain has of its keys.
+    pub keys: Keys,
+}
+
+/// What of a chain is encrypted, as far as whoever opens it knows.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    /// The document says it of each file, the top one first; of what it does not name: it is not.
+    Told(Vec<bool>),
+    /// The files say it themselves, and a key is looked for afterwards. A raw one does not say it.
+    Asked,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::Told(Vec::new())
+    }
+}
+
+impl Keys {
+    /// Whether the file at this depth is encrypted; none: it is to be asked.
+    fn at(&self, depth: usize) -> Option<bool> {
+        match self {
+            Self::Told(locked) => Some(locked.get(depth).copied().unwrap_or(false)),
+            Self::Asked => None,
+        }
+    }
 }
 
 impl Gate {
@@ -76,6 +101,8 @@ pub(crate) struct OpenLink {
     pub disk: DiskFile,
     pub format: Format,
     pub virtual_bytes: u64,
+    /// Its bytes are encrypted.
+    pub is_locked: bool,
 }
 
 impl OpenLink {
@@ -135,18 +162,23 @@ pub(crate) fn open_chain(
         if links.len() == limits::CHAIN_FILES {
             return Err(broken(format!("more than {}", limits::CHAIN_FILES)));
         }
-        let virtual_bytes = match format {
-            Format::Raw => disk.length()?,
+        let locked = gate.keys.at(links.len());
+        let (virtual_bytes, is_locked) = match format {
+            Format::Raw if locked == Some(true) => (disk.luks_length()?, true),
+            Format::Raw => (disk.length()?, false),
             Format::Qcow2 => {
-                let is_locked = gate.has_key && links.is_empty();
-                let header = if is_locked { disk.locked_qcow2_header()? } else { disk.qcow2_header()? };
+                let header = match locked {
+                    Some(true) => disk.locked_qcow2_header()?,
+                    Some(false) => disk.qcow2_header()?,
+                    None => disk.any_qcow2_header()?,
+                };
                 if let Some(backing) = header.backing.filter(|_| gate.served_after != Some(links.len() + 1)) {
                     next = Some(open_backing(&disk.path, &backing, gate)?);
                 }
-                header.virtual_bytes
+                (header.virtual_bytes, header.is_encrypted)
             }
         };
-        links.push(OpenLink { disk, format, virtual_bytes });
+        links.push(OpenLink { disk, format, virtual_bytes, is_locked });
     }
     if gate.served_after.is_some_and(|files| files != links.len()) {
         return Err(broken("fewer than its <backingStore> names".to_owned()));

@@ -9,7 +9,7 @@ use lodge_model::{Bytes, DomainId};
 
 use crate::{
     Storage,
-    chain::{Gate, OpenLink, open_chain},
+    chain::{Gate, Keys, OpenLink, open_chain},
     claims::{Use, Wanted},
     disk_use::DiskUse,
     error::StorageError,
@@ -182,7 +182,7 @@ fn examine(disk: DiskUse, mut gate: Gate) -> Result<Examined, StorageError> {
     let access = disk.access();
     gate.files = disk.backing;
     gate.served_after = disk.served_after;
-    gate.has_key = disk.is_encrypted;
+    gate.keys = Keys::Told(disk.locked);
     let links = match &disk.path {
         None => Vec::new(),
         Some(path) => match open_chain(path, disk.format, access, &gate) {

@@ -34,8 +34,8 @@ pub struct DiskUse {
     pub backing: Vec<PathBuf>,
     /// After so many files the chain goes on with a server's image, as the document says.
     pub served_after: Option<usize>,
-    /// The document says how its top file is opened, by `<encryption>`.
-    pub is_encrypted: bool,
+    /// Which of its files are encrypted, as the document says by `<encryption>`, the top one first.
+    pub locked: Vec<bool>,
 }
 
 impl DiskUse {
@@ -65,7 +65,7 @@ impl DiskUse {
             optional: source.is_some_and(|s| s.startup_policy == Some(StartupPolicy::Optional)),
             backing: backing_files(disk.backing_store.as_deref()),
             served_after: (!served.images.is_empty() && served.local > 0).then_some(served.local),
-            is_encrypted: disk.encryption_tree().is_some(),
+            locked: disk.encryption_trees().iter().map(Option::is_some).collect(),
         })
     }
 

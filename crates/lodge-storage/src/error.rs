@@ -81,6 +81,12 @@ pub enum StorageError {
         /// What it has: "keeps its data in another file".
         what: &'static str,
     },
+    /// It is encrypted, and whoever is to open it does not know the secret.
+    #[error("image `{}` is encrypted, and nothing says with which secret", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// A format that is not handled.
     #[error("disk `{}` has format `{format}`, which is not supported", path.display())]
     UnsupportedFormat {
@@ -358,6 +364,7 @@ impl StorageError {
             | Self::BadSize { .. }
             | Self::SmallerThanImage { .. }
             | Self::Undeclared { .. }
+            | Self::NoKey { .. }
             | Self::Refused { .. } => Kind::InvalidInput,
             Self::Tool { words, .. } if words.contains("No space left") => Kind::Exhausted,
             Self::Tool { .. } | Self::MarkedCorrupt { .. } | Self::Chain { .. } | Self::Snapshots { .. } => {
@@ -406,6 +413,10 @@ impl StorageError {
             }
             Self::Snapshots { path, .. } => {
                 format!("copy the file, then look at it: qemu-img check {}", path.display())
+            }
+            Self::NoKey { .. } => {
+                "say it in the disk's <encryption>, or in that of the <source> in its <backingStore>"
+                    .to_owned()
             }
             Self::UnsupportedImage { path, .. } | Self::UnsupportedFormat { path, .. } => {
                 format!("convert it: qemu-img convert -O qcow2 {} NEW", path.display())

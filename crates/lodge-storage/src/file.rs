@@ -13,7 +13,11 @@ use crate::{
     error::StorageError,
     format::{Format, looks_like},
     qcow2::{self, Header},
+    vol::probe::luks_payload,
 };
+
+/// As much of a LUKS container as says where its data begins.
+const LUKS_HEADER_BYTES: usize = 512;
 
 /// Which file it is, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +106,17 @@ impl DiskFile {
         Err(StorageError::UnsupportedImage { path: self.path.clone(), what })
     }
 
-    fn any_qcow2_header(&self) -> Result<Header, StorageError> {
+    /// Bytes that the guest sees of a LUKS container, for one who has the key.
+    pub fn luks_length(&self) -> Result<u64, StorageError> {
+        let payload = luks_payload(&self.start(LUKS_HEADER_BYTES)?);
+        payload.and_then(|at| self.length().ok()?.checked_sub(at)).ok_or_else(|| {
+            let what = "is no LUKS container of version 1 though its disk says so";
+            StorageError::UnsupportedImage { path: self.path.clone(), what }
+        })
+    }
+
+    /// The header, encrypted or not, for one who looks.
+    pub fn any_qcow2_header(&self) -> Result<Header, StorageError> {
         let start = self.start(qcow2::READ_BYTES)?;
         let header = qcow2::parse(&start).map_err(|fault| StorageError::NotAnImage {
             path: self.path.clone(),

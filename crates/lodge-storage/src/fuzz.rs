@@ -67,7 +67,8 @@ fn open(bytes: &[u8]) -> Option<Source> {
     if !is_read_here(&header) {
         return None;
     }
-    let link = OpenLink { disk, format: Format::Qcow2, virtual_bytes: header.virtual_bytes };
+    let link =
+        OpenLink { disk, format: Format::Qcow2, virtual_bytes: header.virtual_bytes, is_locked: false };
     Source::open_top(link).ok()
 }
 

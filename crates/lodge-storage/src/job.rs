@@ -29,6 +29,8 @@ use crate::{
     graph::need::Need,
     limits,
     lock::{self, Intent},
+    temp::TempFile,
+    unlock::{Seal, Sealed},
     volume::{create, whole_sectors, write_qcow2},
 };
 
@@ -47,6 +49,10 @@ pub struct CopyTarget {
     pub layers: Vec<PathBuf>,
     /// It is there, with what it is to stand on.
     pub reuse: bool,
+    /// Which of its files are encrypted, it first.
+    pub locked: Vec<bool>,
+    /// How a new one is encrypted.
+    pub seal: Option<Seal>,
 }
 
 impl Storage {
@@ -110,7 +116,12 @@ impl Storage {
             return Err(StorageError::NeededBy { path: copy.path.clone(), need });
         }
         let made = copy.clone();
-        self.blocking(&copy.path, limits::CHANGE, move || make(&made)).await?;
+        let temp = self.blocking(&copy.path, limits::CHANGE, move || make(&made)).await?;
+        if let (Some(temp), Some(seal)) = (temp, &copy.seal) {
+            let backing = copy.backing.as_ref().map(|(path, format)| (path.as_path(), *format));
+            let (size, format) = (whole_sectors(copy.size)?, copy.format);
+            self.make_sealed(Sealed { path: &copy.path, format, size, backing, seal }, temp).await?;
+        }
         let disk = DiskUse {
             target: String::new(),
             path: Some(copy.path.clone()),
@@ -120,7 +131,7 @@ impl Storage {
             optional: false,
             backing: copy.backing.iter().map(|(path, _)| path).chain(&copy.layers).cloned().collect(),
             served_after: None,
-            is_encrypted: false,
+            locked: copy.locked.clone(),
         };
         let taken = self.claim_more(domain, name, std::slice::from_ref(&disk)).await;
         if taken.is_err() && !copy.reuse {
@@ -151,11 +162,12 @@ impl Storage {
     }
 }
 
-fn make(copy: &CopyTarget) -> Result<(), StorageError> {
+/// Makes it, unless it is there; gives an empty file for one that is to be encrypted.
+fn make(copy: &CopyTarget) -> Result<Option<TempFile>, StorageError> {
     let there = fs::metadata(&copy.path);
     let is_empty = there.as_ref().is_ok_and(|there| there.is_file() && there.len() == 0);
     if copy.reuse || (there.is_ok() && !is_empty) {
-        return Ok(());
+        return Ok(None);
     }
     let size = whole_sectors(copy.size)?;
     if is_empty {
@@ -163,13 +175,18 @@ fn make(copy: &CopyTarget) -> Result<(), StorageError> {
         fs::remove_file(&copy.path)
             .map_err(|source| StorageError::Create { path: copy.path.clone(), source })?;
     }
+    if copy.seal.is_some() {
+        let temp = TempFile::create(copy.path.parent().unwrap_or(Path::new("/")));
+        return temp.map(Some).map_err(|source| StorageError::Create { path: copy.path.clone(), source });
+    }
     create(&copy.path, |temp| match copy.format {
         Format::Raw => temp.file().set_len(size.0),
         Format::Qcow2 => {
             let backing = copy.backing.as_ref().map(|(path, format)| (path.as_path(), *format));
             write_qcow2(temp, size, backing)
         }
-    })
+    })?;
+    Ok(None)
 }
 
 /// Whether the overlay was made before its base was written last: it shows nothing of use since.

@@ -52,6 +52,7 @@ mod snapshot;
 mod space;
 mod storage;
 mod temp;
+mod unlock;
 mod usage;
 mod vol;
 mod volume;
@@ -97,9 +98,10 @@ pub use pool::{
 };
 pub use ports::{FileUse, GuestFiles, Guests, Part, SecretName, SecretValue, Secrets};
 pub use remove::Removal;
-pub use snapshot::{InnerSnapshot, InnerVerb};
+pub use snapshot::{InnerSnapshot, InnerVerb, NewOverlay};
 pub use space::Space;
 pub use storage::Storage;
+pub use unlock::{Seal, SecretOf, unlocked};
 pub use usage::{DiskUsage, Growth, Usage};
 pub use vol::{
     change::{ResizeOptions, WipeAlgorithm},

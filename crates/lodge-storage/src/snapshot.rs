@@ -17,15 +17,17 @@ use lodge_model::{Bytes, DomainId};
 pub use self::table::InnerSnapshot;
 use crate::{
     Storage,
-    chain::{OpenLink, open_chain},
+    chain::{Keys, OpenLink, backing_path, open_chain},
     error::StorageError,
     file::{Access, DiskFile},
     format::Format,
     graph::need::Need,
     image::real,
     limits,
+    temp::TempFile,
+    unlock::{Seal, Sealed, SecretOf, on_chain},
     vol::tool::Run,
-    volume::{create, look, whole_sectors, write_qcow2},
+    volume::{create, guest_length, whole_sectors, write_qcow2},
 };
 
 /// The longest a change inside an image may take: all its tables are written anew.
@@ -44,13 +46,31 @@ pub enum InnerVerb {
     Delete,
 }
 
+/// A qcow2 to be made that stands on another file.
+#[derive(Debug, Clone)]
+pub struct NewOverlay {
+    /// The file.
+    pub path: PathBuf,
+    /// What it stands on.
+    pub backing: PathBuf,
+    /// The format of that.
+    pub format: Format,
+    /// That is encrypted.
+    pub is_on_locked: bool,
+    /// What the guest sees of it; none: as much as of that.
+    pub size: Option<Bytes>,
+    /// How the new one is encrypted.
+    pub seal: Option<Seal>,
+}
+
 impl Storage {
     /// The snapshots inside a qcow2 image.
     pub async fn inner_snapshots(&self, path: &Path) -> Result<Vec<InnerSnapshot>, StorageError> {
         let path = path.to_owned();
         self.blocking(&path.clone(), limits::LOOK, move || {
             let disk = DiskFile::open(&path, Access::Read)?;
-            disk.qcow2_header()?;
+            // Of an encrypted one, too: its table is not.
+            disk.any_qcow2_header()?;
             table::read(&disk.file).map_err(|fault| StorageError::Snapshots { path, why: fault.to_string() })
         })
         .await
@@ -62,6 +82,7 @@ impl Storage {
         verb: InnerVerb,
         path: &Path,
         name: &str,
+        secret_of: &SecretOf<'_>,
     ) -> Result<(), StorageError> {
         let chain = self.idle_chain(path, Format::Qcow2).await?;
         let option = match verb {
@@ -69,11 +90,11 @@ impl Storage {
             InnerVerb::Apply => "-a",
             InnerVerb::Delete => "-d",
         };
-        let words = ["snapshot", option, name, "--"].map(OsString::from);
-        let run = shut_in(&chain, 1).args(words).args([path]);
-        let changed = self.run_tool(run, path, CHANGE).await;
+        let run = shut_in(&chain, 1).args(["snapshot", option, name]);
+        let (run, words) = on_chain(run, &chain, secret_of)?;
+        let changed = self.run_tool(run.args(without_format(words)), path, CHANGE).await;
         if matches!(changed, Err(StorageError::Volume { .. }))
-            && let Err(error) = self.mend(&chain, path).await
+            && let Err(error) = self.mend(&chain, path, secret_of).await
         {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(path = %path.display(), error, "what a failed change left in an image stays there");
@@ -83,36 +104,41 @@ impl Storage {
 
     /// Gives back what a change of the snapshots inside `path` left there when it was cut off, by a QEMU's end for
     /// instance. No guest has the image.
-    pub async fn mend_inner_snapshots(&self, path: &Path) -> Result<(), StorageError> {
+    pub async fn mend_inner_snapshots(
+        &self,
+        path: &Path,
+        secret_of: &SecretOf<'_>,
+    ) -> Result<(), StorageError> {
         let chain = self.idle_chain(path, Format::Qcow2).await?;
-        self.mend(&chain, path).await
+        self.mend(&chain, path, secret_of).await
     }
 
     /// A change that is cut off leaves clusters that nothing names. They are counted as used twice, so that an entry of
     /// the guest's that may be written in place looks damaged (`OFLAG_COPIED`): with the clusters, that is gone too.
-    async fn mend(&self, chain: &[OpenLink], path: &Path) -> Result<(), StorageError> {
-        let words = ["check", "-q", "-r", "leaks", "-f", "qcow2", "--"].map(OsString::from);
-        self.run_tool(shut_in(chain, 1).args(words).args([path]), path, CHANGE).await
+    async fn mend(
+        &self,
+        chain: &[OpenLink],
+        path: &Path,
+        secret_of: &SecretOf<'_>,
+    ) -> Result<(), StorageError> {
+        let mend = shut_in(chain, 1).args(["check", "-q", "-r", "leaks"]);
+        let (mend, words) = on_chain(mend, chain, secret_of)?;
+        self.run_tool(mend.args(words), path, CHANGE).await
     }
 
-    /// Makes an empty qcow2 at `path` that stands on `backing`. A file in its place must be empty.
-    pub async fn create_overlay(
-        &self,
-        path: &Path,
-        backing: &Path,
-        format: Format,
-    ) -> Result<(), StorageError> {
-        let (path, backing) = (path.to_owned(), backing.to_owned());
-        self.blocking(&path.clone(), limits::CHANGE, move || {
-            let size = whole_sectors(Bytes(look(&backing, format)?.virtual_size.0))?;
+    /// Makes an empty qcow2 that stands on another file. A file in its place must be empty.
+    pub async fn create_overlay(&self, new: &NewOverlay) -> Result<(), StorageError> {
+        let (owned, is_sealed) = (new.clone(), new.seal.is_some());
+        let made = self.blocking(&new.path, limits::CHANGE, move || {
+            let NewOverlay { path, backing, format, .. } = owned;
+            let least = guest_length(&backing, format, owned.is_on_locked)?;
+            let size = whole_sectors(owned.size.unwrap_or(Bytes(least)))?;
             match path.symlink_metadata() {
                 // Made by an earlier try, or left empty for us.
                 Ok(there) if there.is_file() => {
-                    let is_ours = || {
-                        look(&path, Format::Qcow2).is_ok_and(|now| now.backing.as_deref() == Some(&backing))
-                    };
                     if there.len() > 0 {
-                        return if is_ours() { Ok(()) } else { Err(StorageError::Exists { path }) };
+                        let is_ours = is_on(&path, &backing, is_sealed);
+                        return if is_ours { Ok(None) } else { Err(StorageError::Exists { path }) };
                     }
                     std::fs::remove_file(&path)
                         .map_err(|source| StorageError::Create { path: path.clone(), source })?;
@@ -120,22 +146,35 @@ impl Storage {
                 Ok(_) => return Err(StorageError::Exists { path }),
                 Err(_) => {}
             }
-            create(&path, |temp| write_qcow2(temp, size, Some((&backing, format))))
-        })
-        .await
+            if is_sealed {
+                let dir = path.parent().unwrap_or(Path::new("/"));
+                let temp = TempFile::create(dir).map_err(|source| StorageError::Create { path, source })?;
+                return Ok(Some((temp, size)));
+            }
+            create(&path, |temp| write_qcow2(temp, size, Some((&backing, format)))).map(|()| None)
+        });
+        let (Some((temp, size)), Some(seal)) = (made.await?, &new.seal) else { return Ok(()) };
+        let backing = Some((new.backing.as_path(), new.format));
+        let sealed = Sealed { path: &new.path, format: Format::Qcow2, size, backing, seal };
+        self.make_sealed(sealed, temp).await
     }
 
     /// Writes what is in the qcow2 `top` into `base`, the file it stands on. Neither is a running guest's. The guest
     /// sees the same bytes before and after, through `top` or through `base`.
-    pub async fn commit_overlay(&self, top: &Path, base: &Path) -> Result<(), StorageError> {
+    pub async fn commit_overlay(
+        &self,
+        top: &Path,
+        base: &Path,
+        secret_of: &SecretOf<'_>,
+    ) -> Result<(), StorageError> {
         let chain = self.idle_chain(top, Format::Qcow2).await?;
         if chain.get(1).map(|link| real(&link.disk.path)) != Some(real(base)) {
             let what = "does not stand on the file it is to be merged into";
             return Err(StorageError::UnsupportedImage { path: top.to_owned(), what });
         }
         // Kept as it is until nobody needs it: `-d`.
-        let run = shut_in(&chain, 2).args(["commit", "-q", "-d", "-f", "qcow2", "--"]).args([top]);
-        self.run_tool(run, top, MERGE).await
+        let (run, words) = on_chain(shut_in(&chain, 2).args(["commit", "-q", "-d"]), &chain, secret_of)?;
+        self.run_tool(run.args(words), top, MERGE).await
     }
 
     /// Makes the qcow2 `path` stand on `backing`, which has the same bytes for it.
@@ -144,11 +183,20 @@ impl Storage {
         path: &Path,
         backing: &Path,
         format: Format,
+        secret_of: &SecretOf<'_>,
     ) -> Result<(), StorageError> {
-        let words = ["rebase", "-q", "-u", "-f", "qcow2", "-F", format.as_str(), "-b"].map(OsString::from);
-        let run = Run::new("qemu-img").writes(path).reads(backing).args(words);
-        let run = run.args([backing.as_os_str(), "--".as_ref(), path.as_os_str()]);
-        self.run_tool(run, path, CHANGE).await
+        let owned = path.to_owned();
+        let look = move || {
+            let disk = DiskFile::open(&owned, Access::Read)?;
+            let header = disk.any_qcow2_header()?;
+            let (virtual_bytes, is_locked) = (header.virtual_bytes, header.is_encrypted);
+            Ok(OpenLink { disk, format: Format::Qcow2, virtual_bytes, is_locked })
+        };
+        let link = self.blocking(path, limits::LOOK, look).await?;
+        let words = ["rebase", "-q", "-u", "-F", format.as_str(), "-b"].map(OsString::from);
+        let run = Run::new("qemu-img").writes(path).reads(backing).args(words).args([backing]);
+        let (run, words) = on_chain(run, std::slice::from_ref(&link), secret_of)?;
+        self.run_tool(run.args(words), path, CHANGE).await
     }
 
     /// Why the bytes of `path` must stay for somebody besides `domain`. `going`: files that go or move in the same act.
@@ -168,17 +216,32 @@ impl Storage {
         }
         let mut gate = self.gate();
         gate.dirs.extend(path.parent().map(Path::to_owned));
+        gate.keys = Keys::Asked;
         let path = path.to_owned();
         self.blocking(&path.clone(), limits::LOOK, move || open_chain(&path, format, Access::Read, &gate))
             .await
     }
 
-    async fn run_tool(&self, run: Run, path: &Path, limit: Duration) -> Result<(), StorageError> {
+    pub(crate) async fn run_tool(&self, run: Run, path: &Path, limit: Duration) -> Result<(), StorageError> {
         match tokio::time::timeout(limit, run.run()).await {
             Ok(done) => done.map_err(|source| StorageError::Volume { source: Box::new(source) }),
             Err(_) => Err(StorageError::Silent { path: path.to_owned(), seconds: limit.as_secs() }),
         }
     }
+}
+
+/// `qemu-img snapshot` takes no format: it asks the file, which was asked here, and is a qcow2.
+fn without_format(words: Vec<OsString>) -> Vec<OsString> {
+    if words.first().is_some_and(|word| word == "-f") { words.into_iter().skip(2).collect() } else { words }
+}
+
+/// Whether the file is a qcow2 on `backing`, encrypted or not.
+fn is_on(path: &Path, backing: &Path, is_locked: bool) -> bool {
+    let header = DiskFile::open(path, Access::Read).and_then(|disk| disk.any_qcow2_header());
+    header.is_ok_and(|header| {
+        let below = header.backing.map(|backing| backing_path(path, &backing.name));
+        header.is_encrypted == is_locked && matches!(below, Some(Ok(below)) if below == backing)
+    })
 }
 
 /// `qemu-img` with the files of a chain: the first `writable` of them to be written.

@@ -65,6 +65,23 @@ impl Storage {
         self.blocking(path, limits::LOOK, move || look(&owned, format)).await
     }
 
+    /// Whether a disk, encrypted or not, stands on another file.
+    pub async fn stands_on_another(&self, path: &Path, format: Format) -> Result<bool, StorageError> {
+        let owned = path.to_owned();
+        self.blocking(path, limits::LOOK, move || Ok(look_at_any(&owned, format)?.backing.is_some())).await
+    }
+
+    /// What a guest sees of a disk that may be encrypted.
+    pub async fn guest_length(
+        &self,
+        path: &Path,
+        format: Format,
+        is_locked: bool,
+    ) -> Result<Bytes, StorageError> {
+        let owned = path.to_owned();
+        self.blocking(path, limits::LOOK, move || guest_length(&owned, format, is_locked).map(Bytes)).await
+    }
+
     /// The volumes of the default pool, by name. What begins as a qcow2 does is shown as one: for
     /// the eye only, a disk is opened as its document says.
     pub async fn volumes(&self) -> Result<Vec<Volume>, StorageError> {
@@ -163,10 +180,22 @@ pub(crate) fn write_qcow2(
 /// Looks at one file as a disk of `format`.
 pub(crate) fn look(path: &Path, format: Format) -> Result<Volume, StorageError> {
     let disk = DiskFile::open(path, Access::Read)?;
+    if format == Format::Qcow2 {
+        disk.qcow2_header()?;
+    }
+    seen(path, &disk, format)
+}
+
+/// The same of one that may be encrypted.
+pub(crate) fn look_at_any(path: &Path, format: Format) -> Result<Volume, StorageError> {
+    seen(path, &DiskFile::open(path, Access::Read)?, format)
+}
+
+fn seen(path: &Path, disk: &DiskFile, format: Format) -> Result<Volume, StorageError> {
     let (virtual_bytes, backing) = match format {
         Format::Raw => (disk.length()?, None),
         Format::Qcow2 => {
-            let header = disk.qcow2_header()?;
+            let header = disk.any_qcow2_header()?;
             let backing = header.backing.map(|backing| backing_path(path, &backing.name)).transpose()?;
             (header.virtual_bytes, backing)
         }
@@ -179,6 +208,17 @@ pub(crate) fn look(path: &Path, format: Format) -> Result<Volume, StorageError> 
         allocation: Bytes(disk.allocation),
         backing,
     })
+}
+
+/// Bytes that a guest sees of a file.
+pub(crate) fn guest_length(path: &Path, format: Format, is_locked: bool) -> Result<u64, StorageError> {
+    let disk = DiskFile::open(path, Access::Read)?;
+    match (format, is_locked) {
+        (Format::Raw, false) => disk.length(),
+        (Format::Raw, true) => disk.luks_length(),
+        (Format::Qcow2, false) => Ok(disk.qcow2_header()?.virtual_bytes),
+        (Format::Qcow2, true) => Ok(disk.locked_qcow2_header()?.virtual_bytes),
+    }
 }
 
 /// The plain files of a directory that are not hidden, sorted.

@@ -1,6 +1,11 @@
 //! A guest on encrypted disks: it boots from them, and nobody who looks at the host sees the passphrase.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, counter, document::tiny_with, finish, turn};
@@ -60,11 +65,9 @@ fn a_guest_boots_from_disks_that_only_its_secret_opens() -> Result<()> {
         );
         let log = fs::read_to_string(host.root().join("daemon.out"))?;
         ensure!(!log.contains(PASSPHRASE), "the daemon's log tells the passphrase");
-        // A file above it would be plain.
-        host.lodge(&["snapshot-create-as", "count", "s1", "--disk-only"])?.fails_saying(&["is encrypted"])?;
         // QEMU would end at it, or have nowhere to put it.
         let inside =
-            if format == "raw" { "storage type raw" } else { "snapshots inside it are not supported" };
+            if format == "raw" { "storage type raw" } else { "QEMU cannot write the guest's memory into it" };
         host.lodge(&["snapshot-create-as", "count", "s1"])?.fails_saying(&[inside])?;
         host.lodge(&["blockresize", "count", "vda", "2M"])?.ok()?;
         host.lodge(&["destroy", "count"])?.ok()?;
@@ -187,4 +190,256 @@ fn encrypted_disks_are_plugged_into_a_guest_that_runs_and_taken_out() -> Result<
         .fails_saying(&["is not encrypted"])?;
     host.lodge(&["destroy", "plugged"])?.ok()?;
     Ok(())
+}
+
+const ENCRYPTION: &str = "<encryption format='luks'><secret type='passphrase' \
+                          uuid='5f0e6b1d-4a5e-4d0a-9a44-0a7f2a5b7c12'/></encryption>";
+/// The guest's disks as QEMU calls them.
+const DEVICES: [&str; 2] = ["scsi0-0-0-0", "scsi0-0-0-1"];
+/// Their names, formats and encryption.
+type Disks = [(&'static str, &'static str, &'static str); 2];
+const BOTH: Disks = [("raw", "raw", ENCRYPTION), ("qcow2", "qcow2", ENCRYPTION)];
+
+/// A secret, a pool and a guest with two disks in it.
+fn with_locked_guest(host: &Host, disks: Disks) -> Result<PathBuf> {
+    let dir = host.root().join("locked");
+    let document = host.file("secret.xml", &format!("<secret><uuid>{UUID}</uuid></secret>"))?;
+    host.lodge(&["secret-define", &document])?.ok()?;
+    let passphrase = host.file("passphrase", PASSPHRASE)?;
+    host.lodge(&["secret-set-value", UUID, "--file", &passphrase, "--plain"])?.ok()?;
+    host.lodge(&["pool-create-as", "locked", "dir", "--target", &dir.to_string_lossy(), "--build"])?.ok()?;
+    let mut devices = "<controller type='scsi' index='0' model='virtio-scsi'/>".to_owned();
+    for ((name, format, encryption), target) in disks.into_iter().zip(["sda", "sdb"]) {
+        let volume = format!(
+            "<volume><name>{name}.img</name><capacity unit='MiB'>8</capacity><allocation>0</allocation>\
+             <target><format type='{format}'/>{encryption}</target></volume>"
+        );
+        let document = host.file("volume.xml", &volume)?;
+        host.lodge(&["vol-create", "locked", &document])?.ok()?;
+        let path = dir.join(format!("{name}.img"));
+        // What was never written to a LUKS container reads as noise.
+        let mut zero = Command::new("qemu-io");
+        zero.args(["--object", &format!("secret,id=k,data={PASSPHRASE}"), "--image-opts"]);
+        let zeroed = zero.args([&opened(&path, format, "")?, "-c", "write -q -P 0 0 8M"]).output()?;
+        ensure!(zeroed.status.success(), "{}", String::from_utf8_lossy(&zeroed.stderr));
+        let disk = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='{format}'/><source file='{}'/>\
+             <target dev='{target}' bus='scsi'/>{encryption}</disk>",
+            path.display()
+        );
+        devices.push_str(&disk);
+    }
+    let document = host.file("locked.xml", &tiny_with("locked", &devices))?;
+    host.lodge(&["define", &document])?.ok()?;
+    Ok(dir)
+}
+
+/// Has the guest's QEMU write a byte over and over, at so many MiB of each disk.
+fn write(host: &Host, name: &str, byte: u8, mib: u8) -> Result<()> {
+    for device in DEVICES {
+        io(host, name, device, &format!("write -q -P {byte} {mib}M 64k"))?;
+        io(host, name, device, "flush")?;
+    }
+    Ok(())
+}
+
+/// How `qemu-io` opens a disk by its headers, with what it stands on.
+fn opened(path: &Path, format: &str, below: &str) -> Result<String> {
+    let here = path.display();
+    if format == "raw" {
+        let start = fs::read(path)?;
+        let (driver, key) = if start.starts_with(b"LUKS") {
+            ("luks", format!(",{below}key-secret=k"))
+        } else {
+            ("raw", String::new())
+        };
+        return Ok(format!("{below}driver={driver},{below}file.filename={here}{key}"));
+    }
+    let info = Command::new("qemu-img").args(["info", "-U", "--output=json"]).arg(path).output()?;
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout)?;
+    let mut words = format!("{below}driver=qcow2,{below}file.filename={here}");
+    if info["encrypted"] == true {
+        words = [words, format!("{below}encrypt.key-secret=k")].join(",");
+    }
+    if let Some(backing) = info["full-backing-filename"].as_str() {
+        let format = info["backing-filename-format"].as_str().context("no format")?;
+        words = [words, opened(Path::new(backing), format, &format!("{below}backing."))?].join(",");
+    }
+    Ok(words)
+}
+
+/// The guest, which is off, finds these bytes at these MiB of both disks, and zeroes at 7 MiB.
+fn finds(host: &Host, name: &str, bytes: &[(u8, u8)]) -> Result<()> {
+    let definition = host.lodge(&["dumpxml", name, "--inactive"])?.ok()?.stdout;
+    for disk in definition.split("<disk ").skip(1) {
+        let after = |mark: &str| Some(disk.split_once(mark)?.1.split_once('\'')?.0);
+        let path = after("<source file='").context("no source")?;
+        let format = after("<driver name='qemu' type='").context("no format")?;
+        let words = opened(Path::new(path), format, "")?;
+        for (byte, mib) in bytes.iter().chain(&[(0, 7)]) {
+            let mut read = Command::new("qemu-io");
+            read.args(["--object", &format!("secret,id=k,data={PASSPHRASE}"), "--image-opts", &words]);
+            let read = read.args(["-r", "-c", &format!("read -P {byte} {mib}M 64k")]).output()?;
+            let said = String::from_utf8_lossy(&read.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&read.stderr).into_owned();
+            ensure!(
+                said.contains("read 65536/65536") && !said.contains("failed"),
+                "{words}: {byte} at {mib} MiB: {said}{errors}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Ends the guest's run, looks at its disks, and starts it again: the definition has all that opens them.
+fn run_anew(host: &Host, bytes: &[(u8, u8)]) -> Result<()> {
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    finds(host, "locked", bytes)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    Ok(())
+}
+
+/// Whether the file's own bytes are encrypted.
+fn is_encrypted(path: &Path) -> Result<bool> {
+    let info = Command::new("qemu-img").args(["info", "-U", "--output=json"]).arg(path).output()?;
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout)?;
+    Ok(info["encrypted"] == true)
+}
+
+#[test]
+fn files_above_encrypted_disks_come_while_the_guest_runs() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 1, 1)?;
+    host.lodge(&["snapshot-create-as", "locked", "s1", "--disk-only"])?.ok()?;
+    // As with libvirt: what is not asked to be encrypted is not.
+    ensure!(!is_encrypted(&dir.join("qcow2.s1"))?, "an overlay is encrypted unasked");
+    let shown = virsh(&host, &["dumpxml", "locked"])?;
+    ensure!(shown.matches("<encryption format='luks'").count() == 2, "{shown}");
+    write(&host, "locked", 2, 2)?;
+    run_anew(&host, &[(1, 1), (2, 2)])?;
+    ensure!(secrets_of(&host, "locked")? == 2, "QEMU has not the passphrases of what the disks stand on");
+    // One that is asked for is.
+    let request = format!(
+        "<domainsnapshot><name>s2</name><disks><disk name='sda' snapshot='external'/>\
+         <disk name='sdb' snapshot='external'><source file='{}'>{ENCRYPTION}</source></disk></disks></domainsnapshot>",
+        dir.join("sealed").display()
+    );
+    let request = host.file("s2.xml", &request)?;
+    host.lodge(&["snapshot-create", "locked", &request, "--disk-only"])?.ok()?;
+    ensure!(is_encrypted(&dir.join("sealed"))?, "an overlay is not encrypted though it was asked for");
+    ensure!(secrets_of(&host, "locked")? == 3, "QEMU has not the new file's passphrase");
+    write(&host, "locked", 3, 3)?;
+    run_anew(&host, &[(1, 1), (2, 2), (3, 3)])?;
+    // QEMU would end at it.
+    for args in [&["blockcommit", "locked", "sda", "--active"][..], &["blockpull", "locked", "sdb"]] {
+        host.lodge(args)?.fails_saying(&["has encrypted files"])?;
+    }
+    host.lodge(&["snapshot-delete", "locked", "s2"])?.fails_saying(&["has encrypted files"])?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    for words in [PASSPHRASE, "Y29ycmVjdCBob3JzZQ"] {
+        ensure!(!host.log().contains(words), "the daemon's log tells the passphrase");
+    }
+    Ok(())
+}
+
+#[test]
+fn snapshots_of_encrypted_disks_are_taken_and_go_while_the_guest_is_off() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    let runs_and_writes = |byte: u8, mib: u8| -> Result<()> {
+        host.lodge(&["start", "locked"])?.ok()?;
+        write(&host, "locked", byte, mib)?;
+        host.lodge(&["destroy", "locked"])?.ok()?;
+        Ok(())
+    };
+    runs_and_writes(1, 1)?;
+    host.lodge(&["snapshot-create-as", "locked", "e1", "--disk-only"])?.ok()?;
+    runs_and_writes(2, 2)?;
+    host.lodge(&["snapshot-create-as", "locked", "e2", "--disk-only"])?.ok()?;
+    runs_and_writes(3, 3)?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (3, 3)])?;
+    // Below the guest's own file, and that itself.
+    host.lodge(&["snapshot-delete", "locked", "e1"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (3, 3)])?;
+    host.lodge(&["snapshot-revert", "locked", "e2"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (0, 3)])?;
+    runs_and_writes(4, 3)?;
+    host.lodge(&["snapshot-delete", "locked", "e2"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (4, 3)])?;
+    let left: Vec<_> = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(left.len() == 2, "{left:?}");
+    runs_and_writes(5, 4)?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (4, 3), (5, 4)])?;
+    // Without its secret nothing of it is done, and it is told which one is missing.
+    host.lodge(&["snapshot-create-as", "locked", "e3", "--disk-only"])?.ok()?;
+    host.lodge(&["secret-undefine", UUID])?.ok()?;
+    for args in [&["start", "locked"][..], &["snapshot-delete", "locked", "e3"]] {
+        host.lodge(args)?.fails_saying(&["no secret with matching uuid", UUID])?;
+    }
+    ensure!(dir.join("raw.e3").exists(), "a file that was not merged is gone");
+    Ok(())
+}
+
+#[test]
+fn snapshots_inside_encrypted_images_go_back_with_and_without_memory() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    // Memory goes into a disk that is not encrypted.
+    let dir = with_locked_guest(&host, [("sealed", "qcow2", ENCRYPTION), ("plain", "qcow2", "")])?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 1, 1)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    host.lodge(&["snapshot-create-as", "locked", "off"])?.ok()?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 2, 2)?;
+    host.lodge(&["snapshot-create-as", "locked", "on"])?.ok()?;
+    write(&host, "locked", 3, 3)?;
+    host.lodge(&["snapshot-revert", "locked", "on"])?.ok()?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (2, 2), (0, 3)])?;
+    host.lodge(&["snapshot-revert", "locked", "off"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])?;
+    host.lodge(&["snapshot-delete", "locked", "on"])?.ok()?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    host.lodge(&["snapshot-delete", "locked", "off"])?.ok()?;
+    write(&host, "locked", 4, 4)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    finds(&host, "locked", &[(1, 1), (0, 2), (4, 4)])?;
+    for name in ["sealed.img", "plain.img"] {
+        let info = Command::new("qemu-img").args(["info", "--output=json"]).arg(dir.join(name)).output()?;
+        let info: serde_json::Value = serde_json::from_slice(&info.stdout)?;
+        ensure!(info["snapshots"].as_array().is_none_or(Vec::is_empty), "{info}");
+    }
+    Ok(())
+}
+
+#[test]
+fn clones_of_a_guest_on_encrypted_disks_have_its_secret() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 1, 1)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    // It is told that what lies inside is its source's.
+    for (name, way) in [("full", &["--full"][..]), ("copy", &[])] {
+        let made = host.lodge(&[&["clone", "locked", name], way].concat())?.ok()?;
+        let said = format!("{}{}", made.stdout, made.stderr);
+        ensure!(said.contains("is encrypted: the identity in it was not changed"), "{said}");
+        finds(&host, name, &[(1, 1)])?;
+    }
+    host.lodge(&["template", "create", "locked", "--name", "sealed"])?.fails_saying(&["is encrypted"])?;
+    for (at, name) in [(2, "full"), (3, "copy")] {
+        host.lodge(&["start", name])?.ok()?;
+        write(&host, name, at, at)?;
+        host.lodge(&["destroy", name])?.ok()?;
+        finds(&host, name, &[(1, 1), (at, at)])?;
+        let others: Vec<(u8, u8)> = (2..=3).filter(|other| *other != at).map(|other| (0, other)).collect();
+        finds(&host, name, &others)?;
+    }
+    finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])
 }

@@ -186,6 +186,7 @@ mod tests {
             path: format!("/p/{index}"),
             format: "qcow2".to_owned(),
             is_block: false,
+            encryption: None,
         };
         let layers = [layer(1), layer(2), layer(3)];
         let mut table = String::new();

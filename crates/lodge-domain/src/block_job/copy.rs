@@ -13,7 +13,7 @@ use super::layers::{layers, show_mirror};
 use super::{BlockJobKind, Layer, idle_disk, position, start};
 use crate::control::device::{accelerator, alone, next_node};
 use crate::control::{Change, Refusal, Running, Scope, Sort};
-use crate::ports::{ChainLink, CopyTarget};
+use crate::ports::{ChainLink, CopyTarget, Passphrase};
 use crate::start::pass;
 
 /// Where a disk is copied to.
@@ -25,6 +25,8 @@ pub struct Destination {
     pub format: Option<String>,
     /// It is a block device.
     pub is_block: bool,
+    /// Its `<encryption>` as a text. Without, it is plain, whatever the disk is.
+    pub encryption: Option<String>,
 }
 
 impl Destination {
@@ -48,8 +50,16 @@ impl Destination {
             let text = "a <backingStore> of the destination is not supported yet; its header is followed";
             return Err(Refusal::new(Sort::ConfigUnsupported, text));
         }
+        let encryption = disk.child("encryption").or_else(|| disk.child("source")?.child("encryption"));
+        let encryption = encryption.map(|tree| {
+            let mut tree = tree.clone();
+            if tree.attribute("format") == Some("luks") && tree.attribute("engine").is_none() {
+                tree.set_attribute("engine", Some("qemu".to_owned()));
+            }
+            tree.to_text()
+        });
         let format = disk.child("driver").and_then(|driver| driver.attribute("type")).map(str::to_owned);
-        Ok(Self { path: path.to_owned(), format, is_block: kind == "block" })
+        Ok(Self { path: path.to_owned(), format, is_block: kind == "block", encryption })
     }
 }
 
@@ -94,6 +104,10 @@ async fn begin(
         return Err(Refusal::arg("granularity must be power of 2"));
     }
     let disk = idle_disk(guest, wanted)?.clone();
+    if destination.encryption.is_some() {
+        let text = "encrypted copies of a running guest's disk are not supported yet";
+        return Err(Refusal::new(Sort::ConfigUnsupported, text));
+    }
     if !options.transient_job && guest.entry.documents.load().inactive.is_some() {
         return Err(Refusal::invalid("domain is not transient"));
     }
@@ -123,6 +137,8 @@ async fn begin(
         backing: below.filter(|_| !reuse).map(|layer| (PathBuf::from(&layer.path), layer.format.clone())),
         layers: super::layers::paths(&source[1..]),
         reuse,
+        encryption: destination.encryption.clone(),
+        locked_below: below_of(&source, shallow),
     };
     let device = start::device_node(guest, &disk).await?;
     let name = guest.entry.name();
@@ -131,7 +147,7 @@ async fn begin(
     let shared = if reuse { &[][..] } else { source.get(1..).filter(|_| shallow).unwrap_or_default() };
     let mut job = start::planned(&disk, BlockJobKind::Copy, "copy", &source[0].node());
     let held: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-    let added = add_nodes(guest, &disk, files, destination.is_block, shared).await;
+    let added = add_nodes(guest, &disk, files, destination, shared).await;
     job.copy = match added {
         Ok(copy) => copy,
         Err(refusal) => {
@@ -158,6 +174,12 @@ async fn begin(
     let at = position(guest, &job.target)?;
     show_mirror(&mut guest.document.devices.disks[at], BlockJobKind::Copy, &job.copy, false);
     Ok(())
+}
+
+/// Which of the files that the copy stands on are encrypted.
+fn below_of(source: &[Layer], shallow: bool) -> Vec<bool> {
+    let below = source.iter().skip(1).filter(|_| shallow);
+    below.map(|layer| layer.encryption.is_some()).collect()
 }
 
 /// Whether the destination is taken as it is; refuses one that would be lost, or is not there.
@@ -206,7 +228,7 @@ async fn add_nodes(
     guest: &Running,
     disk: &Disk,
     files: Vec<ChainLink>,
-    is_block: bool,
+    destination: &Destination,
     shared: &[Layer],
 ) -> Result<Vec<Layer>, Refusal> {
     let first = next_node(&guest.monitor).await?;
@@ -215,7 +237,8 @@ async fn add_nodes(
         index: u32::try_from(first + at).unwrap_or(u32::MAX),
         path: file.path.display().to_string(),
         format: file.format.clone(),
-        is_block: is_block && at == 0,
+        is_block: destination.is_block && at == 0,
+        encryption: destination.encryption.clone().filter(|_| at == 0),
     };
     let mut copy: Vec<Layer> = files.iter().take(own).enumerate().map(layer).collect();
     let Some(top) = copy.first() else {
@@ -226,10 +249,14 @@ async fn add_nodes(
     let links = files.into_iter().take(own).map(|file| pass(file, &mut descriptors)).collect();
     claims.disks.insert(disk.target.dev.clone(), links);
     let with = alone(guest, Devices { disks: vec![as_copy(disk, top)], ..Devices::default() });
+    for Passphrase { target, depth, file } in guest.shared.ports.volumes.passphrases(&with).await? {
+        claims.passphrases.insert((target, depth), descriptors.pass(file));
+    }
     let capabilities = guest.shared.config.capabilities_of(&guest.document);
     let line = device_arguments(&with, capabilities, &claims, first);
     let mut line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
-    line.arguments.retain(|argument| matches!(argument.option.as_str(), "-add-fd" | "-blockdev"));
+    // Objects are the passphrases: limits stand above the copy, and stay where they are.
+    line.arguments.retain(|argument| matches!(argument.option.as_str(), "-add-fd" | "-object" | "-blockdev"));
     if let Some(below) = shared.first() {
         set_backing(&mut line, &top.node(), &below.node());
     }
@@ -245,6 +272,7 @@ fn as_copy(disk: &Disk, top: &Layer) -> Disk {
     let path = Some(top.path.clone());
     let (file, dev) = if top.is_block { (None, path) } else { (path, None) };
     copy.source = Some(Box::new(DiskSource { file, dev, ..DiskSource::default() }));
+    copy.set_encryption(top.encryption_tree().as_ref());
     copy.backing_store = None;
     copy.iotune = None;
     let driver = copy.driver.get_or_insert_default();
@@ -269,8 +297,11 @@ mod tests {
     #[test]
     fn a_destination_is_read_as_virsh_writes_it() {
         let text = "<disk type='file'>\n  <source file='/p/a&amp;b'/>\n  <driver type='qcow2'/>\n</disk>\n";
-        let wanted =
-            Destination { path: "/p/a&b".to_owned(), format: Some("qcow2".to_owned()), is_block: false };
+        let wanted = Destination {
+            path: "/p/a&b".to_owned(),
+            format: Some("qcow2".to_owned()),
+            ..Destination::default()
+        };
         assert_eq!(Destination::parse(text), Ok(wanted));
         let block = Destination::parse("<disk type='block'><source dev='/dev/b'/></disk>").unwrap();
         assert!(block.is_block && block.format.is_none());
@@ -289,7 +320,8 @@ mod tests {
     fn a_destination_that_would_be_lost_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let destination = |is_block| Destination { path: path.display().to_string(), format: None, is_block };
+        let destination =
+            |is_block| Destination { path: path.display().to_string(), is_block, ..Destination::default() };
         assert_eq!(reuses(&destination(false), false, "vda"), Ok(false));
         assert!(
             reuses(&destination(false), true, "vda").unwrap_err().text.starts_with("missing destination")

@@ -176,6 +176,7 @@ fn amended(mut domain: Domain, old: &Disk, now: &[Layer]) -> Option<(Arc<str>, D
     if is_same_top {
         disk.source = source;
         disk.kind = before.kind;
+        disk.encryption.clone_from(&before.encryption);
     }
     if *disk == before {
         return None;

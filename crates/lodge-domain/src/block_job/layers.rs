@@ -18,6 +18,9 @@ pub(crate) struct Layer {
     pub path: String,
     pub format: String,
     pub is_block: bool,
+    /// Its `<encryption>` as a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
 }
 
 impl Layer {
@@ -38,7 +41,14 @@ impl Layer {
     fn source(&self, index: Option<u32>) -> DiskSource {
         let path = Some(self.path.clone());
         let (file, dev) = if self.is_block { (None, path) } else { (path, None) };
-        DiskSource { file, dev, index, ..DiskSource::default() }
+        let mut source = DiskSource { file, dev, index, ..DiskSource::default() };
+        source.set_encryption(self.encryption_tree().as_ref());
+        source
+    }
+
+    /// How it is encrypted.
+    pub fn encryption_tree(&self) -> Option<Kept> {
+        self.encryption.as_deref().and_then(Kept::parse)
     }
 }
 
@@ -59,6 +69,7 @@ pub(crate) fn layers(disk: &Disk) -> Result<Vec<Layer>, Refusal> {
         path: disk.path().map(str::to_owned).or_else(volume).ok_or_else(unknown)?,
         format: disk.format().to_owned(),
         is_block: disk.kind == SourceKind::Block,
+        encryption: disk.encryption_tree().map(|tree| tree.to_text()),
     }];
     let mut below = disk.backing_store.as_deref();
     while let Some(store) = below {
@@ -69,6 +80,7 @@ pub(crate) fn layers(disk: &Disk) -> Result<Vec<Layer>, Refusal> {
             path: path.clone(),
             format: store.format.as_ref().map_or("raw", |format| &format.kind).to_owned(),
             is_block: source.file.is_none(),
+            encryption: source.encryption_tree().map(|tree| tree.to_text()),
         });
         below = store.backing_store.as_deref();
     }
@@ -140,6 +152,8 @@ pub(crate) fn restack(disk: &mut Disk, layers: &[Layer], live: bool) {
     if !same {
         let old = disk.source.take().unwrap_or_default();
         disk.kind = top.kind();
+        // Each file says itself how it is encrypted: the next may be otherwise.
+        disk.set_encryption(None);
         disk.source = Some(Box::new(DiskSource {
             startup_policy: old.startup_policy,
             seclabels: old.seclabels,
@@ -167,7 +181,9 @@ pub(crate) fn show_mirror(disk: &mut Disk, kind: BlockJobKind, layers: &[Layer],
     }
     let attribute = if target.is_block { "dev" } else { "file" };
     mirror.set_child(Kept::new("format").with("type", &target.format));
-    mirror.set_child(Kept::new("source").with(attribute, &target.path).with("index", target.index));
+    let mut source = Kept::new("source").with(attribute, &target.path).with("index", target.index);
+    source.children.extend(target.encryption_tree());
+    mirror.set_child(source);
     if kind == BlockJobKind::Copy && layers.len() == 1 {
         mirror.set_child(Kept::new("backingStore"));
     }
@@ -188,6 +204,7 @@ pub(crate) fn copy_of(disk: &Disk) -> Vec<Layer> {
                 .unwrap_or("raw")
                 .to_owned(),
             is_block: source.attribute("file").is_none(),
+            encryption: source.child("encryption").map(Kept::to_text),
         })
     };
     let Some(mut tree) = disk.mirror.tree("mirror") else { return Vec::new() };

@@ -19,17 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::Disk;
 use lodge_model::domain::lifecycle::{PausedReason, ShutoffReason, State as DomainState};
 use lodge_model::snapshot::tree::SnapshotTree;
-use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotDisk, SnapshotSort, SnapshotState, State};
+use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort, SnapshotState, State};
 use lodge_store::saga::{self, CancellationToken, Direction, OpenSaga, SagaError};
 use lodge_sys::process::Process;
 
 use self::judge::{judge, put_in};
 use self::steps::{Plan, Taking, Way, steps};
 use super::records::Records;
-use super::{images, inside, memory, overlay, quiesce, redefine, refuse, switch};
+use super::{images, inside, keys, memory, overlay, quiesce, redefine, refuse, switch};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::control::{Refusal, Running, Sort};
 use crate::define::{blocking, parse_inactive};
@@ -165,19 +164,19 @@ impl Taken {
 }
 
 /// QEMU ends, with its guest, when it writes memory into an encrypted qcow2 (an assertion in `qcow2_co_encdec`, seen with
-/// 10.0.2); and without the key nobody could go back to what an image that is off has inside.
-fn refuse_inside_encrypted(snapshot: &DomainSnapshot, domain: &Domain) -> Result<(), DomainError> {
-    let mut disks = snapshot.disks().iter().zip(&domain.devices.disks);
-    let is_it = |(disk, own): &(&SnapshotDisk, &Disk)| {
-        disk.location() == Location::Internal && own.encryption_tree().is_some()
+/// 10.0.2): memory goes into a disk that is not.
+fn no_place_for_memory(snapshot: &DomainSnapshot, domain: &Domain) -> DomainError {
+    let disks = snapshot.disks().iter().zip(&domain.devices.disks);
+    let mut disks = disks.filter(|(disk, _)| disk.location() == Location::Internal);
+    let text = match disks.next() {
+        Some((disk, own)) if own.encryption_tree().is_some() => format!(
+            "disk '{}' is encrypted: QEMU cannot write the guest's memory into it, and no other disk takes it. Take an \
+             external snapshot, or one of the guest while it is off",
+            disk.name()
+        ),
+        _ => return Refusal::internal("the guest's block nodes are not known").into(),
     };
-    match disks.find(is_it) {
-        None => Ok(()),
-        Some((disk, _)) => {
-            let text = format!("disk '{}' is encrypted: snapshots inside it are not supported", disk.name());
-            Err(refuse(SnapshotSort::ConfigUnsupported, text))
-        }
-    }
+    refuse(SnapshotSort::ConfigUnsupported, text)
 }
 
 async fn take(
@@ -192,7 +191,6 @@ async fn take(
     let (old, domain_name) = (entry.snapshots.load_full(), entry.name());
     let state = guest.as_ref().map_or(State::Off, |guest| State::On(guest.state));
     let plan = snapshot.check(&domain, state)?;
-    refuse_inside_encrypted(&snapshot, &domain)?;
     let name = snapshot.name().to_owned();
     if !options.no_metadata && old.get(&name).is_some() {
         let text = format!("domain moment {name} already exists");
@@ -225,7 +223,7 @@ async fn take(
     let nodes = match (&guest, way) {
         (Some(guest), Way::Inside) => {
             let nodes = inside::Nodes::of(&snapshot, &guest.running.document);
-            let nodes = nodes.ok_or_else(|| Refusal::internal("the guest's block nodes are not known"))?;
+            let nodes = nodes.ok_or_else(|| no_place_for_memory(&snapshot, &domain))?;
             refuse_same_inside(&inside::having(&guest.running.monitor, &name).await?, &name)?;
             nodes
         }
@@ -267,6 +265,7 @@ async fn take(
         records,
         way,
         images: inner,
+        keys: keys::of([&domain]),
         nodes,
         reuse: options.reuse_external,
         holds: was_running && (way == Way::Inside || (!options.live && (plan.manual || memory.is_some()))),
@@ -288,7 +287,7 @@ async fn take(
     if driven.is_err()
         && let (Way::Inside, Some(process)) = (way, &process)
     {
-        images::mend_after_end(shared, entry.id, &domain_name, process, &taking.plan.images).await;
+        images::mend_after_end(shared, entry.id, &domain_name, process, taking.plan.images()).await;
     }
     driven?;
     if options.halt
@@ -397,7 +396,7 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         }
     }
     if taking.plan.way == Way::Inside && taking.running.is_none() {
-        images::mend(shared, entry.id, &name, &taking.plan.images).await;
+        images::mend(shared, entry.id, &name, taking.plan.images()).await;
     }
     taking.settle_documents(entry).await;
 }

@@ -28,8 +28,9 @@ use serde_json::Value;
 
 use self::merge::{Mark, Merge, MergeFiles};
 use self::plan::Planned;
+use super::images::{self, Images};
 use super::records::{HasRecords, Records, WriteDown};
-use super::{find, images, inside};
+use super::{find, inside};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::control::{Running, take_live};
 use crate::domains::Shared;
@@ -37,7 +38,7 @@ use crate::error::{DomainError, chain};
 use crate::index::{Documents, Entry};
 use crate::options::SnapshotDeleteOptions;
 use crate::owner::Owner;
-use crate::ports::SnapshotVerb;
+use crate::ports::{LockedFile, SnapshotVerb};
 use crate::start::{file_failure, remove_file};
 
 /// The saga's kind in the store.
@@ -50,6 +51,9 @@ pub(super) struct Plan {
     pub records: Records,
     /// Images and the names of the snapshots in them that go.
     pub inside: Vec<(PathBuf, String)>,
+    /// Files that are encrypted.
+    #[serde(default)]
+    pub keys: Vec<LockedFile>,
     pub merges: Vec<Merge>,
     /// What is written down before anything is merged.
     #[serde(default)]
@@ -119,8 +123,9 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
         let mut deleting = Deleting { shared, id: entry.id, plan, running };
         let done = run(&mut deleting, &entry, &name, &token).await;
         if let (Err(_), Some(process)) = (&done, &process) {
-            let images = deleting.plan.images_inside();
-            images::mend_after_end(&deleting.shared, entry.id, &entry.name(), process, &images).await;
+            let paths = deleting.plan.images_inside();
+            let images = Images { paths: &paths, keys: &deleting.plan.keys };
+            images::mend_after_end(&deleting.shared, entry.id, &entry.name(), process, images).await;
         }
         let guest = deleting.running.take().filter(|_| deleting.plan.live);
         let end: Ended = ended(move |owner| {
@@ -187,6 +192,7 @@ impl Step<Deleting> for DropInside {
             let one = std::slice::from_ref(image);
             match &deleting.running {
                 None => {
+                    let one = Images { paths: one, keys: &deleting.plan.keys };
                     images::each(&deleting.shared, deleting.id, SnapshotVerb::Delete, one, name).await?;
                 }
                 Some(running) => {
@@ -275,7 +281,9 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         tracing::info!(domain = %name, why = %chain(&error), "an unfinished snapshot deletion was given up; delete it again");
     }
     if !shared.config.store.root().guest(entry.id.0).exists() {
-        images::mend(shared, entry.id, &name, &deleting.plan.images_inside()).await;
+        let paths = deleting.plan.images_inside();
+        let images = Images { paths: &paths, keys: &deleting.plan.keys };
+        images::mend(shared, entry.id, &name, images).await;
     }
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = crate::define::blocking(move || definitions.load(&of)).await

@@ -1,6 +1,6 @@
 //! Snapshots inside qcow2 images that no QEMU has open: all images or none.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lodge_model::domain::Domain;
@@ -13,7 +13,7 @@ use lodge_sys::process::Process;
 use super::refuse;
 use crate::domains::Shared;
 use crate::error::DomainError;
-use crate::ports::{PortError, SnapshotVerb};
+use crate::ports::{LockedFile, PortError, SnapshotVerb};
 
 /// How long a QEMU whose monitor is lost may take to end.
 const END: Duration = Duration::from_secs(2);
@@ -57,16 +57,23 @@ pub(super) async fn having(
     Ok(found)
 }
 
+/// Images, and the files of their chains that are encrypted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Images<'a> {
+    pub paths: &'a [PathBuf],
+    pub keys: &'a [LockedFile],
+}
+
 /// Does `verb` in every image. Creating where it is, and deleting where it is not, is done already.
 pub(super) async fn each(
     shared: &Shared,
     id: DomainId,
     verb: SnapshotVerb,
-    images: &[PathBuf],
+    images: Images<'_>,
     name: &str,
 ) -> Result<(), Failure> {
-    let there = having(shared, images, name).await.map_err(|error| failure(&error))?;
-    for image in images {
+    let there = having(shared, images.paths, name).await.map_err(|error| failure(&error))?;
+    for image in images.paths {
         let is_there = there.contains(image);
         let is_done = match verb {
             SnapshotVerb::Create => is_there,
@@ -74,20 +81,11 @@ pub(super) async fn each(
             SnapshotVerb::Apply => false,
         };
         if !is_done {
-            one(shared, id, verb, image, name).await?;
+            let done = shared.ports.volumes.snapshot_image(id, verb, image, name, images.keys).await;
+            done.map_err(|error| failure(&error))?;
         }
     }
     Ok(())
-}
-
-async fn one(
-    shared: &Shared,
-    id: DomainId,
-    verb: SnapshotVerb,
-    image: &Path,
-    name: &str,
-) -> Result<(), Failure> {
-    shared.ports.volumes.snapshot_image(id, verb, image, name).await.map_err(|error| failure(&error))
 }
 
 pub(super) fn failure(error: &PortError) -> Failure {
@@ -96,9 +94,9 @@ pub(super) fn failure(error: &PortError) -> Failure {
 
 /// QEMU has ended amid an act inside `images`, or may have: what that left in them is put right. Until then a cluster may
 /// be counted for a snapshot that is not there.
-pub(super) async fn mend(shared: &Shared, id: DomainId, name: &str, images: &[PathBuf]) {
-    for image in images {
-        match shared.ports.volumes.mend_image(id, image).await {
+pub(super) async fn mend(shared: &Shared, id: DomainId, name: &str, images: Images<'_>) {
+    for image in images.paths {
+        match shared.ports.volumes.mend_image(id, image, images.keys).await {
             Ok(()) => {
                 tracing::info!(domain = name, path = %image.display(), "looked over after an act that was cut off");
             }
@@ -117,9 +115,9 @@ pub(super) async fn mend_after_end(
     id: DomainId,
     name: &str,
     process: &Process,
-    images: &[PathBuf],
+    images: Images<'_>,
 ) {
-    if images.is_empty() || !matches!(tokio::time::timeout(END, process.ended()).await, Ok(Ok(_))) {
+    if images.paths.is_empty() || !matches!(tokio::time::timeout(END, process.ended()).await, Ok(Ok(_))) {
         return;
     }
     // Its owner does so too, once this act is over.

@@ -27,14 +27,19 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// The nodes of the snapshot's internal disks in the running guest `live`.
+    /// The nodes of the snapshot's internal disks in the running guest `live`. The memory goes into the first that is not
+    /// encrypted: `None` if there is none such.
     pub fn of(snapshot: &DomainSnapshot, live: &Domain) -> Option<Self> {
-        let mut disks = Vec::new();
+        let (mut disks, mut memory) = (Vec::new(), None);
         for disk in snapshot.disks().iter().filter(|disk| disk.location() == Location::Internal) {
             let own = live.devices.disks.iter().find(|own| own.target.dev == disk.name())?;
-            disks.push(node_of(own)?);
+            let node = node_of(own)?;
+            if own.encryption_tree().is_none() {
+                memory.get_or_insert_with(|| node.clone());
+            }
+            disks.push(node);
         }
-        let memory = disks.first()?.clone();
+        let memory = memory?;
         if live.os.nvram.as_deref().is_some_and(|nvram| nvram.format == Some(FirmwareFormat::Qcow2)) {
             disks.push("libvirt-pflash1-format".to_owned());
         }

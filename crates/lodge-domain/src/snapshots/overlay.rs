@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use lodge_model::domain::Domain;
-use lodge_model::domain::disk::{BackingStore, Disk, ImageFormat, SourceKind};
+use lodge_model::domain::disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind};
 use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotDisk, SnapshotSort};
+use lodge_model::xml::Kept;
 use lodge_store::saga::{Context, Failure, Step};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use super::{images, refuse};
 use crate::define::blocking;
 use crate::domains::Shared;
 use crate::error::DomainError;
+use crate::ports::NewOverlay;
 use crate::start::{file_failure, remove_file};
 
 /// A new file above a disk.
@@ -23,6 +25,12 @@ pub(super) struct Overlay {
     /// What it stands on.
     pub backing: PathBuf,
     pub backing_format: String,
+    /// How that is encrypted, as a text.
+    #[serde(default)]
+    pub backing_encryption: Option<String>,
+    /// How it is encrypted itself.
+    #[serde(default)]
+    pub encryption: Option<String>,
     /// The number of its node in the running guest.
     #[serde(default)]
     pub node: u32,
@@ -39,7 +47,6 @@ pub(super) fn of(
         if disk.location() != Location::External {
             continue;
         }
-        crate::block_job::refuse_encrypted(own)?;
         let (Some(path), Some(backing)) = (disk.path(), own.path()) else {
             let text = format!("external snapshots are not supported on '{}' disks here", own.kind);
             return Err(refuse(SnapshotSort::ConfigUnsupported, text));
@@ -54,10 +61,22 @@ pub(super) fn of(
             path: path.into(),
             backing: backing.into(),
             backing_format: own.format().to_owned(),
+            backing_encryption: own.encryption_tree().map(|tree| tree.to_text()),
+            // As with libvirt: what is not asked to be encrypted is not, whatever it stands on.
+            encryption: disk.source.as_deref().and_then(encryption_of),
             node: 0,
         });
     }
     Ok(overlays)
+}
+
+/// How a new file is to be encrypted, if it is.
+fn encryption_of(source: &DiskSource) -> Option<String> {
+    let mut tree = source.encryption_tree()?;
+    if tree.attribute("format") == Some("luks") && tree.attribute("engine").is_none() {
+        tree.set_attribute("engine", Some("qemu".to_owned()));
+    }
+    Some(tree.to_text())
 }
 
 /// Whether the file can be made there, or is there to be used.
@@ -112,9 +131,11 @@ pub(super) fn put_in(document: &mut Domain, overlays: &[Overlay], live: bool) {
             continue;
         }
         let index = disk.source.as_deref().and_then(|source| source.index);
+        let encryption = disk.encryption_tree();
         let mut below = disk.source.take();
         if let Some(below) = below.as_deref_mut() {
             (below.index, below.startup_policy) = (None, None);
+            below.set_encryption(encryption.as_ref());
         }
         let below = BackingStore {
             kind: Some(disk.kind),
@@ -126,6 +147,14 @@ pub(super) fn put_in(document: &mut Domain, overlays: &[Overlay], live: bool) {
         };
         disk.backing_store = Some(Box::new(below));
         set_file(disk, &overlay.path, live.then_some(overlay.node));
+        disk.set_encryption(overlay.own_encryption().as_ref());
+    }
+}
+
+impl Overlay {
+    /// How it is encrypted.
+    pub fn own_encryption(&self) -> Option<Kept> {
+        self.encryption.as_deref().and_then(Kept::parse)
     }
 }
 
@@ -157,11 +186,14 @@ impl<C: HasOverlays> Step<C> for MakeOverlays {
 
     async fn run(&self, context: &mut C) -> Result<(), Failure> {
         for overlay in context.to_make() {
-            let made = context.shared().ports.volumes.create_overlay(
-                &overlay.path,
-                &overlay.backing,
-                &overlay.backing_format,
-            );
+            let new = NewOverlay {
+                path: overlay.path.clone(),
+                backing: overlay.backing.clone(),
+                format: overlay.backing_format.clone(),
+                is_on_locked: overlay.backing_encryption.is_some(),
+                encryption: overlay.encryption.clone(),
+            };
+            let made = context.shared().ports.volumes.create_overlay(&new);
             made.await.map_err(|error| images::failure(&error))?;
         }
         Ok(())

@@ -244,7 +244,7 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         }
     }
     if !is_up {
-        images::mend(shared, entry.id, &name, &reverting.plan.loaded).await;
+        images::mend(shared, entry.id, &name, reverting.plan.loaded()).await;
     }
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = blocking(move || definitions.load(&of)).await

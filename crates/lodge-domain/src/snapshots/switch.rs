@@ -112,7 +112,9 @@ fn disk<'a>(document: &'a Domain, overlay: &Overlay) -> Result<&'a Disk, Refusal
 /// A document with the disk alone, on the new file alone: what it stands on is the guest's already.
 fn alone(running: &Running, own: &Disk, overlay: &Overlay) -> Domain {
     let mut disk = own.clone();
+    disk.source = None;
     set_file(&mut disk, &overlay.path, None);
+    disk.set_encryption(None);
     disk.backing_store = None;
     // So that storage looks at this file and at no other.
     disk.driver.get_or_insert_default().format = Some("raw".to_owned());
@@ -135,11 +137,16 @@ async fn open(running: &Running, own: &Disk, overlay: &Overlay) -> Result<lodge_
     let link = Link::file(descriptors.pass(link.fd), "qcow2", false);
     claims.disks.insert(overlay.target.clone(), vec![link]);
     for disk in &mut with.devices.disks {
+        disk.set_encryption(overlay.own_encryption().as_ref());
         // What stands between the chain and the device stays where it is.
         disk.iotune = None;
         if let Some(driver) = disk.driver.as_deref_mut() {
             (driver.copy_on_read, driver.format) = (None, Some("qcow2".to_owned()));
         }
+    }
+    for passphrase in running.shared.ports.volumes.passphrases(&with).await? {
+        let file = descriptors.pass(passphrase.file);
+        claims.passphrases.insert((passphrase.target, passphrase.depth), file);
     }
     let first = usize::try_from(overlay.node).unwrap_or(usize::MAX);
     let capabilities = running.shared.config.capabilities_of(&running.document);
@@ -147,8 +154,6 @@ async fn open(running: &Running, own: &Disk, overlay: &Overlay) -> Result<lodge_
     let mut line = line.map_err(|refusals| Refusal::new(Sort::ConfigUnsupported, refusals.to_string()))?;
     line.arguments.retain(|argument| argument.option != "-device");
     // A try that was cut short may have left its nodes.
-    for node in [name_of(overlay), format!("libvirt-{}-storage", overlay.node)] {
-        let _ = running.monitor.blockdev_del(&node).await;
-    }
+    lodge_qemu::remove_layer(&running.monitor, overlay.node).await;
     Ok(plug(&running.monitor, &line, &descriptors).await?)
 }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +34,7 @@ use crate::control::Refusal;
 use crate::control::tune::{numa, resctrl, start, threads};
 use crate::display::{self, Port};
 use crate::domains::{DomainsConfig, Shared};
-use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, ServedLink};
+use crate::ports::{AttachedNic, ChainLink, ClaimedDevice, ClaimedDisk, Passphrase, ServedLink};
 use crate::record::unix_ms;
 use crate::settings::{Service, Settings};
 use crate::snapshot::Display;
@@ -74,7 +73,7 @@ pub(crate) struct Draft {
     pub variables: Option<ServedLink>,
     /// The files that transient disks are written to.
     pub passing: Vec<Passing>,
-    pub passphrases: Vec<(String, OwnedFd)>,
+    pub passphrases: Vec<Passphrase>,
     pub devices: Vec<ClaimedDevice>,
     pub nics: Vec<AttachedNic>,
     pub seed: Seed,
@@ -126,8 +125,8 @@ impl Draft {
             let served = claims.disks.remove(&target).unwrap_or_default();
             claims.disks.insert(target, files.chain(served).collect());
         }
-        for (target, passphrase) in std::mem::take(&mut self.passphrases) {
-            claims.passphrases.insert(target, descriptors.pass(passphrase));
+        for Passphrase { target, depth, file } in std::mem::take(&mut self.passphrases) {
+            claims.passphrases.insert((target, depth), descriptors.pass(file));
         }
         devices::pass(&self.document, std::mem::take(&mut self.devices), &mut claims, &mut descriptors);
         security::pass(&self.document, &mut claims, &mut descriptors)?;

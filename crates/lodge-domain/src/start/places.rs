@@ -63,10 +63,15 @@ impl Chains {
 pub(crate) fn number_chain(disk: &mut Disk, links: &[Told], first: usize) {
     let (Some(source), false) = (disk.source.as_deref_mut(), links.is_empty()) else { return };
     source.index = u32::try_from(first).ok();
+    // What opens each file, only the document says.
+    let encryption = disk.encryption_trees();
     let below = links.iter().enumerate().skip(1).rev();
     let end = BackingStore::default();
     disk.backing_store = Some(Box::new(below.fold(end, |deeper, (depth, layer)| {
-        let Told { kind, source, format } = layer.clone();
+        let Told { kind, mut source, format } = layer.clone();
+        if let Some(Some(encryption)) = encryption.get(depth) {
+            source.set_encryption(Some(encryption));
+        }
         BackingStore {
             kind: Some(kind),
             index: u32::try_from(first + depth).ok(),

@@ -1,6 +1,5 @@
 //! The steps of a start. Both directions of each may run twice, and on a host where an earlier daemon was here.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use crate::define::blocking;
 use crate::display::Port;
 use crate::domains::Shared;
 use crate::error::DomainError;
-use crate::ports::{AttachedNic, ClaimedDevice, ClaimedDisk, PortError, SeedDisk, ServedLink};
+use crate::ports::{AttachedNic, ClaimedDevice, ClaimedDisk, Passphrase, PortError, SeedDisk, ServedLink};
 use crate::record::{Record, replace};
 use crate::restore;
 use crate::snapshots;
@@ -69,7 +68,7 @@ pub(crate) struct Launch {
     /// The UEFI variables that a server has.
     pub variables: Option<ServedLink>,
     /// Passphrases of encrypted disks, by target.
-    pub passphrases: Vec<(String, OwnedFd)>,
+    pub passphrases: Vec<Passphrase>,
     /// Devices of the host's. None: not taken (by this daemon).
     pub devices: Option<Vec<ClaimedDevice>>,
     /// Aliases of those that were taken from the host's drivers.

@@ -22,6 +22,7 @@ use super::steps::Launch;
 use super::{file_failure, remove_file};
 use crate::define::blocking;
 use crate::domains::Shared;
+use crate::ports::NewOverlay;
 use crate::record::replace;
 
 /// The note of a run's files.
@@ -104,7 +105,14 @@ async fn is_there(path: &Path) -> bool {
 /// Makes the file, or finds it as it is to be; one that is there and stands on anything else is told.
 async fn overlay(shared: &Shared, file: &Passing) -> Result<(), Failure> {
     let Passing { path, backing, backing_format } = file;
-    let made = shared.ports.volumes.create_overlay(path, backing, backing_format).await;
+    let new = NewOverlay {
+        path: path.clone(),
+        backing: backing.clone(),
+        format: backing_format.clone(),
+        is_on_locked: false,
+        encryption: None,
+    };
+    let made = shared.ports.volumes.create_overlay(&new).await;
     made.map_err(|error| super::steps::refused(&error))
 }
 

@@ -113,7 +113,7 @@ async fn a_copy_is_taken_or_left() {
     let guest = house.start(&domains).await;
     let mut events = Listener::new(&domains);
     let path = house.world.dir.path().join("copy");
-    let to = || Destination { path: path.display().to_string(), format: None, is_block: false };
+    let to = || Destination { path: path.display().to_string(), ..Destination::default() };
     assert_eq!(
         refused(&guest, copy("vda".to_owned(), to(), CopyOptions::default())).await,
         "domain is not transient"

@@ -144,6 +144,11 @@ impl Engine {
             return Err(EngineError::new(Kind::InvalidInput, text)
                 .with_hint(format!("shut it down first (lodge shutdown {})", source.said())));
         }
+        if let Some(locked) = disks.iter().find(|disk| disk.is_encrypted) {
+            let text = format!("`{}` runs, and its disk {} is encrypted", source.said(), locked.target);
+            return Err(EngineError::new(Kind::Unsupported, text)
+                .with_hint(format!("shut it down first (lodge shutdown {})", source.said())));
+        }
         let snapshot = format!("{SNAPSHOT}{}", name.replace('/', "_"));
         let saves = self.store.root().managed_saves();
         let memory = live.with_memory.then(|| MemoryPlan {
@@ -269,7 +274,9 @@ fn request(snapshot: &str, memory: Option<&MemoryPlan>, source: &Domain, disks: 
                 write!(
                     text,
                     "<disk name='{target}' snapshot='external' type='file'><driver type='qcow2'/>\
-                     <source file='{above}'/></disk>"
+                     <source file='{above}'>{}</source></disk>",
+                    // What the guest writes meanwhile is as secret as the rest.
+                    own.encryption.as_deref().unwrap_or_default()
                 )
             }
         };
@@ -301,10 +308,12 @@ mod tests {
             how: How::Layer,
             size: None,
             is_encrypted: false,
+            encryption: None,
+            backing_store: None,
         };
         let text = request("lodge-clone-b", None, &document, &[disk]);
         assert!(text.contains("<memory snapshot='no'/>"), "{text}");
-        assert!(text.contains("<source file='/p/a&amp;b.img.lodge-clone-b'/>"), "{text}");
+        assert!(text.contains("<source file='/p/a&amp;b.img.lodge-clone-b'></source>"), "{text}");
         assert!(text.contains("<disk name='sda' snapshot='no'/>"), "{text}");
     }
 

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use lodge_api::{CloneMode, CloneSpec};
 use lodge_model::{
     Bytes, Kind,
-    domain::{Domain, copy::NewDisk, disk::Disk},
+    domain::{
+        Domain,
+        copy::NewDisk,
+        disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind},
+    },
+    xml::Kept,
 };
 use lodge_storage::{DiskUse, Format};
 use serde::{Deserialize, Serialize};
@@ -52,14 +57,24 @@ pub(crate) struct PlannedDisk {
     pub how: How,
     /// Its size, where it is to be another than the source's.
     pub size: Option<Bytes>,
-    /// Nobody can look into it without a secret.
+    /// Nobody can look into it without a secret: it, or what it stands on, is encrypted.
     pub is_encrypted: bool,
+    /// Its own `<encryption>` as a text, which is its source's: both are opened with one secret.
+    #[serde(default)]
+    pub encryption: Option<String>,
+    /// What it stands on, where the document has to say how that is opened.
+    #[serde(skip)]
+    pub backing_store: Option<Box<BackingStore>>,
 }
 
 impl PlannedDisk {
     /// What the copy's document says of it, by its target.
     pub fn of_document(&self) -> (String, NewDisk) {
-        let own = NewDisk { path: self.to.display().to_string(), format: self.format.as_str().to_owned() };
+        let own = NewDisk {
+            path: self.to.display().to_string(),
+            format: self.format.as_str().to_owned(),
+            backing_store: self.backing_store.clone(),
+        };
         (self.target.clone(), own)
     }
 }
@@ -70,9 +85,46 @@ pub(crate) struct SourceDisk {
     pub target: String,
     pub path: PathBuf,
     pub format: Format,
-    pub is_encrypted: bool,
+    /// Which of its files are encrypted, and how, the guest's own first.
+    pub encryption: Vec<Option<Kept>>,
+    /// What the document says that it stands on.
+    pub backing_store: Option<Box<BackingStore>>,
+    /// It stands on another file.
+    pub has_backing: bool,
     /// Where copies of it go.
     pub directory: PathBuf,
+}
+
+impl SourceDisk {
+    /// Nobody can look into it without a secret.
+    pub fn is_encrypted(&self) -> bool {
+        self.encryption.iter().any(Option::is_some)
+    }
+
+    /// Its own file's `<encryption>` as a text.
+    pub fn own_encryption(&self) -> Option<String> {
+        self.encryption.first().and_then(Option::as_ref).map(Kept::to_text)
+    }
+
+    /// What a copy stands on, where the document has to say it: an encrypted file is opened by what the document says.
+    pub fn backing_store_of(&self, how: How) -> Option<Box<BackingStore>> {
+        let below = self.backing_store.clone();
+        if how != How::Linked {
+            return below.filter(|_| self.encryption.iter().skip(1).any(Option::is_some));
+        }
+        if !self.is_encrypted() {
+            return None;
+        }
+        let mut source = DiskSource { file: Some(self.path.display().to_string()), ..DiskSource::default() };
+        source.set_encryption(self.encryption.first().and_then(Option::as_ref));
+        Some(Box::new(BackingStore {
+            kind: Some(SourceKind::File),
+            format: Some(ImageFormat { kind: self.format.as_str().to_owned(), ..ImageFormat::default() }),
+            source: Some(Box::new(source)),
+            backing_store: below,
+            ..BackingStore::default()
+        }))
+    }
 }
 
 impl Engine {
@@ -111,9 +163,19 @@ impl Engine {
                         return Err(refused(name, disk, "is not a plain file that is there"));
                     }
                     let directory = self.directory_of(&path).await?;
-                    let is_encrypted = disk.encryption_tree().is_some();
-                    let target = disk.target.dev.clone();
-                    disks.push(SourceDisk { target, path, format: found.format, is_encrypted, directory });
+                    let (target, encryption) = (disk.target.dev.clone(), disk.encryption_trees());
+                    let has_backing = encryption.iter().any(Option::is_some)
+                        && self.storage.stands_on_another(&path, found.format).await?;
+                    let (format, backing_store) = (found.format, disk.backing_store.clone());
+                    disks.push(SourceDisk {
+                        target,
+                        path,
+                        format,
+                        encryption,
+                        backing_store,
+                        has_backing,
+                        directory,
+                    });
                 }
             }
         }
@@ -175,11 +237,26 @@ pub(super) fn placed(
         }
         CloneMode::Auto => How::Layer,
     };
-    if disk.is_encrypted && how != How::Layer {
-        let text =
-            format!("disk {} of `{}` is encrypted: it can only be copied as it is", disk.target, spec.source);
-        return Err(EngineError::new(Kind::Unsupported, text).with_hint("leave --linked and --full out"));
-    }
+    // What is encrypted is copied as it is.
+    let how = match how {
+        How::Linked if disk.is_encrypted() => {
+            let text = format!(
+                "disk {} of `{}` is encrypted: it can only be copied as it is",
+                disk.target, spec.source
+            );
+            return Err(EngineError::new(Kind::Unsupported, text).with_hint("leave --linked out"));
+        }
+        How::Alone if disk.is_encrypted() && disk.has_backing => {
+            let text = format!(
+                "disk {} of `{}` is encrypted and stands on another file: one that stands alone is not made of it",
+                disk.target, spec.source
+            );
+            return Err(EngineError::new(Kind::Unsupported, text)
+                .with_hint("leave --full out: the copy stands on the same file then"));
+        }
+        How::Alone if disk.is_encrypted() => How::Layer,
+        how => how,
+    };
     let format = if how == How::Linked { Format::Qcow2 } else { disk.format };
     let asked = spec.files.get(at).map(PathBuf::from);
     let how = if asked.is_some() && spec.preserve_data { How::Taken } else { how };
@@ -215,7 +292,9 @@ pub(super) fn placed(
         format,
         how,
         size: None,
-        is_encrypted: disk.is_encrypted,
+        is_encrypted: disk.is_encrypted(),
+        encryption: disk.own_encryption(),
+        backing_store: disk.backing_store_of(how),
     })
 }
 

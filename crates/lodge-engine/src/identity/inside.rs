@@ -527,7 +527,7 @@ fn uses(disks: &[GuestDisk]) -> Result<Vec<DiskUse>> {
         optional: false,
         backing: Vec::new(),
         served_after: None,
-        is_encrypted: false,
+        locked: Vec::new(),
     };
     match disks.iter().find(|disk| disk.is_encrypted) {
         Some(disk) => {

@@ -177,7 +177,7 @@ impl Engine {
                     target: found.target,
                     path,
                     format: found.format,
-                    is_encrypted: disk.encryption_tree().is_some(),
+                    is_encrypted: disk.encryption_trees().iter().any(Option::is_some),
                 }),
                 None if disk.source.is_some() => {
                     gaps.push(format!("disk {}: it is no file of this host", disk.target.dev));

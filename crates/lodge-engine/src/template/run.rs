@@ -74,7 +74,8 @@ impl Engine {
     async fn refuse_small(&self, plan: &Plan) -> Result<()> {
         for disk in &plan.disks {
             let Some(size) = disk.size else { continue };
-            let least = self.storage.volume(&disk.from, disk.from_format).await?.virtual_size;
+            let least =
+                self.storage.guest_length(&disk.from, disk.from_format, disk.encryption.is_some()).await?;
             if size < least {
                 let text = format!("disk {} of the template has {least}, and {size} is less", disk.target);
                 return Err(

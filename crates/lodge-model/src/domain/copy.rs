@@ -9,7 +9,7 @@ mod ends;
 
 use std::collections::BTreeMap;
 
-use super::disk::{DiskSource, SourceKind};
+use super::disk::{BackingStore, DiskSource, SourceKind};
 use super::interface::InterfaceKind;
 use super::lodge::Origin;
 use super::os::{Sysinfo, SysinfoBlock};
@@ -44,6 +44,8 @@ pub struct NewDisk {
     pub path: String,
     /// The file's format.
     pub format: String,
+    /// What it stands on, where only the document says how that is opened.
+    pub backing_store: Option<Box<BackingStore>>,
 }
 
 /// One thing that is another than the source's.
@@ -140,6 +142,7 @@ impl Copied {
             let driver = disk.driver.get_or_insert_default();
             driver.name.get_or_insert_with(|| "qemu".to_owned());
             driver.format = Some(own.format.clone());
+            disk.backing_store.clone_from(&own.backing_store);
         }
         for (item, old, new) in found {
             self.differs(item, &old, &new);

@@ -3,7 +3,7 @@
 use super::address::{PciAddress, Place};
 use super::virtio::VirtioOptions;
 use crate::xml::words::{OnOff, YesNo, words};
-use crate::xml::{Foreign, Xml};
+use crate::xml::{Foreign, Kept, Xml};
 
 words! {
     /// Where a disk's bytes are.
@@ -297,9 +297,36 @@ pub struct SourceHost {
 
 impl Disk {
     /// How its own file is encrypted: `<encryption>`, the disk's or its source's.
-    pub fn encryption_tree(&self) -> Option<crate::xml::Kept> {
-        let of_source = || self.source.as_deref()?.foreign.tree("encryption");
+    pub fn encryption_tree(&self) -> Option<Kept> {
+        let of_source = || self.source.as_deref()?.encryption_tree();
         self.encryption.tree("encryption").or_else(of_source)
+    }
+
+    /// The same of each file that the document names, its own first.
+    pub fn encryption_trees(&self) -> Vec<Option<Kept>> {
+        let below = std::iter::successors(self.backing_store.as_deref(), |at| at.backing_store.as_deref());
+        let below = below.filter_map(|at| Some(at.source.as_deref()?.encryption_tree()));
+        std::iter::once(self.encryption_tree()).chain(below).collect()
+    }
+
+    /// Says how its own file is encrypted, where libvirt says it: in the source.
+    pub fn set_encryption(&mut self, encryption: Option<&Kept>) {
+        self.encryption = Foreign::default();
+        if let Some(source) = self.source.as_deref_mut() {
+            source.set_encryption(encryption);
+        }
+    }
+}
+
+impl DiskSource {
+    /// How the file is encrypted, if it says so itself.
+    pub fn encryption_tree(&self) -> Option<Kept> {
+        self.foreign.tree("encryption")
+    }
+
+    /// Says how it is encrypted.
+    pub fn set_encryption(&mut self, encryption: Option<&Kept>) {
+        self.foreign.set_tree(&encryption.cloned().unwrap_or_else(|| Kept::new("encryption")));
     }
 }
 

@@ -105,6 +105,13 @@ impl Kept {
         Self { name: node.tag_name().name().to_owned(), attributes, text, children }
     }
 
+    /// Its text, which [`Kept::parse`] reads.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text);
+        text
+    }
+
     fn write(&self, out: &mut String) {
         out.push('<');
         out.push_str(&self.name);

@@ -181,11 +181,13 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
     let none = DiskDriver::default();
     let driver = disk.driver.as_deref().unwrap_or(&none);
     let cache = cache(driver.cache);
-    let passphrase = passphrase(b, disk, links, first_node);
+    let encryption = disk.encryption_trees();
     for (depth, link) in links.iter().enumerate().rev() {
         let number = first_node + depth;
         let is_top = depth == 0;
         let storage = format!("libvirt-{number}-storage");
+        let encryption = encryption.get(depth).and_then(Option::as_ref);
+        let passphrase = encryption.and_then(|it| passphrase(b, (&disk.target.dev, depth), it, link, number));
         let Some((file, read_only)) = bytes(b, link, driver, &storage) else { continue };
         // What lies below is written for block jobs only. QEMU then takes a descriptor for that from the same set.
         let mode = if is_top { read_only } else { ("auto-read-only", true) };
@@ -211,7 +213,7 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         if !cache.is_empty() {
             format = format.nested("cache", &cache);
         }
-        let passphrase = passphrase.as_deref().filter(|_| is_top);
+        let passphrase = passphrase.as_deref();
         // An encrypted raw disk is a LUKS container; a qcow2 has LUKS inside.
         let word = if passphrase.is_some() && link.format == "raw" { "luks" } else { link.format.as_str() };
         format = format.with("driver", word).with("file", storage);
@@ -305,23 +307,29 @@ fn window(b: &mut Builder<'_>, disk: &Disk, driver: &DiskDriver, word: &str, mut
     format
 }
 
-/// The object with the passphrase of an encrypted disk; its name.
-fn passphrase(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> Option<String> {
-    let encryption = disk.encryption_tree()?;
-    let target = &disk.target.dev;
+/// The object with the passphrase of an encrypted file of a disk; its name. `place`: the disk's target, and the file's
+/// place in its chain.
+fn passphrase(
+    b: &mut Builder<'_>,
+    place: (&str, usize),
+    encryption: &Kept,
+    link: &Link,
+    number: usize,
+) -> Option<String> {
+    let target = place.0;
     if encryption.attribute("format") != Some("luks") {
         b.refuse(format!("disk '{target}': only encryption format='luks' is supported"));
         return None;
     }
-    if !matches!(links.first().map(|link| &*link.format), Some("raw" | "qcow2")) {
+    if !matches!(&*link.format, "raw" | "qcow2") {
         b.refuse(format!("disk '{target}': only raw and qcow2 can be encrypted"));
         return None;
     }
-    let Some(fd) = b.claims.passphrases.get(target) else {
+    let Some(fd) = b.claims.passphrases.get(&(target.to_owned(), place.1)) else {
         b.refuse(format!("the passphrase of the encrypted disk '{target}' was not given"));
         return None;
     };
-    let name = format!("libvirt-{first_node}-format-encryption-secret0");
+    let name = format!("libvirt-{number}-format-encryption-secret0");
     b.json("-object", &Props::object("secret", &name).with("file", format!("/proc/self/fd/{fd}")));
     Some(name)
 }

@@ -74,7 +74,7 @@ pub(super) fn judge(b: &mut Builder<'_>) {
         if DONE.iter().any(|known| path.starts_with(known))
             || is_limit(&path)
             || is_stream(&path)
-            || is_own_encryption(&fault.path)
+            || is_encryption(&path)
             || is_of_server(&path)
         {
             continue;
@@ -123,11 +123,16 @@ fn is_stream(path: &str) -> bool {
     matches!(source, ["source", "reconnect" | "clipboard" | "mouse", ..])
 }
 
-/// `<encryption>` of a disk or of its source, not of what it stands on: the disk's nodes have it.
-fn is_own_encryption(path: &str) -> bool {
-    let mut parts = path.split('/').map(|part| part.split('[').next().unwrap_or_default()).skip(1);
-    let begins = parts.by_ref().take(3).eq(["domain", "devices", "disk"]);
-    begins && matches!(parts.collect::<Vec<_>>()[..], ["encryption"] | ["source", "encryption"])
+/// `<encryption>` of a disk, of its source or of that of a file it stands on: the disk's nodes have it.
+fn is_encryption(path: &str) -> bool {
+    let Some(mut rest) = path.strip_prefix("/domain/devices/disk/") else { return false };
+    if rest == "encryption" {
+        return true;
+    }
+    while let Some(below) = rest.strip_prefix("backingStore/") {
+        rest = below;
+    }
+    rest == "source/encryption"
 }
 
 /// What is said of the server of a disk or of what it stands on: the node of its protocol has it, or refuses it.

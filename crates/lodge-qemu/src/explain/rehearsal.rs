@@ -118,9 +118,11 @@ impl Rehearsal {
             return;
         }
         self.claims.disks.insert(disk.target.dev.clone(), chain);
-        if disk.encryption_tree().is_some() {
-            let fd = self.fd(None);
-            self.claims.passphrases.insert(disk.target.dev.clone(), fd);
+        for (depth, encryption) in disk.encryption_trees().into_iter().enumerate() {
+            if encryption.is_some() {
+                let fd = self.fd(None);
+                self.claims.passphrases.insert((disk.target.dev.clone(), depth), fd);
+            }
         }
     }
 

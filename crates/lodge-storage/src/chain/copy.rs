@@ -24,8 +24,9 @@ use crate::{
     format::Format,
     graph::need::Need,
     limits,
+    snapshot::NewOverlay,
     temp::TempFile,
-    volume::look,
+    volume::look_at_any,
 };
 
 impl Storage {
@@ -43,7 +44,8 @@ impl Storage {
         if let Some(need) = self.writer(&path).await? {
             return Err(ChainError::Needed { path, need });
         }
-        let layers = self.layers(&path, format).await?;
+        // What is encrypted is copied as it is.
+        let layers = self.any_layers(&path, format).await?;
         let is_relative = layers[0]
             .header
             .as_ref()
@@ -69,6 +71,13 @@ impl Storage {
         };
         drop(working);
         Ok(copied.map_err(|_| StorageError::Panicked { path: from.0.to_owned() })??)
+    }
+
+    /// Makes a new disk on one of whose files some are encrypted; nobody writes that one.
+    pub async fn link_clone_locked(&self, new: &NewOverlay) -> Result<(), ChainError> {
+        self.refuse_written(&new.backing).await?;
+        self.any_layers(&new.backing, new.format).await?;
+        Ok(self.create_overlay(new).await?)
     }
 
     /// Takes a disk back that was just made and that nobody has yet. Fine if it is gone.
@@ -117,5 +126,5 @@ fn copy(
         return Err(StorageError::Cancelled { path: from.to_owned() });
     }
     temp.keep_as(to).map_err(failed)?;
-    look(to, format)
+    look_at_any(to, format)
 }

@@ -31,7 +31,8 @@ pub(crate) fn layers(top: &Path, format: Format, gate: &Gate) -> Result<Vec<Laye
     let mut layers = Vec::new();
     for link in links {
         let header = match link.format {
-            Format::Qcow2 => Some(link.disk.qcow2_header()?),
+            // Whether it may be encrypted was judged when it was opened.
+            Format::Qcow2 => Some(link.disk.any_qcow2_header()?),
             Format::Raw => None,
         };
         let below = header.as_ref().and_then(|header| header.backing.as_ref());

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
+    Gate, Keys,
     error::ChainError,
     layers::{Layer, layers, reads},
 };
@@ -58,6 +59,12 @@ impl Storage {
 
     pub(crate) async fn layers(&self, top: &Path, format: Format) -> Result<Vec<Layer>, ChainError> {
         let (top, gate) = (top.to_owned(), self.gate());
+        self.blocking(&top.clone(), limits::LOOK, move || Ok(layers(&top, format, &gate))).await?
+    }
+
+    /// The same, whichever of them are encrypted.
+    pub(crate) async fn any_layers(&self, top: &Path, format: Format) -> Result<Vec<Layer>, ChainError> {
+        let (top, gate) = (top.to_owned(), Gate { keys: Keys::Asked, ..self.gate() });
         self.blocking(&top.clone(), limits::LOOK, move || Ok(layers(&top, format, &gate))).await?
     }
 

@@ -177,7 +177,8 @@ fn write_anew(path: &Path, stop: &AtomicBool, tell: &dyn Fn(f32)) -> Result<Comp
         features: Features { lazy_refcounts: header.has_lazy_refcounts, extended_l2: false },
         backing,
     };
-    let link = OpenLink { disk, format: Format::Qcow2, virtual_bytes: header.virtual_bytes };
+    let (format, virtual_bytes) = (Format::Qcow2, header.virtual_bytes);
+    let link = OpenLink { disk, format, virtual_bytes, is_locked: false };
     let source = Source::open_top(link)?;
     let temp = TempFile::create(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
     let image = Qcow2Writer::begin(temp.file(), blank, None).map_err(failed)?;

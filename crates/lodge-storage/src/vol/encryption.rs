@@ -6,15 +6,17 @@
 use std::{fs::File, io::Write as _, os::fd::OwnedFd, path::Path};
 
 use lodge_model::{
-    storage::{Cipher, Encryption, EncryptionSecret},
+    storage::{Cipher, Encryption, EncryptionSecret, IvGenerator},
     xml::Kept,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{facts::PoolVolume, kind::VolumeFormat, tool::Run, wanted::Wanted};
 use crate::{
+    format::Format,
     pool::{Pools, error::PoolError},
     ports::{SecretName, SecretValue},
+    unlock::Seal,
 };
 
 /// The name of the secret's object in `qemu-img`.
@@ -77,29 +79,63 @@ pub(crate) fn the_secret(encryption: &Encryption) -> Result<SecretName, PoolErro
 impl Pools {
     /// The passphrase of a guest's disk with this `<encryption>`, as a file in memory.
     pub fn passphrase_of_disk(&self, encryption: &Kept) -> Result<OwnedFd, PoolError> {
-        let secret = |tree: &Kept| {
-            let uuid = tree.attribute("uuid").map(str::parse).transpose();
-            let uuid =
-                uuid.map_err(|_| PoolError::Document("malformed volume encryption uuid".to_owned()))?;
-            let text = |name: &str| tree.attribute(name).map(str::to_owned);
-            let (kind, usage) = (text("type"), text("usage"));
-            Ok(EncryptionSecret { kind, uuid, usage, ..EncryptionSecret::default() })
-        };
-        let text = |name: &str| encryption.attribute(name).map(str::to_owned);
-        let encryption = Encryption {
-            format: text("format"),
-            engine: text("engine"),
-            secrets: encryption.all("secret").map(secret).collect::<Result<_, PoolError>>()?,
-            ..Encryption::default()
-        };
-        judge(&encryption, VolumeFormat::Raw)?;
-        let value = self.secrets().value(&the_secret(&encryption)?)?;
+        let value = self.secret_of_disk(encryption)?;
         let failed = |source| PoolError::system("cannot keep a passphrase in memory", source);
         let file = memfd_create("passphrase", MemfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(file);
         file.write_all(&value.0).map_err(failed)?;
         Ok(file.into())
     }
+
+    /// The same as it is.
+    pub fn secret_of_disk(&self, encryption: &Kept) -> Result<SecretValue, PoolError> {
+        let encryption = of_disk(encryption)?;
+        judge(&encryption, VolumeFormat::Raw)?;
+        self.secrets().value(&the_secret(&encryption)?)
+    }
+
+    /// How a new file of a guest's, with this `<encryption>`, is encrypted.
+    pub fn seal(&self, encryption: &Kept, format: Format) -> Result<Seal, PoolError> {
+        let format = match format {
+            Format::Raw => VolumeFormat::Raw,
+            Format::Qcow2 => VolumeFormat::Qcow2,
+        };
+        let encryption = of_disk(encryption)?;
+        judge(&encryption, format)?;
+        let secret = self.secrets().value(&the_secret(&encryption)?)?;
+        Ok(Seal { options: options(&encryption, format), secret })
+    }
+}
+
+/// A guest's `<encryption>` as a volume's.
+fn of_disk(encryption: &Kept) -> Result<Encryption, PoolError> {
+    let secret = |tree: &Kept| {
+        let uuid = tree.attribute("uuid").map(str::parse).transpose();
+        let uuid = uuid.map_err(|_| PoolError::Document("malformed volume encryption uuid".to_owned()))?;
+        let text = |name: &str| tree.attribute(name).map(str::to_owned);
+        let (kind, usage) = (text("type"), text("usage"));
+        Ok(EncryptionSecret { kind, uuid, usage, ..EncryptionSecret::default() })
+    };
+    let text = |tree: &Kept, name: &str| tree.attribute(name).map(str::to_owned);
+    let size = |tree: &Kept| tree.attribute("size").map(str::parse).transpose();
+    let cipher = encryption.child("cipher").map(|tree| {
+        let size = size(tree);
+        let size = size.map_err(|_| PoolError::Document("cannot parse cipher size".to_owned()))?;
+        let (name, mode, hash) = (text(tree, "name"), text(tree, "mode"), text(tree, "hash"));
+        Ok::<_, PoolError>(Cipher { name, size, mode, hash, ..Cipher::default() })
+    });
+    let ivgen = encryption.child("ivgen").map(|tree| {
+        let (name, hash) = (text(tree, "name"), text(tree, "hash"));
+        IvGenerator { name, hash, ..IvGenerator::default() }
+    });
+    Ok(Encryption {
+        format: text(encryption, "format"),
+        engine: text(encryption, "engine"),
+        secrets: encryption.all("secret").map(secret).collect::<Result<_, PoolError>>()?,
+        cipher: cipher.transpose()?,
+        ivgen,
+        ..Encryption::default()
+    })
 }
 
 /// `-o`'s words for a new image of this format.

@@ -64,7 +64,10 @@ pub(crate) fn probe(file: &File, length: u64) -> io::Result<Looks> {
 
 /// Where the data of a LUKS container begins, if its header says. LUKS On-Disk Format 1.2.3: version at 6, payload
 /// offset in sectors at 104.
-fn luks_payload(start: &[u8]) -> Option<u64> {
+pub(crate) fn luks_payload(start: &[u8]) -> Option<u64> {
+    if !start.starts_with(LUKS_MAGIC) {
+        return None;
+    }
     let version = number(start, 6).map(u16::from_be_bytes);
     let sectors = number(start, 104).map(u32::from_be_bytes);
     sectors.filter(|_| version == Some(1)).map(|sectors| u64::from(sectors) * 512)

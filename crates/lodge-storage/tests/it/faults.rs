@@ -11,8 +11,8 @@ use std::{
 use lodge_faults::{DyingDisk, SmallDisk};
 use lodge_model::Bytes;
 use lodge_storage::{
-    AfterCommit, Commit, Format, ImageFormat, InnerVerb, MakeOptions, Piece, PoolHandle, Pools, RebaseMode,
-    ResizeOptions, Span, WipeAlgorithm,
+    AfterCommit, Commit, Format, ImageFormat, InnerVerb, MakeOptions, NewOverlay, Piece, PoolHandle, Pools,
+    RebaseMode, ResizeOptions, Span, WipeAlgorithm, unlocked,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -140,8 +140,12 @@ impl Place {
                 said(storage.convert_image(wanted, &none, |_| ()).await)
             }
             "compact" => said(storage.compact_image(&full, ImageFormat::Qcow2, &none, |_| ()).await),
-            "inside" => said(storage.change_inner_snapshot(InnerVerb::Create, &full, "s1").await),
-            "overlay" => said(storage.create_overlay(&self.file("new"), &base, Format::Qcow2).await),
+            "inside" => said(storage.change_inner_snapshot(InnerVerb::Create, &full, "s1", &unlocked).await),
+            "overlay" => {
+                let (path, backing, format) = (self.file("new"), base, Format::Qcow2);
+                let new = NewOverlay { path, backing, format, is_on_locked: false, size: None, seal: None };
+                said(storage.create_overlay(&new).await)
+            }
             "commit" => {
                 let (top, base) = (top, Some(base));
                 let wish = Commit { top, base, after: AfterCommit::Keep, behalf: None };

@@ -109,6 +109,8 @@ async fn a_copy_is_made_taken_and_given_back() {
         backing: backing.map(|base| (base.to_owned(), Format::Qcow2)),
         layers: Vec::new(),
         reuse: false,
+        locked: Vec::new(),
+        seal: None,
     };
     let shallow = target(Format::Qcow2, Some(&base));
     let files = world.storage.take_copy(domain(1), "web1", &shallow).await.unwrap();
@@ -149,6 +151,8 @@ async fn a_copy_may_stand_on_layers_that_the_guest_has_wherever_they_lie() {
         backing: Some((middle.clone(), Format::Qcow2)),
         layers: Vec::new(),
         reuse: false,
+        locked: Vec::new(),
+        seal: None,
     };
     let refused = world.storage.take_copy(domain(1), "web1", &copy).await.unwrap_err();
     assert!(refused.to_string().contains("outside of every pool"), "{refused}");

@@ -152,7 +152,7 @@ pub fn disk(path: &Path) -> DiskUse {
         optional: false,
         backing: Vec::new(),
         served_after: None,
-        is_encrypted: false,
+        locked: Vec::new(),
     }
 }
 

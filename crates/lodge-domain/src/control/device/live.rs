@@ -17,7 +17,7 @@ use lodge_store::saga::Failure;
 use super::{Given, alone, inventory, medium};
 use crate::control::{Refusal, Running, Sort, amend};
 use crate::event::EventKind;
-use crate::ports::{AttachedNic, ClaimedDisk};
+use crate::ports::{AttachedNic, ClaimedDisk, Passphrase};
 use crate::start::{Served, Told, claim_card, number_chain, pass, plain, serve_card, told};
 
 /// Plugs `given` in.
@@ -226,11 +226,11 @@ impl Claimed {
         let mut claims = Claims::new(accelerator(running), FdNumber::fixed(-1));
         let mut chains = Vec::new();
         let passphrases = ports.volumes.passphrases(with).await;
-        for (target, passphrase) in passphrases.map_err(|error| match error.kind {
+        for Passphrase { target, depth, file } in passphrases.map_err(|error| match error.kind {
             Kind::NotFound => Refusal::new(Sort::NoSecret, crate::error::chain(&error)),
             _ => error.into(),
         })? {
-            claims.passphrases.insert(target, descriptors.pass(passphrase));
+            claims.passphrases.insert((target, depth), descriptors.pass(file));
         }
         if !with.devices.disks.is_empty() {
             for disk in ports.volumes.claim_more(running.id, with).await? {

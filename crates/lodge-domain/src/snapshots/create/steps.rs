@@ -10,15 +10,16 @@ use lodge_store::saga::{Context, Failure, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::images::{self, Images};
 use super::super::inside::{self, Nodes};
 use super::super::overlay::{self, HasOverlays, MakeOverlays, Overlay};
 use super::super::records::{HasRecords, Records, WriteDown};
-use super::super::{images, memory, quiesce, switch};
+use super::super::{memory, quiesce, switch};
 use crate::control::{Refusal, Running};
 use crate::define::blocking;
 use crate::domains::Shared;
 use crate::index::{Documents, Entry};
-use crate::ports::SnapshotVerb;
+use crate::ports::{LockedFile, SnapshotVerb};
 use crate::record::replace;
 use crate::start::LIVE;
 use crate::vmm::LIVE_XML;
@@ -45,6 +46,9 @@ pub(super) struct Plan {
     pub way: Way,
     /// What is changed inside, by `qemu-img` or the guest's QEMU.
     pub images: Vec<PathBuf>,
+    /// Files that are encrypted.
+    #[serde(default)]
+    pub keys: Vec<LockedFile>,
     pub nodes: Nodes,
     pub overlays: Vec<Overlay>,
     /// The overlays are there already.
@@ -61,6 +65,12 @@ pub(super) struct Plan {
     pub goes_on: bool,
     /// The agent's socket, if the file systems are to stand still.
     pub socket: Option<PathBuf>,
+}
+
+impl Plan {
+    pub fn images(&self) -> Images<'_> {
+        Images { paths: &self.images, keys: &self.keys }
+    }
 }
 
 /// What the steps share.
@@ -196,13 +206,13 @@ impl Step<Taking> for TakeImages {
 
     async fn run(&self, taking: &mut Taking) -> Result<(), Failure> {
         let plan = &taking.plan;
-        images::each(&taking.shared, taking.entry.id, SnapshotVerb::Create, &plan.images, &plan.snapshot)
+        images::each(&taking.shared, taking.entry.id, SnapshotVerb::Create, plan.images(), &plan.snapshot)
             .await
     }
 
     async fn undo(&self, taking: &mut Taking) -> Result<(), Failure> {
         let plan = &taking.plan;
-        images::each(&taking.shared, taking.entry.id, SnapshotVerb::Delete, &plan.images, &plan.snapshot)
+        images::each(&taking.shared, taking.entry.id, SnapshotVerb::Delete, plan.images(), &plan.snapshot)
             .await
     }
 }

@@ -60,6 +60,8 @@ impl Take {
             path: world.dir.path().join("web1.s1"),
             backing: Self::image(world),
             backing_format: "qcow2".to_owned(),
+            backing_encryption: None,
+            encryption: None,
             node: 0,
         };
         let overlays = if self.way == Way::Files { vec![overlay] } else { Vec::new() };
@@ -72,6 +74,7 @@ impl Take {
             records: records.with_definition(&document, &after),
             way: self.way,
             images: if self.way == Way::Images { vec![Self::image(world)] } else { Vec::new() },
+            keys: Vec::new(),
             nodes: Nodes::default(),
             overlays,
             reuse: false,

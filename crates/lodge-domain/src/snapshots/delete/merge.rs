@@ -29,6 +29,9 @@ pub(in crate::snapshots) struct Merge {
     pub top: PathBuf,
     pub base: PathBuf,
     pub base_format: String,
+    /// How that is encrypted, as a text.
+    #[serde(default)]
+    pub base_encryption: Option<String>,
     /// Images that stand on `top` and shall stand on `base`.
     pub above: Vec<PathBuf>,
     /// It is to be done yet; else an earlier try did it.
@@ -121,10 +124,11 @@ async fn while_off(deleting: &Deleting, merge: &Merge) -> Result<(), Failure> {
         return Ok(());
     }
     let volumes = &deleting.shared.ports.volumes;
-    let merged = volumes.commit_image(deleting.id, &merge.top, &merge.base).await;
+    let keys = &deleting.plan.keys;
+    let merged = volumes.commit_image(deleting.id, &merge.top, &merge.base, keys).await;
     merged.map_err(|error| images::failure(&error))?;
     for above in &merge.above {
-        let moved = volumes.rebase_image(above, &merge.base, &merge.base_format).await;
+        let moved = volumes.rebase_image(above, &merge.base, &merge.base_format, keys).await;
         moved.map_err(|error| images::failure(&error))?;
     }
     Ok(())
@@ -168,6 +172,7 @@ mod tests {
             top: "/top".into(),
             base: "/base".into(),
             base_format: "qcow2".to_owned(),
+            base_encryption: None,
             above: above.iter().map(PathBuf::from).collect(),
             due: true,
         }

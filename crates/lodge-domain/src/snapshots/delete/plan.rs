@@ -7,9 +7,10 @@ use lodge_model::domain::Domain;
 use lodge_model::domain::disk::BackingStore;
 use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotSort};
+use lodge_model::xml::Kept;
 
 use super::super::records::Records;
-use super::super::{images, refuse};
+use super::super::{images, keys, refuse};
 use super::Plan;
 use super::merge::{Merge, stands_elsewhere};
 use crate::block_job;
@@ -47,7 +48,8 @@ pub(super) async fn make(
         new.remove(gone.name());
     }
     let definition = parse_inactive(entry)?;
-    let mut plan = Plan { name: name.to_string(), ..Plan::default() };
+    let keys = keys::of_all(definition.as_ref(), tree);
+    let mut plan = Plan { name: name.to_string(), keys, ..Plan::default() };
     let (mut after, mut live) = (definition.clone(), running.map(|running| running.document.clone()));
     if !options.metadata {
         check(tree, snapshot, &doomed, running, options)?;
@@ -260,6 +262,7 @@ async fn external(
             target: disk.name().to_owned(),
             base: base.into(),
             base_format: own.format().to_owned(),
+            base_encryption: own.encryption_tree().map(|tree| tree.to_text()),
             above: above(tree, gone, disk.name()),
             top,
             due: true,
@@ -286,6 +289,7 @@ fn is_due(entry: &Entry, running: Option<&Running>, merge: &Merge) -> Result<boo
     };
     block_job::refuse_busy(running, &merge.target)?;
     let at = block_job::position(running, &merge.target)?;
+    block_job::refuse_encrypted(&running.document.devices.disks[at])?;
     let chain = paths(&layers(&running.document.devices.disks[at])?);
     let due = merge.is_due_on(&chain).ok_or_else(stands_elsewhere)?;
     // The next start would be on a file that is gone, or that others write.
@@ -398,6 +402,7 @@ fn below(domain: &mut Domain, merges: &[Merge]) {
         };
         if disk.path().map(Path::new) == Some(&merge.top) {
             super::super::overlay::set_file(disk, &merge.base, None);
+            disk.set_encryption(merge.base_encryption.as_deref().and_then(Kept::parse).as_ref());
             disk.driver.get_or_insert_default().format = Some(merge.base_format.clone());
             // What stood below the top is what stands below the base.
             let next = disk.backing_store.take().and_then(|store| store.backing_store);

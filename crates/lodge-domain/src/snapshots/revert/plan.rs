@@ -12,7 +12,7 @@ use lodge_model::snapshot::{
 
 use super::super::overlay::{self, Overlay};
 use super::super::records::Records;
-use super::super::{delete, images, refuse};
+use super::super::{delete, images, keys, refuse};
 use super::steps::{Launching, Plan};
 use crate::define::{blocking, parse_inactive};
 use crate::domains::Shared;
@@ -99,6 +99,7 @@ pub(super) async fn make(
         overlays,
         images: inner,
         loaded,
+        keys: keys::of([&document]),
         snapshot: snapshot.name().to_owned(),
         launch: launching(snapshot, &document, options, transient),
     };
@@ -172,6 +173,8 @@ fn overlays_of(disks: &[SnapshotDisk], document: &Domain) -> Vec<Overlay> {
             path: disk.path()?.into(),
             backing: own.path()?.into(),
             backing_format: own.format().to_owned(),
+            backing_encryption: own.encryption_tree().map(|tree| tree.to_text()),
+            encryption: None,
             node: 0,
         })
     };

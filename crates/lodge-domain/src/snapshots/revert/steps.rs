@@ -10,14 +10,14 @@ use lodge_store::saga::{Context, Failure, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::images;
+use super::super::images::{self, Images};
 use super::super::overlay::{HasOverlays, MakeOverlays, Overlay};
 use super::super::records::{HasRecords, Records, WriteDown};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::index::Entry;
 use crate::options::Ticket;
-use crate::ports::SnapshotVerb;
+use crate::ports::{LockedFile, SnapshotVerb};
 use crate::start::{self, Launched, LoadSnapshot, SavedMemory};
 
 /// How the guest comes up again.
@@ -45,7 +45,17 @@ pub(super) struct Plan {
     /// Images that the guest's QEMU takes back, as it starts.
     #[serde(default)]
     pub loaded: Vec<PathBuf>,
+    /// Files that are encrypted.
+    #[serde(default)]
+    pub keys: Vec<LockedFile>,
     pub launch: Option<Launching>,
+}
+
+impl Plan {
+    /// The images that the guest's QEMU takes back.
+    pub fn loaded(&self) -> Images<'_> {
+        Images { paths: &self.loaded, keys: &self.keys }
+    }
 }
 
 /// What the steps share.
@@ -130,7 +140,8 @@ impl Step<Reverting> for ApplyImages {
 
     async fn run(&self, reverting: &mut Reverting) -> Result<(), Failure> {
         let plan = &reverting.plan;
-        images::each(&reverting.shared, reverting.id, SnapshotVerb::Apply, &plan.images, &plan.snapshot).await
+        let images = Images { paths: &plan.images, keys: &plan.keys };
+        images::each(&reverting.shared, reverting.id, SnapshotVerb::Apply, images, &plan.snapshot).await
     }
 
     async fn undo(&self, _reverting: &mut Reverting) -> Result<(), Failure> {
@@ -176,7 +187,7 @@ impl Step<Reverting> for Launch {
             }
             Err(error) => {
                 let plan = &reverting.plan;
-                images::mend(&reverting.shared, reverting.id, &plan.name, &plan.loaded).await;
+                images::mend(&reverting.shared, reverting.id, &plan.name, plan.loaded()).await;
                 let failure = Failure::of(error.kind(), &error).with_hint(error.hint());
                 reverting.refused = Some(error);
                 Err(failure)

@@ -86,7 +86,7 @@ async fn a_disk_does_not_change_over_to_a_file_that_cannot_be_kept() {
     house.wait_for_writes(WINDOW + 100).await;
     let path = disk.path().join("copy").display().to_string();
     let options = CopyOptions { transient_job: true, ..CopyOptions::default() };
-    let to = Destination { path: path.clone(), format: None, is_block: false };
+    let to = Destination { path: path.clone(), ..Destination::default() };
     guest.change(copy("vda".to_owned(), to, options)).await.unwrap();
     wait_until_ready(&guest).await;
     disk.die();
@@ -150,7 +150,7 @@ async fn a_copy_that_finds_no_room_leaves_the_disk_where_it_is() {
     let mut events = Listener::new(&domains);
     disk.fill_but(MIB / 2).unwrap();
     let path = disk.path().join("copy").display().to_string();
-    let to = Destination { path: path.clone(), format: None, is_block: false };
+    let to = Destination { path: path.clone(), ..Destination::default() };
     let options = CopyOptions { transient_job: true, ..CopyOptions::default() };
     guest.change(copy("vda".to_owned(), to, options)).await.unwrap();
     let told = events.wait_for_one("block_job vda copy ").await;

@@ -136,7 +136,7 @@ async fn left_changing(house: &House, copies: bool, held: bool) -> (DomainId, Mo
     let (job, name, to) = if copies {
         let path = house.world.dir.path().join("copy").display().to_string();
         let options = CopyOptions { transient_job: true, ..CopyOptions::default() };
-        let to = Destination { path: path.clone(), format: None, is_block: false };
+        let to = Destination { path: path.clone(), ..Destination::default() };
         (copy("vda".to_owned(), to, options), "copy-vda-libvirt-1-format", path)
     } else {
         let base = house.layer(0).display().to_string();

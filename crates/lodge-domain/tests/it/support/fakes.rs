@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lodge_domain::{
     AttachedNic, Beginning, ChainLink, ClaimedDevice, ClaimedDisk, CopyTarget, DeviceGift, DiskStorage,
-    HostDevices, ImageSnapshot, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk, Seeds, SnapshotVerb,
-    Volumes,
+    HostDevices, ImageSnapshot, LockedFile, NewOverlay, Nics, PortError, Ports, QemuUser, Secrets, SeedDisk,
+    Seeds, SnapshotVerb, Volumes,
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
@@ -152,6 +152,7 @@ impl Volumes for Fakes {
         verb: SnapshotVerb,
         path: &Path,
         name: &str,
+        _: &[LockedFile],
     ) -> Result<(), PortError> {
         self.call("snapshot image", |_| ())?;
         let option = match verb {
@@ -167,14 +168,14 @@ impl Volumes for Fakes {
         }
         changed
     }
-    async fn mend_image(&self, _: DomainId, path: &Path) -> Result<(), PortError> {
+    async fn mend_image(&self, _: DomainId, path: &Path, _: &[LockedFile]) -> Result<(), PortError> {
         self.call("mend image", |_| ())?;
         qemu_img(&["check", "-q", "-r", "leaks", &path.display().to_string()]).map(drop)
     }
-    async fn create_overlay(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+    async fn create_overlay(&self, new: &NewOverlay) -> Result<(), PortError> {
         self.call("create overlay", |_| ())?;
-        let (path, backing) = (path.display().to_string(), backing.display().to_string());
-        qemu_img(&["create", "-q", "-f", "qcow2", "-b", &backing, "-F", format, &path]).map(drop)
+        let (path, backing) = (new.path.display().to_string(), new.backing.display().to_string());
+        qemu_img(&["create", "-q", "-f", "qcow2", "-b", &backing, "-F", &new.format, &path]).map(drop)
     }
     async fn needed_by(
         &self,
@@ -197,11 +198,23 @@ impl Volumes for Fakes {
         }
         Ok(None)
     }
-    async fn commit_image(&self, _: DomainId, top: &Path, _: &Path) -> Result<(), PortError> {
+    async fn commit_image(
+        &self,
+        _: DomainId,
+        top: &Path,
+        _: &Path,
+        _: &[LockedFile],
+    ) -> Result<(), PortError> {
         self.call("commit image", |_| ())?;
         qemu_img(&["commit", "-q", "-d", "-f", "qcow2", &top.display().to_string()]).map(drop)
     }
-    async fn rebase_image(&self, path: &Path, backing: &Path, format: &str) -> Result<(), PortError> {
+    async fn rebase_image(
+        &self,
+        path: &Path,
+        backing: &Path,
+        format: &str,
+        _: &[LockedFile],
+    ) -> Result<(), PortError> {
         let (path, backing) = (path.display().to_string(), backing.display().to_string());
         qemu_img(&["rebase", "-u", "-f", "qcow2", "-b", &backing, "-F", format, &path]).map(drop)
     }

@@ -87,6 +87,7 @@ pub(crate) async fn rebase(call: &Call, args: wire::DomainBlockRebaseArgs) -> Re
         path: base.unwrap_or_default(),
         format: has(RAW).then(|| "raw".to_owned()),
         is_block: has(DEVICE),
+        encryption: None,
     };
     let options = CopyOptions { shallow: has(SHALLOW), reuse: has(REUSE), speed, ..CopyOptions::default() };
     change(call, &args.dom, copy(disk, destination, options)).await

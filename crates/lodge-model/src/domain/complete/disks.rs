@@ -39,6 +39,9 @@ fn complete_disk(disk: &mut Disk) {
     }
     let mut store = disk.backing_store.as_deref_mut();
     while let Some(layer) = store {
+        if let Some(source) = &mut layer.source {
+            encryption(&mut source.foreign);
+        }
         if let (Some(SourceKind::Network), Some(source)) = (layer.kind, &mut layer.source) {
             network_source(source);
         }

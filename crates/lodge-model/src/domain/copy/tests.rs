@@ -45,7 +45,8 @@ const SOURCE: &str = "<domain type='kvm'>
 </domain>";
 
 fn machine() -> NewMachine {
-    let own = NewDisk { path: "/pool/web2.qcow2".to_owned(), format: "qcow2".to_owned() };
+    let own =
+        NewDisk { path: "/pool/web2.qcow2".to_owned(), format: "qcow2".to_owned(), backing_store: None };
     NewMachine {
         name: "web2".to_owned(),
         id: "22222222-2222-4222-8222-222222222222".parse().unwrap(),
