@@ -1,6 +1,6 @@
 //! Building, starting, refreshing, stopping and deleting pools.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -12,7 +12,7 @@ use super::{
     id_of, reflink, silent,
     table::{PoolHandle, PoolView, Slot},
 };
-use crate::{limits, temp};
+use crate::{limits, temp, vol::facts::PoolVolume};
 
 /// What is made before a pool starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -284,7 +284,13 @@ impl Pools {
                 document::note_owner(&mut slot.def, owner);
             }
             document::note_free(&mut slot.def, seen.free);
-            slot.take_in(seen.volumes);
+            let mut volumes = seen.volumes;
+            for (name, volume) in &mut volumes {
+                if let Some(before) = slot.volumes.get(name) {
+                    keep_encryption(before, volume);
+                }
+            }
+            slot.take_in(volumes);
         })
     }
 
@@ -304,4 +310,17 @@ impl Pools {
         self.tell(pool, PoolEvent::Stopped);
         Ok(())
     }
+}
+
+/// Devices of a pool are not read: that one is encrypted is known for as long as it is the same one.
+fn keep_encryption(before: &PoolVolume, now: &mut Arc<PoolVolume>) {
+    let (Some(was), Some(is)) = (&before.block, &now.block) else { return };
+    let is_same = was.key == is.key && (was.key.is_some() || was.extents == is.extents);
+    if before.encryption.is_none() || !is_same {
+        return;
+    }
+    let header = before.physical.saturating_sub(before.capacity);
+    let now = Arc::make_mut(now);
+    now.encryption.clone_from(&before.encryption);
+    now.capacity = now.physical.saturating_sub(header);
 }

@@ -59,6 +59,10 @@ impl Pools {
         })?;
         let (_, _busy) = self.hold(from.0, from.1)?;
         let source = self.look_at(from.0, from.1).await?;
+        if source.block.is_some() && source.encryption.is_some() {
+            let text = "an encrypted volume of a pool of devices is not copied";
+            return Err(PoolError::Config(text.to_owned()));
+        }
         if !backend.holds_files() {
             // As libvirt: a copy is never smaller.
             let capacity = wanted.capacity.unwrap_or_default().max(source.capacity);

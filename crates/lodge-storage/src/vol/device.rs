@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use lodge_model::storage::Pool;
@@ -14,9 +15,11 @@ use rustix::fs::{SeekFrom, seek};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    create::MakeOptions,
+    create::{MakeOptions, kib},
+    encryption::{self, with_secret},
     facts::{PoolVolume, VolumeKind},
     hold::Making,
+    kind::VolumeFormat,
     tool::Run,
     wanted::Wanted,
 };
@@ -29,6 +32,7 @@ use crate::{
         error::PoolError,
         table::PoolHandle,
     },
+    ports::SecretValue,
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -46,15 +50,17 @@ impl Pools {
             let text = "metadata preallocation is not supported for block volumes";
             return Err(PoolError::Config(text.to_owned()));
         }
+        let secret = self.secret_for(wanted)?;
         let (def, turn) = self.def_and_turn(pool).await?;
+        let room = with_header(wanted);
         let turn = match Backend::of(def.kind)? {
             Backend::Logical => {
-                let (def, wanted) = (def.clone(), wanted.clone());
+                let (def, wanted) = (def.clone(), room);
                 let act = async move { logical::volume::create(&def, &wanted).await };
                 self.lasting(pool, limits::LASTING, turn, act).await?.1
             }
             Backend::Disk => {
-                let (def, wanted) = (def.clone(), wanted.clone());
+                let (def, wanted) = (def.clone(), room);
                 let act = async move { disk::volume::create(&def, &wanted).await };
                 self.lasting(pool, limits::LASTING, turn, act).await?.1
             }
@@ -66,9 +72,43 @@ impl Pools {
             tracing::warn!(pool = %pool.name, volume = %name, %error, "volume made, but not to be seen");
             return Err(error);
         }
-        tracing::info!(pool = %pool.name, volume = %name, "volume made");
         drop(making);
+        let noted = match (noted, secret) {
+            (Ok(made), Some(secret)) => self.lock_device(pool, wanted, made, secret).await,
+            (noted, _) => noted,
+        };
+        if noted.is_ok() {
+            tracing::info!(pool = %pool.name, volume = %name, "volume made");
+        }
         noted
+    }
+
+    /// Makes a new device a LUKS container. One that cannot be made so goes again.
+    async fn lock_device(
+        &self,
+        pool: &PoolHandle,
+        wanted: &Wanted,
+        made: Arc<PoolVolume>,
+        secret: SecretValue,
+    ) -> Result<Arc<PoolVolume>, PoolError> {
+        let (_, busy) = self.hold(pool, &made.name)?;
+        let locked = lock(wanted, &made, secret).await;
+        drop(busy);
+        let bytes = match locked {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if let Err(error) = self.remove_device(pool, &made).await {
+                    tracing::warn!(pool = %pool.name, volume = %made.name, %error, "volume that was not encrypted is left");
+                }
+                return Err(error);
+            }
+        };
+        self.change(pool, |slot| {
+            let mut volume = PoolVolume::clone(slot.volume(&wanted.name)?);
+            volume.encryption.clone_from(&wanted.encryption);
+            volume.capacity = bytes;
+            Ok(slot.put(volume))
+        })?
     }
 
     /// Looks at the pool anew; the new volume shows what was asked for, as libvirt has it.
@@ -103,8 +143,9 @@ impl Pools {
         if source.kind == VolumeKind::Dir {
             return Err(PoolError::Unsupported("directories are not copied as volumes".to_owned()));
         }
-        if source.encryption.is_some() {
-            return Err(PoolError::Config("encrypted volumes are not copied to devices yet".to_owned()));
+        if source.encryption.is_some() || wanted.encryption.is_some() {
+            let text = "copies of encrypted volumes, and encrypted copies, are not made in pools of devices";
+            return Err(PoolError::Config(text.to_owned()));
         }
         let made = self.create_device(pool, wanted, making, options).await?;
         let (_, busy) = self.hold(pool, &made.name)?;
@@ -140,7 +181,7 @@ impl Pools {
 
     /// The files that are read with a volume's.
     async fn chain_of(&self, pool: &PoolHandle, source: &PoolVolume) -> Result<Vec<PathBuf>, PoolError> {
-        use crate::{chain::open_chain, format::Format, vol::kind::VolumeFormat};
+        use crate::{chain::open_chain, format::Format};
         let (path, gate, is_qcow2) =
             (source.path.clone(), self.storage().gate(), source.format == VolumeFormat::Qcow2);
         let look = move || {
@@ -202,6 +243,37 @@ impl Pools {
         })??;
         Ok((def, turn))
     }
+}
+
+/// The longest the making of a container may take: a key is made slow on purpose.
+const LOCK: Duration = Duration::from_mins(10);
+/// Room for what stands before a container's data; libvirt's number.
+const HEADER_BYTES: u64 = 2 << 20;
+
+/// What is to be made, with room for what encryption needs.
+fn with_header(wanted: &Wanted) -> Wanted {
+    let mut room = wanted.clone();
+    let Some(capacity) = wanted.capacity.filter(|_| wanted.encryption.is_some()) else { return room };
+    room.capacity = Some(capacity.saturating_add(HEADER_BYTES));
+    // One that was to have all its space still has it.
+    room.allocation = wanted.allocation.filter(|bytes| *bytes < capacity);
+    room
+}
+
+/// Makes the device a container; bytes that a guest sees of it.
+async fn lock(wanted: &Wanted, made: &PoolVolume, secret: SecretValue) -> Result<u64, PoolError> {
+    let Some(encryption) = &wanted.encryption else { return Ok(made.capacity) };
+    let real = std::fs::canonicalize(&made.path).unwrap_or_else(|_| made.path.clone());
+    let words = encryption::options(encryption, VolumeFormat::Raw).join(",");
+    let size = kib(wanted.capacity.unwrap_or_default());
+    let run = Run::new("qemu-img").args(["create", "-q", "-f", "luks"]);
+    let run = with_secret(run, secret)?.args(["-o".to_owned(), words]);
+    let run = run.args([real.as_os_str(), size.as_ref()]).writes(&real).said_as(&real, &made.path);
+    run.within(LOCK).run().await?;
+    let path = made.path.clone();
+    let look = tokio::task::spawn_blocking(move || DiskFile::open(&path, Access::Read)?.luks_length());
+    let looked = look.await.map_err(|_| PoolError::Panicked { name: made.name.clone() })?;
+    looked.map_err(PoolError::Disk)
 }
 
 /// Copies all of a plain volume into a device: holes too, for the device has old bytes.

@@ -69,11 +69,19 @@ impl Wanted {
         let (format, format_word) = format_for(backend, &target)?;
         let encryption = target.encryption.as_deref().cloned();
         if let Some(encryption) = &encryption {
-            if !backend.holds_files() {
-                let text = "volumes of pools of devices are not encrypted yet";
+            if !backend.holds_files() && encryption.format.as_deref().is_some_and(|word| word != "luks") {
+                let text = "storage pool only supports LUKS encrypted volumes";
+                return Err(PoolError::Config(text.to_owned()));
+            }
+            if backend == Backend::Logical {
+                let text = "volumes of logical pools are not encrypted yet";
                 return Err(PoolError::Config(text.to_owned()));
             }
             encryption::judge(encryption, format)?;
+            if !backend.holds_files() && document.backing_store.is_some() {
+                let text = "an encrypted volume of a pool of devices cannot stand on another";
+                return Err(PoolError::Config(text.to_owned()));
+            }
         }
         let backing = document.backing_store.as_deref().and_then(|store| {
             let path = store.path.clone().filter(|path| !path.is_empty())?;

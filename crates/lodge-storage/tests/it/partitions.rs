@@ -156,3 +156,49 @@ async fn a_device_that_is_none_or_gone_is_told() {
     assert!(pools.refresh(&pool).await.is_err());
     assert!(!pools.find("d").unwrap().is_active);
 }
+
+#[tokio::test]
+async fn a_partition_may_be_a_luks_container() {
+    if !can_mount(&["parted"]) || !crate::world::can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let Some(device) = Loop::of(world.dir.path(), "disk", 64 * MIB) else { return };
+    let secrets = std::sync::Arc::new(crate::encrypted::Kept::default());
+    let pools = Pools::open_with(&world.store, &world.storage, secrets).await.unwrap();
+    let pool = define(&pools, device.shown(), "gpt").await;
+    pools.start(&pool, Some(OVERWRITE)).await.unwrap();
+    let name = |number: u32| format!("{}p{number}", device.shown().rsplit('/').next().unwrap());
+    let locked = |name: &str, format: &str, secret: &str| {
+        format!(
+            "<volume><name>{name}</name><capacity unit='MiB'>8</capacity><target><format type='linux'/>\
+             <encryption format='{format}'>{secret}</encryption></target></volume>"
+        )
+    };
+    let create = async |xml: String| pools.create_volume(&pool, &xml, MakeOptions::default()).await;
+    let secret = crate::encrypted::by_uuid();
+    let old = error(create(locked(&name(1), "qcow", &secret)).await);
+    assert_eq!(old, "storage pool only supports LUKS encrypted volumes");
+    let nonesuch = secret.replace("0007", "0001");
+    assert_eq!(error(create(locked(&name(1), "luks", &nonesuch)).await), "no such secret");
+    assert!(volumes(&pools, &pool).is_empty());
+    let made = create(locked(&name(1), "luks", &secret)).await.unwrap();
+    // All that was asked for is the guest's.
+    assert!(made.capacity >= 8 * MIB && made.physical >= 10 * MIB, "{made:?}");
+    let key = world.dir.path().join("key");
+    std::fs::write(&key, crate::encrypted::PASSPHRASE).unwrap();
+    let secret_option = format!("secret,id=k,file={}", key.display());
+    let image = format!("driver=luks,key-secret=k,file.filename=/dev/{}", name(1));
+    let out = run("qemu-io", &["--object", &secret_option, "--image-opts", &image, "-c", "length"]);
+    assert!(out.contains('8'), "{out}");
+    // Another volume beside it, and a look at the pool, leave what is known of it.
+    make(&pools, &pool, &name(2), 8, "linux").await.unwrap();
+    pools.refresh(&pool).await.unwrap();
+    let seen = pools.look_at(&pool, &name(1)).await.unwrap();
+    assert_eq!((seen.capacity, seen.encryption.is_some()), (made.capacity, true));
+    assert!(seen.xml().contains("<encryption format='luks'>"), "{}", seen.xml());
+    let copy = "<volume><name>copy</name></volume>";
+    let copied = pools.clone_volume(&pool, copy, (&pool, &name(1)), MakeOptions::default()).await;
+    assert_eq!(error(copied), "an encrypted volume of a pool of devices is not copied");
+    pools.delete_volume(&pool, &name(1), false).await.unwrap();
+}
