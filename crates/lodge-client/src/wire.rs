@@ -109,6 +109,8 @@ impl Wire {
     /// took the request, so that one goes out again on a new one; a request that was taken is not repeated.
     async fn send(&self, call: Call<'_>) -> Result<(Sender, Response<Incoming>), ClientError> {
         let name = call.name();
+        // Asked again where its connection was left by a daemon that is gone: it changes nothing.
+        let again = (call.method == Method::GET).then(|| call.clone());
         let mut request = call.request()?;
         while let Some(mut sender) = self.idle() {
             if sender.ready().await.is_err() {
@@ -116,9 +118,10 @@ impl Wire {
             }
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((sender, response)),
-                Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(lost(name, failed.into_error())),
+                Err(mut failed) => match (failed.take_message(), &again) {
+                    (Some(unsent), _) => request = unsent,
+                    (None, Some(call)) => request = call.clone().request()?,
+                    (None, None) => return Err(lost(name, failed.into_error())),
                 },
             }
         }
@@ -144,6 +147,7 @@ impl Wire {
 }
 
 /// What to ask.
+#[derive(Clone)]
 pub(crate) struct Call<'a> {
     method: Method,
     path: String,
