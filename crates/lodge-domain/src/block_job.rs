@@ -175,7 +175,8 @@ pub(crate) fn refuse_transient(disk: &Disk) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses block jobs where any file is encrypted: QEMU 10.0 ended, with its guest, when it changed over to one.
+/// Refuses block jobs where any file is encrypted: with QEMU 10.0 the guest was gone after it had changed over to one, and
+/// nobody knows why yet.
 pub(crate) fn refuse_encrypted(disk: &Disk) -> Result<(), Refusal> {
     if disk.encryption_trees().iter().all(Option::is_none) {
         return Ok(());

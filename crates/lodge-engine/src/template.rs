@@ -158,7 +158,7 @@ impl Engine {
                 size: None,
                 is_encrypted: disk.is_encrypted(),
                 encryption: disk.own_encryption(),
-                backing_store: disk.backing_store_of(How::Layer),
+                backing_store: disk.backing_store_of_copy(),
             });
         }
         if disks.is_empty() {

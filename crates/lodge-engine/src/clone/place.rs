@@ -8,7 +8,7 @@ use lodge_model::{
     domain::{
         Domain,
         copy::NewDisk,
-        disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind},
+        disk::{BackingStore, Disk},
     },
     xml::Kept,
 };
@@ -107,23 +107,9 @@ impl SourceDisk {
     }
 
     /// What a copy stands on, where the document has to say it: an encrypted file is opened by what the document says.
-    pub fn backing_store_of(&self, how: How) -> Option<Box<BackingStore>> {
-        let below = self.backing_store.clone();
-        if how != How::Linked {
-            return below.filter(|_| self.encryption.iter().skip(1).any(Option::is_some));
-        }
-        if !self.is_encrypted() {
-            return None;
-        }
-        let mut source = DiskSource { file: Some(self.path.display().to_string()), ..DiskSource::default() };
-        source.set_encryption(self.encryption.first().and_then(Option::as_ref));
-        Some(Box::new(BackingStore {
-            kind: Some(SourceKind::File),
-            format: Some(ImageFormat { kind: self.format.as_str().to_owned(), ..ImageFormat::default() }),
-            source: Some(Box::new(source)),
-            backing_store: below,
-            ..BackingStore::default()
-        }))
+    pub fn backing_store_of_copy(&self) -> Option<Box<BackingStore>> {
+        let is_named = self.encryption.iter().skip(1).any(Option::is_some);
+        self.backing_store.clone().filter(|_| is_named)
     }
 }
 
@@ -239,7 +225,7 @@ pub(super) fn placed(
     };
     // What is encrypted is copied as it is.
     let how = match how {
-        How::Linked if disk.is_encrypted() => {
+        How::Linked if disk.is_encrypted() && spec.mode == CloneMode::Linked => {
             let text = format!(
                 "disk {} of `{}` is encrypted: it can only be copied as it is",
                 disk.target, spec.source
@@ -254,7 +240,7 @@ pub(super) fn placed(
             return Err(EngineError::new(Kind::Unsupported, text)
                 .with_hint("leave --full out: the copy stands on the same file then"));
         }
-        How::Alone if disk.is_encrypted() => How::Layer,
+        How::Linked | How::Alone if disk.is_encrypted() => How::Layer,
         how => how,
     };
     let format = if how == How::Linked { Format::Qcow2 } else { disk.format };
@@ -294,7 +280,7 @@ pub(super) fn placed(
         size: None,
         is_encrypted: disk.is_encrypted(),
         encryption: disk.own_encryption(),
-        backing_store: disk.backing_store_of(how),
+        backing_store: disk.backing_store_of_copy(),
     })
 }
 

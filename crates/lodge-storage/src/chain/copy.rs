@@ -24,7 +24,6 @@ use crate::{
     format::Format,
     graph::need::Need,
     limits,
-    snapshot::NewOverlay,
     temp::TempFile,
     volume::look_at_any,
 };
@@ -71,13 +70,6 @@ impl Storage {
         };
         drop(working);
         Ok(copied.map_err(|_| StorageError::Panicked { path: from.0.to_owned() })??)
-    }
-
-    /// Makes a new disk on one of whose files some are encrypted; nobody writes that one.
-    pub async fn link_clone_locked(&self, new: &NewOverlay) -> Result<(), ChainError> {
-        self.refuse_written(&new.backing).await?;
-        self.any_layers(&new.backing, new.format).await?;
-        Ok(self.create_overlay(new).await?)
     }
 
     /// Takes a disk back that was just made and that nobody has yet. Fine if it is gone.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use lodge_model::{Kind, xml::Kept};
-use lodge_storage::{Conversion, Format, ImageFormat, NewOverlay};
+use lodge_model::Kind;
+use lodge_storage::{Conversion, Format, ImageFormat};
 use lodge_store::saga::{Failure, Step};
 
 use super::{Making, failed, file_failure};
@@ -65,7 +65,6 @@ async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
             storage.guest_length(&disk.to, disk.format, is_locked).await.map(drop).map_err(failed)
         }
         How::Taken => storage.volume(&disk.to, disk.format).await.map(drop).map_err(failed),
-        How::Linked if disk.is_encrypted => link_locked(making, disk).await,
         How::Linked => storage.link_clone(from, &disk.to, disk.size).await.map(drop).map_err(failed),
         How::Layer => {
             storage.copy_layer(from, &disk.to, &making.stop, |_| ()).await.map(drop).map_err(failed)
@@ -82,21 +81,6 @@ async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
             storage.convert_image(conversion, &making.stop, |_| ()).await.map(drop).map_err(failed)
         }
     }
-}
-
-/// A file above one that is encrypted, or stands on such; encrypted as that is, with the same secret.
-async fn link_locked(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
-    let encryption = disk.encryption.as_deref().and_then(Kept::parse);
-    let seal = encryption.map(|encryption| making.parts.pools.seal(&encryption, disk.format)).transpose();
-    let new = NewOverlay {
-        path: disk.to.clone(),
-        backing: disk.from.clone(),
-        format: disk.from_format,
-        is_on_locked: disk.encryption.is_some(),
-        size: disk.size,
-        seal: seal.map_err(failed)?,
-    };
-    making.parts.storage.link_clone_locked(&new).await.map_err(failed)
 }
 
 /// Fills the holes of a file with space that is its own, so that no other file can take it.
