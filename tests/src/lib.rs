@@ -10,7 +10,7 @@ pub mod host;
 mod inside;
 pub mod trace;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use host::{Done, Host, finish};
 pub use inside::{Inside, Login};
@@ -34,16 +34,27 @@ pub fn root_or_skip() -> bool {
     root
 }
 
-/// The turn of the only test of this process that may use the host now.
-pub type Turn = MutexGuard<'static, ()>;
+/// A test's leave to use the host.
+pub struct Turn {
+    _beside: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+}
 
-/// Waits until no other test of this process uses the host: each compares the host before and after, and a guest under
-/// TCG takes all processors. `None`, having said why: the test needs root.
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Waits until no test of this process has the host alone. Others may run beside the caller, as many as the test program
+/// has threads, so what it makes must be its own: its root, its bridge, its subnet. A guest under TCG takes one
+/// processor, and one after the other they would take most of the time that all tests take. `None`, having said why: the
+/// test needs root.
 pub fn turn() -> Option<Turn> {
-    static TURN: Mutex<()> = Mutex::new(());
-    if !root_or_skip() {
-        return None;
-    }
     // A test that failed in its turn has cleaned up like any other.
-    Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+    let beside = || TURN.read().unwrap_or_else(PoisonError::into_inner);
+    root_or_skip().then(|| Turn { _beside: Some(beside()), _alone: None })
+}
+
+/// Waits until no other test of this process uses the host: for those that compare the host before and after, take
+/// what there is one of (the network that the first run makes), or put the whole machine under load.
+pub fn turn_alone() -> Option<Turn> {
+    let alone = || TURN.write().unwrap_or_else(PoisonError::into_inner);
+    root_or_skip().then(|| Turn { _beside: None, _alone: Some(alone()) })
 }

@@ -1,7 +1,7 @@
 //! From Lodge back to libvirtd, and over again.
 
 use anyhow::{Result, ensure};
-use lodge_tests::turn;
+use lodge_tests::turn_alone;
 
 use super::house::{Daemon, House};
 use super::over::libvirts_host;
@@ -18,7 +18,7 @@ fn both(house: &mut House) -> Result<()> {
 
 #[test]
 fn guests_and_networks_go_back_to_libvirtd_and_over_again() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = libvirts_host()? else { return Ok(()) };
     both(&mut house)?;
     let guests = ["web1", "web2"];
@@ -69,7 +69,7 @@ fn guests_and_networks_go_back_to_libvirtd_and_over_again() -> Result<()> {
 
 #[test]
 fn a_killed_lodge_leaves_all_to_libvirtd() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = libvirts_host()? else { return Ok(()) };
     both(&mut house)?;
     let ptys = [house.pty("web1")?, house.pty("web2")?];

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::turn;
+use lodge_tests::turn_alone;
 use serde_json::Value;
 
 use super::house::{Daemon, House, NETWORK};
@@ -155,7 +155,7 @@ fn inactive(house: &House, guest: &str) -> Result<String> {
 
 #[test]
 fn a_guest_with_all_kinds_of_devices_is_the_same_machine_under_both() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = House::new()? else { return Ok(()) };
     let [theirs, ours] = ["kinds1", "kinds2"];
     house.start_libvirtd()?;

@@ -1,7 +1,7 @@
 //! From libvirtd to Lodge.
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::turn;
+use lodge_tests::turn_alone;
 
 use super::house::{Daemon, House, NETWORK};
 
@@ -30,7 +30,7 @@ END"#,
 
 #[test]
 fn a_running_guest_and_its_network_come_over_without_a_pause() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = libvirts_host()? else { return Ok(()) };
     let (pty, pid) = (house.pty("web1")?, house.qemu("web1")?);
     let shown = house.sh("virsh dumpxml --security-info web1")?;
@@ -92,7 +92,7 @@ fn a_running_guest_and_its_network_come_over_without_a_pause() -> Result<()> {
 
 #[test]
 fn what_a_libvirtd_has_is_left_to_it_until_it_is_stopped() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = libvirts_host()? else { return Ok(()) };
     let (pty, pid) = (house.pty("web1")?, house.qemu("web1")?);
     house.start_lodge()?;
@@ -115,7 +115,7 @@ fn what_a_libvirtd_has_is_left_to_it_until_it_is_stopped() -> Result<()> {
 
 #[test]
 fn a_daemon_killed_while_it_takes_over_is_followed_by_one_that_does() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let Some(mut house) = libvirts_host()? else { return Ok(()) };
     let (pty, pid) = (house.pty("web1")?, house.qemu("web1")?);
     let before = house.counter(&pty)?;

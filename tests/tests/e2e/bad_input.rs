@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use lodge_tests::{
     Host, Trace,
     document::{nat_network, tiny, tiny_with},
-    turn,
+    turn_alone,
 };
 
 /// Everything under the daemon's root that an act may make, by path and size; logs and the database change by themselves.
@@ -53,7 +53,7 @@ fn refused(host: &Host, args: &[&str], words: &[&str]) -> Result<()> {
 
 #[test]
 fn documents_that_make_no_sense_are_refused_by_place() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let host = Host::start()?;
     let cases = [
         ("not-xml", "<domain><name>x</name>".to_owned(), &["line 1"][..]),
@@ -82,7 +82,7 @@ fn documents_that_make_no_sense_are_refused_by_place() -> Result<()> {
 
 #[test]
 fn taken_names_and_missing_parts_are_told() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let host = Host::start()?;
     let one = host.file("one.xml", &tiny("one"))?;
     host.lodge(&["define", &one])?.ok()?;
@@ -121,7 +121,7 @@ fn taken_names_and_missing_parts_are_told() -> Result<()> {
 
 #[test]
 fn taken_bridges_and_subnets_are_told() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let host = Host::start()?;
     let path = host.file("net.xml", &nat_network("first", "lgt-b0", 199))?;
     host.lodge(&["net-define", &path])?.ok()?;
@@ -150,7 +150,7 @@ fn taken_bridges_and_subnets_are_told() -> Result<()> {
 
 #[test]
 fn a_second_daemon_on_the_same_root_is_refused() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let host = Host::start()?;
     let mut second = std::process::Command::new(lodge_tests::host::lodge_program()?);
     second.args(["daemon", "--root"]).arg(host.root());
@@ -162,7 +162,7 @@ fn a_second_daemon_on_the_same_root_is_refused() -> Result<()> {
 
 #[test]
 fn a_full_file_system_is_told_and_nothing_is_half_made() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     // A root of 24 MiB: the daemon starts, and a clone or a define finds no room once it is filled.
     let Some(small) = lodge_tests::SmallDisk::new(24)? else { return Ok(()) };
     let host = Host::start_in(small.path())?;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, Inside, Login, document::nat_network, turn};
+use lodge_tests::{Host, Inside, Login, document::nat_network, turn, turn_alone};
 use serde_json::Value;
 
 use super::guest::{BOOT, host_with_image, ssh_key};
@@ -201,6 +201,6 @@ fn booted_clones_are_other_machines_and_what_is_said_of_them() -> Result<()> {
 #[test]
 #[ignore = "many guests, some minutes: cargo xtask lab clones"]
 fn lab_ten_booted_clones() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     clones_are_others("lgt-b6", 199, 6, 3)
 }

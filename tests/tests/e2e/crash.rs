@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use lodge_tests::{Host, document::tiny, trace::processes_of, turn};
+use lodge_tests::{Host, document::tiny, trace::processes_of, turn_alone};
 
 const GUESTS: usize = 4;
 const ROUNDS: u64 = 6;
 
 #[test]
 fn guests_outlive_a_killed_daemon_under_load() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let mut host = Host::start()?;
     // These run all the time and must never stop.
     for number in 0..GUESTS {
@@ -66,7 +66,7 @@ fn guests_outlive_a_killed_daemon_under_load() -> Result<()> {
 
 #[test]
 fn a_guest_that_died_while_no_daemon_looked_is_told_as_shut_off() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let mut host = Host::start()?;
     let document = host.file("gone.xml", &tiny("gone"))?;
     host.lodge(&["define", &document])?.ok()?;

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use lodge_tests::{Host, Trace, finish, turn};
+use lodge_tests::{Host, Trace, finish, turn_alone};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -42,7 +42,7 @@ fn networks(host: &Host) -> Result<Vec<Value>> {
 
 #[test]
 fn a_first_run_makes_the_network_default_where_there_is_room() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let before = Trace::look(Path::new("/nonexistent"));
     let root;
     {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Done, Host, Login, Trace, document::nat_network, host::finish, turn};
+use lodge_tests::{Done, Host, Login, Trace, document::nat_network, host::finish, turn, turn_alone};
 
 use super::live_clones::{goes_on, is_settled};
 
@@ -66,7 +66,7 @@ fn ssh(host: &Host, key: &Path, address: &str, command: &str) -> Result<Done> {
 
 #[test]
 fn the_documents_lodge_was_asked_for_with_run_as_written() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     if Path::new("/sys/class/net/virbr0").exists() {
         lodge_tests::skip("virbr0 is somebody's already");
         return Ok(());
@@ -185,7 +185,7 @@ fn who(host: &Host, name: &str) -> Result<Vec<String>> {
 fn a_running_debian_goes_on_twice_as_two_machines() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let mut host = host_with_image()?;
-    let network = host.file("net.xml", &nat_network("default", "lgt-b5", 198))?;
+    let network = host.file("net.xml", &nat_network("default", "lgt-b8", 201))?;
     host.lodge(&["net-define", &network])?.ok()?;
     host.lodge(&["net-start", "default"])?.ok()?;
     host.lodge_for(BOOT, &["run", "debian-12", "--name", "web1", "--wait"])?.ok()?;

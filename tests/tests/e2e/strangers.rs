@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, document::tiny_with, turn};
+use lodge_tests::{Host, document::tiny_with, turn_alone};
 
 const MAC: &str = "52:54:00:5a:5a:01";
 const BRIDGE: &str = "lgt-a1";
@@ -52,7 +52,7 @@ fn ip(args: &[&str]) -> Result<()> {
 /// By ARP, and by IPv6 alone, of which ARP's table knows nothing.
 #[test]
 fn a_stranger_with_a_guests_address_is_found_by_either_protocol() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let host = Host::start()?;
     let network = format!(
         "<network><name>lab</name><bridge name='{BRIDGE}' stp='off' delay='0'/>

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use lodge_tests::{
     Host, Trace,
     document::{tiny, tiny_with},
-    turn,
+    turn, turn_alone,
 };
 use serde_json::Value;
 
@@ -180,7 +180,7 @@ fn a_saved_guest_is_restored_as_it_was() -> Result<()> {
 
 #[test]
 fn a_daemon_that_is_taken_down_leaves_nothing_behind() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_turn) = turn_alone() else { return Ok(()) };
     let root;
     let before;
     {
