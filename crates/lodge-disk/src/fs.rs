@@ -12,6 +12,7 @@ pub mod btrfs;
 pub(crate) mod directory;
 pub mod ext;
 pub mod fat;
+pub(crate) mod layers;
 pub(crate) mod piece;
 pub mod xfs;
 

@@ -11,13 +11,16 @@ mod collect;
 mod fstab;
 mod walk;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use lodge_model::guest_disk::{Archive, Device, DeviceKind, FilePath, Gap, Layout};
 
 pub use self::walk::{Found, RootError};
 use crate::{
-    fs::{self, FileSystem, FsError, NodeKind, directory::Directory},
+    fs::{self, FileSystem, FsError, NodeKind, directory::Directory, layers::Layers},
     initramfs,
     layout::Devices,
 };
@@ -91,9 +94,17 @@ impl Root {
     /// The tree of a directory of the host's, a container's root: nothing outside it is seen, wherever links in it point, and
     /// nothing that is mounted in it.
     pub fn of_directory(path: &Path) -> io::Result<Self> {
-        let fs = Directory::open(path)?;
-        let mount = Mount { at: top(), device: "directory".to_owned(), fs: Ok(Box::new(fs)) };
-        Ok(Self { devices: Devices::read(Vec::new()), mounts: vec![mount], gaps: Vec::new() })
+        Ok(Self::of_host("directory", Box::new(Directory::open(path)?)))
+    }
+
+    /// The same of directories that lie over each other, the topmost first: what overlayfs would show of them.
+    pub fn of_layers(paths: &[PathBuf]) -> io::Result<Self> {
+        Ok(Self::of_host("layers", Box::new(Layers::open(paths)?)))
+    }
+
+    fn of_host(device: &str, fs: Box<dyn FileSystem>) -> Self {
+        let mount = Mount { at: top(), device: device.to_owned(), fs: Ok(fs) };
+        Self { devices: Devices::read(Vec::new()), mounts: vec![mount], gaps: Vec::new() }
     }
 
     /// The devices, with the mount points that the guest's fstab tells.

@@ -28,6 +28,26 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
+/// What overlayfs notes beside a file or directory of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    None,
+    /// Nothing of the layers below is in this directory.
+    Opaque,
+    /// Its name or its bytes are somewhere else in the layers below.
+    Elsewhere,
+}
+
+/// A mark's name, and what it means; for root alone, and for others (`userxattr`).
+const MARKS: [(&str, Mark); 6] = [
+    ("trusted.overlay.redirect", Mark::Elsewhere),
+    ("trusted.overlay.metacopy", Mark::Elsewhere),
+    ("user.overlay.redirect", Mark::Elsewhere),
+    ("user.overlay.metacopy", Mark::Elsewhere),
+    ("trusted.overlay.opaque", Mark::Opaque),
+    ("user.overlay.opaque", Mark::Opaque),
+];
+
 /// A directory, open.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -62,6 +82,31 @@ impl Directory {
         let there = self.at(path, OFlags::PATH)?;
         let stat = fs::fstat(&there).map_err(failed)?;
         Ok((there, stat))
+    }
+
+    /// What overlayfs has noted of it, where this is a layer.
+    pub fn mark(&self, path: &FilePath) -> Result<Mark, FsError> {
+        let there = self.at(path, OFlags::PATH)?;
+        // A descriptor that only names has no attributes; its name in /proc leads to what it names.
+        let again = format!("/proc/self/fd/{}", there.as_raw_fd());
+        let mut value = [0_u8; 8];
+        for (name, mark) in MARKS {
+            match fs::getxattr(&again, name, &mut value[..]) {
+                // An `x` says how names are taken away in it, and hides nothing by itself.
+                Ok(length) if mark == Mark::Opaque && &value[..length] != b"y" => {}
+                Ok(_) | Err(Errno::RANGE) => return Ok(mark),
+                // None, a file system without any, or not for the likes of us.
+                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(Mark::None)
+    }
+
+    /// Whether it is what takes a name of the layers below away: a character device 0/0.
+    pub fn takes_away(&self, path: &FilePath) -> Result<bool, FsError> {
+        let (_, stat) = self.look(path)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0)
     }
 }
 

@@ -1,13 +1,18 @@
 //! The host's containers, which are machines too: LXC's, systemd-nspawn's, Incus' and LXD's, as far as their roots are
-//! directories of the host.
+//! directories of the host, and Docker's, Podman's and CRI-O's, whose roots are layers ([`layered`]).
 //!
 //! Their roots are read as they lie there, also of containers that run, and nothing of them is started or mounted. Whoever
 //! is in a container writes them, so they are read as hostile as a disk ([`lodge_disk::root`]).
-//! Deliberately absent: containers whose root is put together when they start (OCI images of Docker and Podman, overlays),
-//! or lies in an image or a volume that is not mounted: those are told where there are any, but of Docker and Podman, whose
-//! containers have no machine id and no keys of their own as a rule.
+//! What an image gives to all containers made of it is alike on purpose, a machine id too: of a container that is made of
+//! layers only what lies in its own one is compared. But for SSH host keys: no container may have another's, wherever it
+//! has it from, and who has the image has them.
+//! Deliberately absent: containers whose root lies in an image or a volume that is not mounted, or in layers of another
+//! kind: those are told where there are any.
+
+mod layered;
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -17,7 +22,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use lodge_disk::root::Root;
-use lodge_identity::{HostFacts, Identity};
+use lodge_identity::{HostFacts, Identity, Kind};
 use lodge_model::guest_disk::{Files, Layout, Wanted};
 
 use super::audit::AT_ONCE;
@@ -38,15 +43,32 @@ const POOLS: [(&str, &str); 3] = [
 ];
 
 /// A look under way: at whom, and what was seen.
-type Look = Pin<Box<dyn Future<Output = (String, io::Result<Files>)> + Send>>;
+type Look = Pin<Box<dyn Future<Output = (String, io::Result<Seen>)> + Send>>;
 
 /// A container, and where its root is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Container {
-    /// `lxc`, `nspawn`, `incus`, `lxd`.
+    /// `lxc`, `nspawn`, `incus`, `lxd`, `docker`, `podman`.
     kind: &'static str,
     name: String,
-    root: PathBuf,
+    root: Lies,
+}
+
+/// Where a root lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Lies {
+    /// In a directory.
+    Whole(PathBuf),
+    /// In layers, the container's own first.
+    Layers(Vec<PathBuf>),
+}
+
+/// What is in a container.
+#[derive(Debug, Default)]
+struct Seen {
+    files: Files,
+    /// What of it lies in its own layer, if it has layers.
+    own: Option<Files>,
 }
 
 /// What was found.
@@ -79,10 +101,14 @@ impl Engine {
         let mut machines = Vec::new();
         while let Some((name, read)) = looks.next().await {
             match read {
-                Ok(files) => {
-                    gaps.extend(files.gaps.iter().map(|gap| format!("{name}: {}: {}", gap.place, gap.why)));
+                Ok(seen) => {
+                    let told = seen.files.gaps.iter();
+                    gaps.extend(told.map(|gap| format!("{name}: {}: {}", gap.place, gap.why)));
                     let catalogue = self.inside.catalogue();
-                    let identity = catalogue.read(&Layout::default(), &files, &HostFacts::default());
+                    let mut identity = catalogue.read(&Layout::default(), &seen.files, &HostFacts::default());
+                    if let Some(own) = &seen.own {
+                        leave_own(&mut identity, own);
+                    }
                     machines.push((name, identity));
                 }
                 Err(error) => gaps.push(format!("{name}: {error}")),
@@ -101,9 +127,31 @@ impl Container {
     }
 }
 
+/// Takes away what is the image's, and so alike in all that is made of it.
+fn leave_own(identity: &mut Identity, own: &Files) {
+    let own: HashSet<String> = own.nodes.keys().map(ToString::to_string).collect();
+    identity.items.retain(|item| {
+        // A value that is a part of a file has its key behind the path.
+        let path = item.place.split_once(": ").map_or(item.place.as_str(), |(path, _)| path);
+        item.kind == Kind::SSH_HOST_KEY || own.contains(path) || own.contains(&item.place)
+    });
+}
+
+/// What is wanted of a root.
+fn look(root: &Lies, wanted: &[Wanted]) -> io::Result<Seen> {
+    match root {
+        Lies::Whole(path) => Ok(Seen { files: Root::of_directory(path)?.files(wanted), own: None }),
+        Lies::Layers(paths) => {
+            let files = Root::of_layers(paths)?.files(wanted);
+            let own = paths.first().map(|own| Root::of_directory(own)).transpose()?;
+            Ok(Seen { files, own: own.map(|own| own.files(wanted)) })
+        }
+    }
+}
+
 /// Reads beside everything else: a root on a server that does not answer keeps a thread, and nothing more.
-async fn read(root: PathBuf, wanted: Vec<Wanted>) -> io::Result<Files> {
-    let read = tokio::task::spawn_blocking(move || Root::of_directory(&root).map(|root| root.files(&wanted)));
+async fn read(root: Lies, wanted: Vec<Wanted>) -> io::Result<Seen> {
+    let read = tokio::task::spawn_blocking(move || look(&root, &wanted));
     if let Ok(read) = tokio::time::timeout(PATIENCE, read).await {
         return read.map_err(io::Error::other)?;
     }
@@ -119,6 +167,8 @@ fn find(host: &Path) -> Found {
     for (kind, pools) in POOLS {
         found.pools(kind, &host.join(pools));
     }
+    found.docker(host);
+    found.podman(host);
     if found.containers.len() > CONTAINERS_MAX {
         found.gaps.push(format!("containers: there are more than {CONTAINERS_MAX}"));
         found.containers.truncate(CONTAINERS_MAX);
@@ -152,10 +202,14 @@ impl Found {
         self.gaps.push(format!("container {} ({kind}): {why}", name.escape_debug()));
     }
 
+    fn take(&mut self, kind: &'static str, name: String, root: Lies) {
+        self.containers.push(Container { kind, name, root });
+    }
+
     /// A container whose root is said to be there.
     fn add(&mut self, kind: &'static str, name: String, root: PathBuf) {
         match fs::metadata(&root) {
-            Ok(there) if there.is_dir() => self.containers.push(Container { kind, name, root }),
+            Ok(there) if there.is_dir() => self.take(kind, name, Lies::Whole(root)),
             Ok(_) => self.gap(kind, &name, &format!("{} is no directory", root.display())),
             Err(error) => self.gap(kind, &name, &format!("its root {}: {error}", root.display())),
         }
@@ -237,12 +291,17 @@ fn below(host: &Path, path: &str) -> PathBuf {
 }
 
 fn text(path: &Path) -> io::Result<String> {
+    text_of(path, CONFIG_BYTES)
+}
+
+/// The beginning of a file.
+fn text_of(path: &Path, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    file.take(CONFIG_BYTES).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -288,7 +347,39 @@ mod tests {
         fs::create_dir_all(host.join("var/lib/incus/storage-pools/zfs/containers/db")).unwrap();
         id("var/snap/lxd/common/lxd/storage-pools/default/containers/proj_app/rootfs");
 
+        // Docker's and Podman's: a layer of each own over one of an image.
+        let docker = |id: &str, name: &str, driver: &str| {
+            let record = format!(r#"{{"ID":"{id}","Name":"/{name}","Driver":"{driver}","State":{{}}}}"#);
+            write(host, &format!("var/lib/docker/containers/{id}/config.v2.json"), &record);
+        };
+        docker("aa", "shop", "overlay2");
+        docker("bb", "new", "overlayfs");
+        docker("cc", "half", "overlay2");
+        docker("dd", "bad", "overlay2");
+        let mounts = "var/lib/docker/image/overlay2/layerdb/mounts";
+        write(host, &format!("{mounts}/aa/mount-id"), "a1");
+        write(host, &format!("{mounts}/dd/mount-id"), "../../../../etc");
+        write(host, "var/lib/docker/overlay2/a1/lower", "l/SHORT:l/OTHER");
+        let records = r#"[{"id":"ee","names":["mail"],"layer":"e1","flags":{}},{"id":"ff","layer":"f1"}]"#;
+        write(host, "var/lib/containers/storage/overlay-containers/containers.json", records);
+        write(host, "var/lib/containers/storage/overlay/e1/lower", "l/X:/srv/store/overlay/l/Y");
+        write(host, "var/lib/containers/storage/vfs-containers/containers.json", records);
+        write(host, "var/lib/containers/storage/overlay-containers/volatile-containers.json", "[{]");
+
         let found = find(host);
+        let of = |name: &str| found.containers.iter().find(|one| one.name == name).map(|one| &one.root);
+        let lies = |home: &str, parts: &[&str]| {
+            Lies::Layers(parts.iter().map(|part| below(host, &format!("{home}{part}"))).collect())
+        };
+        let parts = ["a1/diff", "l/SHORT", "l/OTHER"];
+        assert_eq!(of("shop"), Some(&lies("/var/lib/docker/overlay2/", &parts)));
+        let parts = [
+            "/var/lib/containers/storage/overlay/e1/diff",
+            "/var/lib/containers/storage/overlay/l/X",
+            "/srv/store/overlay/l/Y",
+        ];
+        assert_eq!(of("mail"), Some(&lies("", &parts)));
+        assert_eq!(of("ff"), Some(&lies("/var/lib/containers/storage/overlay/", &["f1/diff"])));
         let mut names: Vec<String> = found.containers.iter().map(Container::shown).collect();
         names.retain(|name| !name.contains("loop"));
         assert_eq!(
@@ -300,6 +391,9 @@ mod tests {
                 "container trixie (nspawn)",
                 "container web (incus)",
                 "container proj_app (lxd)",
+                "container shop (docker)",
+                "container mail (podman)",
+                "container ff (podman)",
             ]
         );
         let gaps = found.gaps.join("\n");
@@ -308,10 +402,15 @@ mod tests {
             "container gone (lxc): its root",
             "container fedora (nspawn): its root is in an image file",
             "container db (incus): its root is not mounted",
+            "container new (docker): its layers are `overlayfs`'s",
+            "container half (docker): its layers: No such file",
+            "container bad (docker): its layers: `../../../../etc` is no name",
+            "containers of podman: there are some whose layers are `vfs`'s",
+            "volatile-containers.json",
         ] {
             assert!(gaps.contains(said), "{said}\n{gaps}");
         }
-        assert_eq!(found.gaps.len(), 4, "{gaps}");
+        assert_eq!(found.gaps.len(), 9, "{gaps}");
 
         write(host, "etc/lxc/lxc.conf", "lxc.lxcpath = /srv/lxc\n");
         write(host, "srv/lxc/other/config", "");
@@ -320,5 +419,35 @@ mod tests {
         assert!(found.containers.iter().any(|one| one.shown() == "container other (lxc)"));
         assert!(!found.containers.iter().any(|one| one.name == "plain"));
         assert!(find(&host.join("nowhere")).containers.is_empty());
+        write(host, "etc/docker/daemon.json", r#"{"data-root": "/srv/docker"}"#);
+        write(host, "etc/containers/storage.conf", "[storage]\n graphroot = \"/srv/pods\"\n");
+        assert!(!find(host).containers.iter().any(|one| ["docker", "podman"].contains(&one.kind)));
+    }
+
+    #[test]
+    fn what_an_image_gives_is_not_its_containers_but_for_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let [own, image] = ["own", "image"].map(|name| dir.path().join(name));
+        let key = "-----BEGIN PRIVATE KEY-----\nMAo=\n-----END PRIVATE KEY-----\n";
+        write(&image, "etc/os-release", "ID=debian\n");
+        write(&image, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        write(&image, "etc/hostname", "image\n");
+        write(&image, "etc/ssh/ssh_host_rsa_key", key);
+        write(&image, "etc/default/isc-dhcp-client", "");
+        write(&own, "etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.2000-01.org:own\n");
+        let catalogue = lodge_identity::Catalogue::builtin();
+        let kinds = || {
+            let root = Lies::Layers(vec![own.clone(), image.clone()]);
+            let seen = look(&root, &catalogue.wanted_to_look()).unwrap();
+            let mut identity = catalogue.read(&Layout::default(), &seen.files, &HostFacts::default());
+            leave_own(&mut identity, &seen.own.unwrap());
+            let with_value = identity.items.into_iter().filter(|item| item.value.is_some());
+            with_value.map(|item| (item.kind.to_string(), item.place)).collect::<Vec<_>>()
+        };
+        let shown = |all: &[(String, String)]| all.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>();
+        assert_eq!(shown(&kinds()), ["ssh-host-key", "iscsi-initiator"]);
+        // What it wrote itself is its own.
+        write(&own, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        assert_eq!(shown(&kinds()), ["machine-id", "ssh-host-key", "iscsi-initiator"]);
     }
 }
