@@ -1,20 +1,24 @@
 //! An initramfs on a guest's disk: what the kernel unpacks it to in the end, as far as it has certain words.
 //!
 //! ```text
-//!  file: { zeros | cpio | packed (gzip, xz, zstd) { zeros | cpio }* }*      the last member of a path is what is there
+//!  file: { zeros | cpio | packed (gzip, xz, zstd) { zeros | cpio }* }* [ lz4 { zeros | cpio }* ]
+//!  the last member of a path is what is there
 //! ```
 //! The form is that of the kernel's own unpacker (`init/initramfs.c`, `buffer-format.rst`): archives stand one behind the
 //! other, each begins at a multiple of four bytes, and what one of them packs is whole archives. So one that is added at
 //! the end replaces files of those before, which is why this is read at all.
-//! Packed by lz4, lzo, bzip2 and lzma alone it is not read: those forms have no end of their own, or one that only newer
-//! kernels look for, so nothing can be added behind them.
+//! What `lz4 -l` packed has no end but the file's; behind it stands what is packed so too ([`Tail::Lz4`]).
+//! Packed by lzo, bzip2 and lzma it is not read: those forms have no end of their own, so nothing can be added behind them,
+//! and lz4's newer frames no kernel unpacks.
 //!
 //! - [`member`]: the members of one archive.
+//! - [`lz4`]: what `lz4 -l` packed.
 //! - this file: archives one behind the other, and how they are packed.
 //!
 //! Hostile as all that a guest writes: everything is counted, nothing is unpacked anywhere, and what is kept is bounded.
 //! Deliberately absent: what the words mean, and what becomes of what has them (`lodge-identity`).
 
+mod lz4;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -23,9 +27,12 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 use liblzma::{bufread::XzDecoder, stream::Stream};
-use lodge_model::guest_disk::Archive;
+use lodge_model::guest_disk::{Archive, Tail};
 
-use self::member::{Members, Unpacked};
+use self::{
+    lz4::Chunks,
+    member::{Members, Unpacked},
+};
 
 /// Archives, and packed ones, in one file: each clone of a clone adds one.
 const PARTS_MAX: usize = 256;
@@ -58,21 +65,26 @@ pub(crate) fn read(read: ReadAt<'_>, bytes: u64, words: &[String]) -> Archive {
         return Archive { bytes, fault, ..Archive::default() };
     };
     let mut file = Raw { read, size: bytes, start: 0, buffer: Vec::new(), at: 0 };
-    let fault = unpack(&mut file, &mut members).err();
-    Archive { members: members.done(), bytes, fault: fault.map(|fault| fault.to_string()) }
+    let (tail, fault) = match unpack(&mut file, &mut members) {
+        Ok(tail) => (tail, None),
+        Err(fault) => (Tail::Open, Some(fault.to_string())),
+    };
+    Archive { members: members.done(), bytes, tail, fault }
 }
 
-fn unpack(file: &mut Raw<'_>, members: &mut Members) -> Result<(), Fault> {
+fn unpack(file: &mut Raw<'_>, members: &mut Members) -> Result<Tail, Fault> {
     for _ in 0..PARTS_MAX {
         file.skip_zeros()?;
         let at = file.position();
         let failed = |source| Fault::Read { at, source };
         match *file.head().map_err(failed)?.as_slice() {
-            [] => return Ok(()),
+            [] => return Ok(Tail::Open),
             [b'0', b'7', b'0', b'7', ..] if at.is_multiple_of(4) => {
                 Unpacked::new(&mut *file, at).archive(members)?;
             }
-            [0x1f, 0x8b, ..] => packed(GzDecoder::new(&mut *file), members)?,
+            [0x1f, 0x8b, ..] => {
+                packed(GzDecoder::new(&mut *file), members)?;
+            }
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
                 let stream = Stream::new_stream_decoder(WINDOW_BYTES_MAX, 0);
                 let stream = stream.map_err(|error| failed(error.into()))?;
@@ -82,7 +94,11 @@ fn unpack(file: &mut Raw<'_>, members: &mut Members) -> Result<(), Fault> {
                 let decoder = zstd::stream::read::Decoder::with_buffer(&mut *file).map_err(failed)?;
                 packed(decoder.single_frame(), members)?;
             }
-            [0x02, 0x21, 0x4c, 0x18, ..] | [0x04, 0x22, 0x4d, 0x18, ..] => return Err(Fault::Packed("lz4")),
+            [0x02, 0x21, 0x4c, 0x18, ..] => {
+                // Its end is the file's.
+                return Ok(Tail::Lz4 { unpacked: packed(Chunks::new(&mut *file), members)? });
+            }
+            [0x04, 0x22, 0x4d, 0x18, ..] => return Err(Fault::Packed("lz4 in frames")),
             [0x89, b'L', b'Z', b'O', ..] => return Err(Fault::Packed("lzo")),
             [b'B', b'Z', b'h', ..] => return Err(Fault::Packed("bzip2")),
             [0x5d, 0, 0, ..] => return Err(Fault::Packed("lzma")),
@@ -92,13 +108,13 @@ fn unpack(file: &mut Raw<'_>, members: &mut Members) -> Result<(), Fault> {
     Err(Fault::TooMuch("parts"))
 }
 
-/// All that is packed in one part, to its end: what follows in the file stands behind it then.
-fn packed(decoder: impl Read, members: &mut Members) -> Result<(), Fault> {
+/// All that is packed in one part, to its end: what follows in the file stands behind it then. How many bytes it was.
+fn packed(decoder: impl Read, members: &mut Members) -> Result<u64, Fault> {
     let mut unpacked = Unpacked::new(BufReader::with_capacity(64 << 10, decoder), 0);
     while unpacked.skip_zeros()? {
         unpacked.archive(members)?;
     }
-    Ok(())
+    Ok(unpacked.position())
 }
 
 /// The file, in pieces.

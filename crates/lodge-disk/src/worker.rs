@@ -191,11 +191,11 @@ impl Worker {
         let act = "looked into an initramfs";
         let request = Request::Archive { path: path.clone(), words: words.to_vec() };
         let (answer, body) = self.ask(act, &request).await?;
-        let Answer::Archive { members, bytes, fault } = answer else {
+        let Answer::Archive { members, bytes, tail, fault } = answer else {
             return Err(WorkerError::Nonsense { act });
         };
         let files = protocol::unpack(members, &body, Vec::new()).ok_or(WorkerError::Nonsense { act })?;
-        Ok(Archive { members: files.nodes, bytes, fault })
+        Ok(Archive { members: files.nodes, bytes, tail, fault })
     }
 
     /// What is at a path; in the tree of `device` alone, if one is named.

@@ -18,13 +18,14 @@ use crate::{
 };
 
 /// File system, firmware, machine id; each value at least once. `dracut`: with an initramfs that dracut made for the one
-/// machine, as Fedora and its kin have it.
+/// machine, as Fedora and its kin have it; `lz4`: packed so that only the like can stand behind it.
 pub const LAYOUTS: &[&str] = &[
     "ext4-bios-file",
     "xfs-uefi-missing",
     "btrfs-bios-link",
     "lvm-uefi-file",
     "ext4-bios-dracut",
+    "ext4-bios-dracut-lz4",
     "xfs-uefi-dracut",
 ];
 const PACKAGES: &str = "systemd-sysv,udev,dbus,dbus-bin,libpam-systemd,linux-image-cloud-amd64,initramfs-tools,zstd,\
@@ -81,8 +82,8 @@ fn image(place: &Path, layout: &str) -> PathBuf {
 
 /// The packages of a layout, in a tree.
 fn tree(place: &Path, layout: &str) -> Result<PathBuf> {
-    let (name, packages) = if layout.ends_with("-dracut") {
-        ("tree-dracut", PACKAGES.replace("initramfs-tools", "dracut"))
+    let (name, packages) = if layout.contains("-dracut") {
+        ("tree-dracut", PACKAGES.replace("initramfs-tools", "dracut,lz4"))
     } else {
         ("tree", PACKAGES.to_owned())
     };

@@ -20,7 +20,7 @@ trap leave EXIT
 rm -f "$disk"
 truncate -s 3G "$disk"
 case $layout in
-    ext4-bios-file | ext4-bios-dracut)
+    ext4-bios-file | ext4-bios-dracut*)
         parted -s "$disk" mklabel msdos mkpart primary ext4 1MiB 2800MiB set 1 boot on mkpart primary linux-swap 2800MiB 3000MiB ;;
     xfs-uefi-missing | xfs-uefi-dracut)
         parted -s "$disk" mklabel gpt mkpart esp fat32 1MiB 65MiB set 1 esp on mkpart root xfs 65MiB 3000MiB ;;
@@ -119,7 +119,7 @@ type=${layout%%-*}; [ "$type" != lvm ] || type=ext4
 rm -f "$root/etc/machine-id" "$root/var/lib/dbus/machine-id"
 mkdir -p "$root/var/lib/dbus"
 case $layout in
-    *-file | *-dracut) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; cp "$root/etc/machine-id" "$root/var/lib/dbus/" ;;
+    *-file | *-dracut*) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; cp "$root/etc/machine-id" "$root/var/lib/dbus/" ;;
     *-link) tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"; ln -s /etc/machine-id "$root/var/lib/dbus/machine-id" ;;
 esac
 echo "$layout" >"$root/etc/hostname"
@@ -135,10 +135,10 @@ mount --bind "$dev" "$root/dev"; mount -t proc proc "$root/proc"; mount -t sysfs
 inside() { chroot "$root" "$@"; }
 inside ssh-keygen -q -A
 case $layout in
-    *-dracut)
+    *-dracut*)
         # As Fedora has it: for this machine alone, with what is on its command line built in. Its drivers are those of a
         # machine that is none yet.
-        packed=gzip; [ -n "$swap" ] || packed=zstd
+        case $layout in *-lz4) packed=lz4 ;; ext4-*) packed=gzip ;; *) packed=zstd ;; esac
         printf '%s\n' 'hostonly="yes"' 'hostonly_cmdline="yes"' 'add_drivers+=" virtio_blk virtio_pci ext4 xfs "' \
             "compress=\"$packed\"" >"$root/etc/dracut.conf.d/lab.conf"
         inside dracut --quiet --force --kver "$(ls "$root/lib/modules")" ${swap:+--add-device "$swap"}

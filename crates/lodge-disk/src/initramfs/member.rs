@@ -118,6 +118,11 @@ impl<R: BufRead> Unpacked<R> {
         Self { from, at, linked: HashMap::new(), linked_bytes: 0 }
     }
 
+    /// How many bytes were read.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     fn damaged(&self, why: &'static str) -> Fault {
         Fault::Damaged { at: self.at, why }
     }

@@ -1,6 +1,6 @@
 use std::io::Write as _;
 
-use lodge_model::guest_disk::{FileNode, FilePath, Newc, Owner};
+use lodge_model::guest_disk::{FileNode, FilePath, LZ4_CHUNK_BYTES, LZ4_MARK, Newc, Owner, stored_as_lz4};
 
 use super::*;
 
@@ -48,6 +48,17 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(bytes, 1).unwrap()
 }
 
+/// As `lz4 -l` has it.
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = LZ4_MARK.to_vec();
+    for chunk in bytes.chunks(LZ4_CHUNK_BYTES) {
+        let block = lz4_flex::block::compress(chunk);
+        packed.extend_from_slice(&u32::try_from(block.len()).unwrap().to_le_bytes());
+        packed.extend_from_slice(&block);
+    }
+    packed
+}
+
 fn look(bytes: &[u8]) -> Archive {
     let read_at = |offset: u64, most: usize| {
         let rest = &bytes[usize::try_from(offset).unwrap()..];
@@ -73,7 +84,7 @@ fn what_names_a_word_is_found_however_it_is_packed() {
         archive.file(b"kernel/x86/microcode/GenuineIntel.bin", ROOTS, &[7; 1000]);
     });
     let main = dracut();
-    for packed in [main.clone(), gzip(&main), xz(&main), zstd(&main)] {
+    for packed in [main.clone(), gzip(&main), xz(&main), zstd(&main), lz4(&main)] {
         let mut whole = early.clone();
         whole.resize(whole.len().next_multiple_of(512), 0);
         whole.extend_from_slice(&packed);
@@ -114,6 +125,23 @@ fn what_is_added_behind_it_replaces_what_was_before() {
             names(&found),
             [format!("/etc/systemd/{OLD}.d"), format!("/etc/systemd/{OLD}.d/timeout.conf")]
         );
+        assert_eq!(found.tail, Tail::Open);
+    }
+    // Behind lz4 there is only lz4, at any byte.
+    let mut large = main.clone();
+    large.resize((9 << 20) + 4, 0);
+    for before in [&main, &large] {
+        let unpacked = before.len() as u64;
+        let mut whole = lz4(before);
+        assert_eq!(look(&whole).tail, Tail::Lz4 { unpacked });
+        whole.extend(stored_as_lz4(&more));
+        let found = look(&whole);
+        assert_eq!((found.fault, names(&look(&whole)).len()), (None, 2));
+        assert_eq!(found.tail, Tail::Lz4 { unpacked: unpacked + more.len() as u64 });
+    }
+    for behind in [&more[..], &[0; 8], b"\xff\xff\xff\x7f"] {
+        let whole = [&lz4(&main)[..], behind].concat();
+        assert!(look(&whole).fault.is_some(), "{}", behind.escape_ascii());
     }
 }
 
@@ -153,7 +181,9 @@ fn what_is_no_initramfs_is_told() {
     long[94..102].copy_from_slice(b"FFFFFFFF");
     let many: Vec<u8> = (0..300).flat_map(|_| archive(|_| {})).collect();
     for (bytes, said) in [
-        (&b"\x02\x21\x4c\x18whatever"[..], "packed by lz4"),
+        (&b"\x04\x22\x4d\x18whatever"[..], "packed by lz4 in frames"),
+        (b"\x02\x21\x4c\x18\x05\0\0\0what", "cannot be read"),
+        (b"\x02\x21\x4c\x18\x05\0\0\0never", "cannot be read"),
         (b"\x89LZO\0\r\n", "packed by lzo"),
         (b"BZh9", "packed by bzip2"),
         (b"\x5d\0\0\0\x04", "packed by lzma"),
@@ -177,7 +207,7 @@ fn what_is_no_initramfs_is_told() {
 fn a_damaged_one_breaks_nothing() {
     let mut random = fastrand::Rng::with_seed(7);
     let main = dracut();
-    for packed in [main.clone(), gzip(&main), xz(&main), zstd(&main)] {
+    for packed in [main.clone(), gzip(&main), xz(&main), zstd(&main), lz4(&main)] {
         for _ in 0..200 {
             let mut bad = packed.clone();
             for _ in 0..random.usize(1..4) {

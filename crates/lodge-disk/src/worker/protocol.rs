@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, os::fd::RawFd, path::PathBuf};
 
 use lodge_model::{
     Kind,
-    guest_disk::{Archive, FileNode, FilePath, Files, Gap, Layout, Owner, Wanted},
+    guest_disk::{Archive, FileNode, FilePath, Files, Gap, Layout, Owner, Tail, Wanted},
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ pub(super) enum Answer {
     Ready,
     Layout { layout: Layout, gaps: Vec<Gap> },
     Files { nodes: Vec<(FilePath, NodeHead)>, gaps: Vec<Gap> },
-    Archive { members: Vec<(FilePath, NodeHead)>, bytes: u64, fault: Option<String> },
+    Archive { members: Vec<(FilePath, NodeHead)>, bytes: u64, tail: Tail, fault: Option<String> },
     List { entries: Vec<Listed> },
     Bytes,
     Refused { kind: Kind, text: String },
@@ -94,7 +94,7 @@ pub(super) fn pack(files: Files) -> (Answer, Vec<u8>) {
 /// The same of what is in an initramfs.
 pub(super) fn pack_archive(archive: Archive) -> (Answer, Vec<u8>) {
     let (members, all) = packed(archive.members);
-    (Answer::Archive { members, bytes: archive.bytes, fault: archive.fault }, all)
+    (Answer::Archive { members, bytes: archive.bytes, tail: archive.tail, fault: archive.fault }, all)
 }
 
 fn packed(nodes: BTreeMap<FilePath, FileNode>) -> (Vec<(FilePath, NodeHead)>, Vec<u8>) {

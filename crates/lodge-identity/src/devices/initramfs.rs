@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use lodge_model::guest_disk::{
-    Archive, Device, Edit, FileEdit, FileNode, FilePath, Files, Layout, Newc, Owner,
+    Archive, Device, Edit, FileEdit, FileNode, FilePath, Files, Layout, Newc, Owner, Tail, stored_as_lz4,
 };
 
 use super::{references, renamed, targets};
@@ -292,9 +292,14 @@ fn overlay(archive: &Archive, pairs: &Pairs) -> Option<Vec<u8>> {
     if more == empty {
         return None;
     }
-    // Archives begin at a multiple of four bytes.
-    let padding = usize::try_from(archive.bytes.next_multiple_of(4) - archive.bytes).unwrap_or_default();
-    Some([vec![0; padding], more.end()].concat())
+    // Archives begin at a multiple of four bytes: of the file, or of what it unpacks to.
+    let (before, is_lz4) = match archive.tail {
+        Tail::Open => (archive.bytes, false),
+        Tail::Lz4 { unpacked } => (unpacked, true),
+    };
+    let padding = before.checked_next_multiple_of(4).map_or(0, |next| next - before);
+    let more = [vec![0; usize::try_from(padding).unwrap_or_default()], more.end()].concat();
+    Some(if is_lz4 { stored_as_lz4(&more) } else { more })
 }
 
 fn directory(more: &mut Newc, made: &mut BTreeSet<String>, place: &str, owner: Owner) {
@@ -368,7 +373,7 @@ mod tests {
             .iter()
             .map(|(path, node)| (FilePath::new(path.as_str()).unwrap(), node.clone()))
             .collect();
-        Archive { members, bytes: 1001, fault: None }
+        Archive { members, bytes: 1001, ..Archive::default() }
     }
 
     fn file(text: &str) -> FileNode {
@@ -436,6 +441,10 @@ mod tests {
             .link(hook(OLD).as_bytes(), NOTHING);
         assert_eq!(more[3..].escape_ascii().to_string(), wanted.end().escape_ascii().to_string());
         assert_eq!(overlay(&archive(&dracut(OLD)), &[(NEW.to_owned(), OLD.to_owned())]), None);
+        // Behind lz4 the same as lz4, padded by what is unpacked before it.
+        let tail = Tail::Lz4 { unpacked: 4002 };
+        let packed = overlay(&Archive { tail, ..archive(&dracut(OLD)) }, &pairs).unwrap();
+        assert_eq!(packed, stored_as_lz4(&[b"\0\0", &more[3..]].concat()));
     }
 
     #[test]

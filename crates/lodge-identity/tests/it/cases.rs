@@ -192,7 +192,7 @@ fn an_initramfs_of_one_machine_is_put_right_where_all_of_it_is_known() {
         ]
         .into(),
         bytes: 101,
-        fault: None,
+        ..Archive::default()
     };
     guest.files.archives.insert(house::path(image), archive);
     let asked = Catalogue::builtin().archives(&guest.layout, &guest.files).unwrap();
@@ -227,7 +227,7 @@ fn an_initramfs_of_one_machine_is_put_right_where_all_of_it_is_known() {
         act(guest.files.archives.get_mut(&house::path(image)).unwrap());
         guest
     };
-    is_kept(&change(&|archive| archive.fault = Some("it is packed by lz4".to_owned())), "packed by lz4");
+    is_kept(&change(&|archive| archive.fault = Some("it is packed by lzo".to_owned())), "packed by lzo");
     let binary = [b"\xff\xfe", ROOT.as_bytes()].concat();
     is_kept(
         &change(&|archive| drop(archive.members.insert(house::path("/usr/bin/x"), member(&binary)))),

@@ -36,8 +36,25 @@ pub struct Archive {
     pub members: BTreeMap<FilePath, FileNode>,
     /// The whole file's size.
     pub bytes: u64,
+    /// How what is appended must be packed.
+    #[serde(default)]
+    pub tail: Tail,
     /// Why it is not known to its end, or nothing can be appended to it. None: all of it was read.
     pub fault: Option<String>,
+}
+
+/// What the end of an initramfs asks of what is appended to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tail {
+    /// Nothing: any part may follow, at a multiple of four bytes.
+    #[default]
+    Open,
+    /// It is packed by `lz4 -l` to its last byte: what follows must be too, and comes behind so many unpacked bytes.
+    Lz4 {
+        /// All that the chunks unpack to.
+        unpacked: u64,
+    },
 }
 
 /// One thing in a directory.
