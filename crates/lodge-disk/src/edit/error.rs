@@ -71,6 +71,14 @@ pub enum EditError {
         /// What is wrong.
         why: String,
     },
+    /// The guest's file system is full.
+    #[error("the file system on {device} has no room for {path} (free some in the guest)")]
+    NoRoom {
+        /// What was to be written.
+        path: String,
+        /// The device.
+        device: String,
+    },
     /// A tool failed, or what it did is not what was asked for.
     #[error("{program} did not edit {place}: {why}")]
     Tool {

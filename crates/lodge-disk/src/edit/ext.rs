@@ -46,6 +46,9 @@ const ROOTS: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 /// Opens the file system again, as it is after the edits.
 pub(crate) type Reopen<'a> = &'a dyn Fn() -> Result<Box<dyn FileSystem>, EditError>;
 
+/// libext2fs' words for a file system that is full.
+const NO_ROOM: [&str; 2] = ["Could not allocate block", "Could not allocate inode"];
+
 /// An ext file system that is to be edited.
 pub(crate) struct Ext<'a> {
     /// What messages call its device.
@@ -78,6 +81,9 @@ impl Ext<'_> {
             self.put_in_order(tools)?;
         }
         let failed = |path: &FilePath, why: &str| {
+            if NO_ROOM.iter().any(|words| said.words.contains(words)) {
+                return EditError::NoRoom { path: path.to_string(), device: self.device.to_owned() };
+            }
             Act::ExtScript.failed(&format!("{path} on {}", self.device), why, &said)
         };
         let read_back = reopen()?;

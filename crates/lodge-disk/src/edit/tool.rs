@@ -94,7 +94,13 @@ impl Act {
             Some(code) => format!("exit status {code}"),
             None => "killed by a signal".to_owned(),
         };
-        let why = format!("{why} ({ending}; {})", said.words.escape_debug());
+        // debugfs repeats each command that it was given.
+        let is_its_own = |line: &&str| {
+            let is_echo = line.starts_with("debugfs: ") || line.starts_with("Allocated inode");
+            *self != Self::ExtScript || !(line.is_empty() || is_echo)
+        };
+        let words: Vec<&str> = said.words.lines().filter(is_its_own).collect();
+        let why = format!("{why} ({ending}; {})", words.join("\n").escape_debug());
         EditError::Tool { program: self.program().to_owned(), place: place.to_owned(), why }
     }
 }

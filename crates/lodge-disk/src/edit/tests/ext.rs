@@ -179,7 +179,7 @@ fn what_cannot_be_done_changes_nothing() {
         (write("/etc/ssh", b"", None), "a directory is there"),
         (link("/etc/ssh", "x"), "a directory is there"),
         (link("/l", ""), "cannot point there"),
-        (write("/etc/big", &vec![1; 80 << 20], None), "debugfs did not edit"),
+        (write("/etc/big", &vec![1; 80 << 20], None), "has no room for /etc/big"),
     ] {
         let error = rig.edit(&[first.clone(), edit]).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");

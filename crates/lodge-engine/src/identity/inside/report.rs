@@ -1,7 +1,7 @@
 //! What became of what lies inside, in the words of the book. Pure.
 
 use lodge_api::{IdentityChange, InsideState};
-use lodge_identity::{Address, Change, Identity, Kind as Item, Left, Plan, State, Verdict};
+use lodge_identity::{Address, Change, Flagged, Identity, Kind as Item, Left, Plan, State, Verdict};
 use lodge_model::Kind;
 
 use super::{Card, CardAddress, GuestDisk, InsideReport, Reading, Wish};
@@ -15,10 +15,7 @@ const NOTHING: &str = "nothing stands there";
 /// Of disks that nobody can look into.
 pub(super) fn of_unreadable(disks: &[GuestDisk]) -> Option<InsideReport> {
     let warning = match disks.iter().find(|disk| disk.is_encrypted) {
-        Some(disk) => format!(
-            "disk {} is encrypted: the identity in it was not changed, and is its source's",
-            disk.target
-        ),
+        Some(disk) => format!("disk {} is encrypted: the identity in it was not changed", disk.target),
         None if disks.is_empty() => "it has no disk of its own that an identity could lie on".to_owned(),
         None => return None,
     };
@@ -120,13 +117,19 @@ pub(super) fn foretold(before: &Reading, plan: &Plan, wish: &Wish) -> InsideRepo
             Some(gap) => format!(" ({gap})"),
             None => String::new(),
         };
-        warnings.push(format!("no Linux was found on its disks{why}: its identity inside is its source's"));
+        warnings.push(format!("no Linux was found on its disks{why}"));
     }
     let unknown: Vec<&str> = matters_unknown(&before.identity);
     if is_linux && !unknown.is_empty() {
         warnings.push(format!("could not be read, and so not changed: {}", unknown.join(", ")));
     }
-    warnings.extend(plan.flagged.iter().map(|flag| format!("{}: {}", flag.place, flag.why)));
+    // That it is why no Linux was found was said.
+    let is_said = |flag: &&Flagged| {
+        let why = flag.why.strip_prefix("could not be read: ").unwrap_or(&flag.why);
+        !is_linux && before.gaps.contains(&format!("{}: {why}", flag.place))
+    };
+    let flagged = plan.flagged.iter().filter(|flag| !is_said(flag));
+    warnings.extend(flagged.map(|flag| format!("{}: {}", flag.place, flag.why)));
     // What a new machine should have another of, and has not.
     if matches!(wish, Wish::Another { .. }) {
         let kept =
@@ -176,9 +179,10 @@ pub(super) fn refuse_bad(name: &str, verdicts: &[Verdict]) -> Result<()> {
 }
 
 /// A template is proven to be nobody. What is private may be meant, and is flagged.
-pub(super) fn refuse_unclean(name: &str, left: &[Left], identity: &Identity) -> Result<()> {
-    if identity.system.family.is_none() {
-        return Ok(());
+pub(super) fn refuse_unclean(name: &str, left: &[Left], after: &Reading) -> Result<()> {
+    if after.identity.system.family.is_none() {
+        let gap = after.gaps.first().map(|gap| format!(" ({gap})")).unwrap_or_default();
+        return Err(unproven(name, &format!("no Linux was found on its disks{gap}")));
     }
     let left: Vec<String> = left
         .iter()
@@ -194,6 +198,14 @@ pub(super) fn refuse_unclean(name: &str, left: &[Left], identity: &Identity) -> 
         .with_hint("remove that in the guest itself, and make the template then"))
 }
 
+/// Nobody can say that a template is nobody.
+pub(super) fn unproven(name: &str, why: &str) -> EngineError {
+    let text = format!("nothing proves that template `{name}` would have no identity: {why}");
+    EngineError::new(Kind::Conflict, text).with_hint(
+        "--keep-identity makes it as it is (Windows, an appliance): all machines of it have what lies inside then",
+    )
+}
+
 /// The sort of a failed edit.
 pub(super) fn kind_of(error: &lodge_disk::edit::EditError) -> Kind {
     use lodge_disk::edit::EditError;
@@ -204,6 +216,7 @@ pub(super) fn kind_of(error: &lodge_disk::edit::EditError) -> Kind {
         EditError::Damaged { .. } | EditError::Unreachable { .. } => Kind::Corrupt,
         EditError::Unfit { .. } => Kind::InvalidState,
         EditError::BadIdentity { .. } => Kind::InvalidInput,
+        EditError::NoRoom { .. } => Kind::Exhausted,
         _ => Kind::Internal,
     }
 }
