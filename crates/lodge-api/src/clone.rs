@@ -199,6 +199,10 @@ pub struct TemplateSpec {
     /// What becomes of private keys that are not the machine's own.
     #[serde(default)]
     pub private_keys: PrivateKeys,
+    /// Take the copy as it is, with all that makes it this machine. Else a template is only made of what is proven to have
+    /// none of it.
+    #[serde(default)]
+    pub keep_identity: bool,
 }
 
 /// A version of a template.

@@ -7,7 +7,7 @@
 
 pub(crate) mod alter;
 mod audit;
-mod cache;
+pub(crate) mod cache;
 mod containers;
 mod facts;
 pub(crate) mod inside;

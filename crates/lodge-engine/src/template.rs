@@ -102,8 +102,7 @@ impl Engine {
         check_name(&name)?;
         let (engine, subject, owner) = (self.clone(), name.clone(), caller.clone());
         let act = |job: JobHandle| async move {
-            let keys = spec.private_keys;
-            let view = engine.make_template_of(&owner, &job, &source, (name, keys)).await?;
+            let view = engine.make_template_of(&owner, &job, &source, (name, &spec)).await?;
             Ok(serde_json::to_value(view).unwrap_or_default())
         };
         self.jobs.begin(caller, "template.create", &subject, act).await
@@ -114,10 +113,13 @@ impl Engine {
         caller: &Caller,
         job: &JobHandle,
         source: &Source,
-        (name, private_keys): (String, PrivateKeys),
+        (name, spec): (String, &TemplateSpec),
     ) -> Result<TemplateView> {
         let mut reserved = self.reservations.open();
-        let plan = self.plan_template(caller, source, (&name, private_keys), &mut reserved).await?;
+        let mut plan = self.plan_template(caller, source, (&name, spec.private_keys), &mut reserved).await?;
+        if spec.keep_identity {
+            plan.wish = Wish::Keep;
+        }
         let version = plan.version;
         job.tell("copying", None, &source.said());
         steps::make(&self.clone_parts(), plan, &job.cancel).await?;

@@ -145,8 +145,10 @@ impl Engine {
                     let Some(path) = found.path else {
                         return Err(refused(name, disk, "has no file on this host"));
                     };
-                    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
-                        return Err(refused(name, disk, "is not a plain file that is there"));
+                    match path.metadata() {
+                        Ok(metadata) if metadata.is_file() => {}
+                        Ok(_) => return Err(refused(name, disk, "is no plain file")),
+                        Err(error) => return Err(not_there(name, disk, &path, &error)),
                     }
                     let directory = self.directory_of(&path).await?;
                     let (target, encryption) = (disk.target.dev.clone(), disk.encryption_trees());
@@ -302,6 +304,16 @@ fn refused(name: &str, disk: &Disk, why: &str) -> EngineError {
         .with_hint(format!(
             "detach it, or let the clone have the same one (--skip-copy {target}); only one of the two may run then"
         ))
+}
+
+/// A disk whose file nobody can look at.
+fn not_there(name: &str, disk: &Disk, path: &Path, error: &std::io::Error) -> EngineError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Unavailable,
+    };
+    let text = format!("disk {} of `{name}`: `{}`: {error}", disk.target.dev, path.display());
+    EngineError::new(kind, text).with_hint("create it, or correct `<source>` in the domain's document")
 }
 
 /// A format as its word.

@@ -12,7 +12,7 @@ use lodge_api::{AuditReport, DuplicateHolder, DuplicateView, IdentityAudit, Job,
 use lodge_identity::{self as catalogue, Identity, Kind as Item};
 use lodge_model::MacAddr;
 
-use super::look::{Looked, Subject, guest_subject};
+use super::look::{Looked, Subject, guest_subject, told_subject};
 use crate::{Caller, Engine, error::Result, job::JobHandle, template::Template};
 
 /// A look under way.
@@ -92,7 +92,11 @@ impl Engine {
 
     /// Readings of what is no more.
     async fn forget_readings(&self, subjects: &[Subject]) {
-        let there: HashSet<String> = subjects.iter().map(subject_key).collect();
+        let told = subjects.iter().filter_map(|subject| match subject {
+            Subject::Guest(handle) => Some(told_subject(&handle.id())),
+            Subject::Template(_) | Subject::Image { .. } => None,
+        });
+        let there: HashSet<String> = subjects.iter().map(subject_key).chain(told).collect();
         let db = self.store.db();
         let kept = db.identities().await.unwrap_or_default();
         let gone: Vec<String> = kept

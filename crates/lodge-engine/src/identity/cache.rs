@@ -3,12 +3,14 @@
 
 use std::{fmt::Write as _, os::unix::fs::MetadataExt as _};
 
-use lodge_identity::Identity;
+use lodge_api::IdentityChange;
+use lodge_identity::{Identity, Item, Kind, State};
+use lodge_model::DomainId;
 use lodge_storage::Storage;
 use lodge_store::Db;
 use serde::{Deserialize, Serialize};
 
-use super::inside::GuestDisk;
+use super::{inside::GuestDisk, look::told_subject};
 
 /// Grows when the catalogue reads more than it did: older readings are made anew.
 const EDITION: u32 = 1;
@@ -67,8 +69,25 @@ pub(super) async fn keep(db: &Db, subject: &str, print: &str, known: &Known) {
     }
 }
 
+/// Keeps the machine id that a guest was given, as it was read back, until somebody reads all of it: for lists, and for the
+/// judgement of starts. It has no disks' print, so nothing else is taken for read.
+pub(crate) async fn keep_made(db: &Db, guest: DomainId, changes: &[IdentityChange]) {
+    let is_made = |change: &&IdentityChange| change.item == "machine-id" && !change.new.is_empty();
+    let Some(made) = changes.iter().find(is_made) else { return };
+    let item = Item {
+        kind: Kind::MACHINE_ID,
+        place: made.place.clone(),
+        state: State::Present,
+        value: Some(made.new.clone()),
+        note: None,
+        is_unique: true,
+    };
+    let identity = Identity { items: vec![item], ..Identity::default() };
+    keep(db, &format!("domain:{guest}"), "", &Known { identity, gaps: Vec::new() }).await;
+}
+
 impl crate::Engine {
-    /// Adds the machine ids that were read before. No disk is read for a list.
+    /// Adds the machine ids that were read before, or told by the agent of one that runs. No disk is read for a list.
     pub(crate) async fn add_machine_ids(
         &self,
         views: &mut [lodge_api::DomainView],
@@ -77,7 +96,10 @@ impl crate::Engine {
         let mut known: std::collections::HashMap<String, serde_json::Value> =
             kept.into_iter().map(|(subject, _, known)| (subject, known)).collect();
         for view in views {
-            let Some(known) = known.remove(&format!("domain:{}", view.uuid)) else { continue };
+            let told = known.remove(&told_subject(&view.uuid)).filter(|_| view.state.is_active());
+            let Some(known) = told.or_else(|| known.remove(&format!("domain:{}", view.uuid))) else {
+                continue;
+            };
             if let Ok(Known { identity, .. }) = serde_json::from_value(known) {
                 view.machine_id = lodge_identity::machine_id(&identity).map(str::to_owned);
             }

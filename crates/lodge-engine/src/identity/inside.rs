@@ -132,6 +132,15 @@ impl InsideReport {
     pub fn items(&self) -> Value {
         serde_json::json!({ "inside": self.state, "changes": self.changes, "to_fill": self.to_fill })
     }
+
+    /// Refuses to call it done where nothing could be changed.
+    pub fn refuse_nothing(&self, name: &str) -> Result<()> {
+        if self.state != InsideState::NotReset || !self.changes.is_empty() {
+            return Ok(());
+        }
+        let text = format!("nothing was changed in `{name}`: {}", self.warnings.join("; "));
+        Err(EngineError::new(Kind::InvalidInput, text))
+    }
 }
 
 /// What was read of disks.
@@ -264,6 +273,9 @@ impl Inside {
             if *wish == Wish::Ensured {
                 return Err(report::not_ensured(name, &report.warnings.join("; ")));
             }
+            if matches!(wish, Wish::Template { .. }) {
+                return Err(report::unproven(name, &report.warnings.join("; ")));
+            }
             return Ok(report);
         }
         let (what, uses) = ("a change of its identity", uses(disks)?);
@@ -286,7 +298,7 @@ impl Inside {
         verdicts.extend(catalogue::verify_archives(&after.files, &plan));
         report::refuse_bad(name, &verdicts)?;
         if matches!(wish, Wish::Template { .. }) {
-            report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after.identity)?;
+            report::refuse_unclean(name, &self.catalogue.clean(&after.identity), &after)?;
         }
         Ok(report::of(&before, &after, &plan, wish))
     }

@@ -237,6 +237,8 @@ impl Engine {
                 looked.gaps.extend(files.gaps.iter().map(|gap| format!("{}: {}", gap.place, gap.why)));
                 looked.identity =
                     self.inside.catalogue().read(&Layout::default(), &files, &HostFacts::default());
+                let told = cache::Known { identity: looked.identity.clone(), gaps: Vec::new() };
+                cache::keep(self.store.db(), &told_subject(&handle.id()), "", &told).await;
             }
             Err(error) => looked.gaps.push(format!("its agent: {error}")),
         }
@@ -246,6 +248,11 @@ impl Engine {
 /// What a guest's readings are kept under.
 pub(super) fn guest_subject(handle: &Handle) -> String {
     format!("domain:{}", handle.id())
+}
+
+/// What a guest told of itself while it ran is kept under, for lists alone: no start is judged by a guest's word.
+pub(super) fn told_subject(id: &dyn std::fmt::Display) -> String {
+    format!("agent:{id}")
 }
 
 impl Looked {

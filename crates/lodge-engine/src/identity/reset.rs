@@ -10,6 +10,7 @@ use lodge_model::Kind;
 use lodge_store::db::{identities::IdentityActRow, now_ms};
 
 use super::{
+    cache::keep_made,
     inside::{InsideReport, Wish},
     log::act,
     look::Subject,
@@ -93,6 +94,7 @@ impl Engine {
             }
             report
         };
+        report.refuse_nothing(&name)?;
         let row = IdentityActRow {
             id: uuid::Uuid::new_v4().to_string(),
             time_ms: now_ms(),
@@ -108,6 +110,9 @@ impl Engine {
         if !wish.dry_run && !did_nothing {
             // No start is judged by what it was, and a list does not show it.
             self.watch.forget(handle.id()).await;
+            if !handle.snapshot().is_active() {
+                keep_made(self.store.db(), handle.id(), &report.changes).await;
+            }
             self.store.db().put_identity_act(row.clone()).await?;
             self.feed.publish("identity.reset", row.name.clone(), serde_json::json!({ "act": verb }));
         }

@@ -18,6 +18,7 @@ use super::{
     cache,
     facts::given,
     inside::{is_in_change, log_of},
+    look::told_subject,
 };
 use crate::DuplicatePolicy;
 
@@ -95,7 +96,7 @@ impl Watch {
 
     /// Forgets what was read inside a guest: it is another machine now.
     pub async fn forget(&self, id: DomainId) {
-        let forgotten = self.db.forget_identities(vec![format!("domain:{id}")]).await;
+        let forgotten = self.db.forget_identities(vec![format!("domain:{id}"), told_subject(&id)]).await;
         if let Err(error) = forgotten {
             tracing::warn!(domain = %id, %error, "an old reading not forgotten");
         }

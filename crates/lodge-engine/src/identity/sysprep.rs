@@ -1,6 +1,6 @@
 //! What can be taken out of a machine, by virt-sysprep's names, and out of one that is no domain.
 
-use lodge_api::{IdentityAct, ImageSysprep, InsideState, Job, SysprepOperation};
+use lodge_api::{IdentityAct, ImageSysprep, Job, SysprepOperation};
 use lodge_identity::{OPERATIONS, Operations, Step};
 use lodge_model::Kind;
 use lodge_storage::{Format, ImageFormat, Need};
@@ -115,13 +115,7 @@ impl Engine {
             let log = self.inside.log_of_images(&id, &disks)?;
             self.inside.change_standing(&name, &disks, &wish_inside, log.path()).await?
         };
-        if report.state == InsideState::NotReset && report.changes.is_empty() {
-            let why = report.warnings.join("; ");
-            return Err(EngineError::new(
-                Kind::InvalidInput,
-                format!("nothing was changed in `{name}`: {why}"),
-            ));
-        }
+        report.refuse_nothing(&name)?;
         report.warnings.extend(warnings);
         let row = IdentityActRow {
             id,

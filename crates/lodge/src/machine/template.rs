@@ -32,6 +32,9 @@ pub struct Create {
     name: Option<String>,
     #[command(flatten)]
     keys: Keys,
+    /// Leave all inside as it is, and prove nothing: of what is no Linux, or to replace machines that are lost
+    #[arg(long)]
+    keep_identity: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,8 +78,12 @@ impl Verb {
 impl Create {
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let client = session.client().await?;
-        let spec =
-            TemplateSpec { domain: self.domain.clone(), name: self.name, private_keys: self.keys.into() };
+        let spec = TemplateSpec {
+            domain: self.domain.clone(),
+            name: self.name,
+            private_keys: self.keys.into(),
+            keep_identity: self.keep_identity,
+        };
         let job = client.create_template(&spec).await;
         let job = job.what(|| format!("Failed to make a template of '{}'", self.domain))?;
         let job = progress::follow(&client, job.id, session).await?;

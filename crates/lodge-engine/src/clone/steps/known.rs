@@ -12,7 +12,10 @@ use crate::clone::{
     seed,
     unsettled::{self, Unsettled},
 };
-use crate::identity::inside::{InsideReport, Wish};
+use crate::identity::{
+    cache::keep_made,
+    inside::{InsideReport, Wish},
+};
 use crate::template::TemplateDisk;
 
 /// Gives a guest its cloud-init seed.
@@ -77,7 +80,12 @@ impl Step<Making> for WriteBook {
             items: report.items(),
             warnings: serde_json::to_value(&report.warnings).unwrap_or_default(),
         };
-        making.parts.store.db().put_identity_act(row).await.map_err(failed)
+        let db = making.parts.store.db();
+        db.put_identity_act(row).await.map_err(failed)?;
+        if plan.version.is_none() {
+            keep_made(db, plan.id, &report.changes).await;
+        }
+        Ok(())
     }
 
     async fn undo(&self, making: &mut Making) -> Result<(), Failure> {
