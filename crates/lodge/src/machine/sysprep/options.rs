@@ -10,67 +10,95 @@ use crate::failure::{Failure, invalid};
 
 const HEADING: &str = "What else is to be in the guest (done in the order in which it is said)";
 
-/// Name, its value, what it does; without a value a flag, without a word hidden: it is refused with its reason.
-const OPTIONS: &[(&str, &str, &str)] = &[
-    ("append-line", "FILE:LINE", "A line more at the end of a file"),
-    ("chmod", "PERMISSIONS:FILE", "Other permissions; decimal, unless a 0 stands before them"),
-    ("chown", "UID:GID:PATH", "Another owner, in numbers"),
-    (
+/// One of virt-sysprep's options.
+struct Known {
+    name: &'static str,
+    /// What it takes. None: it is a flag.
+    value: Option<&'static str>,
+    /// What it does. None: it is refused, and shown nowhere.
+    about: Option<&'static str>,
+}
+
+const fn takes(name: &'static str, value: &'static str, about: &'static str) -> Known {
+    Known { name, value: Some(value), about: Some(about) }
+}
+
+const fn flag(name: &'static str, about: &'static str) -> Known {
+    Known { name, value: None, about: Some(about) }
+}
+
+const fn refused(name: &'static str, value: &'static str) -> Known {
+    Known { name, value: Some(value), about: None }
+}
+
+const fn refused_flag(name: &'static str) -> Known {
+    Known { name, value: None, about: None }
+}
+
+const OPTIONS: &[Known] = &[
+    takes("append-line", "FILE:LINE", "A line more at the end of a file"),
+    takes("chmod", "PERMISSIONS:FILE", "Other permissions; decimal, unless a 0 stands before them"),
+    takes("chown", "UID:GID:PATH", "Another owner, in numbers"),
+    takes(
         "commands-from-file",
         "FILE",
         "These options from a file, one a line, without dashes: `write /etc/motd:hello`",
     ),
-    ("copy", "SOURCE:DEST", "Copy a file inside the guest"),
-    ("copy-in", "LOCALPATH:DIRECTORY", "Copy a file or a directory into a directory of the guest's"),
-    ("delete", "PATH", "Remove a file, or a directory with all that is in it; `*` stands for any letters"),
-    ("edit", "FILE:EXPR", ""),
-    ("firstboot", "SCRIPT", "Have the guest run a script at its next boot, as root"),
-    ("firstboot-command", "COMMAND", "Have the guest run a command at its next boot, as root"),
-    ("firstboot-install", "PACKAGES", "Have the guest install packages at its next boot"),
-    ("inject-blnsvr", "METHOD", ""),
-    ("inject-qemu-ga", "METHOD", ""),
-    ("inject-virtio-win", "METHOD", ""),
-    ("install", "PACKAGES", ""),
-    ("key", "SELECTOR", ""),
-    ("keys-from-stdin", "", ""),
-    ("link", "TARGET:LINK[:LINK]", "A symbolic link to a target"),
-    ("mkdir", "DIRECTORY", "A directory, and those on the way to it"),
-    ("mount-options", "OPTIONS", ""),
-    ("move", "SOURCE:DEST", "Move a file inside the guest"),
-    ("network", "", ""),
-    ("no-network", "", "So it is always: nothing of the guest's runs, with or without a network"),
-    ("no-logfile", "", "So it is always: no log of this is left in the guest"),
-    (
+    takes("copy", "SOURCE:DEST", "Copy a file inside the guest"),
+    takes("copy-in", "LOCALPATH:DIRECTORY", "Copy a file or a directory into a directory of the guest's"),
+    takes(
+        "delete",
+        "PATH",
+        "Remove a file, or a directory with all that is in it; `*` stands for any letters",
+    ),
+    refused("edit", "FILE:EXPR"),
+    takes("firstboot", "SCRIPT", "Have the guest run a script at its next boot, as root"),
+    takes("firstboot-command", "COMMAND", "Have the guest run a command at its next boot, as root"),
+    takes("firstboot-install", "PACKAGES", "Have the guest install packages at its next boot"),
+    refused("inject-blnsvr", "METHOD"),
+    refused("inject-qemu-ga", "METHOD"),
+    refused("inject-virtio-win", "METHOD"),
+    refused("install", "PACKAGES"),
+    refused("key", "SELECTOR"),
+    refused_flag("keys-from-stdin"),
+    takes("link", "TARGET:LINK[:LINK]", "A symbolic link to a target"),
+    takes("mkdir", "DIRECTORY", "A directory, and those on the way to it"),
+    refused("mount-options", "OPTIONS"),
+    takes("move", "SOURCE:DEST", "Move a file inside the guest"),
+    refused_flag("network"),
+    flag("no-network", "So it is always: nothing of the guest's runs, with or without a network"),
+    flag("no-logfile", "So it is always: no log of this is left in the guest"),
+    takes(
         "password",
         "USER:SELECTOR",
         "A user's password: password:WORD, file:FILE, random, disabled, locked[:…] or crypt:HASH",
     ),
-    ("root-password", "SELECTOR", "The same of root"),
-    ("run", "SCRIPT", ""),
-    ("run-command", "COMMAND", ""),
-    ("script", "PROGRAM", ""),
-    ("scriptdir", "DIRECTORY", ""),
-    ("scrub", "FILE", ""),
-    ("selinux-relabel", "", "Have the guest label all its files anew at its next boot"),
-    ("sm-attach", "SELECTOR", ""),
-    ("sm-credentials", "SELECTOR", ""),
-    ("sm-register", "", ""),
-    ("sm-remove", "", ""),
-    ("sm-unregister", "", ""),
-    (
+    takes("root-password", "SELECTOR", "The same of root"),
+    refused("run", "SCRIPT"),
+    refused("run-command", "COMMAND"),
+    refused("script", "PROGRAM"),
+    refused("scriptdir", "DIRECTORY"),
+    refused("scrub", "FILE"),
+    flag("selinux-relabel", "Have the guest label all its files anew at its next boot"),
+    refused("sm-attach", "SELECTOR"),
+    refused("sm-credentials", "SELECTOR"),
+    refused_flag("sm-register"),
+    refused_flag("sm-remove"),
+    refused_flag("sm-unregister"),
+    takes(
         "ssh-inject",
         "USER[:SELECTOR]",
         "A public key that lets somebody in: file:FILE, string:KEY, or yours from ~/.ssh",
     ),
-    ("tar-in", "TARFILE:DIRECTORY", ""),
-    ("timezone", "TIMEZONE", "The time zone, like Europe/London"),
-    ("touch", "FILE", "A file, empty where there is none"),
-    ("truncate", "FILE", "A file with nothing in it any more"),
-    ("truncate-recursive", "DIRECTORY", "The same of all files in a directory"),
-    ("uninstall", "PACKAGES", ""),
-    ("update", "", ""),
-    ("upload", "FILE:DEST", "A file of yours, with its owner and permissions"),
-    ("write", "FILE:CONTENT", "A file with this in it"),
+    refused("tar-in", "TARFILE:DIRECTORY"),
+    takes("timezone", "TIMEZONE", "The time zone, like Europe/London"),
+    takes("touch", "FILE", "A file, empty where there is none"),
+    takes("truncate", "FILE", "A file with nothing in it any more"),
+    takes("truncate-recursive", "DIRECTORY", "The same of all files in a directory"),
+    refused("uninstall", "PACKAGES"),
+    refused_flag("update"),
+    takes("upload", "FILE:DEST", "A file of yours, with its owner and permissions"),
+    takes("write", "FILE:CONTENT", "A file with this in it"),
 ];
 
 /// Lines that a file of commands may have.
@@ -104,12 +132,12 @@ fn commands(text: &str) -> Result<Vec<(String, String)>, String> {
     for line in joined.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
         let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let known = OPTIONS.iter().find(|(known, ..)| *known == name && *known != "commands-from-file");
-        let Some((name, form, _)) = known else { return Err(format!("`{name}` is no command")) };
-        if !form.is_empty() && value.trim().is_empty() {
+        let known = OPTIONS.iter().find(|known| known.name == name && name != "commands-from-file");
+        let Some(known) = known else { return Err(format!("`{name}` is no command")) };
+        if let Some(form) = known.value.filter(|_| value.trim().is_empty()) {
             return Err(format!("`{name}` lacks {form}"));
         }
-        all.push(((*name).to_owned(), value.trim_start().to_owned()));
+        all.push((name.to_owned(), value.trim_start().to_owned()));
         if all.len() > LINES_MAX {
             return Err(format!("there are more than {LINES_MAX} commands"));
         }
@@ -119,14 +147,16 @@ fn commands(text: &str) -> Result<Vec<(String, String)>, String> {
 
 impl Args for Said {
     fn augment_args(command: Command) -> Command {
-        let argument = |(name, form, help): &(&'static str, &'static str, &'static str)| {
-            let argument = Arg::new(*name).long(*name).help_heading(HEADING);
-            let argument = if form.is_empty() {
-                argument.action(ArgAction::SetTrue)
-            } else {
-                argument.value_name(*form).action(ArgAction::Append).allow_hyphen_values(true)
+        let argument = |known: &Known| {
+            let argument = Arg::new(known.name).long(known.name).help_heading(HEADING);
+            let argument = match known.value {
+                Some(form) => argument.value_name(form).action(ArgAction::Append).allow_hyphen_values(true),
+                None => argument.action(ArgAction::SetTrue),
             };
-            if help.is_empty() { argument.hide(true) } else { argument.help(*help) }
+            match known.about {
+                Some(about) => argument.help(about),
+                None => argument.hide(true),
+            }
         };
         OPTIONS.iter().map(argument).fold(command, Command::arg)
     }
@@ -139,17 +169,16 @@ impl Args for Said {
 impl FromArgMatches for Said {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut all: Vec<(usize, String, String)> = Vec::new();
-        for (name, form, _) in OPTIONS {
+        for Known { name, value, .. } in OPTIONS {
             if matches.value_source(name) != Some(ValueSource::CommandLine) {
                 continue;
             }
             let places = matches.indices_of(name).into_iter().flatten();
-            if form.is_empty() {
-                all.extend(places.map(|place| (place, (*name).to_owned(), String::new())));
-                continue;
-            }
-            let values = matches.get_many::<String>(name).into_iter().flatten();
-            all.extend(places.zip(values).map(|(place, value)| (place, (*name).to_owned(), value.clone())));
+            let values: Vec<String> = match value {
+                Some(_) => matches.get_many(name).into_iter().flatten().cloned().collect(),
+                None => vec![String::new()],
+            };
+            all.extend(places.zip(values).map(|(place, value)| (place, (*name).to_owned(), value)));
         }
         all.sort_by_key(|(place, ..)| *place);
         Ok(Self(all.into_iter().map(|(_, name, value)| (name, value)).collect()))
