@@ -151,6 +151,10 @@ impl Noun {
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        // Whoever reads has enough: `lodge disk cat … | head`. As a program that SIGPIPE ends.
+        return Failure::silent(128 + 13);
+    }
     Failure::new(lodge_client::api::ErrorKind::Internal, "cannot write to the standard output").because(error)
 }
 

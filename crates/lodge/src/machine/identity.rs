@@ -172,7 +172,13 @@ impl Check {
             return Ok(());
         }
         let failure = Failure::new(ErrorKind::Conflict, faults.join("\n       "));
-        Err(failure.hint("`lodge identity reset DOMAIN` gives one that is shut off an identity of its own"))
+        let none = views.iter().any(|view| view.machine_id.is_none());
+        Err(failure.hint(if none {
+            "`lodge identity check --ensure DOMAIN` makes a machine id where there is none; `lodge identity reset DOMAIN` \
+             gives one that is shut off an identity of its own"
+        } else {
+            "`lodge identity reset DOMAIN` gives one that is shut off an identity of its own"
+        }))
     }
 }
 
@@ -240,7 +246,8 @@ pub async fn reset(
     session: &mut Session,
 ) -> Result<IdentityAct, Failure> {
     let client = session.client().await?;
-    let job = client.reset_identity(domain, wish).await.on_domain(domain, "reset the identity of")?;
+    let verb = if wish.operations.is_some() { "prepare" } else { "reset the identity of" };
+    let job = client.reset_identity(domain, wish).await.on_domain(domain, verb)?;
     let act = entry_of(progress::follow(&client, job.id, session).await?)?;
     let has_new_key = act.changes.iter().any(|change| change.item == "ssh-host-key");
     if let Ok(guest) = act.uuid.parse()

@@ -58,8 +58,11 @@ pub fn diff(diff: &IdentityDiff, alike_only: bool) -> String {
     if !alike_only {
         rows.extend(diff.different.iter().map(|pair| row("differs", pair)));
     }
-    let mut text = crate::output::table(&["", "Item", &diff.one, &diff.other, "Place"], &rows, false);
-    text.push('\n');
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = crate::output::table(&["", "Item", &diff.one, &diff.other, "Place"], &rows, false);
+        text.push('\n');
+    }
     text += &match diff.alike.len() {
         0 => format!("'{}' and '{}' have nothing in common that only one may have\n", diff.one, diff.other),
         1 => "1 thing is alike that only one may have\n".to_owned(),
