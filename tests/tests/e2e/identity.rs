@@ -10,19 +10,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, document::tiny_with, skip, turn};
+use lodge_tests::{Host, Turn, document::tiny_with, skip, turn};
 use serde_json::Value;
 
 pub(super) const MACHINE_ID: &str = "17f2e0698e844e31b12ccd3f9aa4d94a";
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A guest that is off, with an ext4 disk of a small Debian's files where an identity is kept; no file system is mounted.
-pub(super) fn source(host: &Host, name: &str) -> Result<()> {
+fn source(host: &Host, name: &str) -> Result<()> {
     source_with(host, name, &[])
 }
 
 /// The same with more files.
-pub fn source_with(host: &Host, name: &str, more: &[(&str, &str)]) -> Result<()> {
+fn source_with(host: &Host, name: &str, more: &[(&str, &str)]) -> Result<()> {
     let tree = tempfile::tempdir()?;
     let file = |path: &str, text: &str| -> Result<()> {
         let path = tree.path().join(path);
@@ -55,9 +55,21 @@ pub fn source_with(host: &Host, name: &str, more: &[(&str, &str)]) -> Result<()>
     host.lodge(&["define", &document])?.ok().map(drop)
 }
 
-/// Two guests with one machine id inside; what lies in both has been looked at.
-fn two_alike(host: &Host) -> Result<()> {
-    source(host, "web1")?;
+/// This test's turn, and in it a daemon with these settings and a guest `web1` that has these files too. None: what that
+/// needs is not here, which was said.
+pub(super) fn a_host_with_web1(settings: &str, more: &[(&str, &str)]) -> Result<Option<(Turn, Host)>> {
+    let Some(turn) = turn() else { return Ok(None) };
+    if Command::new("mke2fs").arg("-V").output().is_err() {
+        skip("there is no mke2fs");
+        return Ok(None);
+    }
+    let host = Host::start_told(settings, &[])?;
+    source_with(&host, "web1", more)?;
+    Ok(Some((turn, host)))
+}
+
+/// A second guest with the machine id of `web1`; what lies in both has been looked at.
+fn one_more_alike(host: &Host) -> Result<()> {
     source(host, "web2")?;
     host.lodge_for(PATIENCE, &["identity", "check", "web1", "web2"])?.fails_saying(&[MACHINE_ID]).map(drop)
 }
@@ -79,18 +91,17 @@ fn machine_id(host: &Host, name: &str) -> Result<String> {
 
 #[test]
 fn a_clone_is_another_machine_inside_and_an_audit_finds_those_that_are_not() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    if Command::new("mke2fs").arg("-V").output().is_err() {
-        skip("there is no mke2fs");
-        return Ok(());
-    }
-    let host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     ensure!(machine_id(&host, "web1")? == MACHINE_ID, "its machine id is not read");
 
     let made = host.lodge_for(PATIENCE, &["clone", "web1", "web2"])?.ok()?;
     ensure!(made.stdout.contains("with an identity of its own"), "{}{}", made.stdout, made.stderr);
+    // Known before anybody looks into it.
+    let listed = host.json(&["list", "--all", "--identity"])?;
+    let of_clone = listed.as_array().context("a list")?.iter().find(|domain| domain["name"] == "web2");
+    let told = of_clone.and_then(|domain| domain["machine_id"].as_str()).context("no machine id")?.to_owned();
     let other = machine_id(&host, "web2")?;
+    ensure!(told == other, "{told} is listed, and it has {other}");
     ensure!(other.len() == 32 && other != MACHINE_ID, "web2 has {other}");
     ensure!(machine_id(&host, "web1")? == MACHINE_ID, "the source was changed");
     let shown = host.json(&["identity", "log", "web2"])?;
@@ -136,13 +147,7 @@ fn a_clone_is_another_machine_inside_and_an_audit_finds_those_that_are_not() -> 
 /// What `dbus-uuidgen --ensure` is for: silent where there is one, and one is made where there is none.
 #[test]
 fn a_machine_id_is_ensured() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    if Command::new("mke2fs").arg("-V").output().is_err() {
-        skip("there is no mke2fs");
-        return Ok(());
-    }
-    let host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     // As a template leaves it, and as nobody should: D-Bus's file with nothing in it, no other.
     source_with(&host, "empty", &[("etc/machine-id", ""), ("var/lib/dbus/machine-id", "")])?;
     source_with(&host, "words", &[("etc/machine-id", "uninitialized\n"), ("var/lib/dbus/machine-id", "")])?;
@@ -209,13 +214,7 @@ const KNOWN_BY: &[(&str, &str)] = &[
 #[test]
 #[ignore = "it takes a minute: cargo xtask lab clones"]
 fn lab_hundred_clones_have_nothing_in_common() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    if Command::new("mke2fs").arg("-V").output().is_err() {
-        skip("there is no mke2fs");
-        return Ok(());
-    }
-    let host = Host::start()?;
-    source_with(&host, "web1", KNOWN_BY)?;
+    let Some((_turn, host)) = a_host_with_web1("", KNOWN_BY)? else { return Ok(()) };
     host.lodge_for(PATIENCE, &["template", "create", "web1", "--name", "web"])?.ok()?;
     for (source, name, count) in [("web", "node", "100"), ("web1", "twin", "5")] {
         host.lodge_for(PATIENCE, &["clone", source, name, "--count", count])?.ok()?;
@@ -262,9 +261,7 @@ fn lab_hundred_clones_have_nothing_in_common() -> Result<()> {
 
 #[test]
 fn an_audit_goes_over_the_hosts_containers() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let machine = |root: &str, id: &str| -> Result<()> {
         let etc = host.root().join(root).join("etc");
         fs::create_dir_all(&etc)?;
@@ -300,6 +297,48 @@ fn an_audit_goes_over_the_hosts_containers() -> Result<()> {
     Ok(())
 }
 
+/// Docker's and Podman's: what an image gives to all of them is no duplicate, an SSH host key is, and so is what one wrote.
+#[test]
+fn an_audit_tells_images_from_the_containers_made_of_them() -> Result<()> {
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
+    let write = |path: &str, text: &str| -> Result<()> {
+        let path = host.root().join(path);
+        fs::create_dir_all(path.parent().context("a parent")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    let image_id = "0123456789abcdef0123456789abcdef";
+    for store in ["var/lib/docker/overlay2", "var/lib/containers/storage/overlay"] {
+        write(&format!("{store}/image/diff/etc/os-release"), "ID=debian\n")?;
+        write(&format!("{store}/image/diff/etc/machine-id"), &format!("{image_id}\n"))?;
+        fs::create_dir_all(host.root().join(store).join("l"))?;
+        std::os::unix::fs::symlink("../image/diff", host.root().join(store).join("l/IMAGE"))?;
+        for own in ["one", "two"] {
+            fs::create_dir_all(host.root().join(store).join(own).join("diff"))?;
+            write(&format!("{store}/{own}/lower"), "l/IMAGE")?;
+        }
+    }
+    for own in ["one", "two"] {
+        let record = format!(r#"{{"ID":"{own}","Name":"/{own}","Driver":"overlay2"}}"#);
+        write(&format!("var/lib/docker/containers/{own}/config.v2.json"), &record)?;
+        write(&format!("var/lib/docker/image/overlay2/layerdb/mounts/{own}/mount-id"), own)?;
+    }
+    let records = r#"[{"id":"1","names":["one"],"layer":"one"},{"id":"2","names":["two"],"layer":"two"}]"#;
+    write("var/lib/containers/storage/overlay-containers/containers.json", records)?;
+    // One machine id in four containers of two images: none of them is a machine by it.
+    host.lodge_for(PATIENCE, &["identity", "audit"])?.ok()?;
+
+    let docker = "var/lib/docker/overlay2";
+    write(&format!("{docker}/image/diff/etc/ssh/ssh_host_rsa_key"), "a key of the image's")?;
+    write(&format!("{docker}/two/diff/etc/machine-id"), &format!("{MACHINE_ID}\n"))?;
+    let audit = host.lodge_for(PATIENCE, &["identity", "audit"])?;
+    ensure!(audit.status.code() == Some(1), "{:?} {}", audit.status, audit.stdout);
+    for said in ["ssh-host-key", "container one (docker)", "container two (docker)", MACHINE_ID, "web1"] {
+        ensure!(audit.stdout.contains(said), "{said}\n{}", audit.stdout);
+    }
+    ensure!(!audit.stdout.contains(image_id) && !audit.stdout.contains("podman"), "{}", audit.stdout);
+    Ok(())
+}
+
 #[test]
 fn a_guest_that_runs_is_not_reset_and_says_why() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
@@ -317,9 +356,9 @@ fn a_guest_that_runs_is_not_reset_and_says_why() -> Result<()> {
 
 #[test]
 fn a_second_machine_of_one_identity_does_not_start_where_that_is_refused() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start_told("[identity]\nduplicates = \"refuse\"\n", &[])?;
-    two_alike(&host)?;
+    let settings = "[identity]\nduplicates = \"refuse\"\n";
+    let Some((_turn, host)) = a_host_with_web1(settings, &[])? else { return Ok(()) };
+    one_more_alike(&host)?;
     host.lodge(&["start", "web1"])?.ok()?;
     let refused = host.lodge(&["start", "web2"])?;
     refused.fails_saying(&["would be a second one", MACHINE_ID, "`web1`", "lodge identity reset web2"])?;
@@ -346,9 +385,8 @@ fn a_second_machine_of_one_identity_does_not_start_where_that_is_refused() -> Re
 
 #[test]
 fn a_second_machine_of_one_identity_is_told_of_where_nothing_else_was_said() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
-    two_alike(&host)?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
+    one_more_alike(&host)?;
     host.lodge(&["start", "web1"])?.ok()?;
     ensure!(!host.log().contains("known by the same"), "{}", host.log());
     host.lodge(&["start", "web2"])?.ok()?;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, turn};
+use lodge_tests::Host;
 
-use super::identity::{run, source, text};
+use super::identity::{a_host_with_web1, run, text};
 
 /// Of these three, a reset changes each.
 const PLACES: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostname"];
@@ -64,9 +64,7 @@ fn kill_amid(host: &mut Host, args: &[&str], after: Duration, at_note: bool) -> 
 
 #[test]
 fn a_reset_is_whole_or_never_was_when_the_daemon_is_killed_amid_it() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let mut host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, mut host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let (mut old, mut changed, mut unchanged) = (known_by(&host, "web1")?, 0, 0);
     for round in 0..16_u64 {
         let hostname = format!("round{round}");
@@ -102,9 +100,7 @@ fn a_reset_is_whole_or_never_was_when_the_daemon_is_killed_amid_it() -> Result<(
 
 #[test]
 fn a_template_is_whole_or_gone_when_the_daemon_is_killed_amid_it() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let mut host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, mut host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let before = fs::read(disk(&host, "web1"))?;
     let mut known = versions(&host)?;
     for round in 0..8_u64 {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, skip, turn};
+use lodge_tests::Host;
 use serde_json::Value;
 
-use super::identity::source_with;
+use super::identity::a_host_with_web1;
 
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -35,13 +35,7 @@ fn says(view: &Value, place: &str) -> bool {
 
 #[test]
 fn a_clone_has_the_address_that_was_asked_for_or_is_not_made() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    if std::process::Command::new("mke2fs").arg("-V").output().is_err() {
-        skip("there is no mke2fs");
-        return Ok(());
-    }
-    let host = Host::start()?;
-    source_with(&host, "web1", FILES)?;
+    let Some((_turn, host)) = a_host_with_web1("", FILES)? else { return Ok(()) };
     let clone = |args: &[&str]| host.lodge_for(PATIENCE, &[&["clone", "web1"][..], args].concat());
 
     let kept = clone(&["same"])?.ok()?;
@@ -86,13 +80,7 @@ fn a_clone_has_the_address_that_was_asked_for_or_is_not_made() -> Result<()> {
 
 #[test]
 fn what_must_be_filled_is_told_and_private_keys_go_by_the_policy() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    if std::process::Command::new("mke2fs").arg("-V").output().is_err() {
-        skip("there is no mke2fs");
-        return Ok(());
-    }
-    let host = Host::start()?;
-    source_with(&host, "web1", FILES)?;
+    let Some((_turn, host)) = a_host_with_web1("", FILES)? else { return Ok(()) };
     let (initiator, address) = (
         "/etc/iscsi/initiatorname.iscsi: InitiatorName is empty",
         "/etc/sysconfig/network-scripts/ifcfg-eth1: IPADDR is empty",

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, document::tiny_with, turn};
+use lodge_tests::{Host, document::tiny_with};
 
-use super::identity::{MACHINE_ID, run, source, text};
+use super::identity::{MACHINE_ID, a_host_with_web1, run, text};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -35,9 +35,7 @@ fn notes(host: &Host) -> Vec<PathBuf> {
 
 #[test]
 fn an_image_that_is_no_domains_is_prepared() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let raw = loose(&host)?;
     let (file, before) = (text(&raw)?, fs::read(&raw)?);
 
@@ -67,8 +65,6 @@ fn an_image_that_is_no_domains_is_prepared() -> Result<()> {
 /// virt-sysprep's customizations, read back by debugfs, which knows nothing of ours.
 #[test]
 fn what_is_said_to_be_in_an_image_is_in_it() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
     let more = [
         ("etc/shadow", "root:*:1:0:99999:7:::\nbob:*:1:0:99999:7:::\n"),
         ("etc/group", "root:x:0:\nbob:x:1000:\n"),
@@ -80,7 +76,7 @@ fn what_is_said_to_be_in_an_image_is_in_it() -> Result<()> {
         ("srv/data", "data"),
         ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1000::/home/bob:/bin/sh\n"),
     ];
-    super::identity::source_with(&host, "web1", &more)?;
+    let Some((_turn, host)) = a_host_with_web1("", &more)? else { return Ok(()) };
     let raw = loose(&host)?;
     let file = text(&raw)?;
     let base = ["sysprep", "-a", file, "--format", "raw"];
@@ -176,9 +172,7 @@ fn what_is_said_to_be_in_an_image_is_in_it() -> Result<()> {
 
 #[test]
 fn nothing_that_somebody_needs_is_changed() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let pool = host.root().join("var/lib/libvirt/images");
     let disk = pool.join("web1.qcow2");
     let disk = text(&disk)?;
@@ -208,9 +202,7 @@ fn nothing_that_somebody_needs_is_changed() -> Result<()> {
 
 #[test]
 fn an_image_is_changed_or_not_when_the_daemon_is_killed_amid_it() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let mut host = Host::start()?;
-    source(&host, "web1")?;
+    let Some((_turn, mut host)) = a_host_with_web1("", &[])? else { return Ok(()) };
     let raw = loose(&host)?;
     let (master, file) = (host.root().join("master.raw"), text(&raw)?);
     fs::copy(&raw, &master)?;
