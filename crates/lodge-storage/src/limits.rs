@@ -33,6 +33,8 @@ pub(crate) const SCAN: Duration = Duration::from_mins(1);
 pub(crate) const TAKE_UP: Duration = Duration::from_secs(10);
 /// How long an act on a pool waits for the one before it.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
+/// Directories of which the kernel is to tell what changes in them: a pool has one, and users are given some ten thousands.
+pub(crate) const WATCHES: usize = 1024;
 /// Threads that look at files of one pool at once.
 pub(crate) const LOOKS_AT_ONCE: usize = 8;
 /// Events a slow reader may be behind.

@@ -10,6 +10,7 @@ mod apart;
 mod directory;
 mod lock;
 mod record_lock;
+mod watch;
 mod writeback;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ pub use apart::{apart, apart_from};
 pub use directory::{Directory, TEMP_PREFIX};
 pub use lock::{Lock, LockError, lock_exclusive};
 pub use record_lock::{RecordLock, Taken, record_lock, record_lock_holder};
+pub use watch::{DirChange, DirWatch, WatchId};
 pub use writeback::{Begun, begin_writeback};
 
 /// Writes `bytes` to `path` with `mode`: after a crash the file is the old one or the new one, and after

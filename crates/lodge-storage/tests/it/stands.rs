@@ -236,6 +236,106 @@ async fn a_directory_that_does_not_answer_delays_no_start() {
     }
 }
 
+/// All that is seen before is not looked at again, and yet each of these changes is known to who asks for another file.
+#[tokio::test]
+async fn what_is_changed_by_hand_is_known_whichever_file_is_asked_for() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (free, base, other) =
+        (volume(&world, "free").await, volume(&world, "base").await, volume(&world, "other").await);
+    let dir = world.dir.path().join("named");
+    let (top, kept) = (dir.join("top.qcow2"), dir.join("kept"));
+    type Change<'a> = (&'a str, &'a dyn Fn());
+    let rebase = |file: &Path| {
+        qemu_img(&["rebase", "-u", "-b", text(&other), "-F", "qcow2", text(file)]);
+    };
+    let alias = world.dir.path().join("alias");
+    let changes: [Change<'_>; 7] = [
+        ("written in its place", &|| rebase(&top)),
+        ("written by another name of its directory", &|| {
+            std::os::unix::fs::symlink(&dir, &alias).unwrap();
+            rebase(&alias.join("top.qcow2"));
+        }),
+        ("another file over it", &|| {
+            overlay(&other, &kept);
+            fs::rename(&kept, &top).unwrap();
+        }),
+        ("gone and made anew", &|| {
+            fs::remove_file(&top).unwrap();
+            overlay(&other, &top);
+        }),
+        ("a link in its place", &|| {
+            overlay(&other, &kept);
+            fs::remove_file(&top).unwrap();
+            std::os::unix::fs::symlink(&kept, &top).unwrap();
+        }),
+        ("another directory in the place of its own", &|| {
+            let moved = dir.with_extension("moved");
+            fs::rename(&dir, &moved).unwrap();
+            fs::create_dir(&dir).unwrap();
+            overlay(&other, &top);
+        }),
+        ("its directory gone for a while", &|| {
+            let moved = dir.with_extension("moved");
+            fs::rename(&dir, &moved).unwrap();
+            rebase(&moved.join("top.qcow2"));
+            fs::rename(&moved, &dir).unwrap();
+        }),
+    ];
+    world.storage.set_guests(guests(&[("web2", 2, &[&top])]));
+    for (what, change) in changes {
+        fs::create_dir(&dir).unwrap();
+        overlay(&base, &top);
+        // Twice: seen, and known to be as it was seen.
+        for _ in 0..2 {
+            assert_eq!(refusal(&world, &other).await, None, "before: {what}");
+            assert_eq!(refusal(&world, &free).await, None);
+        }
+        change();
+        assert!(refusal(&world, &other).await.is_some(), "{what}");
+        assert_eq!(refusal(&world, &base).await, None, "{what}");
+        for left in [&dir, &dir.with_extension("moved")] {
+            let _ = fs::remove_dir_all(left);
+        }
+        let _ = fs::remove_file(&alias);
+    }
+    // A file of two names, and one that a link leads to, are looked at each time.
+    fs::create_dir(&dir).unwrap();
+    overlay(&base, &kept);
+    for by_link in [false, true] {
+        if by_link {
+            std::os::unix::fs::symlink(&kept, &top).unwrap();
+        } else {
+            fs::hard_link(&kept, &top).unwrap();
+        }
+        for (below, lone) in [(&base, &other), (&other, &base), (&base, &other)] {
+            qemu_img(&["rebase", "-u", "-b", text(below), "-F", "qcow2", text(&kept)]);
+            assert_eq!(refusal(&world, lone).await, None);
+            assert!(refusal(&world, below).await.is_some());
+        }
+        fs::remove_file(&top).unwrap();
+    }
+}
+
+/// A header that is gone without a word of the kernel's refuses nobody: who would be refused is looked at once more.
+#[tokio::test]
+async fn nobody_is_refused_by_what_is_not_there_any_more() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = (volume(&world, "base").await, world.pool("top.qcow2"));
+    overlay(&base, &top);
+    world.storage.set_guests(guests(&[("web2", 2, &[&top])]));
+    for _ in 0..2 {
+        assert!(refusal(&world, &base).await.is_some());
+    }
+    nix::unistd::truncate(&top, 0).unwrap();
+    assert_eq!(refusal(&world, &base).await, None);
+}
+
 /// What a start's question costs among so many guests. It is printed, not judged.
 #[tokio::test]
 async fn thousands_of_guests_are_no_burden() {
