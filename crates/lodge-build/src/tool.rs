@@ -5,21 +5,25 @@
 //! it is the one that fetches packages; with an empty environment but for what is named here; with
 //! a deadline. Its standard input is the work directory's lock (see [`crate::work`]).
 //!
-//! Deliberately absent: `lodge_sys::spawn`, made for processes that outlive the daemon.
+//! Deliberately absent: a jail; what they read is packages, which the archive's keys vouch for.
 
 use std::{
     collections::VecDeque,
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt as _,
-    path::Path,
-    process::{ExitStatus, Stdio},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use lodge_sys::{
+    process::Ending,
+    spawn::{Command, Tied},
+};
+use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStderr, Command},
+    net::unix::pipe::Receiver,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +58,11 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// Which of the programs that a build runs are not installed.
 pub fn missing_tools() -> Vec<MissingTool> {
-    let is_there = |program: &str| PATH.split(':').any(|dir| Path::new(dir).join(program).exists());
-    NEEDED.iter().copied().filter(|tool| !is_there(tool.program)).collect()
+    NEEDED.iter().copied().filter(|tool| find(tool.program).is_none()).collect()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|place| place.exists())
 }
 
 /// Whether a tool may use the host's network.
@@ -90,9 +97,9 @@ impl Toolbox<'_> {
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled { phase });
         }
-        let mut child = self.spawn(&run).map_err(failed)?;
+        let Started { tied, output, errors } = self.start(&run).await.map_err(failed)?;
         let mut words = VecDeque::new();
-        let mut streams = Box::pin(read_streams(&mut child, &mut words, &mut on_line));
+        let mut streams = Box::pin(read_streams(output, errors, &mut words, &mut on_line));
         let ended = tokio::select! {
             output = &mut streams => output.map_err(failed),
             () = self.cancel.cancelled() => Err(BuildError::Cancelled { phase }),
@@ -100,36 +107,41 @@ impl Toolbox<'_> {
                 Err(BuildError::ToolSlow { program: run.program, phase, limit: run.limit })
             }
         };
-        if ended.is_err() {
-            // `unshare --kill-child`: its end is the end of the whole namespace. The streams end
-            // when the last process of it is gone; until then it may still write files.
-            let _ = child.start_kill();
-            let _ = tokio::time::timeout(KILL_WAIT, &mut streams).await;
-        }
+        let output = match ended {
+            Ok(output) => output,
+            Err(error) => {
+                // `unshare --kill-child`: its end is the end of the whole namespace. The streams end
+                // when the last process of it is gone; until then it may still write files.
+                drop(tied);
+                let _ = tokio::time::timeout(KILL_WAIT, &mut streams).await;
+                return Err(error);
+            }
+        };
         drop(streams);
-        let status = child.wait().await.map_err(failed)?;
-        let output = ended?;
-        if status.success() {
+        let ending = tied.ended().await.map_err(failed)?;
+        if matches!(ending, Ending::Status(status) if status.success()) {
             return Ok(output);
         }
         Err(BuildError::ToolFailed {
             program: run.program,
             phase,
-            status: describe(status),
+            status: describe(ending),
             last_words: words.make_contiguous().join(" | "),
         })
     }
 
-    fn spawn(&self, run: &Run) -> io::Result<Child> {
-        let mut command = Command::new("unshare");
+    /// It ends with what comes back. In a session of its own, so out of the reach of the terminal's ^C: the build itself
+    /// decides.
+    async fn start(&self, run: &Run) -> io::Result<Started> {
+        let program = find("unshare").ok_or(io::ErrorKind::NotFound)?;
+        let mut command = Command::new(program);
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"]);
         command.arg("--kill-child=SIGKILL");
         if run.network == Network::None {
             command.arg("--net");
         }
         command.arg("--").arg(run.program).args(&run.args);
-        command.env_clear();
-        command.envs([("PATH", PATH), ("LC_ALL", "C.UTF-8"), ("HOME", "/root")]);
+        command.env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root");
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command.env("TMPDIR", self.work.path());
         // Only if somebody wants it: with it, Debian's Python compiles its modules so that each
@@ -140,39 +152,49 @@ impl Toolbox<'_> {
         }
         if run.network == Network::Host {
             // How this host's apt may have to reach its mirror.
-            let proxies = ["http_proxy", "https_proxy", "no_proxy"];
-            command.envs(proxies.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+            for name in ["http_proxy", "https_proxy", "no_proxy"] {
+                if let Some(value) = std::env::var_os(name) {
+                    command.env(name, value);
+                }
+            }
         }
-        command.stdin(Stdio::from(self.work.lock_for_tool()?));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.current_dir("/").kill_on_drop(true);
-        // Out of the reach of the terminal's ^C: the build itself decides.
-        command.process_group(0);
-        command.spawn()
+        let ((output, out), (errors, err)) = (listen()?, listen()?);
+        command.input(self.work.lock_for_tool()?.into()).output(out).errors(err).no_new_privs(false);
+        let tied = command.spawn_tied().await.map_err(io::Error::other)?;
+        Ok(Started { tied, output, errors })
     }
 }
 
-/// Reads a child's two streams until both end, that is until its last process is gone.
-fn read_streams<'a, F: FnMut(&str) + Send>(
-    child: &mut Child,
-    words: &'a mut VecDeque<String>,
-    on_line: &'a mut F,
-) -> impl Future<Output = io::Result<String>> + use<'a, F> {
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let stderr = child.stderr.take().expect("stderr is piped");
-    async move {
-        let mut output = String::new();
-        let mut stdout = stdout.take(OUTPUT_LIMIT);
-        let read_output = stdout.read_to_string(&mut output);
-        let (got_output, got_errors) = tokio::join!(read_output, read_lines(stderr, words, on_line));
-        got_errors?;
-        got_output?;
-        Ok(output)
-    }
+/// A tool that runs, and what it says.
+struct Started {
+    tied: Tied,
+    output: Receiver,
+    errors: Receiver,
+}
+
+fn listen() -> io::Result<(Receiver, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((Receiver::from_owned_fd(read)?, write))
+}
+
+/// Reads a tool's two streams until both end, that is until its last process is gone.
+async fn read_streams(
+    output: Receiver,
+    errors: Receiver,
+    words: &mut VecDeque<String>,
+    on_line: &mut (impl FnMut(&str) + Send),
+) -> io::Result<String> {
+    let mut text = String::new();
+    let mut output = output.take(OUTPUT_LIMIT);
+    let read_output = output.read_to_string(&mut text);
+    let (got_output, got_errors) = tokio::join!(read_output, read_lines(errors, words, on_line));
+    got_errors?;
+    got_output?;
+    Ok(text)
 }
 
 async fn read_lines(
-    stream: ChildStderr,
+    stream: Receiver,
     words: &mut VecDeque<String>,
     on_line: &mut (impl FnMut(&str) + Send),
 ) -> io::Result<()> {
@@ -195,7 +217,8 @@ async fn read_lines(
     Ok(())
 }
 
-fn describe(status: ExitStatus) -> String {
+fn describe(ending: Ending) -> String {
+    let Ending::Status(status) = ending else { return ending.to_string() };
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use lodge_sys::process::Ending;
+use lodge_sys::spawn::Command;
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::facts::{Facts, System};
 
@@ -89,42 +93,43 @@ struct Answer {
 /// Runs a program that only tells something; `Err`: it could not be run, or gave no answer.
 fn ask(program: &Path, arguments: &[&str]) -> Result<Answer, String> {
     const DEADLINE: Duration = Duration::from_secs(5);
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut command = Command::new(program);
+    command.args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    let listen = || -> Result<(OwnedFd, OwnedFd), String> {
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())
+    };
+    let ((stdout, out), (stderr, errors)) = (listen()?, listen()?);
+    command.output(out).errors(errors);
+    let process = command.spawn().map_err(|error| error.to_string())?;
     let readers = (std::thread::spawn(|| drain(stdout)), std::thread::spawn(|| drain(stderr)));
     let began = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Ok(status),
+    let ending = loop {
+        match process.poll_ended() {
+            Ok(Some(ending)) => break Ok(ending),
             Ok(None) if began.elapsed() < DEADLINE => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => break Err(format!("no answer in {DEADLINE:?}")),
             Err(error) => break Err(error.to_string()),
         }
     };
-    if status.is_err() {
+    if ending.is_err() {
         // Fails only for a child that is gone already.
-        drop(child.kill());
-        drop(child.wait());
+        drop(process.kill());
+        while matches!(process.poll_ended(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
     let told = readers.0.join().unwrap_or_default();
     let complained = readers.1.join().unwrap_or_default();
-    Ok(Answer { success: status?.success(), told, complained })
+    let success = matches!(ending?, Ending::Status(status) if status.success());
+    Ok(Answer { success, told, complained })
 }
 
 /// All that a program writes, up to a limit.
-fn drain(pipe: Option<impl Read>) -> String {
+fn drain(pipe: OwnedFd) -> String {
     const LIMIT_BYTES: u64 = 8 << 20;
     let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        // What was read before an error is still what it said.
-        drop(pipe.take(LIMIT_BYTES).read_to_end(&mut bytes));
-    }
+    // What was read before an error is still what it said.
+    drop(fs::File::from(pipe).take(LIMIT_BYTES).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

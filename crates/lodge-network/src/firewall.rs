@@ -11,11 +11,8 @@
 mod guards;
 mod text;
 
-use std::process::Stdio;
-
 use lodge_model::MacAddr;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use lodge_sys::tool::{Tool, ToolError};
 
 use crate::plan::{Mode, Plan};
 use crate::{NetworkError, limits};
@@ -154,32 +151,17 @@ impl Firewall {
 
 /// Runs nft with a script on its input.
 pub(crate) async fn nft(args: &[&str], script: &str) -> Result<String, NetworkError> {
-    let failed = |detail: String| NetworkError::Firewall { detail };
-    let run = async {
-        let mut child = Command::new("nft")
-            .args(args)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(script.as_bytes()).await?;
+    let run = Tool::new("nft", limits::NFT_RUN).args(args).input(script.as_bytes().to_vec()).run();
+    let detail = match run.await {
+        Ok(said) => return Ok(String::from_utf8_lossy(&said).into_owned()),
+        Err(ToolError::Missing { program }) => {
+            format!("the program `{program}` is not there; install the package nftables")
         }
-        child.wait_with_output().await
-    };
-    let output = match tokio::time::timeout(limits::NFT_RUN, run).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(failed("the program `nft` is not there; install the package nftables".into()));
+        Err(ToolError::Failed { words, .. }) => {
+            words.chars().take(2_000).collect::<String>().trim().to_owned()
         }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed(format!("it did not end within {:?}", limits::NFT_RUN))),
+        Err(ToolError::Run { program, source }) => format!("cannot run '{}': {source}", program.display()),
+        Err(error @ (ToolError::Late { .. } | ToolError::TooMuch { .. })) => error.to_string(),
     };
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let words: String = String::from_utf8_lossy(&output.stderr).chars().take(2_000).collect();
-    Err(failed(words.trim().to_owned()))
+    Err(NetworkError::Firewall { detail })
 }

@@ -18,6 +18,7 @@ use lodge_model::network::Network;
 use lodge_model::network::status::{FirewallUndo, NetworkStatus};
 use lodge_store::{Driver, Root};
 use lodge_sys::process::{Identity, Process};
+use lodge_sys::tool::{Tool, ToolError};
 use serde::{Deserialize, Serialize};
 
 use crate::netd::journal::Entry;
@@ -187,15 +188,13 @@ pub(crate) async fn undo_rules(network: &str, undo: &FirewallUndo) {
         let Some(args) = &action.args else { continue };
         let layer = action.layer.as_deref().unwrap_or("ipv4");
         let Some((program, first)) = program(undo.backend.as_deref(), layer) else { continue };
-        let mut command = tokio::process::Command::new(program);
-        command.args(first).args(&args.items).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        match tokio::time::timeout(COMMAND_PATIENCE, command.output()).await {
-            Ok(Ok(output)) if output.status.success() => {}
-            Ok(Ok(output)) => {
-                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                tracing::debug!(network, program, args = ?args.items, said, "a rule of libvirt's was not taken back");
+        let run = Tool::new(program, COMMAND_PATIENCE).args(first).args(&args.items).run();
+        match run.await {
+            Ok(_) => {}
+            Err(ToolError::Failed { words, .. }) => {
+                tracing::debug!(network, program, args = ?args.items, words, "a rule of libvirt's was not taken back");
             }
-            outcome => tracing::warn!(network, program, ?outcome, "a rule of libvirt's was not taken back"),
+            Err(error) => tracing::warn!(network, program, %error, "a rule of libvirt's was not taken back"),
         }
     }
 }

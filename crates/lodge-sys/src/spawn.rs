@@ -4,8 +4,8 @@
 //! could be mistaken. A multi-threaded daemon may call this: everything is laid out before the clone, and between
 //! clone and exec the child makes plain system calls only (no allocation, no lock; see signal-safety(7)).
 //!
-//! Rules: the environment starts empty, stdin is `/dev/null`, every descriptor but those given is closed, and a
-//! descriptor given keeps **the number it has here**, so a caller can name it in an argument beforehand.
+//! Rules: the environment starts empty, stdin is `/dev/null` unless it is given, every descriptor but those given is
+//! closed, and a descriptor given keeps **the number it has here**, so a caller can name it in an argument beforehand.
 //! A [`Jail`] is for the opposite kind: tools that are ours, and that meet foreign bytes.
 //! Deliberately absent: a parent-death signal for others (they are not ours to take along), and waiting (see `process`).
 
@@ -93,6 +93,7 @@ pub struct Command {
     env: Vec<CString>,
     has_nul: bool,
     kept: Vec<OwnedFd>,
+    input: Option<OwnedFd>,
     output: Option<OwnedFd>,
     errors: Option<OwnedFd>,
     jail: Option<Jail>,
@@ -116,6 +117,7 @@ impl Command {
             env: Vec::new(),
             has_nul: false,
             kept: Vec::new(),
+            input: None,
             output: None,
             errors: None,
             jail: None,
@@ -165,6 +167,12 @@ impl Command {
         let number = fd.as_raw_fd();
         self.kept.push(fd);
         number
+    }
+
+    /// What it reads as stdin.
+    pub fn input(&mut self, fd: OwnedFd) -> &mut Self {
+        self.input = Some(fd);
+        self
     }
 
     /// Where stdout and stderr go; without it to `/dev/null`.

@@ -1,20 +1,26 @@
-//! Other programs that do one act and end: `mount`, `mkfs`, `lvcreate`, `parted`.
+//! Other programs that do one act and end: `mount`, `mkfs`, `lvcreate`, `nft`.
 //!
 //! Rules: no shell; the environment is empty but for a fixed locale and PATH; stdin is what the caller gives and
 //! nothing else; what is said is kept up to a bound. A program that is not done at its deadline is killed with all
 //! it started, and its end is waited for, so that whoever goes on knows that nothing is under way any more.
-//! Deliberately absent: programs that outlive us (`spawn`), and what a program may touch (see the caller's sandbox).
+//! It begins as every program here ([`crate::spawn`]), so that none waits for a file server that is gone.
+//! Deliberately absent: programs that outlive us, and what a program may touch (see the caller's sandbox).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::runtime::Handle;
+
+use crate::process::{Ending, Process};
+use crate::spawn::Command;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The most that is kept of what a program prints: `lvs` of 10,000 volumes.
@@ -116,26 +122,18 @@ impl Tool {
         let program = place.ok_or(ToolError::Missing { program: self.program })?;
         let command = said(&program, &self.args);
         let failed = |source| ToolError::Run { program: program.clone(), source };
-        let mut child = Command::new(&program)
-            .args(&self.args)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LC_ALL", "C")
-            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        let group = Group(child.id());
-        let talk = talk(&mut child, self.input);
+        let (running, pipes) = start(&program, &self.args, self.input.is_some()).await.map_err(failed)?;
+        let talk = talk(&running.process, pipes, self.input);
         let Ok(talked) = tokio::time::timeout(self.deadline, talk).await else {
-            group.kill();
-            let _ = child.wait().await;
+            running.kill();
+            let _ = running.process.ended().await;
             return Err(ToolError::Late { command, seconds: self.deadline.as_secs() });
         };
-        let Talked { status, printed, complaints } = talked.map_err(failed)?;
+        let Talked { ending, printed, complaints } = talked.map_err(failed)?;
+        let status = match ending {
+            Ending::Status(status) => status,
+            Ending::Unknown => return Err(failed(io::Error::other("somebody else has waited for it"))),
+        };
         if status.success() {
             let is_bounded = (printed.len() as u64) < OUTPUT_BYTES;
             return if is_bounded { Ok(printed) } else { Err(ToolError::TooMuch { command }) };
@@ -150,12 +148,16 @@ impl Tool {
     }
 }
 
-/// A program with all it has started: `mount` starts `mount.nfs`, which is what hangs.
-struct Group(Option<u32>);
+/// A program with all it has started (`mount` starts `mount.nfs`, which is what hangs): killed when this is dropped,
+/// unless it has ended.
+struct Running {
+    process: Process,
+    runtime: Handle,
+}
 
-impl Group {
+impl Running {
     fn kill(&self) {
-        let pid = self.0.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = i32::try_from(self.process.identity().pid).ok().and_then(Pid::from_raw);
         // Our own child, not waited for yet: its number is nobody else's. Gone already is as well.
         if let Some(pid) = pid {
             let _ = kill_process_group(pid, Signal::KILL);
@@ -163,15 +165,62 @@ impl Group {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.process.poll_ended(), Ok(Some(_))) {
+            return;
+        }
+        self.kill();
+        let process = self.process.clone();
+        // Somebody has to wait for it, or it stays a zombie.
+        self.runtime.spawn(async move { process.ended().await });
+    }
+}
+
+/// Our ends of what it reads and says.
+struct Pipes {
+    input: Option<Sender>,
+    output: Receiver,
+    errors: Receiver,
+}
+
+/// Starts it, on a thread that may wait: it comes back when the program itself runs.
+async fn start(program: &Path, args: &[OsString], has_input: bool) -> io::Result<(Running, Pipes)> {
+    let mut command = Command::new(program);
+    command.args(args).env("PATH", PATH).env("LC_ALL", "C").no_new_privs(false);
+    let input = if has_input {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        command.input(read);
+        Some(Sender::from_owned_fd(write)?)
+    } else {
+        None
+    };
+    let listen = || -> io::Result<(Receiver, OwnedFd)> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Receiver::from_owned_fd(read)?, write))
+    };
+    let ((output, out), (errors, err)) = (listen()?, listen()?);
+    command.output(out).errors(err);
+    let runtime = Handle::current();
+    let begin = move || command.spawn().map(|process| Running { process, runtime });
+    // If nobody waits for it any more, it comes back all the same, and is killed.
+    let begun = tokio::task::spawn_blocking(begin).await.map_err(io::Error::other)?;
+    let running = begun.map_err(|error| {
+        let kind = error.io().map_or(io::ErrorKind::InvalidInput, io::Error::kind);
+        io::Error::new(kind, error)
+    })?;
+    Ok((running, Pipes { input, output, errors }))
+}
+
 struct Talked {
-    status: std::process::ExitStatus,
+    ending: Ending,
     printed: Vec<u8>,
     complaints: Vec<u8>,
 }
 
 /// Gives it its input and hears it out.
-async fn talk(child: &mut Child, input: Option<Vec<u8>>) -> io::Result<Talked> {
-    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+async fn talk(process: &Process, pipes: Pipes, input: Option<Vec<u8>>) -> io::Result<Talked> {
+    let Pipes { input: mut stdin, output, errors } = pipes;
     let give = async move {
         if let (Some(stdin), Some(input)) = (&mut stdin, input) {
             // A program that ends early says by its status what is wrong.
@@ -179,17 +228,15 @@ async fn talk(child: &mut Child, input: Option<Vec<u8>>) -> io::Result<Talked> {
         }
         drop(stdin);
     };
-    let ((), printed, complaints) = tokio::join!(give, hear(stdout), hear(stderr));
-    Ok(Talked { status: child.wait().await?, printed: printed?, complaints: complaints? })
+    let ((), printed, complaints) = tokio::join!(give, hear(output), hear(errors));
+    Ok(Talked { ending: process.ended().await?, printed: printed?, complaints: complaints? })
 }
 
 /// All of it up to the bound; the rest is read and dropped, so that the program goes on.
-async fn hear(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+async fn hear(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let mut heard = Vec::new();
-    if let Some(mut from) = from {
-        (&mut from).take(OUTPUT_BYTES).read_to_end(&mut heard).await?;
-        tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
-    }
+    (&mut from).take(OUTPUT_BYTES).read_to_end(&mut heard).await?;
+    tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
     Ok(heard)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use lodge_sys::process::{Identity, Process};
+use lodge_sys::tool::Tool;
 
 use crate::client::Netd;
 use crate::launch::{self, Places, file};
@@ -73,13 +74,9 @@ pub(super) async fn tell_resolved(plan: &Plan) {
     let calls: [&[&str]; 3] =
         [&["dns", bridge, &gateway], &["domain", bridge, &domain], &["default-route", bridge, "no"]];
     for args in calls {
-        let run = tokio::process::Command::new("resolvectl").args(args).kill_on_drop(true).output();
-        match tokio::time::timeout(limits::NETD_ANSWER, run).await {
-            Ok(Ok(output)) if output.status.success() => {}
-            outcome => {
-                tracing::warn!(network = %plan.name, ?args, ?outcome, "systemd-resolved was not told");
-                return;
-            }
+        if let Err(error) = Tool::new("resolvectl", limits::NETD_ANSWER).args(args).run().await {
+            tracing::warn!(network = %plan.name, ?args, %error, "systemd-resolved was not told");
+            return;
         }
     }
 }

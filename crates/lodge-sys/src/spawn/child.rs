@@ -123,8 +123,8 @@ impl<'a> Plan<'a> {
         let ended = |strings: &[CString]| {
             strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
-        let given = command.kept.iter().chain(&command.output).chain(&command.errors).chain(&doors);
-        let given = given.chain([&null, &read, &write]).map(AsRawFd::as_raw_fd);
+        let given = command.kept.iter().chain(&command.input).chain(&command.output).chain(&command.errors);
+        let given = given.chain(&doors).chain([&null, &read, &write]).map(AsRawFd::as_raw_fd);
         let given = given.chain(command.jail.iter().flat_map(Jail::descriptors)).max().unwrap_or_default();
         let end = given.saturating_add(1).max(crate::fs::apart_from());
         Ok(Self {
@@ -243,9 +243,10 @@ impl<'a> Plan<'a> {
             }
             // From here on the other side may close its own.
             libc::write(self.report, [APART].as_ptr().cast(), 1);
+            let input = self.command.input.as_ref().unwrap_or(&self.null).as_raw_fd();
             let out = self.command.output.as_ref().unwrap_or(&self.null).as_raw_fd();
             let errors = self.command.errors.as_ref().map_or(out, AsRawFd::as_raw_fd);
-            for (from, to) in [(self.null.as_raw_fd(), 0), (out, 1), (errors, 2)] {
+            for (from, to) in [(input, 0), (out, 1), (errors, 2)] {
                 check(libc::c_long::from(libc::dup2(from, to)), Step::Descriptors);
             }
             if self.command.session {
