@@ -128,10 +128,24 @@ async fn a_process_killed_amid_changing_logical_volumes_leaves_those_it_had_made
         "<pool type='logical'><name>d</name><source><device path='{}'/><name>lab1</name></source></pool>",
         device.shown()
     );
-    crate::cut_devices::cut(dir.path(), &xml, "kept", "other", &|name| Path::new("/dev/lab1").join(name))
-        .await;
+    let place = |name: &str| Path::new("/dev/lab1").join(name);
+    crate::cut_devices::cut(dir.path(), &xml, crate::cut_devices::KEPT, "other", &place).await;
     run("vgck", &["lab1"]);
     run("vgremove", &["-f", "lab1"]);
+}
+
+#[tokio::test]
+#[ignore = "needs device-mapper: cargo xtask lab"]
+async fn a_process_killed_amid_making_and_removing_a_group_leaves_what_the_next_goes_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(device) = Loop::of(dir.path(), "disk", 64 * MIB) else { panic!("no loop devices") };
+    let xml = format!(
+        "<pool type='logical'><name>d</name><source><device path='{}'/><name>lab2</name></source></pool>",
+        device.shown()
+    );
+    let is_made = || Command::new("vgs").arg("lab2").output().unwrap().status.success();
+    crate::cut_devices::cut_groups(dir.path(), &xml, &is_made).await;
+    assert!(run("pvs", &["--noheadings"]).trim().is_empty());
 }
 
 fn netfs(target: &Path, host: &str) -> String {
