@@ -273,7 +273,7 @@ impl DomainError {
                 Kind::Denied => "check the owner and the mode of the file and its directory",
                 _ => return None,
             },
-            Self::Refused(_) => return None,
+            Self::Refused(refusal) => return refusal.hint.clone(),
             Self::HeldByLibvirt { .. } => "stop libvirtd (its guests run on), then run `lodge adopt`",
             Self::OwnerFailed { .. } => "this is a fault of lodge: please report it with the daemon's log",
         };

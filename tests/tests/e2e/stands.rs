@@ -96,7 +96,7 @@ fn a_guest_does_not_start_on_what_another_stands_on() -> Result<()> {
     let (written, read) = (plug("written.xml", "")?, plug("read.xml", "<readonly/>")?);
     virsh(&host, &["attach-device", "third", &written, "--live"])?
         .fails_saying(&["Failed to attach device", &why])?;
-    host.lodge(&["attach-device", "third", &written, "--live"])?.fails_saying(&[&why])?;
+    host.lodge(&["attach-device", "third", &written, "--live"])?.fails_saying(&[&why, &next])?;
     virsh(&host, &["attach-device", "third", &read, "--live"])?.ok()?;
     virsh(&host, &["detach-device", "third", &read, "--live"])?.ok()?;
     host.lodge(&["destroy", "third"])?.ok()?;

@@ -63,12 +63,14 @@ pub struct Refusal {
     pub text: String,
     /// libvirt's general part says it, not its QEMU driver.
     pub general: bool,
+    /// What to do next, where another resource of ours knows. libvirt's clients are not told.
+    pub hint: Option<String>,
 }
 
 impl Refusal {
     /// A refusal of this sort.
     pub fn new(sort: Sort, text: impl Into<String>) -> Self {
-        Self { sort, text: text.into(), general: false }
+        Self { sort, text: text.into(), general: false, hint: None }
     }
 
     /// `VIR_ERR_INVALID_ARG`.
@@ -178,7 +180,7 @@ impl From<PortError> for Refusal {
             Kind::Conflict | Kind::Busy => Sort::Failed,
             _ => Sort::Internal,
         };
-        Self::new(sort, crate::error::chain(&error))
+        Self { hint: error.hint.clone(), ..Self::new(sort, crate::error::chain(&error)) }
     }
 }
 

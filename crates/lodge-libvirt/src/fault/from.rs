@@ -17,7 +17,7 @@ impl From<EngineError> for Fault {
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { sort, text, general } = refusal;
+        let Refusal { sort, text, general, hint: _ } = refusal;
         let origin = if general { Origin::Domain } else { Origin::Qemu };
         if let Some(fault) = of_missing_disk(&text) {
             return fault;
