@@ -111,6 +111,8 @@ pub(crate) struct Shared {
     pub room: crate::room::Watch,
     /// Block jobs that wait for the host.
     pub writing_back: crate::block_job::WritingBack,
+    /// Guests whose images are looked over.
+    pub mending: crate::snapshots::Mending,
     pub runtime: tokio::runtime::Handle,
     /// libvirt's number that the next start gets, at least.
     pub next_domid: AtomicU32,
@@ -131,6 +133,7 @@ impl Shared {
             displays: display::Ports::new(&config.settings),
             room: crate::room::Watch::default(),
             writing_back: crate::block_job::WritingBack::default(),
+            mending: crate::snapshots::Mending::default(),
             config,
             ports,
             index: Index::default(),
@@ -333,11 +336,13 @@ impl Domains {
     }
 
     /// Starts every domain with an autostart mark that does not run yet, a few at a time; says of each that failed
-    /// why. One that is stuck does not hold up the others.
+    /// why. One that is stuck does not hold up the others, nor do those whose disks are looked over first.
     pub async fn autostart(&self) -> Vec<(Arc<str>, DomainError)> {
         let wants = |view: &Arc<Snapshot>| (view.autostart || view.autostart_once) && !view.is_active();
         let marked = self.list().into_iter().filter(wants);
-        let starting = marked.map(|view| async move {
+        let (later, now): (Vec<_>, Vec<_>) =
+            marked.partition(|view| self.shared.mending.since(view.id).is_some());
+        let start_one = |view: Arc<Snapshot>| async move {
             let started = async {
                 let handle = self.get(view.id)?;
                 if view.autostart_once {
@@ -349,9 +354,15 @@ impl Domains {
             let error = started.await.err()?;
             tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
             Some((Arc::clone(&view.name), error))
+        };
+        let later = later.into_iter().map(|view| async move {
+            self.shared.mending.over(view.id).await;
+            start_one(view).await
         });
-        let outcomes = futures_util::stream::iter(starting).buffer_unordered(AUTOSTART_AT_ONCE);
-        outcomes.filter_map(std::future::ready).collect().await
+        let now = now.into_iter().map(start_one);
+        let now = futures_util::stream::iter(now).buffer_unordered(AUTOSTART_AT_ONCE).collect::<Vec<_>>();
+        let (now, later) = tokio::join!(now, futures_util::future::join_all(later));
+        now.into_iter().chain(later).flatten().collect()
     }
 
     /// The name is held by something that is going, or not there yet.

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lodge_model::domain::DomainKind;
 use lodge_model::domain::lifecycle::Denied;
@@ -80,6 +80,12 @@ pub enum DomainError {
     /// Another act on the same guest took too long.
     #[error("cannot act on domain `{name}`: it has been busy with `{what}` for {age:?}")]
     Busy { name: Arc<str>, what: &'static str, age: Duration },
+    /// What an act that was cut off left in its images is looked for.
+    #[error(
+        "cannot {act} domain `{name}` yet: its disks are being looked over after an act that was cut off, for {} s so far",
+        since.elapsed().as_secs()
+    )]
+    LookedOver { act: &'static str, name: Arc<str>, since: Instant },
     /// Too many requests wait for the same guest.
     #[error("too many requests are waiting for domain `{name}`")]
     Crowded { name: Arc<str> },
@@ -178,7 +184,7 @@ impl DomainError {
             | Self::Metadata { .. }
             | Self::OtherMachine { .. } => Kind::InvalidInput,
             Self::Denied { source, .. } => source.kind(),
-            Self::Busy { .. } | Self::Crowded { .. } => Kind::Busy,
+            Self::Busy { .. } | Self::LookedOver { .. } | Self::Crowded { .. } => Kind::Busy,
             Self::Aborted { .. }
             | Self::Encumbered { .. }
             | Self::Transient { .. }
@@ -232,6 +238,7 @@ impl DomainError {
             Self::BadEdit { .. } => "correct the file, or `lodge define` the domain anew",
             Self::Denied { source, .. } => source.hint(),
             Self::Busy { .. } => "wait, or abort the job; `destroy` ends the guest in any case",
+            Self::LookedOver { .. } => "wait until that is done (minutes, of a large image), and try again",
             Self::Crowded { .. } => "wait until some of them are done",
             Self::Closing => "try again when the next one is up; guests run on meanwhile",
             Self::Aborted { .. } => "the guest is as it was; try again when it suits",

@@ -41,7 +41,7 @@ use crate::{facts, handover, recover};
 /// How many requests may wait for the job at work.
 const WAITING_MAX: usize = 32;
 /// How long a request waits for the job at work unless its ticket says otherwise; libvirt's job wait.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the owner of a running guest looks after it.
 const TICK: Duration = Duration::from_secs(3);
 

@@ -199,6 +199,10 @@ async fn take_up(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) -> Op
         snapshots::CREATE_SAGA | snapshots::REVERT_SAGA | snapshots::DELETE_SAGA => {
             snapshots::resume(shared, entry, open).await
         }
+        snapshots::MEND_SAGA => {
+            snapshots::resume_mending(shared, entry, open);
+            None
+        }
         other => {
             tracing::error!(domain = %entry.name(), saga = other, "an unfinished saga is of a kind unknown to this daemon");
             None

@@ -19,6 +19,7 @@ mod images;
 mod inside;
 mod keys;
 mod memory;
+mod mending;
 pub(crate) mod merged;
 mod overlay;
 mod quiesce;
@@ -48,6 +49,7 @@ use crate::start::LoadSnapshot;
 
 pub(crate) use create::{SAGA as CREATE_SAGA, create};
 pub(crate) use delete::{SAGA as DELETE_SAGA, delete};
+pub(crate) use mending::{Mending, SAGA as MEND_SAGA, resume as resume_mending, wait as wait_until_mended};
 pub(crate) use revert::{SAGA as REVERT_SAGA, revert};
 
 impl Handle {

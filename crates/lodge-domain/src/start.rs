@@ -65,7 +65,7 @@ use crate::index::Entry;
 use crate::options::{CreateOptions, StartOptions, Ticket};
 use crate::owner::Owner;
 use crate::vmm::Vmm;
-use crate::{recover, save, tpm};
+use crate::{recover, save, snapshots, tpm};
 
 /// The saga's kind in the store.
 pub(crate) const SAGA: &str = "domain-start";
@@ -306,6 +306,7 @@ pub(crate) async fn launch(
     if let Some(pid) = recover::libvirt::held_elsewhere(shared, entry.id, &name).await {
         return Err(DomainError::HeldByLibvirt { name, pid });
     }
+    snapshots::wait_until_mended(shared, entry, "start", ticket).await?;
     let mut launch = Launch::new(shared, entry.id, plan, document);
     launch.plan.autodestroy = ticket.tied_to.is_some();
     launch.plan.made = nvram::choose(&mut launch).map_err(|failure| not_begun(&name, failure))?;

@@ -110,6 +110,10 @@ impl Storage {
         secret_of: &SecretOf<'_>,
     ) -> Result<(), StorageError> {
         let chain = self.idle_chain(path, Format::Qcow2).await?;
+        // It may last: whoever wants the files meanwhile is told.
+        let files: Vec<_> =
+            chain.iter().enumerate().map(|(depth, link)| (link.disk.path.clone(), depth == 0)).collect();
+        let _working = self.work_on("a look for what an act that was cut off left", &files).await?;
         self.mend(&chain, path, secret_of).await
     }
 

@@ -28,7 +28,7 @@ use lodge_sys::process::Process;
 use self::judge::{judge, put_in};
 use self::steps::{Plan, Taking, Way, steps};
 use super::records::Records;
-use super::{images, inside, keys, memory, overlay, quiesce, redefine, refuse, switch};
+use super::{images, inside, keys, memory, mending, overlay, quiesce, redefine, refuse, switch};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::control::{Refusal, Running, Sort};
 use crate::define::{blocking, parse_inactive};
@@ -75,9 +75,13 @@ pub(crate) fn create(
     };
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     let cancel = ticket.cancel.child_token();
-    let token = cancel.clone();
+    let (token, ticket) = (cancel.clone(), Ticket { cancel: cancel.clone(), ..ticket.clone() });
     let work = async move {
-        let taken = take(&shared, &entry, guest, &xml, options, &token).await;
+        let taken = async {
+            mending::wait(&shared, &entry, "snapshot", &ticket).await?;
+            take(&shared, &entry, guest, &xml, options, &token).await
+        };
+        let taken = taken.await;
         let end: Ended = ended(move |owner| match taken {
             Ok(taken) => taken.end(owner),
             Err(error) => {
@@ -385,6 +389,8 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         let _ = quiesce::thaw(shared, &socket, &name).await;
         taking.thawed = true;
     }
+    let is_inside = matches!(taking.plan.way, Way::Inside | Way::Images) && taking.running.is_none();
+    let mend = if is_inside { Some(mending::note(shared, entry, taking.plan.images()).await) } else { None };
     let direction = if taking.is_past_return().await { Direction::On } else { Direction::Back };
     let (steps, mut log, cancel) = (steps(&taking.plan), open.log, CancellationToken::new());
     match saga::resume(&steps, &mut taking, &mut log, open.position, direction, &cancel).await {
@@ -395,8 +401,8 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
             tracing::info!(domain = %name, snapshot = taking.plan.snapshot, why = %chain(&error), "an unfinished snapshot was taken back");
         }
     }
-    if taking.plan.way == Way::Inside && taking.running.is_none() {
-        images::mend(shared, entry.id, &name, taking.plan.images()).await;
+    if let Some(mend) = mend {
+        mending::begin(shared, entry.id, mend);
     }
     taking.settle_documents(entry).await;
 }

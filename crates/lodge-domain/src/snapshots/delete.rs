@@ -30,13 +30,13 @@ use self::merge::{Mark, Merge, MergeFiles};
 use self::plan::Planned;
 use super::images::{self, Images};
 use super::records::{HasRecords, Records, WriteDown};
-use super::{find, inside};
+use super::{find, inside, mending};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::control::{Running, take_live};
 use crate::domains::Shared;
 use crate::error::{DomainError, chain};
 use crate::index::{Documents, Entry};
-use crate::options::SnapshotDeleteOptions;
+use crate::options::{SnapshotDeleteOptions, Ticket};
 use crate::owner::Owner;
 use crate::ports::{LockedFile, SnapshotVerb};
 use crate::start::{file_failure, remove_file};
@@ -115,6 +115,10 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
     let cancel = CancellationToken::new();
     let token = cancel.clone();
     let work = async move {
+        let ticket = Ticket { cancel: token.clone(), ..Ticket::default() };
+        if let Err(error) = mending::wait(&shared, &entry, "delete a snapshot of", &ticket).await {
+            return ended(move |_| Err(error));
+        }
         let planned = plan::make(&shared, &entry, running.as_ref(), &tree, &name, options).await;
         let Planned { plan, tree, marked, definition } = match planned {
             Ok(planned) => planned,
@@ -275,16 +279,16 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
     } else {
         Direction::On
     };
+    let paths = deleting.plan.images_inside();
+    let is_off = !mending::may_run(shared, entry.id).await;
+    let images = Images { paths: if is_off { &paths } else { &[] }, keys: &deleting.plan.keys };
+    let mend = mending::note(shared, entry, images).await;
     let (mut log, cancel) = (open.log, CancellationToken::new());
     let settled = saga::resume(&steps(), &mut deleting, &mut log, open.position, direction, &cancel).await;
     if let Err(error) = settled {
         tracing::info!(domain = %name, why = %chain(&error), "an unfinished snapshot deletion was given up; delete it again");
     }
-    if !shared.config.store.root().guest(entry.id.0).exists() {
-        let paths = deleting.plan.images_inside();
-        let images = Images { paths: &paths, keys: &deleting.plan.keys };
-        images::mend(shared, entry.id, &name, images).await;
-    }
+    mending::begin(shared, entry.id, mend);
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = crate::define::blocking(move || definitions.load(&of)).await
         && entry.documents.load().inactive.is_some()

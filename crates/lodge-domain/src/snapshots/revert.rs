@@ -23,7 +23,8 @@ use lodge_store::saga::{self, CancellationToken, Direction, OpenSaga};
 
 use self::plan::{Planned, make as plan};
 use self::steps::{Plan, Reverting, steps};
-use super::{delete, find, images, refuse};
+use super::images::Images;
+use super::{delete, find, mending, refuse};
 use crate::act::{Begin, Ended, Reply, ended};
 use crate::define::blocking;
 use crate::domains::Shared;
@@ -63,6 +64,9 @@ pub(crate) fn revert(
     Begin::job(async move {
         if let Some(noted) = noted {
             let _ = noted.await;
+        }
+        if let Err(error) = mending::wait(&shared, &entry, "revert", &ticket).await {
+            return ended(move |_| Err(error));
         }
         let planned = plan(&shared, &entry, &tree, &snapshot, options, transient).await;
         let planned = match planned {
@@ -235,6 +239,9 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
     let direction = if plan.launch.is_none() || is_up { Direction::On } else { Direction::Back };
     let mut reverting = Reverting::new(shared, entry, plan, Ticket::default());
     reverting.resumed = true;
+    let is_off = !mending::may_run(shared, entry.id).await;
+    let inside = if is_off { reverting.plan.images_inside() } else { Vec::new() };
+    let mend = mending::note(shared, entry, Images { paths: &inside, keys: &reverting.plan.keys }).await;
     let (steps, mut log) = (steps(&reverting.plan), open.log);
     let cancel = CancellationToken::new();
     match saga::resume(&steps, &mut reverting, &mut log, open.position, direction, &cancel).await {
@@ -243,9 +250,7 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
             tracing::warn!(domain = %name, why = %chain(&error), "an unfinished revert was taken back; the guest is off");
         }
     }
-    if !is_up {
-        images::mend(shared, entry.id, &name, reverting.plan.loaded()).await;
-    }
+    mending::begin(shared, entry.id, mend);
     let (definitions, of) = (shared.config.store.domains().clone(), name.to_string());
     if let Ok(found) = blocking(move || definitions.load(&of)).await
         && entry.documents.load().inactive.is_some()

@@ -52,6 +52,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The images that change inside, whoever takes them back.
+    pub fn images_inside(&self) -> Vec<PathBuf> {
+        let mut images: Vec<_> = self.images.iter().chain(&self.loaded).cloned().collect();
+        images.sort();
+        images.dedup();
+        images
+    }
+
     /// The images that the guest's QEMU takes back.
     pub fn loaded(&self) -> Images<'_> {
         Images { paths: &self.loaded, keys: &self.keys }

@@ -13,6 +13,7 @@ use lodge_domain::{
 };
 use lodge_model::domain::Domain;
 use lodge_model::{DomainId, Kind};
+use tokio::sync::Semaphore;
 
 /// What the fakes hold, as other resources would.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Held {
     pub calls: Vec<String>,
     /// Which call is to fail next.
     pub failing: Option<&'static str>,
+    /// Images are looked over when there is room in it.
+    pub mending: Option<Arc<Semaphore>>,
 }
 
 /// The other resources.
@@ -170,6 +173,10 @@ impl Volumes for Fakes {
     }
     async fn mend_image(&self, _: DomainId, path: &Path, _: &[LockedFile]) -> Result<(), PortError> {
         self.call("mend image", |_| ())?;
+        let gate = self.0.lock().unwrap().mending.clone();
+        if let Some(gate) = gate {
+            drop(gate.acquire().await);
+        }
         qemu_img(&["check", "-q", "-r", "leaks", &path.display().to_string()]).map(drop)
     }
     async fn create_overlay(&self, new: &NewOverlay) -> Result<(), PortError> {
