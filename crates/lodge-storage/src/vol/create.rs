@@ -332,6 +332,10 @@ pub(crate) fn keep(temp: TempFile, path: &Path) -> Result<(), PoolError> {
 /// Makes a plain file as long as the disk, and takes its room.
 pub(crate) fn size(file: &File, path: &Path, length: u64, allocation: u64) -> Result<(), PoolError> {
     let failed = |source| PoolError::system(format!("cannot extend file '{}'", path.display()), source);
+    if i64::try_from(length).is_err() {
+        // The kernel is not asked for what is no length of a file; this is its word for the like.
+        return Err(failed(Errno::FBIG.into()));
+    }
     file.set_len(length).map_err(failed)?;
     if allocation == 0 {
         return Ok(());

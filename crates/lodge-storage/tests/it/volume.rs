@@ -67,6 +67,9 @@ async fn raw_volumes_take_the_room_they_are_told_to() {
     assert_eq!(error(place.make("a/b", MIB, "").await), "volume name 'a/b' cannot contain '/'");
     let dots = format!("volume target path '{}' already exists", place.at("..").display());
     assert_eq!(error(place.make("..", MIB, "").await), dots);
+    let huge = error(place.make("huge", 1 << 63, "<allocation>0</allocation>").await);
+    assert!(huge.starts_with("cannot extend file '") && huge.contains("File too large"), "{huge}");
+    assert!(!place.at("huge").exists());
 }
 
 #[tokio::test]
