@@ -57,7 +57,7 @@ use lodge_model::domain::Domain;
 pub use self::alias::assign_aliases;
 use self::builder::Builder;
 pub(crate) use self::builder::{OWN, alias as alias_of};
-pub use self::disk::{node_numbers, throttle};
+pub use self::disk::{node_numbers, reopened_file, throttle};
 pub use self::memory::memory_files;
 pub use self::stream::{listeners, secure_streams, secured_streams};
 use crate::capabilities::Capabilities;

@@ -33,7 +33,8 @@ pub use claims::{
 };
 pub use command_line::{
     Argument, CommandLine, MonitorCommand, Refusals, Refused, Warning, assign_aliases, command_line,
-    device_arguments, listeners, memory_files, node_numbers, secure_streams, secured_streams, throttle,
+    device_arguments, listeners, memory_files, node_numbers, reopened_file, secure_streams, secured_streams,
+    throttle,
 };
 pub use explain::{Explained, Explanation, Rehearsal, UNKNOWN, Without, explain};
 pub use hotplug::{Plugged, plug, remove_layer, sweep_nodes, unplug_rest};

@@ -74,9 +74,9 @@ async fn begin(
     // The layer above the highest one gets another name in its header.
     for at in [Some(base), top.checked_sub(1).filter(|above| *above > 0)].into_iter().flatten() {
         match open::writable(guest, &disk, &layers, at).await {
-            Ok(opened) => job.opened.extend(opened),
+            Ok(opened) => job.takes(opened),
             Err(refusal) => {
-                start::take_back(guest, &target, &job.opened).await;
+                start::take_back(guest, &job).await;
                 return Err(refusal);
             }
         }
@@ -90,13 +90,13 @@ async fn begin(
     let marked = match marked {
         Ok(marked) => marked,
         Err(refusal) => {
-            start::take_back(guest, &target, &job.opened).await;
+            start::take_back(guest, &job).await;
             return Err(refusal);
         }
     };
     if let Err(refusal) = start::note(guest, &job) {
         merged::unmark(guest, marked).await;
-        start::take_back(guest, &target, &job.opened).await;
+        start::take_back(guest, &job).await;
         return Err(refusal);
     }
     let answer = guest

@@ -78,7 +78,7 @@ pub(super) async fn settle(
     if is_known && let Err(error) = guest.monitor.job_dismiss(&job.id).await {
         tracing::debug!(job = job.id, %error, "block job not dismissed");
     }
-    open::close(guest, &job.opened, now.first().map(|layer| layer.index)).await;
+    open::close(guest, &job, &old, &all, now.first().map(|layer| layer.index)).await;
     lodge_qemu::sweep_nodes(&guest.monitor).await;
     let mut held = paths(&before);
     held.extend(paths(&job.copy));
@@ -224,6 +224,7 @@ mod tests {
             stage,
             delete: false,
             opened: Vec::new(),
+            pinned: Vec::new(),
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,

@@ -87,6 +87,7 @@ mod tests {
             stage,
             delete: false,
             opened: Vec::new(),
+            pinned: Vec::new(),
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,

@@ -1,7 +1,7 @@
 //! What all block jobs begin with: noted first, then told to QEMU; what is not begun leaves no trace.
 
 use lodge_model::domain::disk::Disk;
-use lodge_qemu::qmp::{InSet, MonitorError};
+use lodge_qemu::qmp::MonitorError;
 
 use super::layers::{hide_mirror, layers, paths};
 use super::{BlockJob, BlockJobKind, BlockJobs, Layer, Stage, open};
@@ -17,6 +17,7 @@ pub(super) fn planned(disk: &Disk, kind: BlockJobKind, word: &str, node: &str) -
         stage: Stage::Running,
         delete: false,
         opened: Vec::new(),
+        pinned: Vec::new(),
         copy: Vec::new(),
         expected: Vec::new(),
         held: false,
@@ -49,7 +50,7 @@ pub(super) async fn begun(
 
 /// Takes back what was prepared for the job.
 pub(super) async fn give_up(guest: &mut Running, job: &BlockJob) {
-    take_back(guest, &job.target, &job.opened).await;
+    take_back(guest, job).await;
     lodge_qemu::sweep_nodes(&guest.monitor).await;
     if !job.copy.is_empty()
         && let Err(error) = guest.shared.ports.volumes.give_back(guest.id, &paths(&job.copy)).await
@@ -62,13 +63,14 @@ pub(super) async fn give_up(guest: &mut Running, job: &BlockJob) {
 }
 
 /// Takes back descriptors for writing, and the locks that went with them.
-pub(super) async fn take_back(guest: &mut Running, target: &str, opened: &[(u32, InSet)]) {
-    open::close(guest, opened, None).await;
+pub(super) async fn take_back(guest: &mut Running, job: &BlockJob) {
     let disks = &mut guest.document.devices.disks;
-    let Some(disk) = disks.iter_mut().find(|disk| disk.target.dev == target) else { return };
+    let Some(disk) = disks.iter_mut().find(|disk| disk.target.dev == job.target) else { return };
     hide_mirror(disk);
     let disk = disk.clone();
-    if let Ok(layers) = layers(&disk) {
+    let layers = layers(&disk).unwrap_or_default();
+    open::close(guest, job, &disk, &layers, None).await;
+    if !layers.is_empty() {
         open::settle_locks(guest, &paths(&layers), &disk).await;
     }
 }

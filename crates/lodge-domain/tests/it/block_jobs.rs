@@ -65,6 +65,54 @@ async fn a_commit_of_the_guests_own_file_ends_on_the_base_with_all_that_was_writ
     house.has_all(0);
 }
 
+/// QEMU would find itself in its own way at the end of each of these.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_file_takes_what_is_committed_into_it_and_stays_below_or_is_the_guests_own() {
+    if !has_qemu() {
+        return;
+    }
+    let house = House::on_raw(3);
+    let domains = house.world.open().await;
+    let guest = house.start(&domains).await;
+    let mut events = Listener::new(&domains);
+    let monitor = guest.monitor().unwrap();
+    let modes = async || {
+        let sets = monitor.fdsets().await.unwrap();
+        let lowest = monitor.block_nodes().await.unwrap();
+        let lowest = lowest.into_iter().find(|node| node.node_name == "libvirt-4-storage").unwrap();
+        let set = sets.into_iter().find(|set| lowest.file == format!("/dev/fdset/{}", set.fdset_id)).unwrap();
+        set.fds.into_iter().filter_map(|fd| fd.opaque).collect::<Vec<_>>()
+    };
+    assert_eq!(modes().await, ["rdonly"]);
+    for is_ready in [true, false] {
+        let options = if is_ready { active() } else { slow(active()) };
+        guest.change(commit("vda".to_owned(), options)).await.unwrap();
+        assert_eq!(modes().await, ["rdwr"]);
+        if is_ready {
+            events.wait_for("block_job vda active-commit ready").await;
+        }
+        guest.change(abort::abort("vda".to_owned(), true)).await.unwrap();
+        events.wait_for("block_job vda active-commit canceled").await;
+        assert_eq!(modes().await, ["rdonly"]);
+    }
+    let path = |at: usize| house.layer(at).display().to_string();
+    let options = CommitOptions { top: Some(path(1)), ..CommitOptions::default() };
+    guest.change(commit("vda".to_owned(), options)).await.unwrap();
+    events.wait_for("block_job vda commit completed").await;
+    until(&guest, "free", |snapshot| snapshot.job.is_none()).await;
+    assert_eq!(modes().await, ["rdonly"]);
+    house.wait_for_writes(20).await;
+    guest.change(commit("vda".to_owned(), active())).await.unwrap();
+    events.wait_for("block_job vda active-commit ready").await;
+    guest.change(pivot::pivot("vda".to_owned(), true)).await.unwrap();
+    events.wait_for("block_job vda active-commit completed").await;
+    assert_eq!(modes().await, ["rdwr"]);
+    house.wait_for_writes(20).await;
+    guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert_eq!(house::top_of(&guest), house.layer(0));
+    house.has_all(0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_in_the_middle_are_committed_and_pulled_and_the_guest_sees_the_same() {
     if !has_qemu() {

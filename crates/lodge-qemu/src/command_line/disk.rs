@@ -191,11 +191,7 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
         let Some((file, read_only)) = bytes(b, link, driver, &storage) else { continue };
         // What lies below is written for block jobs only. QEMU then takes a descriptor for that from the same set.
         let mode = if is_top { read_only } else { ("auto-read-only", true) };
-        let mut file = file.with("node-name", storage.as_str()).with(mode.0, mode.1).with("discard", "unmap");
-        if !cache.is_empty() {
-            file = file.nested("cache", &cache);
-        }
-        b.json("-blockdev", &file);
+        b.json("-blockdev", &of_layer(file, &storage, mode, &cache));
         let mut format = Props::plain()
             .with("node-name", format!("libvirt-{number}-format"))
             .with("read-only", link.read_only);
@@ -236,6 +232,35 @@ fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) ->
     filters(b, disk, format!("libvirt-{first_node}-format"))
 }
 
+/// The node of a layer's file, with what all have.
+fn of_layer(file: Props, name: &str, mode: (&str, bool), cache: &Props) -> Props {
+    let file = file.with("node-name", name).with(mode.0, mode.1).with("discard", "unmap");
+    if cache.is_empty() { file } else { file.nested("cache", cache) }
+}
+
+/// The options of the file of a layer below a disk's own ([`nodes`]), which QEMU has open as `filename` through `word`
+/// (`file`, `host_device`); `is_written`: as the disk's own is, for as long as it is open, and not only while somebody
+/// writes.
+pub fn reopened_file(
+    disk: &Disk,
+    word: &str,
+    filename: &str,
+    name: &str,
+    is_written: bool,
+) -> serde_json::Value {
+    let none = DiskDriver::default();
+    let driver = disk.driver.as_deref().unwrap_or(&none);
+    let mode = if is_written { ("read-only", false) } else { ("auto-read-only", true) };
+    of_layer(opened(word, driver, filename), name, mode, &cache(driver.cache)).value()
+}
+
+/// The node of a file or device that QEMU opens by this name.
+fn opened(word: &str, driver: &DiskDriver, filename: &str) -> Props {
+    Props::driver(word)
+        .with("filename", filename)
+        .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str))
+}
+
 /// What becomes of blocks that the guest trims. Where the document does not say, they go back to the host from what
 /// takes no more than is in it.
 fn discard(driver: &DiskDriver, link: &Link, is_top: bool) -> Option<Discard> {
@@ -274,10 +299,7 @@ pub(super) fn bytes(
         b.direct(fd);
     }
     let path = b.fdset(fd, if link.read_only { "rdonly" } else { "rdwr" });
-    let node = Props::driver(word)
-        .with("filename", path)
-        .maybe("aio", driver.io.map(lodge_model::domain::disk::IoMode::as_str));
-    Some((node, ("read-only", link.read_only)))
+    Some((opened(word, driver, &path), ("read-only", link.read_only)))
 }
 
 /// Which part of a raw file the disk is, and how much of a qcow2's tables is kept in memory.

@@ -65,7 +65,7 @@ impl Props {
         self.0.is_empty()
     }
 
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         Value::Object(self.0.iter().cloned().collect())
     }
 

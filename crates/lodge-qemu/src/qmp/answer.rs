@@ -265,6 +265,19 @@ pub struct AddedFd {
 pub struct FdSet {
     /// N of `/dev/fdset/N`.
     pub fdset_id: u32,
+    /// What is in it.
+    #[serde(default)]
+    pub fds: Vec<FdOfSet>,
+}
+
+/// A descriptor of a set.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FdOfSet {
+    /// Its number inside QEMU.
+    pub fd: i32,
+    /// What was said of it: `rdonly` or `rdwr`.
+    #[serde(default)]
+    pub opaque: Option<String>,
 }
 
 /// Answer of `query-uuid`.

@@ -147,6 +147,11 @@ impl Monitor {
         self.tell("blockdev-add", node).await
     }
 
+    /// `blockdev-reopen`: a node with other options. All that it was opened with are to be said again.
+    pub async fn blockdev_reopen(&self, node: Value) -> Done {
+        self.tell("blockdev-reopen", json!({ "options": [node] })).await
+    }
+
     /// `blockdev-del`.
     pub async fn blockdev_del(&self, node_name: &str) -> Done {
         self.tell("blockdev-del", json!({ "node-name": node_name })).await

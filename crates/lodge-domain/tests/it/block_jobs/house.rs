@@ -39,6 +39,8 @@ pub struct House {
     pub world: World,
     disks: PathBuf,
     overlays: usize,
+    /// What the lowest image is.
+    base: &'static str,
     /// The guest writes.
     writes: bool,
 }
@@ -60,40 +62,46 @@ fn writer() -> [u8; SECTOR] {
 impl House {
     /// A guest that writes, on a base with so many overlays.
     pub fn new(overlays: usize) -> Self {
-        Self::of(&writer(), overlays, None)
+        Self::of(&writer(), overlays, None, "qcow2")
+    }
+
+    /// The same, and the base is a raw file.
+    pub fn on_raw(overlays: usize) -> Self {
+        Self::of(&writer(), overlays, None, "raw")
     }
 
     /// One that has nothing to boot.
     pub fn idle(overlays: usize) -> Self {
-        Self::of(&[0; SECTOR], overlays, None)
+        Self::of(&[0; SECTOR], overlays, None, "qcow2")
     }
 
     /// The same, and the images lie in `disks`.
     pub fn idle_in(disks: &Path, overlays: usize) -> Self {
-        Self::of(&[0; SECTOR], overlays, Some(disks))
+        Self::of(&[0; SECTOR], overlays, Some(disks), "qcow2")
     }
 
-    fn of(sector: &[u8], overlays: usize, disks: Option<&Path>) -> Self {
+    fn of(sector: &[u8], overlays: usize, disks: Option<&Path>, base: &'static str) -> Self {
         let world = World::new();
         let disks = disks.unwrap_or(world.dir.path()).to_owned();
-        let house = Self { world, disks, overlays, writes: sector[0] != 0 };
+        let house = Self { world, disks, overlays, base, writes: sector[0] != 0 };
         let raw = house.world.dir.path().join("raw");
         std::fs::write(&raw, sector).unwrap();
         std::fs::OpenOptions::new().write(true).open(&raw).unwrap().set_len(8 << 20).unwrap();
-        let (raw, base) = (raw.display().to_string(), house.layer(0).display().to_string());
-        run("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", &raw, &base]);
+        let (raw, lowest) = (raw.display().to_string(), house.layer(0).display().to_string());
+        run("qemu-img", &["convert", "-f", "raw", "-O", base, &raw, &lowest]);
         for at in 0..=overlays {
             let path = house.layer(at).display().to_string();
             if at > 0 {
                 let below = house.layer(at - 1).display().to_string();
-                run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &below, "-F", "qcow2", &path]);
+                let format = house.format(at - 1);
+                run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &below, "-F", format, &path]);
             }
             // Each layer has bytes of its own, and hides some of those below.
             let (own, shared) = (4096 + at * 256, 7168);
             for (at_kib, pattern) in [(own, 16 + at), (shared + at * 8, 32 + at)] {
                 run(
                     "qemu-io",
-                    &["-f", "qcow2", "-c", &format!("write -q -P {pattern} {at_kib}k 64k"), &path],
+                    &["-f", house.format(at), "-c", &format!("write -q -P {pattern} {at_kib}k 64k"), &path],
                 );
             }
         }
@@ -105,6 +113,14 @@ impl House {
         self.disks.join(format!("layer{at}.qcow2"))
     }
 
+    fn format(&self, at: usize) -> &'static str {
+        if at == 0 { self.base } else { "qcow2" }
+    }
+
+    fn format_of(&self, path: &Path) -> &'static str {
+        self.format(usize::from(path != self.layer(0)))
+    }
+
     fn serial(&self) -> PathBuf {
         self.world.dir.path().join("serial")
     }
@@ -112,9 +128,9 @@ impl House {
     /// Defines the guest and starts it; returns when it writes, if it does.
     pub async fn start(&self, domains: &Domains) -> Handle {
         let below = (0..self.overlays).fold("<backingStore/>".to_owned(), |deeper, at| {
-            let path = self.layer(at);
+            let (path, format) = (self.layer(at), self.format(at));
             format!(
-                "<backingStore type='file'><format type='qcow2'/><source file='{}'/>{deeper}</backingStore>",
+                "<backingStore type='file'><format type='{format}'/><source file='{}'/>{deeper}</backingStore>",
                 path.display()
             )
         });
@@ -202,10 +218,8 @@ impl House {
     /// All that is seen of an image.
     pub fn bytes_of(&self, path: &Path) -> Vec<u8> {
         let raw = self.world.dir.path().join("seen");
-        run(
-            "qemu-img",
-            &["convert", "-f", "qcow2", "-O", "raw", &path.display().to_string(), &raw.display().to_string()],
-        );
+        let (from, to) = (path.display().to_string(), raw.display().to_string());
+        run("qemu-img", &["convert", "-f", self.format_of(path), "-O", "raw", &from, &to]);
         std::fs::read(raw).unwrap()
     }
 
@@ -223,7 +237,9 @@ impl House {
 
     /// The image is whole, and has every sector that the guest was told is written.
     pub fn has_all_in(&self, path: &Path) {
-        is_clean(path);
+        if self.format_of(path) == "qcow2" {
+            is_clean(path);
+        }
         let last = self.acknowledged();
         assert!(last > 0, "the guest has written nothing");
         let bytes = self.bytes_of(path);
