@@ -9,17 +9,21 @@ mod addresses;
 mod devices;
 mod disks;
 mod filesystems;
+mod firmware;
 mod hostdevs;
+mod images;
 mod kinds;
 mod machine;
 mod modules;
 mod nics;
+mod places;
+mod processor;
 mod screens;
 mod served;
 mod tuning;
 
 use super::cpu::CpuMode;
-use super::os::Firmware;
+use super::os::{Firmware, LoaderKind};
 use super::{Domain, DomainKind, Platform};
 use crate::{BadName, Fault, Faults, check_name};
 use std::collections::HashSet;
@@ -44,7 +48,10 @@ impl Domain {
         self.check_boot(&mut found);
         tuning::check(self, &mut found);
         machine::check(self, &mut found);
+        processor::check(self, &mut found);
+        firmware::check(self, &mut found);
         disks::check(self, &mut found);
+        images::check(self, &mut found);
         nics::check(self, &mut found);
         screens::check(self, &mut found);
         devices::check(self, &mut found);
@@ -53,6 +60,7 @@ impl Domain {
         kinds::check(self, &mut found);
         modules::check(self, &mut found);
         addresses::check(self, &mut found);
+        places::check(self, &mut found);
         Faults(found.0).into_result()
     }
 
@@ -76,6 +84,11 @@ impl Domain {
 
     fn check_memory(&self, found: &mut Found) {
         let memory = self.memory.size;
+        // Cells say it as well.
+        let has_cells = self.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref());
+        if memory.0 == 0 && has_cells.is_some_and(|numa| numa.cells.iter().any(|cell| cell.memory > 0)) {
+            return;
+        }
         if memory.0 == 0 {
             found.add("/domain/memory", "the amount of memory is missing");
             return;
@@ -142,11 +155,13 @@ impl Domain {
             found.add("/domain/os/boot", "either <boot> here or boot order of devices, not both");
         }
         let acpi = self.features.as_deref().is_some_and(|features| features.acpi);
-        if self.os.firmware == Some(Firmware::Efi)
-            && !acpi
-            && self.os.kind.arch.as_deref().is_none_or(|arch| arch == "x86_64")
-        {
-            found.add("/domain/os/@firmware", "UEFI needs <acpi/> in <features>");
+        let is_pc = self.os.kind.arch.as_deref().is_none_or(|arch| matches!(arch, "x86_64" | "i686"));
+        let is_flash =
+            self.os.loader.as_deref().is_some_and(|loader| loader.kind == Some(LoaderKind::Pflash));
+        let is_efi = self.os.firmware == Some(Firmware::Efi);
+        if (is_efi || is_flash) && is_pc && !acpi {
+            let path = if is_efi { "/domain/os/@firmware" } else { "/domain/os/loader" };
+            found.add(path, "UEFI needs <acpi/> in <features>");
         }
     }
 }

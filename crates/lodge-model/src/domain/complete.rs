@@ -115,7 +115,7 @@ impl Domain {
         security(self, platform)?;
         // A running guest's text may be given as a definition.
         self.forget_live();
-        let platform = platform.of(self.os.kind.arch.as_deref());
+        let platform = platform.of(self.os.kind.arch.as_deref(), self.devices.emulator.as_deref());
         modules::complete(self);
         basics::complete(self, platform);
         firmware::complete(self, platform)?;
@@ -129,6 +129,7 @@ impl Domain {
         basics::complete_interfaces(&mut self.devices, board);
         hostdevs::complete(&mut self.devices);
         if board == Board::Other {
+            chardevs::channel_ports(&mut self.devices);
             return Ok(());
         }
         controllers::complete(&mut self.devices, board);

@@ -364,7 +364,7 @@ pub struct SecLabel {
     #[xml(leaf = "baselabel")]
     pub base_label: Option<String>,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "@labelskip")]
     pub foreign: Foreign,
 }
 

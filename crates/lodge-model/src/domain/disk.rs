@@ -51,6 +51,9 @@ pub struct Disk {
     /// `<backingStore>`.
     #[xml(child = "backingStore")]
     pub backing_store: Option<Box<BackingStore>>,
+    /// `<backenddomain>` of Xen's, kept as it is.
+    #[xml(kept = "backenddomain")]
+    pub backend_domain: Foreign,
     /// `<geometry>`, kept as it is.
     #[xml(kept = "geometry")]
     pub geometry: Foreign,
@@ -97,7 +100,7 @@ pub struct Disk {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know.
-    #[xml(foreign, keeps = "backenddomain")]
+    #[xml(foreign)]
     pub foreign: Foreign,
 }
 
@@ -360,7 +363,7 @@ pub struct ImageFormat {
     #[xml(attr = "type", required)]
     pub kind: String,
     /// What this struct does not know.
-    #[xml(foreign)]
+    #[xml(foreign, keeps = "metadata_cache")]
     pub foreign: Foreign,
 }
 

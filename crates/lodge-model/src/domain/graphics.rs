@@ -277,12 +277,12 @@ pub struct Video {
 /// `<driver name='qemu'/>` of a video device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Xml)]
 pub struct VideoDriver {
-    /// `qemu` or `vhostuser`.
-    #[xml(attr)]
-    pub name: Option<String>,
     /// What every virtio device can have.
     #[xml(flatten)]
     pub virtio: VirtioOptions,
+    /// `qemu` or `vhostuser`.
+    #[xml(attr)]
+    pub name: Option<String>,
     /// What this struct does not know.
     #[xml(foreign, keeps = "@vgaconf")]
     pub foreign: Foreign,
@@ -469,12 +469,12 @@ pub struct Input {
     /// `virtio-transitional` …
     #[xml(attr)]
     pub model: Option<String>,
-    /// `<source evdev='…'/>`.
-    #[xml(child)]
-    pub source: Option<Box<InputSource>>,
     /// `<driver iommu='on'/>`.
     #[xml(child)]
     pub driver: Option<Box<VirtioDriver>>,
+    /// `<source evdev='…'/>`.
+    #[xml(child)]
+    pub source: Option<Box<InputSource>>,
     /// Alias and address.
     #[xml(flatten)]
     pub place: Place,

@@ -60,6 +60,9 @@ pub struct Interface {
     /// `<downscript path='…'/>`.
     #[xml(child)]
     pub downscript: Option<Script>,
+    /// `<backenddomain>` of Xen's, kept as it is.
+    #[xml(kept = "backenddomain")]
+    pub backend_domain: Foreign,
     /// `<target dev='vnet0'/>`; names `vnetN` are the daemon's and only live.
     #[xml(child)]
     pub target: Option<InterfaceTarget>,
@@ -94,11 +97,16 @@ pub struct Interface {
     #[xml(flatten)]
     pub place: Place,
     /// What this struct does not know; among it VLANs, virtual ports and filters.
-    #[xml(foreign, keeps = "guest backenddomain @managed")]
+    #[xml(foreign, keeps = "guest @managed")]
     pub foreign: Foreign,
 }
 
 impl Interface {
+    /// Whether passt is its other end.
+    pub fn is_passt(&self) -> bool {
+        self.backend.as_deref().is_some_and(|backend| backend.kind.as_deref() == Some("passt"))
+    }
+
     /// Its element alone, for `attach-device` and its kin.
     pub fn to_xml(&self, options: &crate::xml::WriteOptions) -> String {
         crate::xml::write(self, "interface", *options)

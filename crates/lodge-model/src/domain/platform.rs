@@ -91,8 +91,11 @@ impl Default for Platform {
 }
 
 impl Platform {
-    /// That of an architecture; the host's own where no QEMU is for it.
-    pub fn of(&self, arch: Option<&str>) -> &Self {
+    /// That of an architecture, or of the QEMU that is named; the host's own where no QEMU is for it.
+    pub fn of(&self, arch: Option<&str>, emulator: Option<&str>) -> &Self {
+        if emulator == Some(self.emulator.as_str()) {
+            return self;
+        }
         self.others.iter().find(|other| Some(other.arch.as_str()) == arch).unwrap_or(self)
     }
 

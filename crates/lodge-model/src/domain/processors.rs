@@ -1,5 +1,8 @@
 //! Sets of the host's processors, and of its memory cells, as documents and calls name them.
 
+/// The highest number that libvirt reads (VIR_DOMAIN_CPUMASK_LEN).
+const HIGHEST: u32 = 16_383;
+
 /// A set of the host's processors (or cells), in libvirt's text: `0-3,6`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Processors(Vec<u32>);
@@ -26,7 +29,7 @@ impl Processors {
             let (out, part) = part.strip_prefix('^').map_or((false, part), |rest| (true, rest));
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to): (u32, u32) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
-            if to < from || to > 4096 {
+            if to < from || to > HIGHEST {
                 return None;
             }
             for number in from..=to {

@@ -85,7 +85,6 @@ fn things_given_twice_are_named() {
             line 4, column 45: /domain/devices/disk[2]/boot/@order: boot order 1 is given twice
             line 4, column 62: /domain/devices/disk[2]/alias/@name: alias `ua-x` is given twice
             line 5, column 35: /domain/devices/controller[2]/@index: usb controller 0 is given twice
-            line 6, column 93: /domain/devices/interface[2]/mac/@address: 52:54:00:00:00:01 is given twice
             line 7, column 135: /domain/devices/rng[2]/address: PCI address 0000:01:00.0 is given twice"#]],
     );
 }
@@ -99,7 +98,7 @@ fn places_that_are_not_there_are_named() {
             line 5, column 109: /domain/devices/input[2]/address: there is no USB controller 1
             line 6, column 46: /domain/devices/rng/address: PCI controller 1 (pcie-root-port) has no slot 0x3
             line 7, column 53: /domain/devices/channel/address: virtio-serial 0 has no port 31; its last is 30
-            line 8, column 56: /domain/devices/disk/address: a sata controller has 1 bus(es) and 1 target(s), from 0"#]],
+            line 8, column 56: /domain/devices/disk/address/@bus: on bus `sata` it is 0"#]],
     );
 }
 
@@ -115,6 +114,7 @@ fn sources_that_are_missing_are_named() {
             line 4, column 1: /domain/devices/interface[1]: <source network='…'/> is missing (the interface is of type `network`)
             line 4, column 28: /domain/devices/interface[2]: <source bridge='…'/> is missing (the interface is of type `bridge`)
             line 5, column 1: /domain/devices/serial: <source path='…'/> is missing (it is of type `file`)
+            line 5, column 22: /domain/devices/channel: <source path='…'/> is missing (it is of type `unix`)
             line 5, column 22: /domain/devices/channel: a channel needs <target type='…'/>"#]],
     );
 }

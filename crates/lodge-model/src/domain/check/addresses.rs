@@ -18,6 +18,8 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     devices.each_place(&mut |name, at, count, place| {
         let path = format!("{}/address", nth(&format!("/domain/devices/{name}"), at, count));
         match &place.address {
+            // A serial port's console is that port by another name.
+            Some(Address::Pci(_)) if name == "console" => {}
             Some(Address::Pci(address)) => {
                 let spot = (address.domain, address.bus, address.slot, address.function);
                 if spot != (0, 0, 0, 0) {
@@ -134,27 +136,31 @@ fn drives(devices: &Devices, found: &mut Found) {
         seen.note(found, key, &path, || {
             format!("{bus} address {controller}:{channel}:{target}:{unit} is given twice")
         });
-        let (channels, targets, units) = match bus {
-            DiskBus::Ide => (2, 1, 2),
-            DiskBus::Fdc => (1, 1, 2),
-            // How many a controller has is its own matter: a start finds out.
-            DiskBus::Sata => (1, 1, u32::MAX),
-            DiskBus::Scsi => (1, 256, 16384),
+        // What else a controller has not, a start finds out, as with libvirt.
+        let (controllers, channels, targets) = match bus {
+            DiskBus::Ide => (1, u32::MAX, 1),
+            DiskBus::Fdc => (1, 1, 1),
+            DiskBus::Sata => (u32::MAX, 1, 1),
+            DiskBus::Scsi if is_lsilogic(devices, *controller) => (u32::MAX, 1, 1),
+            DiskBus::Scsi => (u32::MAX, 1, u32::MAX),
             DiskBus::Virtio | DiskBus::Xen | DiskBus::Usb | DiskBus::Uml | DiskBus::Sd | DiskBus::Nvme => {
                 found.add(path, format!("a disk on bus `{bus}` has no address of type `drive`"));
                 continue;
             }
         };
-        if *channel >= channels || *target >= targets || *unit >= units {
-            let message = match units {
-                u32::MAX => {
-                    format!("a {bus} controller has {channels} bus(es) and {targets} target(s), from 0")
-                }
-                _ => format!(
-                    "a {bus} controller has {channels} bus(es), {targets} target(s) and {units} unit(s), from 0"
-                ),
-            };
-            found.add(path, message);
+        for (name, number, count) in [
+            ("controller", *controller, controllers),
+            ("bus", *channel, channels),
+            ("target", *target, targets),
+        ] {
+            if number >= count {
+                found.add(format!("{path}/@{name}"), format!("on bus `{bus}` it is 0"));
+            }
         }
     }
+}
+
+fn is_lsilogic(devices: &Devices, index: u32) -> bool {
+    let known = controller(devices, ControllerKind::Scsi, index);
+    known.is_some_and(|controller| controller.model.as_deref() == Some("lsilogic"))
 }

@@ -2,7 +2,7 @@
 
 use super::{Found, Seen, nth};
 use crate::domain::Domain;
-use crate::domain::chardev::{CharDevice, CharKind, CharSource};
+use crate::domain::chardev::{CharKind, CharMode, CharSource};
 use crate::domain::devices::Devices;
 use crate::domain::disk::{Disk, DiskBus, DiskDevice, SourceKind};
 use crate::domain::graphics::Graphics;
@@ -48,11 +48,16 @@ fn disks(domain: &Domain, found: &mut Found) {
             found.add(format!("{path}/driver/@iothread"), format!("there is no I/O thread {thread}"));
         }
         if let Some(wwn) = &disk.wwn
-            && !(wwn.len() == 16 && wwn.bytes().all(|b| b.is_ascii_hexdigit()))
+            && !is_wwn(wwn)
         {
             found.add(format!("{path}/wwn"), format!("`{wwn}` is no world-wide name: 16 hex digits"));
         }
     }
+}
+
+fn is_wwn(text: &str) -> bool {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn disk_target(disk: &Disk, path: &str, found: &mut Found) {
@@ -127,15 +132,14 @@ fn controllers(devices: &Devices, found: &mut Found) {
 }
 
 fn interfaces(devices: &Devices, found: &mut Found) {
-    let (mut macs, mut names) = (Seen::default(), Seen::default());
+    let mut names = Seen::default();
     for (at, interface) in devices.interfaces.iter().enumerate() {
         let path = nth("/domain/devices/interface", at, devices.interfaces.len());
         if let Some(mac) = interface.mac() {
-            let path = format!("{path}/mac/@address");
+            // Two may have one: the cards of a team do.
             if mac.is_multicast() {
-                found.add(path, format!("{mac} is a group's address and cannot be a device's"));
-            } else {
-                macs.note(found, mac, &path, || format!("{mac} is given twice"));
+                let message = format!("{mac} is a group's address and cannot be a device's");
+                found.add(format!("{path}/mac/@address"), message);
             }
         }
         if let Some(target) = &interface.target {
@@ -161,6 +165,8 @@ fn interface_source(interface: &Interface, path: &str, found: &mut Found) {
         InterfaceKind::Network => ("network", source.and_then(|source| source.network.as_deref())),
         InterfaceKind::Bridge => ("bridge", source.and_then(|source| source.bridge.as_deref())),
         InterfaceKind::Direct => ("dev", source.and_then(|source| source.dev.as_deref())),
+        // passt makes its socket itself.
+        InterfaceKind::VhostUser if interface.is_passt() => return,
         InterfaceKind::VhostUser => ("path", source.and_then(|source| source.path.as_deref())),
         InterfaceKind::User
         | InterfaceKind::Ethernet
@@ -192,11 +198,29 @@ fn streams(devices: &Devices, found: &mut Found) {
     for (name, list) in lists {
         for (at, device) in list.iter().enumerate() {
             let path = nth(&format!("/domain/devices/{name}"), at, list.len());
-            stream_source(device, &path, found);
             let target = device.target.as_deref();
+            let is_channel =
+                name == "channel" && target.is_some_and(|target| target.kind.as_deref() == Some("virtio"));
+            stream_source(device.kind, &device.sources, is_channel, &path, found);
             if name == "channel" && target.is_none_or(|target| target.kind.is_none()) {
                 found.add(path, "a channel needs <target type='…'/>");
             }
+        }
+    }
+    for (at, redirdev) in devices.redirdevs.iter().enumerate() {
+        let path = nth("/domain/devices/redirdev", at, devices.redirdevs.len());
+        stream_source(redirdev.kind, &redirdev.sources, false, &path, found);
+    }
+    for (at, card) in devices.smartcards.iter().enumerate() {
+        if let Some(kind) = card.kind {
+            let path = nth("/domain/devices/smartcard", at, devices.smartcards.len());
+            stream_source(kind, &card.sources, false, &path, found);
+        }
+    }
+    for (at, rng) in devices.rngs.iter().enumerate() {
+        if let Some(kind) = rng.backend.kind {
+            let path = format!("{}/backend", nth("/domain/devices/rng", at, devices.rngs.len()));
+            stream_source(kind, &rng.backend.sources, false, &path, found);
         }
     }
     let mut names = Seen::default();
@@ -210,14 +234,37 @@ fn streams(devices: &Devices, found: &mut Found) {
     }
 }
 
-fn stream_source(device: &CharDevice, path: &str, found: &mut Found) {
-    let has = |value: fn(&CharSource) -> &Option<String>| {
-        device.sources.iter().any(|source| value(source).is_some())
-    };
-    let missing = match device.kind {
+/// Where a stream leads to, of whatever device it is. A virtio channel's socket may be the daemon's to choose.
+fn stream_source(kind: CharKind, sources: &[CharSource], is_channel: bool, path: &str, found: &mut Found) {
+    let most = if kind == CharKind::Udp { 2 } else { 1 };
+    if sources.len() > most {
+        found.add(format!("{path}/source[{}]", most + 1), format!("type `{kind}` has no more than {most}"));
+    }
+    let has =
+        |value: fn(&CharSource) -> &Option<String>| sources.iter().any(|source| value(source).is_some());
+    for source in sources.iter().filter(|_| matches!(kind, CharKind::Tcp | CharKind::Unix)) {
+        let Some(again) = source.foreign.tree("reconnect") else { continue };
+        let path = format!("{path}/source/reconnect");
+        if again.attribute("enabled") == Some("yes") {
+            match again.attribute("timeout").map(str::parse::<u32>) {
+                None => found.add(&path, "attribute `timeout` is missing"),
+                Some(Ok(seconds)) if seconds > 0 => {}
+                Some(_) => found.add(format!("{path}/@timeout"), "it is a number of seconds from 1"),
+            }
+        }
+        let listens =
+            source.mode == Some(CharMode::Bind) || (source.path.is_none() && kind == CharKind::Unix);
+        if listens && again.attribute("enabled").is_some() {
+            found.add(path, "who listens (mode='bind') connects to nobody, not again either");
+        }
+    }
+    let connects = |source: &CharSource| source.mode != Some(CharMode::Bind) && source.service.is_some();
+    let missing = match kind {
         CharKind::Dev | CharKind::File | CharKind::Pipe if !has(|source| &source.path) => "path",
+        CharKind::Unix if !has(|source| &source.path) && !is_channel => "path",
         CharKind::Tcp if !has(|source| &source.host) => "host",
-        CharKind::Tcp | CharKind::Udp if !has(|source| &source.service) => "service",
+        CharKind::Tcp if !has(|source| &source.service) => "service",
+        CharKind::Udp if !sources.iter().any(connects) => "service",
         CharKind::SpicePort if !has(|source| &source.channel) => "channel",
         CharKind::Null
         | CharKind::Vc
@@ -235,10 +282,15 @@ fn stream_source(device: &CharDevice, path: &str, found: &mut Found) {
         | CharKind::QemuVdagent
         | CharKind::Dbus => return,
     };
-    found.add(path, format!("<source {missing}='…'/> is missing (it is of type `{}`)", device.kind));
+    found.add(path, format!("<source {missing}='…'/> is missing (it is of type `{kind}`)"));
 }
 
 fn screen(graphics: &Graphics, path: &str, found: &mut Found) {
+    if let (Some(socket), Some(listen)) = (&graphics.socket, graphics.listens.first())
+        && listen.socket.as_ref().is_some_and(|other| other != socket)
+    {
+        found.add(format!("{path}/listen/@socket"), format!("it is another than the screen's own, {socket}"));
+    }
     let ports = [("port", graphics.port), ("tlsPort", graphics.tls_port), ("websocket", graphics.websocket)];
     for (name, port) in ports {
         if let Some(port) = port.filter(|port| !(-1..=65535).contains(port)) {

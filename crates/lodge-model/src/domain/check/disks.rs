@@ -67,8 +67,8 @@ fn identity(disk: &Disk, path: &str, found: &mut Found) {
     };
     on(disk.wwn.is_some(), "wwn", &[DiskBus::Ide, DiskBus::Scsi]);
     on(disk.vendor.is_some(), "vendor", &[DiskBus::Scsi]);
-    on(disk.product.is_some(), "product", &[DiskBus::Scsi]);
     let turning = [DiskBus::Scsi, DiskBus::Ide, DiskBus::Sata];
+    on(disk.product.is_some(), "product", &turning);
     on(disk.target.rotation_rate.is_some(), "target/@rotation_rate", &turning);
     on(disk.target.removable.is_some(), "target/@removable", &[DiskBus::Usb, DiskBus::Scsi]);
     for (element, text, most) in [("vendor", &disk.vendor, 8), ("product", &disk.product, 16)] {
@@ -133,7 +133,7 @@ fn access(disk: &Disk, path: &str, found: &mut Found) {
     ] {
         let Some(tree) = tree else { continue };
         let format = tree.attribute("format").unwrap_or_default();
-        if !["default", "qcow", "luks", "luks2"].contains(&format) {
+        if !["default", "qcow", "luks", "luks2", "luks-any"].contains(&format) {
             found.add(format!("{path}/{place}encryption"), format!("format `{format}` is not known here"));
         }
         let is_rbd = disk.source.as_deref().is_some_and(|source| source.protocol.as_deref() == Some("rbd"));

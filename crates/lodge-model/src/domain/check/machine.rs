@@ -2,7 +2,6 @@
 
 use super::{Found, Seen, nth};
 use crate::domain::complete::Board;
-use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Numa};
 use crate::domain::disk::DiskBus;
 use crate::domain::features::Pm;
 use crate::domain::features::{ClockOffset, LifecycleAction, TickPolicy, Timer, TimerName};
@@ -10,7 +9,6 @@ use crate::domain::graphics::InputBus;
 use crate::domain::memory::MemoryAllocationMode;
 use crate::domain::os::{Firmware, LoaderKind, SysinfoKind};
 use crate::domain::perf::EVENTS;
-use crate::domain::processors::Processors;
 use crate::domain::{Domain, DomainKind};
 use crate::xml::YesNo;
 
@@ -25,12 +23,6 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     virt(domain, found);
     clock(domain, found);
     labels(domain, found);
-    if let Some(cpu) = domain.cpu.as_deref() {
-        processor(cpu, found);
-        if let Some(numa) = cpu.numa.as_deref() {
-            cells(domain, numa, found);
-        }
-    }
     if let Err(bad) = domain.security() {
         found.add(bad.path, bad.message);
     }
@@ -130,7 +122,12 @@ fn tables(domain: &Domain, found: &mut Found) {
             let parts: Vec<_> = date.split('/').collect();
             let numbers =
                 parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-            if parts.len() != 3 || !numbers {
+            let number =
+                |at: usize| parts.get(at).and_then(|part| part.parse::<u32>().ok()).unwrap_or(u32::MAX);
+            let is_day = (1..=12).contains(&number(0))
+                && (1..=31).contains(&number(1))
+                && (number(2) < 100 || number(2) >= 1900);
+            if parts.len() != 3 || !numbers || !is_day {
                 found.add("/domain/sysinfo/bios/entry", format!("`{date}` is no date as 12/31/2020"));
             }
         }
@@ -270,69 +267,26 @@ fn timer(timer: &Timer, path: &str, found: &mut Found) {
 }
 
 fn labels(domain: &Domain, found: &mut Found) {
-    for (at, label) in domain.seclabels.iter().enumerate() {
-        let is_dynamic = label.kind.as_deref().is_none_or(|kind| kind == "dynamic");
-        if is_dynamic && label.relabel == Some(YesNo::No) {
-            let path = nth("/domain/seclabel", at, domain.seclabels.len());
+    let labels = &domain.seclabels;
+    let mut models = Seen::default();
+    for (at, label) in labels.iter().enumerate() {
+        let path = nth("/domain/seclabel", at, labels.len());
+        let kind = label.kind.as_deref().unwrap_or("dynamic");
+        if kind == "dynamic" && label.relabel == Some(YesNo::No) {
             found.add(
                 format!("{path}/@relabel"),
                 "a label that is chosen at the start is put on the guest's files",
             );
         }
-    }
-}
-
-fn processor(cpu: &Cpu, found: &mut Found) {
-    let vendor = cpu.model.as_ref().and_then(|model| model.vendor_id.as_deref());
-    if vendor.is_some_and(|vendor| vendor.len() != 12 || vendor.contains(',')) {
-        found.add("/domain/cpu/model/@vendor_id", "it has 12 characters and no comma");
-    }
-    let takes_hosts = matches!(cpu.mode, Some(CpuMode::HostPassthrough | CpuMode::Maximum));
-    if cpu.cache.as_ref().is_some_and(|cache| cache.mode == CpuCacheMode::Passthrough) && !takes_hosts {
-        found.add("/domain/cpu/cache", "the host's caches go with mode='host-passthrough' or 'maximum'");
-    }
-}
-
-fn cells(domain: &Domain, numa: &Numa, found: &mut Found) {
-    let count = numa.cells.len();
-    let most = domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count);
-    let (mut ids, mut taken) = (Seen::default(), Seen::default());
-    let mut processors = 0_usize;
-    for (at, cell) in numa.cells.iter().enumerate() {
-        let path = nth("/domain/cpu/numa/cell", at, count);
-        if let Some(id) = cell.id {
-            ids.note(found, id, &format!("{path}/@id"), || format!("cell {id} is given twice"));
-            if id as usize >= count {
-                found.add(format!("{path}/@id"), format!("{count} cells have numbers up to {}", count - 1));
-            }
+        if kind == "none" && label.relabel == Some(YesNo::Yes) {
+            found.add(format!("{path}/@relabel"), "without a label nothing is put on the guest's files");
         }
-        if let Some(list) = &cell.cpus {
-            let path = format!("{path}/@cpus");
-            match Processors::parse(list) {
-                None => found.add(path, format!("`{list}` is no list of processors (as 0-3)")),
-                Some(set) => {
-                    processors += set.numbers().len();
-                    for number in set.numbers() {
-                        taken.note(found, *number, &path, || format!("processor {number} is in two cells"));
-                    }
-                }
-            }
+        match &label.model {
+            Some(model) => models.note(found, model.clone(), &path, || format!("`{model}` is given twice")),
+            // Alone it is of the host's first model, which says no more than that.
+            None if labels.len() == 1
+                && (kind == "none" || (kind == "dynamic" && label.base_label.is_none())) => {}
+            None => found.add(format!("{path}/@model"), "attribute `model` is missing"),
         }
-        let siblings = cell.distances.iter().flat_map(|distances| &distances.siblings);
-        let siblings: Vec<_> = siblings.collect();
-        for (index, sibling) in siblings.iter().enumerate() {
-            let path = nth(&format!("{path}/distances/sibling"), index, siblings.len());
-            let own = cell.id.unwrap_or(u32::try_from(at).unwrap_or(u32::MAX));
-            if sibling.id as usize >= count {
-                found.add(format!("{path}/@id"), format!("there is no cell {}", sibling.id));
-            } else if sibling.id == own && sibling.value != 10 {
-                found.add(path, "a cell is 10 from itself");
-            } else if sibling.value < 10 {
-                found.add(format!("{path}/@value"), "a distance begins with 10");
-            }
-        }
-    }
-    if processors > most as usize {
-        found.add("/domain/cpu/numa", format!("its cells have {processors} processors, <vcpu> has {most}"));
     }
 }

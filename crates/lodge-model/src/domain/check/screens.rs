@@ -270,6 +270,11 @@ fn controllers(domain: &Domain, found: &mut Found) {
 
 fn one_controller(controller: &Controller, board: Board, path: &str, found: &mut Found) {
     let model = controller.model.as_deref();
+    let is_virtio_scsi =
+        controller.kind == ControllerKind::Scsi && model.is_some_and(|model| model.starts_with("virtio"));
+    if !is_virtio_scsi && controller.driver.as_deref().is_some_and(|driver| driver.iothread.is_some()) {
+        found.add(format!("{path}/driver/@iothread"), "it is for SCSI controllers of virtio");
+    }
     match (controller.kind, model) {
         (ControllerKind::Scsi, Some(model)) => {
             const MODELS: [&str; 10] = [

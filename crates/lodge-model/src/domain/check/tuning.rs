@@ -4,9 +4,10 @@ use super::{Found, Seen, nth};
 use crate::Bytes;
 use crate::domain::Domain;
 use crate::domain::DomainKind;
-use crate::domain::cpu::CpuTune;
+use crate::domain::cpu::{CpuTune, Placement};
 use crate::domain::processors::Processors;
 use crate::domain::resctrl;
+use crate::xml::Kept;
 
 /// Shortest and longest period, in µs (libvirt's VIR_CGROUP_CPU_PERIOD_*).
 const PERIOD_US: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
@@ -21,7 +22,7 @@ pub(super) fn check(domain: &Domain, found: &mut Found) {
     if let Some(tune) = domain.cputune.as_deref() {
         periods(tune, found);
         pins(tune, found);
-        turns(tune, found);
+        turns(domain, tune, found);
         resources(domain, tune, found);
     }
 }
@@ -95,9 +96,22 @@ fn memory(domain: &Domain, found: &mut Found) {
 fn cells(domain: &Domain, found: &mut Found) {
     const MODES: [&str; 4] = ["strict", "preferred", "interleave", "restrictive"];
     let tree = domain.numatune.tree("numatune").unwrap_or_default();
+    let is_auto = domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.placement == Some(Placement::Auto));
     let own = domain.cpu.as_deref().and_then(|cpu| cpu.numa.as_deref()).map_or(0, |numa| numa.cells.len());
+    let memory = tree.child("memory");
+    let by_numad = memory.is_some_and(|memory| {
+        let is_said = memory.attribute("placement").is_some() || memory.attribute("nodeset").is_some();
+        memory.attribute("placement") == Some("auto") || (is_auto && !is_said)
+    });
+    let is_restrictive = |item: &Kept| item.attribute("mode") == Some("restrictive");
     for item in &tree.children {
         let path = format!("/domain/numatune/{}", item.name);
+        if item.name == "memnode" && by_numad {
+            found.add(path.as_str(), "numad places all memory: it is not bound cell by cell");
+        }
+        if item.name == "memnode" && memory.is_some_and(is_restrictive) != is_restrictive(item) {
+            found.add(format!("{path}/@mode"), "`restrictive` is the mode of all or of none");
+        }
         if let Some(mode) = item.attribute("mode").filter(|mode| !MODES.contains(mode)) {
             found.add(
                 format!("{path}/@mode"),
@@ -107,6 +121,7 @@ fn cells(domain: &Domain, found: &mut Found) {
         match item.attribute("nodeset") {
             Some(nodes) => list(nodes, format!("{path}/@nodeset"), found),
             None if item.attribute("placement") == Some("auto") => {}
+            None if is_auto && item.name == "memory" && item.attribute("placement").is_none() => {}
             None => found.add(path.as_str(), "attribute `nodeset` is missing"),
         }
         if item.name == "memnode" {
@@ -176,8 +191,9 @@ fn pins(tune: &CpuTune, found: &mut Found) {
     }
 }
 
-fn turns(tune: &CpuTune, found: &mut Found) {
+fn turns(domain: &Domain, tune: &CpuTune, found: &mut Found) {
     const SCHEDULERS: [&str; 4] = ["batch", "idle", "fifo", "rr"];
+    let threads: Vec<u32> = domain.iothreads().iter().map(|thread| thread.number).collect();
     for (name, attribute) in [("vcpusched", "vcpus"), ("iothreadsched", "iothreads"), ("emulatorsched", "")] {
         let path = format!("/domain/cputune/{name}");
         let mut seen = Seen::default();
@@ -195,6 +211,12 @@ fn turns(tune: &CpuTune, found: &mut Found) {
                 Some(numbers) => {
                     for number in numbers.numbers() {
                         seen.note(found, *number, &path, || format!("{number} is given twice"));
+                        if attribute == "iothreads" && !threads.contains(number) {
+                            found.add(
+                                format!("{path}/@{attribute}"),
+                                format!("there is no I/O thread {number}"),
+                            );
+                        }
                     }
                 }
             }

@@ -2,14 +2,15 @@
 
 use super::Board;
 use crate::domain::cpu::{CpuCheck, CpuMatch, CpuMode, CpuModel, Fallback, FeaturePolicy, Placement, Vcpu};
-use crate::domain::devices::Devices;
+use crate::domain::devices::{Devices, SecLabel};
 use crate::domain::features::{Clock, ClockBasis, ClockOffset, Features, HypervMode, LifecycleAction, Pm};
-use crate::domain::interface::{Interface, InterfaceKind, InterfaceModel, Mac};
+use crate::domain::interface::{Interface, InterfaceDriver, InterfaceKind, InterfaceModel, Mac};
 use crate::domain::memory::MemoryBacking;
 use crate::domain::os::{BootDevice, BootSource, Sysinfo, SysinfoBlock, SysinfoEntry};
 use crate::domain::{Domain, DomainKind, Platform};
-use crate::xml::{Kept, OnOff, read_number};
+use crate::xml::{Foreign, ForeignItem, Kept, OnOff, read_number};
 use crate::{Bytes, DomainId, MacAddr};
+use std::collections::BTreeSet;
 
 /// Completes what stands outside of `<devices>`.
 pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
@@ -19,6 +20,9 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
     }
     for text in [&mut domain.title, &mut domain.description] {
         text.take_if(|text| text.is_empty());
+    }
+    if let Some(metadata) = &mut domain.metadata {
+        one_of_each(&mut metadata.elements);
     }
     domain.metadata.take_if(|metadata| metadata.elements.is_empty());
     memory(domain);
@@ -35,15 +39,34 @@ pub(super) fn complete(domain: &mut Domain, platform: &Platform) {
         // It is chosen at every start.
         label.label = None;
     }
+    // Alone and of no model it is of the host's first, which is none.
+    if let [label] = domain.seclabels.as_mut_slice()
+        && label.model.is_none()
+        && label.base_label.is_none()
+        && label.kind.as_deref().is_none_or(|kind| kind == "dynamic")
+    {
+        *label = SecLabel { kind: Some("none".to_owned()), ..SecLabel::default() };
+    }
     for label in domain.seclabels.iter_mut().filter(|label| label.kind.as_deref() == Some("none")) {
         label.model.get_or_insert_with(|| "none".to_owned());
     }
     domain.devices.emulator.get_or_insert_with(|| platform.emulator.clone());
 }
 
+/// Others' elements are of a namespace each; of two of one the first stays (virXMLNodeSanitizeNamespaces).
+fn one_of_each(elements: &mut Foreign) {
+    let mut seen = BTreeSet::new();
+    elements.retain(|item| {
+        let ForeignItem::Element { xml, .. } = item else { return true };
+        let Ok(document) = roxmltree::Document::parse(xml) else { return true };
+        let namespace = document.root_element().tag_name().namespace().map(str::to_owned);
+        namespace.is_some_and(|namespace| seen.insert(namespace))
+    });
+}
+
 fn memory(domain: &mut Domain) {
     if let Some(numa) = domain.cpu.iter_mut().find_map(|cpu| cpu.numa.as_deref_mut()) {
-        super::numa::complete(numa);
+        super::numa::complete(numa, domain.vcpu.as_ref().map_or(1, |vcpu| vcpu.count));
     }
     let pages = domain.memory_backing.iter_mut().filter_map(|backing| backing.hugepages.as_mut());
     for page in pages.flat_map(|hugepages| &mut hugepages.pages) {
@@ -125,13 +148,17 @@ fn processors(domain: &mut Domain, platform: &Platform) {
     let cpu = domain.cpu.get_or_insert_default();
     match *cpu.mode.get_or_insert(CpuMode::Custom) {
         CpuMode::HostModel => {
-            cpu.model = None;
+            // Of the model it only says whose it pretends to be.
+            let vendor = cpu.model.take().and_then(|model| model.vendor_id);
+            cpu.model = vendor.map(|vendor| CpuModel { vendor_id: Some(vendor), ..CpuModel::default() });
             cpu.check.get_or_insert(CpuCheck::Partial);
         }
         CpuMode::HostPassthrough => {
             cpu.check.get_or_insert(CpuCheck::None);
             if is_pc {
-                cpu.migratable.get_or_insert(OnOff::On);
+                // QEMU says of its 64-bit processors alone whether they are.
+                let is_64 = domain.os.kind.arch.as_deref() != Some("i686");
+                cpu.migratable.get_or_insert(OnOff::from(is_64));
             }
         }
         CpuMode::Maximum => {
@@ -180,6 +207,12 @@ fn features(domain: &mut Domain) {
     if domain.features.as_deref().is_some_and(|features| *features == Features::default()) {
         domain.features = None;
     }
+    let smm = domain.features.as_mut().and_then(|features| features.smm.as_mut());
+    if let Some(smm) = smm
+        && let Some(segment) = smm.foreign.tree("tseg").filter(|segment| segment.attribute("unit").is_none())
+    {
+        smm.foreign.set_tree(&Kept::new("tseg").with("unit", "MiB").text(segment.text.trim()));
+    }
     let tcg = domain.features.as_mut().and_then(|features| features.tcg.as_mut());
     if let Some(cache) = tcg.and_then(|tcg| tcg.tb_cache.as_mut()) {
         to_kib(&mut cache.size, &mut cache.unit);
@@ -192,20 +225,74 @@ fn features(domain: &mut Domain) {
     }
 }
 
+/// Cards that libvirt knows by name, in whatever case it is written.
+pub(super) const CARDS: [&str; 21] = [
+    "netfront",
+    "rtl8139",
+    "virtio",
+    "e1000",
+    "e1000e",
+    "igb",
+    "virtio-transitional",
+    "virtio-non-transitional",
+    "usb-net",
+    "spapr-vlan",
+    "lan9118",
+    "scm91c111",
+    "vlance",
+    "vmxnet",
+    "vmxnet2",
+    "vmxnet3",
+    "Am79C970A",
+    "Am79C973",
+    "82540EM",
+    "82545EM",
+    "82543GC",
+];
+
 /// Completes network interfaces: addresses, models; names of the daemon's own taps are forgotten.
 pub(super) fn complete_interfaces(devices: &mut Devices, board: Board) {
     for interface in &mut devices.interfaces {
         interface.mac.get_or_insert_with(|| Mac { address: MacAddr::random(), ..Mac::default() });
         // A host's device is what it is.
-        if interface.kind != InterfaceKind::Hostdev {
+        if interface.kind == InterfaceKind::Hostdev {
+            // Of virtio's words none is about it.
+            if let Some(driver) = interface.driver.as_deref_mut() {
+                let kept = std::mem::take(driver);
+                *driver = InterfaceDriver { name: kept.name, foreign: kept.foreign, ..Default::default() };
+            }
+            interface.driver.take_if(|driver| **driver == InterfaceDriver::default());
+        } else {
+            let is_virtios = matches!(interface.kind, InterfaceKind::Vdpa | InterfaceKind::VhostUser);
             interface.model.get_or_insert_with(|| InterfaceModel {
-                kind: if board.is_virt() { "virtio" } else { "rtl8139" }.to_owned(),
+                kind: if is_virtios || board.is_virt() { "virtio" } else { "rtl8139" }.to_owned(),
                 ..InterfaceModel::default()
             });
+            if let Some(model) = &mut interface.model
+                && let Some(known) = CARDS.iter().find(|known| known.eq_ignore_ascii_case(&model.kind))
+            {
+                (*known).clone_into(&mut model.kind);
+            }
             if interface.model().is_some_and(|model| !model.starts_with("virtio")) {
                 // What it says is of virtio (virDomainNetDefParseXML).
                 interface.driver = None;
+                if let Some(backend) = interface.backend.as_deref_mut() {
+                    backend.vhost = None;
+                }
+            } else if let Some(driver) = interface.driver.as_deref_mut() {
+                // There is always one.
+                driver.queues.take_if(|queues| *queues <= 1);
             }
+        }
+        if !matches!(interface.kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet)
+        {
+            interface.filterref = Foreign::default();
+        }
+        let frames =
+            interface.coalesce.tree("coalesce").and_then(|tree| tree.child("rx")?.child("frames").cloned());
+        let most = frames.and_then(|frames| frames.attribute("max")?.parse::<u32>().ok());
+        if most.is_none_or(|most| most == 0) {
+            interface.coalesce = Foreign::default();
         }
         interface_source(interface);
         name_port(interface);

@@ -49,6 +49,7 @@ pub(super) fn complete(devices: &mut Devices, board: Board) {
         for_disks(devices, bus, kind, model);
     }
     for_channels(devices);
+    super::chardevs::channel_ports(devices);
     for_smartcards(devices);
 }
 
@@ -64,22 +65,38 @@ fn for_smartcards(devices: &mut Devices) {
     }
 }
 
-/// Numbers controllers that have no number: the lowest that is free of their kind. The companions of a USB 2
-/// controller share its number.
+/// Numbers controllers that have no number: the lowest that is free of their kind. A USB 2 controller and its companions
+/// share one where they stand beside each other, each model once (virDomainAssignControllerIndexes).
 fn number(controllers: &mut [Controller]) {
     let given = |controller: &Controller| Some((controller.kind, controller.index?));
     let mut used: BTreeSet<_> = controllers.iter().filter_map(given).collect();
-    let mut master = None;
+    let mut groups: BTreeSet<(u32, String)> = controllers
+        .iter()
+        .filter(|controller| is_usb2(controller))
+        .filter_map(|controller| Some((controller.index?, controller.model.clone()?)))
+        .collect();
+    // The USB controller before this one, if it is one of USB 2.
+    let mut group = None;
     for controller in controllers {
         if controller.index.is_none() {
-            let free = (0..=u32::MAX).find(|index| !used.contains(&(controller.kind, *index)));
-            controller.index = if is_companion(controller) { master.or(free) } else { free };
+            let model = controller.model.clone().unwrap_or_default();
+            let shared = group.filter(|index| is_usb2(controller) && !groups.contains(&(*index, model)));
+            let free = || (0..=u32::MAX).find(|index| !used.contains(&(controller.kind, *index)));
+            controller.index = shared.or_else(free);
         }
         used.extend(given(controller));
-        if controller.model.as_deref() == Some("ich9-ehci1") {
-            master = controller.index;
+        if controller.kind == ControllerKind::Usb {
+            group = controller.index.filter(|_| is_usb2(controller));
+            if let (Some(index), Some(model)) = (group, controller.model.clone()) {
+                groups.insert((index, model));
+            }
         }
     }
+}
+
+/// Whether it is a USB 2 controller of Intel's, or serves the slow devices of one.
+fn is_usb2(controller: &Controller) -> bool {
+    controller.model.as_deref() == Some("ich9-ehci1") || is_companion(controller)
 }
 
 /// Whether it serves the slow devices of a USB 2 controller.
@@ -93,8 +110,9 @@ fn models(controllers: &mut [Controller], board: Board) {
             to_kib(&mut hole.size, &mut hole.unit);
         }
         let default = match (controller.kind, board) {
-            (ControllerKind::Usb, Board::Q35 | Board::ArmVirt) => "qemu-xhci",
-            (ControllerKind::Usb, Board::I440fx | Board::RiscvVirt) => "piix3-uhci",
+            (ControllerKind::Usb, Board::ArmVirt) => "qemu-xhci",
+            // One that is added to a q35 is modern; one that is named is as old as the word.
+            (ControllerKind::Usb, Board::I440fx | Board::Q35 | Board::RiscvVirt) => "piix3-uhci",
             (ControllerKind::Scsi, board) if board != Board::Other => "lsilogic",
             (ControllerKind::Pci, board) if board.is_express() && controller.index == Some(0) => "pcie-root",
             (ControllerKind::Pci, Board::I440fx) if controller.index == Some(0) => "pci-root",

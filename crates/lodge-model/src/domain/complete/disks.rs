@@ -1,9 +1,10 @@
 //! Disks: bus, driver, order, and their addresses on drive controllers.
 
+use crate::Bytes;
 use crate::domain::address::{Address, DriveAddress};
-use crate::domain::devices::Devices;
-use crate::domain::disk::{Disk, DiskBus, DiskDevice, DiskSource, SourceKind, Transport};
-use crate::xml::{Foreign, ForeignItem};
+use crate::domain::devices::{Devices, SecLabel};
+use crate::domain::disk::{CacheMode, Disk, DiskBus, DiskDevice, DiskSource, SourceKind, Transport, Tray};
+use crate::xml::{Foreign, ForeignItem, Kept, YesNo};
 
 /// Completes the disks.
 pub(super) fn complete(devices: &mut Devices) {
@@ -16,13 +17,28 @@ pub(super) fn complete(devices: &mut Devices) {
 fn complete_disk(disk: &mut Disk) {
     let bus = *disk.target.bus.get_or_insert_with(|| default_bus(disk.device, &disk.target.dev));
     disk.source.take_if(|source| **source == DiskSource::default());
-    if disk.source.is_none() && disk.kind == SourceKind::Block {
-        // An empty drive: there is nothing that could be a block device.
+    if disk.source.is_none()
+        && matches!(disk.kind, SourceKind::Block | SourceKind::Network | SourceKind::Volume)
+    {
+        // An empty drive: there is nothing that could be a block device or lie elsewhere.
         disk.kind = SourceKind::File;
     }
     disk.readonly |= disk.device == DiskDevice::Cdrom;
+    if disk.readonly {
+        disk.snapshot.take_if(|snapshot| snapshot == "no");
+    }
+    // What is usual is not said, what is not the bus's neither (virDomainDiskDefFormat).
+    disk.target.tray.take_if(|tray| *tray == Tray::Closed);
+    if bus != DiskBus::Usb {
+        disk.target.removable = None;
+    }
     let driver = disk.driver.get_or_insert_default();
     driver.name.get_or_insert_with(|| "qemu".to_owned());
+    driver.cache.take_if(|cache| *cache == CacheMode::Default);
+    if let Some(mut cache) = driver.foreign.tree("metadata_cache") {
+        in_bytes(&mut cache);
+        driver.foreign.set_tree(&cache);
+    }
     if disk.kind != SourceKind::Volume {
         // What a volume holds, its pool says at the start.
         driver.format.get_or_insert_with(|| "raw".to_owned());
@@ -32,6 +48,7 @@ fn complete_disk(disk: &mut Disk) {
     }
     encryption(&mut disk.encryption);
     if let Some(source) = &mut disk.source {
+        labels(&mut source.seclabels);
         encryption(&mut source.foreign);
         if disk.kind == SourceKind::Network {
             network_source(source);
@@ -39,6 +56,12 @@ fn complete_disk(disk: &mut Disk) {
     }
     let mut store = disk.backing_store.as_deref_mut();
     while let Some(layer) = store {
+        if let Some(format) = &mut layer.format
+            && let Some(mut cache) = format.foreign.tree("metadata_cache")
+        {
+            in_bytes(&mut cache);
+            format.foreign.set_tree(&cache);
+        }
         if let Some(source) = &mut layer.source {
             encryption(&mut source.foreign);
         }
@@ -52,6 +75,28 @@ fn complete_disk(disk: &mut Disk) {
     {
         disk.place.address = Some(Address::Drive(address));
     }
+}
+
+/// The caches of formats' own data, here and of the files below, are counted in bytes.
+fn in_bytes(tree: &mut Kept) {
+    tree.children.iter_mut().for_each(in_bytes);
+    if tree.name == "max_size" {
+        let unit = tree.attribute("unit").unwrap_or("bytes");
+        let size = tree.text.trim().parse().ok().and_then(|number| Bytes::scaled(number, unit).ok());
+        if let Some(size) = size {
+            *tree = Kept::new("max_size").with("unit", "bytes").text(size.0);
+        }
+    }
+}
+
+/// What is skipped is known of running guests alone, and an override that says nothing is none.
+fn labels(labels: &mut Vec<SecLabel>) {
+    for label in labels.iter_mut() {
+        label
+            .foreign
+            .retain(|item| !matches!(item, ForeignItem::Attribute { name, .. } if **name == *"labelskip"));
+    }
+    labels.retain(|label| label.label.is_some() || label.relabel == Some(YesNo::No));
 }
 
 /// LUKS is QEMU's matter unless somebody else is named (qemuDomainDeviceDiskDefPostParse).
@@ -95,15 +140,15 @@ fn network_source(source: &mut DiskSource) {
     source.foreign.sort(&[
         "snapshot",
         "config",
-        "auth",
-        "encryption",
-        "slices",
         "initiator",
         "readahead",
         "timeout",
         "reconnect",
         "knownHosts",
         "identity",
+        "slices",
+        "auth",
+        "encryption",
     ]);
 }
 

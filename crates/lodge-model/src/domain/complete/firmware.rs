@@ -15,13 +15,25 @@ use crate::xml::{OnOff, YesNo};
 /// Features of firmware that a document can ask for.
 const FEATURES: [&str; 2] = ["enrolled-keys", "secure-boot"];
 
+/// Images that libvirt knows without a descriptor (qemu.conf's `nvram`).
+const LEGACY: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE.secboot.fd"];
+/// Their variables.
+const LEGACY_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS.fd";
+
 /// Completes `<loader>`, `<nvram>` and `<firmware>`.
 pub(super) fn complete(domain: &mut Domain, platform: &Platform) -> Result<(), Faults> {
     if let Some(found) = find(domain, platform) {
         fill_in(domain, platform, found);
-    } else if let Some(wanted) = domain.os.firmware.filter(|_| !is_named(domain)) {
+    } else if let Some(wanted) = domain.os.firmware {
         // A host without any is told at the start, which names the package.
-        if wanted == Wanted::Bios || !platform.firmwares.is_empty() || !Board::of(domain).is_pc() {
+        let is_empty = platform.firmwares.is_empty() && Board::of(domain).is_pc();
+        if is_named(domain) && !is_empty {
+            let message = format!(
+                "no firmware `{wanted}` of this host's is that image, for this machine and these features"
+            );
+            return Err(Faults::one("/domain/os/loader", message));
+        }
+        if !is_named(domain) && (wanted == Wanted::Bios || !is_empty) {
             let message = format!("this host has no firmware `{wanted}` for this machine and these features");
             return Err(Faults::one("/domain/os/@firmware", message));
         }
@@ -49,6 +61,16 @@ fn others(domain: &mut Domain, platform: &Platform) {
     }
     loader.kind.get_or_insert(LoaderKind::Rom);
     loader.format.get_or_insert(FirmwareFormat::Raw);
+    let is_legacy = loader.kind == Some(LoaderKind::Pflash)
+        && loader.readonly == Some(YesNo::Yes)
+        && loader.path.as_deref().is_some_and(|path| LEGACY.contains(&path));
+    if is_legacy {
+        let nvram = os.nvram.get_or_insert_default();
+        if nvram.source.is_none() {
+            nvram.template.get_or_insert_with(|| LEGACY_VARIABLES.to_owned());
+            nvram.template_format.get_or_insert(FirmwareFormat::Raw);
+        }
+    }
     if let Some(nvram) = &mut os.nvram {
         nvram.format.get_or_insert(FirmwareFormat::Raw);
         if nvram.path.is_none() && nvram.source.is_none() {
@@ -64,6 +86,12 @@ fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
     if os.loader.as_deref().is_some_and(|loader| loader.stateless == Some(YesNo::Yes)) {
         return None;
     }
+    // All that a host has are raw. Who says so of the variables alone says it of both.
+    let format = os.loader.as_deref().and_then(|loader| loader.format);
+    let format = format.or_else(|| os.nvram.as_deref().and_then(|nvram| nvram.format));
+    if os.firmware.is_some() && format.is_some_and(|format| format != FirmwareFormat::Raw) {
+        return None;
+    }
     if let Some(path) = os.loader.as_deref().and_then(|loader| loader.path.as_deref()) {
         return platform.firmwares.iter().find(|firmware| firmware.code == path);
     }
@@ -75,10 +103,25 @@ fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
         features.all(|feature| firmware.has(&feature.name) == feature.enabled.is_yes())
     };
     let secure = os.loader.as_deref().and_then(|loader| loader.secure);
-    let fits =
-        |firmware: &&Firmware| secure.is_none_or(|secure| firmware.has("requires-smm") == secure.is_yes());
+    let smm = domain.features.as_deref().and_then(|features| features.smm.as_ref());
+    let has_smm = smm.is_none_or(|smm| smm.state.is_on());
+    let fits = |firmware: &&Firmware| {
+        let needs_smm = firmware.has("requires-smm");
+        secure.is_none_or(|secure| needs_smm == secure.is_yes()) && (has_smm || !needs_smm)
+    };
+    // None that is chosen can be written, and each has variables of its own.
+    let loader = os.loader.as_deref();
+    if loader.is_some_and(|loader| loader.readonly == Some(YesNo::No)) {
+        return None;
+    }
+    let template = os.nvram.as_deref().and_then(|nvram| nvram.template.as_ref());
     let machine = domain.os.kind.machine.as_deref().unwrap_or_default();
-    let suits = |firmware: &&Firmware| firmware.fits(machine) && asked(firmware) && fits(firmware);
+    let suits = |firmware: &&Firmware| {
+        firmware.fits(machine)
+            && asked(firmware)
+            && fits(firmware)
+            && template.is_none_or(|template| *template == firmware.vars)
+    };
     platform.firmwares.iter().find(suits)
 }
 
@@ -112,6 +155,7 @@ fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
     }
     let nvram: &mut Nvram = os.nvram.get_or_insert_default();
     if is_local {
+        nvram.format = Some(FirmwareFormat::Raw);
         nvram.template.get_or_insert_with(|| found.vars.clone());
         nvram.template_format.get_or_insert(FirmwareFormat::Raw);
     }

@@ -1,16 +1,17 @@
 //! The guest's memory cells: numbers, units, and the distances that follow from those given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::basics::to_kib;
 use super::tuning::ranges;
 use crate::domain::cpu::{Distances, Numa, Sibling};
+use crate::domain::processors::Processors;
 use crate::xml::Foreign;
 
 /// How far a cell's own memory is (ACPI's SLIT).
 const LOCAL: u8 = 10;
 
-pub(super) fn complete(numa: &mut Numa) {
+pub(super) fn complete(numa: &mut Numa, processors: u32) {
     for (at, cell) in (0_u32..).zip(&mut numa.cells) {
         cell.id.get_or_insert(at);
         to_kib(&mut cell.memory, &mut cell.unit);
@@ -24,9 +25,27 @@ pub(super) fn complete(numa: &mut Numa) {
         }
     }
     numa.cells.sort_by_key(|cell| cell.id);
+    rest(numa, processors);
     distances(numa);
     for bandwidth in numa.interconnects.iter_mut().flat_map(|all| &mut all.bandwidths) {
         to_kib(&mut bandwidth.value, &mut bandwidth.unit);
+    }
+}
+
+/// Processors of no cell are the first one's (qemuDomainDefNumaCPUsRectify).
+fn rest(numa: &mut Numa, processors: u32) {
+    /// More than any machine has: `check` tells it.
+    const PROCESSORS_MAX: u32 = 16_384;
+    let lists = numa.cells.iter().map(|cell| Processors::parse(cell.cpus.as_deref().unwrap_or_default()));
+    let Some(sets) = lists.collect::<Option<Vec<_>>>() else { return };
+    let count: usize = sets.iter().map(|set| set.numbers().len()).sum();
+    if count >= processors as usize || processors > PROCESSORS_MAX {
+        return;
+    }
+    let others: BTreeSet<u32> = sets.iter().skip(1).flat_map(|set| set.numbers()).copied().collect();
+    if let Some(cell) = numa.cells.first_mut() {
+        let own: Vec<u32> = (0..processors).filter(|number| !others.contains(number)).collect();
+        cell.cpus = Some(Processors::of(&own).to_string());
     }
 }
 

@@ -4,12 +4,13 @@
 //! how many bridges there must be. The second time the bridges are among the devices and all get their places.
 
 use super::Board;
+use super::basics::CARDS;
 use super::controllers::insert;
 use super::pci_buses::{BusKind, Buses, Need, Spot};
 use crate::Faults;
 use crate::domain::address::{Address, PciAddress, Place};
 use crate::domain::controller::{Controller, ControllerKind, ControllerModel};
-use crate::domain::devices::{Devices, MemballoonModel, PanicModel, WatchdogModel};
+use crate::domain::devices::{Devices, MemballoonModel, PanicModel, RngModel, WatchdogModel};
 use crate::domain::disk::DiskBus;
 use crate::domain::filesystem::{FilesystemDriverKind, FilesystemModel};
 use crate::domain::graphics::{InputBus, SoundModel, VideoKind};
@@ -271,7 +272,12 @@ impl Run<'_> {
             let spot = Spot { function, ..slot };
             self.buses.take(spot, Need::Pci);
             // Its bus may exist only in the dry run, but then the second run adds the same bus.
-            set(&mut devices.controllers[at].place, spot);
+            let place = &mut devices.controllers[at].place;
+            set(place, spot);
+            // The first function says so even where it is alone.
+            if let (0, Some(Address::Pci(pci))) = (function, &mut place.address) {
+                pci.multifunction.get_or_insert(OnOff::On);
+            }
         }
     }
 }
@@ -327,10 +333,12 @@ fn each_need_before_controllers(
     }
     for interface in devices.interfaces.iter_mut().filter(|other| other.kind != InterfaceKind::Hostdev) {
         match interface.model.as_ref().map(|model| model.kind.as_str()) {
-            Some("virtio" | "virtio-non-transitional" | "e1000e" | "igb" | "vmxnet3") => {
+            Some("virtio" | "virtio-non-transitional" | "e1000e" | "igb") => {
                 visit(&mut interface.place, pcie);
             }
             Some("usb-net") => {}
+            // What libvirt does not know it takes for modern.
+            Some(model) if !CARDS.contains(&model) => visit(&mut interface.place, pcie),
             Some(_) | None => visit(&mut interface.place, Need::Pci),
         }
     }
@@ -394,6 +402,10 @@ fn controller_need(controller: &Controller, pcie: Need) -> Option<Need> {
             "nec-xhci" | "qemu-xhci" => Some(pcie),
             _ => Some(Need::Pci),
         },
+        // Those that are also for guests of old are on the old bus.
+        ControllerKind::Scsi | ControllerKind::VirtioSerial if model == "virtio-transitional" => {
+            Some(Need::Pci)
+        }
         ControllerKind::Scsi => Some(if model.starts_with("virtio") { pcie } else { Need::Pci }),
         ControllerKind::VirtioSerial | ControllerKind::Nvme => Some(pcie),
         ControllerKind::Ide | ControllerKind::Sata => Some(Need::Pci),
@@ -404,9 +416,13 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
     if let Some(balloon) = &mut devices.memballoon
         && !matches!(balloon.model, MemballoonModel::None | MemballoonModel::Xen)
     {
-        visit(&mut balloon.place, pcie);
+        let is_old = balloon.model == MemballoonModel::VirtioTransitional;
+        visit(&mut balloon.place, if is_old { Need::Pci } else { pcie });
     }
-    devices.rngs.iter_mut().for_each(|rng| visit(&mut rng.place, pcie));
+    let by_model = |model: RngModel| if model == RngModel::VirtioTransitional { Need::Pci } else { pcie };
+    for rng in &mut devices.rngs {
+        visit(&mut rng.place, by_model(rng.model));
+    }
     let watchdogs = devices.watchdogs.iter_mut().filter(|watchdog| watchdog.model == WatchdogModel::I6300esb);
     watchdogs.for_each(|watchdog| visit(&mut watchdog.place, Need::Pci));
     for video in &mut devices.videos {
@@ -418,7 +434,10 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
     }
     devices.shmems.iter_mut().for_each(|shmem| visit(&mut shmem.place, Need::Pci));
     let inputs = devices.inputs.iter_mut().filter(|input| input.bus == Some(InputBus::Virtio));
-    inputs.for_each(|input| visit(&mut input.place, pcie));
+    for input in inputs {
+        let is_old = input.model.as_deref() == Some("virtio-transitional");
+        visit(&mut input.place, if is_old { Need::Pci } else { pcie });
+    }
     for serial in &mut devices.serials {
         if serial.target.as_deref().and_then(|target| target.kind.as_deref()) == Some("pci-serial") {
             visit(&mut serial.place, Need::Pci);
@@ -428,7 +447,7 @@ fn small_devices(devices: &mut Devices, pcie: Need, visit: &mut dyn FnMut(&mut P
         visit(&mut iommu.place, Need::Integrated);
     }
     if let Some(vsock) = &mut devices.vsock {
-        visit(&mut vsock.place, pcie);
+        visit(&mut vsock.place, by_model(vsock.model.unwrap_or_default()));
     }
     let on_pci =
         |module: &&mut MemoryModule| matches!(module.model, MemoryModel::VirtioMem | MemoryModel::VirtioPmem);

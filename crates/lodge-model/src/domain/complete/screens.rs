@@ -64,13 +64,21 @@ fn has_balloon(board: Board) -> bool {
 }
 
 fn complete_graphics(graphics: &mut Graphics) {
+    // libvirtd's own sockets are of the run that it chose them for.
+    graphics.socket.take_if(|socket| socket.starts_with("/var/lib/libvirt/qemu/domain-"));
+    // Who names a socket is reached by it alone.
+    if let (GraphicsKind::Vnc, Some(socket)) = (graphics.kind, &graphics.socket) {
+        let kind = ListenKind::Socket;
+        graphics.listens = vec![Listen { kind, socket: Some(socket.clone()), ..Listen::default() }];
+    }
     if graphics.listens.is_empty() && matches!(graphics.kind, GraphicsKind::Vnc | GraphicsKind::Spice) {
         let (socket, address) = (graphics.socket.take(), graphics.listen.take());
         let kind = if socket.is_some() { ListenKind::Socket } else { ListenKind::Address };
         graphics.listens.push(Listen { kind, address, socket, ..Listen::default() });
     }
     for listen in &mut graphics.listens {
-        listen.address.take_if(|address| address.is_empty());
+        // The address of a network is what its bridge has at the start.
+        listen.address.take_if(|address| address.is_empty() || listen.kind == ListenKind::Network);
     }
     match graphics.kind {
         GraphicsKind::Vnc => vnc_ports(graphics),
@@ -101,7 +109,10 @@ fn vnc_ports(graphics: &mut Graphics) {
         (graphics.port, graphics.autoport, graphics.websocket) = (None, None, None);
         return;
     }
-    let automatic = graphics.port.is_none_or(|port| port <= 0) || graphics.autoport == Some(YesNo::Yes);
+    // Without a port and not by itself it is the first, 5900 (virDomainGraphicsDefParseXMLVNC).
+    let says_no = graphics.autoport == Some(YesNo::No) && graphics.port.is_none();
+    let automatic =
+        !says_no && (graphics.port.is_none_or(|port| port <= 0) || graphics.autoport == Some(YesNo::Yes));
     if automatic {
         graphics.port = Some(-1);
     }

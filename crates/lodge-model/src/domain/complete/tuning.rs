@@ -5,7 +5,7 @@
 
 use crate::Bytes;
 use crate::domain::Domain;
-use crate::domain::cpu::{CpuTune, Placement};
+use crate::domain::cpu::{CpuTune, Placement, Vcpu};
 use crate::domain::disk::IoTune;
 use crate::domain::processors::Processors;
 use crate::domain::resctrl;
@@ -91,7 +91,9 @@ fn cells(domain: &mut Domain) {
     change(kept, "numatune", |tree| {
         for cell in &mut tree.children {
             ranges_of(cell, "nodeset");
-            let by_numad = cell.attribute("placement") == Some("auto");
+            let says_nothing = cell.attribute("placement").is_none() && cell.attribute("nodeset").is_none();
+            let by_numad = cell.attribute("placement") == Some("auto")
+                || (is_auto && says_nothing && cell.name == "memory");
             let mode = cell.attribute("mode").unwrap_or("strict");
             let mut made = Kept::new(&cell.name);
             for name in ["cellid", "mode", "nodeset"] {
@@ -108,6 +110,19 @@ fn cells(domain: &mut Domain) {
         let number = |cell: &Kept| cell.attribute("cellid").and_then(|id| id.parse::<u32>().ok());
         tree.children.sort_by_key(|cell| (cell.name != "memory", number(cell)));
     });
+    // Who lets numad place the memory, and pins nothing, lets it place the processors.
+    let by_numad = kept.tree("numatune").is_some_and(|tree| {
+        tree.child("memory").is_some_and(|memory| memory.attribute("placement") == Some("auto"))
+    });
+    let is_pinned = domain.cputune.as_deref().is_some_and(|tune| {
+        !tune.vcpu_pins.is_empty() || tune.emulator_pin.is_some() || !tune.iothread_pins.is_empty()
+    });
+    if by_numad && !is_pinned {
+        let vcpu = domain.vcpu.get_or_insert_with(|| Vcpu { count: 1, ..Vcpu::default() });
+        if vcpu.cpuset.is_none() {
+            vcpu.placement = Some(Placement::Auto);
+        }
+    }
     // Who lets numad place the processors lets it place the memory.
     if is_auto && kept.is_empty() {
         let mut tree = Kept::new("numatune");

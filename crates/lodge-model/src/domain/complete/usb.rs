@@ -54,7 +54,7 @@ pub(super) fn complete(devices: &mut Devices) -> Result<(), Faults> {
     if missing + missing_hubs == 0 {
         return Ok(());
     }
-    add_hubs(devices, &buses, missing);
+    add_hubs(devices, &buses);
     let mut lacking = false;
     for hub in &mut devices.hubs {
         lacking |= !assign(&mut buses, &mut hub.place, true);
@@ -84,21 +84,15 @@ fn buses(controllers: &[Controller]) -> Vec<Bus> {
     buses
 }
 
-/// Adds as many hubs as the devices need; each takes a port itself.
-fn add_hubs(devices: &mut Devices, buses: &[Bus], missing: usize) {
-    fn free(ports: &[Port]) -> usize {
-        ports
-            .iter()
-            .map(|port| match port {
-                Port::Free => 1,
-                Port::Taken => 0,
-                Port::Hub(ports) => free(ports),
-            })
-            .sum()
-    }
-    let free: usize = buses.iter().map(|bus| free(&bus.ports)).sum();
-    if free > 0 && missing > free {
-        let hubs = (missing - free).div_ceil(HUB_PORTS as usize - 1);
+/// Adds as many hubs as all devices need, with a port more than is taken; each takes a port itself
+/// (qemuDomainUSBAddressAddHubs).
+fn add_hubs(devices: &mut Devices, buses: &[Bus]) {
+    let mut count = devices.hubs.len();
+    for_each(devices, &mut |_| count += 1);
+    let ports: usize = buses.iter().map(|bus| bus.ports.len()).sum();
+    let available = ports + devices.hubs.len() * HUB_PORTS as usize;
+    if ports > 0 && count > available {
+        let hubs = (count - available + 1).div_ceil(HUB_PORTS as usize - 1);
         devices.hubs.extend(std::iter::repeat_with(Hub::default).take(hubs));
     }
 }
@@ -185,6 +179,8 @@ macro_rules! walk {
         readers.for_each(|reader| $visit($place!(reader)));
         let serials = $devices.serials.$iter().filter(|serial| is_usb_serial(serial));
         serials.for_each(|serial| $visit($place!(serial)));
+        let nics = $devices.interfaces.$iter().filter(|nic| nic.model() == Some("usb-net"));
+        nics.for_each(|nic| $visit($place!(nic)));
         let inputs = $devices.inputs.$iter().filter(|input| input.bus == Some(InputBus::Usb));
         inputs.for_each(|input| $visit($place!(input)));
         let mtp = $devices.filesystems.$iter().filter(|other| other.served_by() == FilesystemDriverKind::Mtp);
