@@ -204,7 +204,7 @@ fn prepare(root: &Path) {
     let document = format!(
         "<domain type='qemu'><name>web1</name><uuid>{id}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
           <os><type arch='x86_64'>hvm</type><loader readonly='yes' type='pflash'>/ovmf</loader>
-            <nvram>{}</nvram></os>
+            <nvram>{}</nvram></os><features><acpi/></features>
           <devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>
             <target dev='vda' bus='virtio'/></disk>
           <interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices></domain>",

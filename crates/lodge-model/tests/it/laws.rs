@@ -157,3 +157,12 @@ fn texts_that_were_once_read_wrongly_are_read_right() {
         assert_eq!(Domain::parse(&written).expect("it is read again"), domain, "{written}");
     }
 }
+
+#[test]
+fn a_card_with_nothing_but_zeros_gets_an_address() {
+    let text = "<domain type='qemu'><name>g</name><memory>1024</memory><os><type>hvm</type></os>\
+                <devices><interface type='user'><mac address='00:00:00:00:00:00'/></interface></devices></domain>";
+    let domain = Domain::judge(text, false, &Platform::default()).expect("it is taken");
+    let mac = domain.devices.interfaces[0].mac().expect("it has one");
+    assert!(mac.to_string().starts_with("52:54:00:"), "{mac}");
+}

@@ -109,7 +109,8 @@ fn place(disk: &Disk, path: &str, found: &mut Found) {
         DiskBus::Virtio | DiskBus::Xen | DiskBus::Uml | DiskBus::Sd | DiskBus::Nvme => true,
     };
     // One of type `drive` on a USB disk is told with the drives' addresses.
-    if !fits && !(bus == DiskBus::Usb && matches!(address, Address::Drive(_))) {
+    let is_told = bus == DiskBus::Usb && matches!(address, Address::Drive(_));
+    if !fits && !is_told {
         found.add(
             format!("{path}/address/@type"),
             format!("a disk on bus `{bus}` has another sort of address"),

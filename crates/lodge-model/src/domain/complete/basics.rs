@@ -253,7 +253,11 @@ pub(super) const CARDS: [&str; 21] = [
 /// Completes network interfaces: addresses, models; names of the daemon's own taps are forgotten.
 pub(super) fn complete_interfaces(devices: &mut Devices, board: Board) {
     for interface in &mut devices.interfaces {
-        interface.mac.get_or_insert_with(|| Mac { address: MacAddr::random(), ..Mac::default() });
+        let mac = interface.mac.get_or_insert_with(Mac::default);
+        // Nothing but zeros is none.
+        if mac.address == MacAddr::default() {
+            mac.address = MacAddr::random();
+        }
         // A host's device is what it is.
         if interface.kind == InterfaceKind::Hostdev {
             // Of virtio's words none is about it.

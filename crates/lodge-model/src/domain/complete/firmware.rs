@@ -86,9 +86,10 @@ fn find<'a>(domain: &Domain, platform: &'a Platform) -> Option<&'a Firmware> {
     if os.loader.as_deref().is_some_and(|loader| loader.stateless == Some(YesNo::Yes)) {
         return None;
     }
-    // All that a host has are raw. Who says so of the variables alone says it of both.
+    // All that a host has are raw. Who names no image and says it of the variables alone says it of both.
     let format = os.loader.as_deref().and_then(|loader| loader.format);
-    let format = format.or_else(|| os.nvram.as_deref().and_then(|nvram| nvram.format));
+    let of_variables = os.nvram.as_deref().and_then(|nvram| nvram.format).filter(|_| !is_named(domain));
+    let format = format.or(of_variables);
     if os.firmware.is_some() && format.is_some_and(|format| format != FirmwareFormat::Raw) {
         return None;
     }
@@ -148,6 +149,7 @@ fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
     let loader: &mut Loader = os.loader.get_or_insert_default();
     loader.readonly.get_or_insert(YesNo::Yes);
     loader.kind.get_or_insert(LoaderKind::Pflash);
+    let is_chosen = loader.path.is_none();
     loader.path.get_or_insert_with(|| found.code.clone());
     let needs_smm = found.has("requires-smm");
     if needs_smm {
@@ -155,7 +157,10 @@ fn fill_in(domain: &mut Domain, platform: &Platform, found: &Firmware) {
     }
     let nvram: &mut Nvram = os.nvram.get_or_insert_default();
     if is_local {
-        nvram.format = Some(FirmwareFormat::Raw);
+        // What is chosen has variables of the template's own format.
+        if is_chosen {
+            nvram.format = Some(FirmwareFormat::Raw);
+        }
         nvram.template.get_or_insert_with(|| found.vars.clone());
         nvram.template_format.get_or_insert(FirmwareFormat::Raw);
     }

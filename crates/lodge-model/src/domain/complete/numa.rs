@@ -42,7 +42,7 @@ fn rest(numa: &mut Numa, processors: u32) {
     if count >= processors as usize || processors > PROCESSORS_MAX {
         return;
     }
-    let others: BTreeSet<u32> = sets.iter().skip(1).flat_map(|set| set.numbers()).copied().collect();
+    let others: BTreeSet<u32> = sets.iter().skip(1).flat_map(Processors::numbers).copied().collect();
     if let Some(cell) = numa.cells.first_mut() {
         let own: Vec<u32> = (0..processors).filter(|number| !others.contains(number)).collect();
         cell.cpus = Some(Processors::of(&own).to_string());
