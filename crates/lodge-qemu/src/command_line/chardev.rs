@@ -129,8 +129,10 @@ fn channel(b: &mut Builder<'_>, device: &CharDevice) {
         return;
     }
     let props = on_virtio_serial(b, Props::driver("virtserialport"), device);
-    let props =
-        props.with("chardev", format!("char{id}")).with("id", id).maybe("name", device.channel_name());
+    // The name by which SPICE's agent looks for its port.
+    let usual = (device.kind == CharKind::SpiceVmc).then_some("com.redhat.spice.0");
+    let name = device.channel_name().or(usual);
+    let props = props.with("chardev", format!("char{id}")).with("id", id).maybe("name", name);
     b.device("virtserialport", &props);
 }
 

@@ -1,5 +1,6 @@
 //! Controllers: PCI's tree, USB, SCSI, SATA, virtio-serial, smart cards.
 
+use super::disk::mapping;
 use lodge_model::domain::controller::{Controller, ControllerKind};
 use lodge_model::domain::virtio::VirtioOptions;
 use lodge_model::xml::OnOff;
@@ -112,7 +113,8 @@ fn scsi(b: &mut Builder<'_>, controller: &Controller) {
             .maybe("ioeventfd", driver.ioeventfd.map(lodge_model::xml::OnOff::is_on))
             .maybe("num_queues", driver.queues)
             .maybe("cmd_per_lun", driver.cmd_per_lun)
-            .maybe("max_sectors", driver.max_sectors);
+            .maybe("max_sectors", driver.max_sectors)
+            .maybe("iothread-vq-mapping", driver.foreign.tree("iothreads").map(|tree| mapping(&tree)));
         props = virtio_options(props, Some(&driver.virtio));
     }
     on_pci(b, controller, &name, props);

@@ -178,8 +178,8 @@ fn namespace(b: &mut Builder<'_>, disk: &Disk) -> Option<Link> {
 
 /// The chain's nodes, deepest first; returns the name of the topmost.
 fn nodes(b: &mut Builder<'_>, disk: &Disk, links: &[Link], first_node: usize) -> String {
-    let none = DiskDriver::default();
-    let driver = disk.driver.as_deref().unwrap_or(&none);
+    let own = disk.driver.as_deref().cloned().unwrap_or_default();
+    let driver = &DiskDriver { cache: cache_of(disk), ..own };
     let cache = cache(driver.cache);
     let encryption = disk.encryption_trees();
     for (depth, link) in links.iter().enumerate().rev() {
@@ -356,6 +356,14 @@ fn passphrase(
     Some(name)
 }
 
+/// How the host caches it. What other guests write at the same time is not cached by a host that may not be theirs
+/// (qemuDomainPrepareDiskCachemode).
+fn cache_of(disk: &Disk) -> Option<CacheMode> {
+    let said = disk.driver.as_deref().and_then(|driver| driver.cache);
+    let said = said.filter(|mode| *mode != CacheMode::Default);
+    said.or_else(|| (disk.shareable && !disk.readonly).then_some(CacheMode::None))
+}
+
 fn cache(mode: Option<CacheMode>) -> Props {
     let (direct, no_flush) = match mode {
         None | Some(CacheMode::Default) => return Props::plain(),
@@ -466,7 +474,8 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
                 props.with("channel", 0).with("scsi-id", drive.target).with("lun", drive.unit)
             };
             // A device handed through says itself who it is.
-            let device_id = (disk.device != DiskDevice::Lun).then(|| format!("drive-{id}"));
+            let own = || disk.serial.clone().unwrap_or_else(|| format!("drive-{id}"));
+            let device_id = (disk.device != DiskDevice::Lun).then(own);
             let props = props.maybe("device_id", device_id);
             (name.to_owned(), props)
         }
@@ -475,6 +484,12 @@ fn device(b: &mut Builder<'_>, disk: &Disk, top: Option<&str>) {
                 Family::I440fx | Family::Isa => {}
                 Family::Q35 => return b.refuse_hinted("machine q35 has no IDE", "use bus='sata'"),
                 _ => return b.refuse_hinted("this machine has no IDE", "use bus='virtio'"),
+            }
+            if drive.bus > 1 || drive.unit > 1 {
+                return b.refuse(format!(
+                    "an IDE controller has the buses 0 and 1 with the units 0 and 1; it has no {}:{}",
+                    drive.bus, drive.unit
+                ));
             }
             let name = if is_cdrom { "ide-cd" } else { "ide-hd" };
             let props =
@@ -535,7 +550,7 @@ fn geometry(b: &mut Builder<'_>, disk: &Disk, props: Props) -> Props {
 }
 
 /// Which I/O thread serves which queue.
-fn mapping(threads: &Kept) -> Vec<serde_json::Value> {
+pub(super) fn mapping(threads: &Kept) -> Vec<serde_json::Value> {
     let one = |thread: &Kept| {
         let mut entry = serde_json::json!({ "iothread": format!("iothread{}", thread.attribute("id").unwrap_or_default()) });
         let queues: Vec<u32> =
@@ -558,7 +573,7 @@ fn common(b: &mut Builder<'_>, disk: &Disk, props: Props, has_medium: bool) -> P
     let boot_index = b.boot_index(&disk.place, source);
     let is_floppy = disk.device == DiskDevice::Floppy;
     let is_usb = disk_bus(disk) == DiskBus::Usb;
-    let write_cache = match disk.driver.as_deref().and_then(|driver| driver.cache) {
+    let write_cache = match cache_of(disk) {
         _ if !has_medium || is_floppy => None,
         None | Some(CacheMode::Default) => None,
         Some(CacheMode::WriteThrough | CacheMode::DirectSync) => Some("off"),
@@ -583,7 +598,7 @@ fn common(b: &mut Builder<'_>, disk: &Disk, props: Props, has_medium: bool) -> P
         props = props.maybe("rerror", read);
     }
     let wwn = disk.wwn.as_deref().map(|wwn| {
-        u64::from_str_radix(wwn, 16).unwrap_or_else(|_| {
+        u64::from_str_radix(wwn.strip_prefix("0x").unwrap_or(wwn), 16).unwrap_or_else(|_| {
             b.refuse(format!("wwn '{wwn}' is not 16 hexadecimal digits"));
             0
         })
@@ -591,10 +606,12 @@ fn common(b: &mut Builder<'_>, disk: &Disk, props: Props, has_medium: bool) -> P
     if disk.vendor.is_some() && disk_bus(disk) != DiskBus::Scsi {
         b.refuse("<vendor> is for disks on SCSI");
     }
+    // What SCSI calls the product is the model of a disk of ATA's.
+    let is_ata = matches!(disk_bus(disk), DiskBus::Ide | DiskBus::Sata);
     props
         .maybe("wwn", wwn)
         .maybe("rotation_rate", disk.target.rotation_rate)
         .maybe("vendor", disk.vendor.as_deref())
-        .maybe("product", disk.product.as_deref())
+        .maybe(if is_ata { "model" } else { "product" }, disk.product.as_deref())
         .maybe("serial", disk.serial.as_deref())
 }

@@ -103,13 +103,13 @@ pub(super) fn object(b: &mut Builder<'_>, id: &str, size_bytes: u64, cell: Optio
     } else if kind != "memory-backend-ram" {
         object.set("share", false);
     }
-    if let Some(allocation) = &backing.allocation {
-        if allocation.mode == Some(MemoryAllocationMode::Immediate) {
-            object.set("prealloc", true);
-        }
-        if let Some(threads) = allocation.threads {
-            object.set("prealloc-threads", threads);
-        }
+    // Huge pages are taken at the start: a host that has too few says so then.
+    let mode = backing.allocation.as_ref().and_then(|allocation| allocation.mode);
+    if mode == Some(MemoryAllocationMode::Immediate) || !matches!(pages, Pages::Usual) {
+        object.set("prealloc", true);
+    }
+    if let Some(threads) = backing.allocation.as_ref().and_then(|allocation| allocation.threads) {
+        object.set("prealloc-threads", threads);
     }
     host_cells(b, object.with("size", size_bytes), number)
 }

@@ -3,7 +3,7 @@
 use lodge_model::Bytes;
 use lodge_model::domain::Domain;
 use lodge_model::domain::address::Address;
-use lodge_model::domain::memory::{MemoryAccessMode, MemorySourceKind};
+use lodge_model::domain::memory::{MemoryAccessMode, MemoryAllocationMode, MemorySourceKind};
 use lodge_model::domain::memory_module::{MemoryModel, MemoryModule, ModuleAccess};
 use lodge_model::domain::processors::Processors;
 use lodge_model::xml::YesNo;
@@ -73,6 +73,17 @@ fn object(b: &mut Builder<'_>, module: &MemoryModule) {
         object.set("readonly", true);
         object.set("rom", "off");
     }
+    // What lies in a file is there from the start; so are huge pages. A real module of persistent memory only wears.
+    let is_early = backing.and_then(|backing| backing.allocation.as_ref()?.mode)
+        == Some(MemoryAllocationMode::Immediate);
+    let is_whole = match &module.source.path {
+        Some(_) => module.model == MemoryModel::Nvdimm && !module.source.pmem,
+        None => pages.is_some(),
+    };
+    // virtio-mem fills what it plugs itself.
+    if module.model != MemoryModel::VirtioMem && (is_whole || is_early) {
+        object.set("prealloc", true);
+    }
     if let Some(list) = &module.source.nodemask {
         match Processors::parse(list) {
             Some(nodes) => {
@@ -82,6 +93,13 @@ fn object(b: &mut Builder<'_>, module: &MemoryModule) {
         }
     }
     b.json("-object", &object);
+}
+
+/// Whether virtio-mem takes its memory of the host when it plugs it, not when the guest first writes there.
+fn fills_itself(b: &Builder<'_>, module: &MemoryModule) -> bool {
+    let allocation = b.domain.memory_backing.as_deref().and_then(|backing| backing.allocation.as_ref()?.mode);
+    let is_early = allocation == Some(MemoryAllocationMode::Immediate);
+    module.model == MemoryModel::VirtioMem && (is_early || module.source.pagesize.is_some())
 }
 
 /// What the guest sees.
@@ -103,6 +121,7 @@ fn device(b: &mut Builder<'_>, module: &MemoryModule) {
         .maybe("unarmed", target.read_only.then_some(true))
         .with("memdev", format!("mem{id}"))
         .maybe("memaddr", target.address.as_ref().map(|address| address.base))
+        .maybe("prealloc", fills_itself(b, module).then_some(true))
         .maybe("dynamic-memslots", target.dynamic_memslots.map(YesNo::is_yes))
         .with("id", id);
     let props = match (&module.place.address, module.model) {

@@ -38,6 +38,7 @@ const DONE: &[&str] = &[
     "/domain/devices/disk/geometry",
     "/domain/devices/disk/driver/metadata_cache",
     "/domain/devices/disk/driver/iothreads",
+    "/domain/devices/controller/driver/iothreads",
     "/domain/devices/disk/source/slices",
     "/domain/devices/disk/transient",
     "/domain/devices/interface/driver/host",
