@@ -64,6 +64,9 @@ impl Domains {
 }
 
 async fn next_start(shared: &Shared, document: &Domain) -> Result<Explained, DomainError> {
+    let mut document = document.clone();
+    document.align_memory();
+    let document = &document;
     let config = &shared.config;
     // A start would be refused; what it would say under KVM can still be told.
     let (accelerator, reason, fell_back) =

@@ -17,6 +17,7 @@ impl Domains {
     /// The words of the command, as a shell takes them.
     pub async fn native_command(&self, xml: &str) -> Result<String, DomainError> {
         let mut document = judge(&self.shared, xml, false)?;
+        document.align_memory();
         lodge_qemu::assign_aliases(&mut document);
         let capabilities = self.shared.config.capabilities_of(&document);
         let accelerator = if document.kind == DomainKind::Kvm { Accelerator::Kvm } else { Accelerator::Tcg };

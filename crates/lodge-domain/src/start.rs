@@ -160,7 +160,11 @@ pub(crate) fn start(owner: &mut Owner, options: StartOptions, ticket: &Ticket) -
             if is_saved { save::managed_save_of(&shared, &entry.name(), options).await? } else { None };
         let (document, restore, paused) = match saved {
             Some(saved) => (saved.document, Some(saved.memory), options.paused || saved.paused),
-            None => (document, None, options.paused),
+            None => {
+                let mut document = document;
+                document.align_memory();
+                (document, None, options.paused)
+            }
         };
         let mut plan = Plan::new(&shared, &document, restore, paused, false);
         plan.reset_nvram = options.reset_nvram;
@@ -195,6 +199,8 @@ pub(crate) fn launch_document(
     let Launching { paused, reset_nvram, restore } = how;
     if restore.is_some() {
         begin_generation(&mut document);
+    } else {
+        document.align_memory();
     }
     let (shared, entry) = (Arc::clone(&owner.shared), Arc::clone(&owner.entry));
     let transient = !owner.is_persistent();
@@ -225,6 +231,8 @@ pub(crate) async fn revive(
 ) -> Result<Launched, DomainError> {
     if how.restore.is_some() || how.load.is_some() {
         begin_generation(&mut document);
+    } else {
+        document.align_memory();
     }
     let mut plan = Plan::new(shared, &document, how.restore, how.paused, how.transient);
     (plan.reset_nvram, plan.load) = (how.reset_nvram, how.load);

@@ -9,6 +9,7 @@
 
 pub mod address;
 mod advice;
+mod align;
 pub mod chardev;
 mod check;
 mod complete;
