@@ -311,7 +311,9 @@ impl Nics for Cards {
             .virtualport
             .tree("virtualport")
             .is_some_and(|port| port.attribute("type") == Some("openvswitch"));
-        if on_switch || !matches!(card.kind, InterfaceKind::Network | InterfaceKind::Bridge) {
+        let has_tap =
+            matches!(card.kind, InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Ethernet);
+        if on_switch || !has_tap {
             let text = format!("filterref is not supported for network interfaces of type {}", card.kind);
             return Err(PortError::new(Kind::Unsupported, text));
         }

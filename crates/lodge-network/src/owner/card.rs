@@ -27,15 +27,13 @@ impl Owner {
         let mark = self.card_mark(request.domain, request.mac, &request.domain_name);
         if request.options.filter.is_some() {
             let what = match &request.end {
-                CardEnd::Bridge { .. } => None,
+                // A tap alone is plugged into a bridge by its script, or by whoever made it.
+                CardEnd::Bridge { .. } | CardEnd::Alone { .. } | CardEnd::Made { .. } => None,
                 CardEnd::Direct { .. } => {
                     Some("filterref is not supported for network interfaces of type direct")
                 }
                 CardEnd::OpenVswitch(_) => Some(
                     "filterref is not supported for network interfaces with virtualport type openvswitch",
-                ),
-                CardEnd::Alone { .. } | CardEnd::Made { .. } => Some(
-                    "filterref is not supported for network interfaces of type ethernet, which are on no bridge",
                 ),
             };
             if let Some(what) = what {
@@ -55,6 +53,21 @@ impl Owner {
     }
 
     async fn plug_tap(&self, request: &CardRequest, mark: &Mark) -> Result<PluggedCard, NetworkError> {
+        let mut filtered = None;
+        let plugged = self.plug_filtered(request, mark, &mut filtered).await;
+        if let (Err(_), Some(ifname)) = (&plugged, filtered) {
+            self.take_filter(&ifname).await?;
+        }
+        plugged
+    }
+
+    /// `filtered`: the card that has been given a filter.
+    async fn plug_filtered(
+        &self,
+        request: &CardRequest,
+        mark: &Mark,
+        filtered: &mut Option<String>,
+    ) -> Result<PluggedCard, NetworkError> {
         let bridge = match &request.end {
             CardEnd::Bridge { name, isolated } => Some((self.bridge(name).await?, *isolated)),
             CardEnd::OpenVswitch(_) if request.options.bandwidth.is_some() => {
@@ -72,22 +85,16 @@ impl Owner {
         let tap = make_tap(&template, request.queues)?;
         let link = self.links.find(&tap.name).await?.ok_or_else(|| gone("find the new tap", &tap.name))?;
         let (mac, text) = (host_side(request.mac), mark.text());
+        let guest = (request.domain, request.domain_name.as_str());
+        *filtered = Some(tap.name.clone());
+        self.give_filter(request.options.filter.as_ref(), &tap.name, guest, (request.mac, false)).await?;
         if let Some((bridge, isolated)) = bridge {
-            let guest = (request.domain, request.domain_name.as_str());
-            self.give_filter(request.options.filter.as_ref(), &tap.name, guest, (request.mac, false)).await?;
-            let plugged = async {
-                self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
-                if isolated {
-                    self.links.isolate(link.index, &tap.name).await?;
-                }
-                self.tell_port(&bridge.name, &link, &request.options).await
-            };
-            if let Err(error) = plugged.await {
-                self.take_filter(&tap.name).await?;
-                return Err(error);
+            self.links.plug(&link, bridge.index, &text, mac, request.mtu).await?;
+            if isolated {
+                self.links.isolate(link.index, &tap.name).await?;
             }
+            self.tell_port(&bridge.name, &link, &request.options).await?;
         } else {
-            self.take_filter(&tap.name).await?;
             self.links.dress(link.index, &tap.name, &text, mac, request.mtu).await?;
             tell_card(&tap.name, &request.options, Side::Hosts).await?;
         }
@@ -132,12 +139,20 @@ impl Owner {
         }
         let name = request.target.clone().unwrap_or_default();
         let link = self.links.find(&name).await?.ok_or_else(|| gone("find", &name))?;
+        if link.is_macvtap && request.options.filter.is_some() {
+            return Err(unfiltered("filterref is not supported for a macvtap, which is on no bridge"));
+        }
         let taps = if link.is_macvtap {
             open_queues(&link, request.queues)?
         } else {
             make_tap(&name, request.queues)?.fds
         };
-        self.scripts().begin(request.domain, &name, scripts).await?;
+        let guest = (request.domain, request.domain_name.as_str());
+        self.give_filter(request.options.filter.as_ref(), &name, guest, (request.mac, false)).await?;
+        if let Err(error) = self.scripts().begin(request.domain, &name, scripts).await {
+            self.take_filter(&name).await?;
+            return Err(error);
+        }
         Ok(PluggedCard { taps, ifname: name })
     }
 
