@@ -158,13 +158,12 @@ pub(crate) fn start(owner: &mut Owner, options: StartOptions, ticket: &Ticket) -
         let is_saved = entry.snapshot.load().managed_save;
         let saved =
             if is_saved { save::managed_save_of(&shared, &entry.name(), options).await? } else { None };
-        let (document, restore, paused) = match saved {
-            Some(saved) => (saved.document, Some(saved.memory), options.paused || saved.paused),
-            None => {
-                let mut document = document;
-                document.align_memory();
-                (document, None, options.paused)
-            }
+        let (document, restore, paused) = if let Some(saved) = saved {
+            (saved.document, Some(saved.memory), options.paused || saved.paused)
+        } else {
+            let mut document = document;
+            document.align_memory();
+            (document, None, options.paused)
         };
         let mut plan = Plan::new(&shared, &document, restore, paused, false);
         plan.reset_nvram = options.reset_nvram;
