@@ -163,7 +163,6 @@ pub(crate) fn idle_disk<'a>(guest: &'a Running, wanted: &str) -> Result<&'a Disk
         return Err(Refusal::invalid(format!("disk '{target}' does not have any media")));
     }
     refuse_transient(disk)?;
-    refuse_encrypted(disk)?;
     Ok(disk)
 }
 
@@ -176,17 +175,6 @@ pub(crate) fn refuse_transient(disk: &Disk) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// Refuses block jobs where any file is encrypted: with QEMU 10.0 the guest was gone after it had changed over to one, and
-/// nobody knows why yet.
-pub(crate) fn refuse_encrypted(disk: &Disk) -> Result<(), Refusal> {
-    if disk.encryption_trees().iter().all(Option::is_none) {
-        return Ok(());
-    }
-    let target = &disk.target.dev;
-    let text = format!("disk '{target}' has encrypted files: block jobs of such are not supported yet");
-    Err(Refusal::new(Sort::ConfigUnsupported, text))
 }
 
 /// Refuses what cannot be done to a disk while a block job has it.

@@ -62,7 +62,8 @@ pub(crate) struct Gate {
 pub(crate) enum Keys {
     /// The document says it of each file, the top one first; of what it does not name: it is not.
     Told(Vec<bool>),
-    /// The files say it themselves, and a key is looked for afterwards. A raw one does not say it.
+    /// The files say it themselves, and a key is looked for afterwards. A raw one does not say it, unless what stands on it
+    /// does.
     Asked,
 }
 
@@ -154,8 +155,8 @@ pub(crate) fn open_chain(
     let broken = |what: String| StorageError::Chain { path: top.to_owned(), what };
     let mut links: Vec<OpenLink> = Vec::new();
     let mut seen = HashSet::new();
-    let mut next = Some((DiskFile::open(top, access)?, format));
-    while let Some((disk, format)) = next.take() {
+    let mut next = Some((DiskFile::open(top, access)?, format, false));
+    while let Some((disk, format, is_luks)) = next.take() {
         if !seen.insert(disk.id) {
             return Err(broken("a circle".to_owned()));
         }
@@ -164,7 +165,9 @@ pub(crate) fn open_chain(
         }
         let locked = gate.keys.at(links.len());
         let (virtual_bytes, is_locked) = match format {
-            Format::Raw if locked == Some(true) => (disk.luks_length()?, true),
+            Format::Raw if locked.unwrap_or(is_luks) => (disk.luks_length()?, true),
+            // Its bytes as they are would be none of a disk.
+            Format::Raw if is_luks => return Err(StorageError::NoKey { path: disk.path }),
             Format::Raw => (disk.length()?, false),
             Format::Qcow2 => {
                 let header = match locked {
@@ -173,7 +176,8 @@ pub(crate) fn open_chain(
                     None => disk.any_qcow2_header()?,
                 };
                 if let Some(backing) = header.backing.filter(|_| gate.served_after != Some(links.len() + 1)) {
-                    next = Some(open_backing(&disk.path, &backing, gate)?);
+                    let (below, format) = open_backing(&disk.path, &backing, gate)?;
+                    next = Some((below, format, backing.is_luks()));
                 }
                 (header.virtual_bytes, header.is_encrypted)
             }

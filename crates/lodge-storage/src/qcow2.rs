@@ -216,9 +216,22 @@ fn extension<'a>(reader: &Reader<'a>, mut at: usize, wanted: u32) -> Result<Opti
 }
 
 impl Backing {
-    /// The backing format, if it is a known one.
+    /// The backing format, if it is a known one. A LUKS container is a raw file to us.
     pub fn known_format(&self) -> Option<Result<Format, String>> {
+        if self.is_luks() {
+            return Some(Ok(Format::Raw));
+        }
         self.format.as_deref().map(|word| word.parse().map_err(|_| word.to_owned()))
+    }
+
+    /// The header says that the file below is a LUKS container, as QEMU writes it when it has merged what lay between.
+    pub fn is_luks(&self) -> bool {
+        self.format.as_deref() == Some("luks")
+    }
+
+    /// The bytes of the file below say nothing of it.
+    pub fn is_raw(&self) -> bool {
+        matches!(self.known_format(), Some(Ok(Format::Raw)))
     }
 }
 

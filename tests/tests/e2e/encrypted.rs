@@ -246,7 +246,7 @@ fn write(host: &Host, name: &str, byte: u8, mib: u8) -> Result<()> {
 /// How `qemu-io` opens a disk by its headers, with what it stands on.
 fn opened(path: &Path, format: &str, below: &str) -> Result<String> {
     let here = path.display();
-    if format == "raw" {
+    if matches!(format, "raw" | "luks") {
         let start = fs::read(path)?;
         let (driver, key) = if start.starts_with(b"LUKS") {
             ("luks", format!(",{below}key-secret=k"))
@@ -268,14 +268,22 @@ fn opened(path: &Path, format: &str, below: &str) -> Result<String> {
     Ok(words)
 }
 
-/// The guest, which is off, finds these bytes at these MiB of both disks, and zeroes at 7 MiB.
-fn finds(host: &Host, name: &str, bytes: &[(u8, u8)]) -> Result<()> {
+/// Files and formats of a guest's disks, by its definition.
+fn disks_of(host: &Host, name: &str) -> Result<Vec<(PathBuf, String)>> {
     let definition = host.lodge(&["dumpxml", name, "--inactive"])?.ok()?.stdout;
-    for disk in definition.split("<disk ").skip(1) {
+    let disk = |disk: &str| {
         let after = |mark: &str| Some(disk.split_once(mark)?.1.split_once('\'')?.0);
         let path = after("<source file='").context("no source")?;
         let format = after("<driver name='qemu' type='").context("no format")?;
-        let words = opened(Path::new(path), format, "")?;
+        Ok((PathBuf::from(path), format.to_owned()))
+    };
+    definition.split("<disk ").skip(1).map(disk).collect()
+}
+
+/// The guest, which is off, finds these bytes at these MiB of both disks, and zeroes at 7 MiB.
+fn finds(host: &Host, name: &str, bytes: &[(u8, u8)]) -> Result<()> {
+    for (path, format) in disks_of(host, name)? {
+        let words = opened(&path, &format, "")?;
         // All in one run: each opens the key anew, which is made to take its time.
         let mut read = Command::new("qemu-io");
         read.args(["-r", "--object", &format!("secret,id=k,data={PASSPHRASE}"), "--image-opts", &words]);
@@ -335,14 +343,253 @@ fn files_above_encrypted_disks_come_while_the_guest_runs() -> Result<()> {
     ensure!(secrets_of(&host, "locked")? == 3, "QEMU has not the new file's passphrase");
     write(&host, "locked", 3, 3)?;
     run_anew(&host, &[(1, 1), (2, 2), (3, 3)])?;
-    // QEMU would end at it.
-    for args in [&["blockcommit", "locked", "sda", "--active"][..], &["blockpull", "locked", "sdb"]] {
-        host.lodge(args)?.fails_saying(&["has encrypted files"])?;
-    }
-    host.lodge(&["snapshot-delete", "locked", "s2"])?.fails_saying(&["has encrypted files"])?;
     host.lodge(&["destroy", "locked"])?.ok()?;
     for words in [PASSPHRASE, "Y29ycmVjdCBob3JzZQ"] {
         ensure!(!host.log().contains(words), "the daemon's log tells the passphrase");
+    }
+    Ok(())
+}
+
+/// What both disks of a guest hold, and the guest's way to change it.
+struct Model {
+    bytes: Vec<u8>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { bytes: vec![0; 8 << 20] }
+    }
+
+    /// Has QEMU write a byte over and over at so many KiB of each disk.
+    fn write(&mut self, host: &Host, byte: u8, at_kib: usize, kib: usize) -> Result<()> {
+        for device in DEVICES {
+            io(host, "locked", device, &format!("write -q -P {byte} {at_kib}k {kib}k"))?;
+        }
+        self.bytes[at_kib << 10..(at_kib + kib) << 10].fill(byte);
+        Ok(())
+    }
+
+    /// All bytes that the guest would see of each disk are these; it is off.
+    fn holds(&self, host: &Host) -> Result<()> {
+        for (path, format) in disks_of(host, "locked")? {
+            let words = opened(&path, &format, "")?;
+            let seen = host.root().join("seen");
+            let mut convert = Command::new("qemu-img");
+            convert.args(["convert", "-O", "raw", "--object", &format!("secret,id=k,data={PASSPHRASE}")]);
+            let done = convert.args(["--image-opts", &words]).arg(&seen).output()?;
+            ensure!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
+            let bytes = fs::read(&seen)?;
+            let differs = bytes.iter().zip(&self.bytes).position(|(seen, meant)| seen != meant);
+            ensure!(bytes.len() == self.bytes.len() && differs.is_none(), "{words}: differs at {differs:?}");
+        }
+        Ok(())
+    }
+
+    /// The same after the guest's run was ended, and it runs again.
+    fn holds_in_another_run(&self, host: &Host) -> Result<()> {
+        host.lodge(&["destroy", "locked"])?.ok()?;
+        self.holds(host)?;
+        host.lodge(&["start", "locked"])?.ok()?;
+        Ok(())
+    }
+}
+
+const TARGETS: [&str; 2] = ["sda", "sdb"];
+
+/// A file of the disk's chain by its place in it, as the running guest has it.
+fn layer(host: &Host, target: &str, at: usize) -> Result<String> {
+    let shown = virsh(host, &["dumpxml", "locked"])?;
+    let disk = shown.split("<disk ").find(|disk| disk.contains(&format!("<target dev='{target}'")));
+    let disk = disk.context("no such disk")?;
+    let mut files = disk.split("<source file='").skip(1).filter_map(|rest| rest.split('\'').next());
+    files.nth(at).map(str::to_owned).with_context(|| format!("no layer {at} in {disk}"))
+}
+
+#[test]
+fn block_jobs_merge_copy_and_fill_encrypted_files_of_a_guest_that_runs() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    let mut model = Model::new();
+    model.write(&host, 1, 64, 300)?;
+    let snapshot = |name: &str| -> Result<()> {
+        let disk = |target: &str| {
+            let file = dir.join(format!("{target}.{name}"));
+            let file = file.display();
+            format!(
+                "<disk name='{target}' snapshot='external'><source file='{file}'>{ENCRYPTION}</source></disk>"
+            )
+        };
+        let disks = TARGETS.map(disk).concat();
+        let text = format!("<domainsnapshot><name>{name}</name><disks>{disks}</disks></domainsnapshot>");
+        let document = host.file(&format!("{name}.xml"), &text)?;
+        host.lodge(&["snapshot-create", "locked", &document, "--disk-only", "--no-metadata"])?.ok()?;
+        Ok(())
+    };
+    snapshot("a")?;
+    model.write(&host, 2, 200, 300)?;
+    snapshot("b")?;
+    model.write(&host, 3, 400, 300)?;
+    ensure!(secrets_of(&host, "locked")? == 6, "QEMU has not all passphrases");
+    // The one in the middle into the base; then one that is left; then the guest's own.
+    for target in TARGETS {
+        let (top, base) = (layer(&host, target, 1)?, layer(&host, target, 2)?);
+        let args = ["blockcommit", "locked", target, "--top", &top, "--base", &base, "--wait", "--delete"];
+        host.lodge(&args)?.ok()?;
+        ensure!(!Path::new(&top).exists(), "{top} is left");
+    }
+    ensure!(secrets_of(&host, "locked")? == 4, "a passphrase is left in QEMU, or is missing");
+    model.write(&host, 4, 600, 300)?;
+    model.holds_in_another_run(&host)?;
+    for target in TARGETS {
+        host.lodge(&["blockcommit", "locked", target, "--keep-overlay"])?.ok()?;
+        host.lodge(&["blockcommit", "locked", target, "--pivot"])?.ok()?;
+    }
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is left in QEMU, or is missing");
+    model.write(&host, 5, 800, 300)?;
+    // What became the guest's own takes a snapshot again, and a commit, in the same run.
+    snapshot("c")?;
+    model.write(&host, 6, 1000, 300)?;
+    host.lodge(&["blockcommit", "locked", "sda", "--pivot"])?.ok()?;
+    host.lodge(&["blockpull", "locked", "sdb", "--wait"])?.ok()?;
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is left in QEMU, or is missing");
+    model.write(&host, 7, 1200, 300)?;
+    model.holds_in_another_run(&host)?;
+    // To an encrypted file and to a plain one.
+    for (target, format, encryption) in [("sda", "raw", ENCRYPTION), ("sdb", "qcow2", ENCRYPTION)] {
+        let copy = dir.join(format!("{target}.copy"));
+        let text = format!(
+            "<disk type='file'><driver type='{format}'/><source file='{}'>{encryption}</source></disk>",
+            copy.display()
+        );
+        let document = host.file("copy.xml", &text)?;
+        virsh(&host, &["blockcopy", "locked", target, "--xml", &document, "--transient-job", "--wait"])?;
+        model.write(&host, 8, 1400, 300)?;
+        virsh(&host, &["blockjob", "locked", target, "--pivot"])?;
+        ensure!(is_encrypted_as(&copy, format)?, "the copy is not encrypted");
+    }
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is left in QEMU, or is missing");
+    model.write(&host, 9, 1600, 300)?;
+    model.holds_in_another_run(&host)?;
+    let plain = dir.join("plain.copy").display().to_string();
+    let args = ["blockcopy", "locked", "sdb", "--dest", &plain, "--transient-job", "--pivot"];
+    host.lodge(&args)?.ok()?;
+    ensure!(!is_encrypted(Path::new(&plain))?, "a plain copy is encrypted");
+    ensure!(secrets_of(&host, "locked")? == 1, "a passphrase is left in QEMU, or is missing");
+    model.write(&host, 10, 1800, 300)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    model.holds(&host)?;
+    for words in [PASSPHRASE, "Y29ycmVjdCBob3JzZQ"] {
+        ensure!(!host.log().contains(words), "the daemon's log tells the passphrase");
+    }
+    Ok(())
+}
+
+fn is_encrypted_as(path: &Path, format: &str) -> Result<bool> {
+    if format == "raw" { Ok(fs::read(path)?.starts_with(b"LUKS")) } else { is_encrypted(path) }
+}
+
+#[test]
+fn snapshots_of_encrypted_disks_go_while_the_guest_runs() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    let mut model = Model::new();
+    for (name, byte) in [("e1", 1_u8), ("e2", 2), ("e3", 3)] {
+        model.write(&host, byte, 200 * usize::from(byte), 300)?;
+        host.lodge(&["snapshot-create-as", "locked", name, "--disk-only"])?.ok()?;
+    }
+    model.write(&host, 4, 800, 300)?;
+    // The lowest, the one below the guest's own, the guest's own.
+    for (name, byte) in [("e1", 5_u8), ("e2", 6), ("e3", 7)] {
+        host.lodge(&["snapshot-delete", "locked", name])?.ok()?;
+        model.write(&host, byte, 200 * usize::from(byte), 300)?;
+    }
+    let left: Vec<_> = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(left.len() == 2, "{left:?}");
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is left in QEMU, or is missing");
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    model.holds(&host)
+}
+
+#[test]
+fn a_daemon_that_is_killed_amid_a_job_on_encrypted_files_leaves_it_to_the_next() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    let mut model = Model::new();
+    model.write(&host, 1, 64, 300)?;
+    host.lodge(&["snapshot-create-as", "locked", "s", "--disk-only", "--no-metadata"])?.ok()?;
+    model.write(&host, 2, 200, 3000)?;
+    for target in TARGETS {
+        let args = ["blockcommit", "locked", target, "--active", "--bandwidth", "65536", "--bytes"];
+        host.lodge(&args)?.ok()?;
+    }
+    host.kill_daemon()?;
+    host.start_daemon()?;
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is missing in QEMU");
+    for target in TARGETS {
+        let info = host.json(&["blockjob", "locked", target, "--info"])?;
+        ensure!(info["ready"] == false, "{info}");
+        host.lodge(&["blockjob", "locked", target, "--bandwidth", "0"])?.ok()?;
+    }
+    model.write(&host, 3, 4000, 300)?;
+    for target in TARGETS {
+        let ready = |host: &Host| Ok(host.json(&["blockjob", "locked", target, "--info"])?["ready"] == true);
+        until(&host, "the job is not ready", ready)?;
+    }
+    // And amid the change over of one disk; the other is told to by the next daemon.
+    host.cut(&["blockjob", "locked", "sda", "--pivot"], |_| {
+        std::thread::sleep(Duration::from_millis(60));
+        Ok(())
+    })?;
+    let settled = |host: &Host| Ok(host.json(&["blockjob", "locked", "sda", "--info"])?.is_null());
+    until(&host, "the job did not end", settled)
+        .or_else(|_| host.lodge(&["blockjob", "locked", "sda", "--pivot"])?.ok().map(drop))?;
+    host.lodge(&["blockjob", "locked", "sdb", "--pivot"])?.ok()?;
+    model.write(&host, 4, 4200, 300)?;
+    ensure!(host.lodge(&["domstate", "locked"])?.ok()?.stdout.contains("running"), "it does not run");
+    ensure!(secrets_of(&host, "locked")? == 2, "a passphrase is left in QEMU, or is missing");
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    let own: Vec<PathBuf> = disks_of(&host, "locked")?.into_iter().map(|(path, _)| path).collect();
+    ensure!(own == [dir.join("raw.img"), dir.join("qcow2.img")], "{own:?}");
+    model.holds(&host)
+}
+
+#[test]
+fn what_is_told_a_passphrase_ends_with_the_daemon_that_would_have_told_it() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    with_locked_guest(&host, [("raw", "raw", ""), ("qcow2", "qcow2", "")])?;
+    let volume = format!(
+        "<volume><name>sealed</name><capacity unit='MiB'>1</capacity><allocation>0</allocation><target>\
+         <format type='raw'/>{ENCRYPTION}</target></volume>"
+    );
+    let document = host.file("volume.xml", &volume)?;
+    // The child is on its way into its jail for some milliseconds, and waits a moment for the passphrase then.
+    for after_ms in (10..90).step_by(2) {
+        host.cut(&["vol-create", "locked", &document], |_| {
+            std::thread::sleep(Duration::from_millis(after_ms));
+            Ok(())
+        })?;
+        let tools = |host: &Host| {
+            let all = lodge_tests::trace::processes_of(host.root());
+            all.into_iter().filter(|(_, words)| words.contains("qemu-img")).collect::<Vec<_>>()
+        };
+        until(&host, "a tool outlives the daemon", |host| Ok(tools(host).is_empty()))?;
+        let _ = host.lodge(&["vol-delete", "sealed", "--pool", "locked"])?;
+    }
+    Ok(())
+}
+
+fn until(host: &Host, why: &str, is_so: impl Fn(&Host) -> Result<bool>) -> Result<()> {
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    while !is_so(host)? {
+        ensure!(std::time::Instant::now() < deadline, "{why}");
+        std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }

@@ -57,7 +57,6 @@ async fn begin(
         return Err(Refusal::arg(format!("could not find base image in chain for '{target}'")));
     }
     super::refuse_transient(&disk)?;
-    super::refuse_encrypted(&disk)?;
     let layers = layers(&disk)?;
     let (top, base) = range(&layers, &target, options, || refuse_busy(guest, &target))?;
     if options.relative {

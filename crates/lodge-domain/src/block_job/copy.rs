@@ -104,10 +104,6 @@ async fn begin(
         return Err(Refusal::arg("granularity must be power of 2"));
     }
     let disk = idle_disk(guest, wanted)?.clone();
-    if destination.encryption.is_some() {
-        let text = "encrypted copies of a running guest's disk are not supported yet";
-        return Err(Refusal::new(Sort::ConfigUnsupported, text));
-    }
     if !options.transient_job && guest.entry.documents.load().inactive.is_some() {
         return Err(Refusal::invalid("domain is not transient"));
     }

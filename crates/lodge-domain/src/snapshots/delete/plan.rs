@@ -289,7 +289,6 @@ fn is_due(entry: &Entry, running: Option<&Running>, merge: &Merge) -> Result<boo
     };
     block_job::refuse_busy(running, &merge.target)?;
     let at = block_job::position(running, &merge.target)?;
-    block_job::refuse_encrypted(&running.document.devices.disks[at])?;
     let chain = paths(&layers(&running.document.devices.disks[at])?);
     let due = merge.is_due_on(&chain).ok_or_else(stands_elsewhere)?;
     // The next start would be on a file that is gone, or that others write.

@@ -327,7 +327,7 @@ impl Standing {
                 Ok(facts) => {
                     seen.below = facts.backing.as_ref().and_then(|backing| {
                         let below = backing_path(path, &backing.name).ok()?;
-                        Some(Below { path: below, is_raw: backing.format.as_deref() == Some("raw") })
+                        Some(Below { path: below, is_raw: backing.is_raw() })
                     });
                 }
                 Err(error) => {
