@@ -101,6 +101,8 @@ pub(super) struct Plan<'a> {
     null: OwnedFd,
     cgroup: Option<OwnedFd>,
     jail: Option<Layout>,
+    /// Ourselves, whose end a jailed child looks for.
+    parent: OwnedFd,
     doors: Vec<OwnedFd>,
     processors: Option<libc::cpu_set_t>,
     kept: Vec<RawFd>,
@@ -114,17 +116,19 @@ pub(super) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(super) fn lay_out(command: &'a Command) -> io::Result<Self> {
         use rustix::fs::{Mode, OFlags, open};
+        use rustix::process::{PidfdFlags, getpid, pidfd_open};
         let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let cgroup = command.cgroup.as_ref().map(|path| open(path, directory, Mode::empty())).transpose()?;
         let door = |path| open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         let doors = command.doors.iter().map(door).collect::<Result<Vec<_>, _>>()?;
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let parent = pidfd_open(getpid(), PidfdFlags::empty())?;
         let ended = |strings: &[CString]| {
             strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
         let given = command.kept.iter().chain(&command.input).chain(&command.output).chain(&command.errors);
-        let given = given.chain(&doors).chain([&null, &read, &write]).map(AsRawFd::as_raw_fd);
+        let given = given.chain(&doors).chain([&null, &read, &write, &parent]).map(AsRawFd::as_raw_fd);
         let given = given.chain(command.jail.iter().flat_map(Jail::descriptors)).max().unwrap_or_default();
         let end = given.saturating_add(1).max(crate::fs::apart_from());
         Ok(Self {
@@ -135,6 +139,7 @@ impl<'a> Plan<'a> {
             null,
             cgroup,
             jail: command.jail.as_ref().map(Jail::lay_out).transpose()?,
+            parent,
             doors,
             processors: processors(&command.processors),
             kept: command.kept.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -308,7 +313,7 @@ impl<'a> Plan<'a> {
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             if let Some(jail) = &self.jail
-                && let Err(inward) = jail.enter()
+                && let Err(inward) = jail.enter(self.parent.as_raw_fd())
             {
                 self.fail(match inward {
                     Inward::Mounts => Step::JailMounts,

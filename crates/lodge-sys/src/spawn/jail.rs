@@ -206,12 +206,12 @@ impl Layout {
         u64::from(all.cast_unsigned())
     }
 
-    /// Goes in. `Err` says where it failed; errno says why.
+    /// Goes in. `Err` says where it failed; errno says why. `parent`: who started it, to end with.
     ///
     /// # Safety
     /// To be called once, in a fresh child that was cloned with [`clone_flags`](Self::clone_flags) and whose only thread
     /// this is. Plain system calls only.
-    pub unsafe fn enter(&self) -> Result<(), Inward> {
+    pub unsafe fn enter(&self, parent: RawFd) -> Result<(), Inward> {
         // SAFETY: as the caller promises; every pointer below points into `self`, to statics or to this frame.
         unsafe {
             self.map_user().map_err(|()| Inward::Capabilities)?;
@@ -222,6 +222,12 @@ impl Layout {
                     .map_err(|()| Inward::Limits)?;
             }
             self.drop_privileges().map_err(|()| Inward::Capabilities)?;
+            // Whose end came before that was asked for does not tell it any more. Its number does not tell it either: in
+            // here it has none.
+            let mut parent = libc::pollfd { fd: parent, events: libc::POLLIN, revents: 0 };
+            if libc::poll(&raw mut parent, 1, 0) != 0 {
+                libc::_exit(1);
+            }
             for filter in &self.filters {
                 let program = libc::sock_fprog {
                     len: u16::try_from(filter.len()).unwrap_or(0),
