@@ -10,7 +10,7 @@ use lodge_store::{Db, Store};
 
 use crate::{
     chain::Gate, claims::Claims, error::StorageError, graph::observe::Sight, limits, ports::Guests,
-    space::Looks, temp,
+    space::Looks, temp, vol::tool::sweep_pipes,
 };
 
 /// The storage of one root. Cheap to clone.
@@ -64,6 +64,15 @@ impl Storage {
                     temp::sweep(&dir).map_err(|source| StorageError::List { path: dir, source })
                 })
                 .await?;
+        }
+        let pipes = std::env::temp_dir();
+        let sweep = {
+            let dir = pipes.clone();
+            move || sweep_pipes(&dir).map_err(|source| StorageError::List { path: dir, source })
+        };
+        // A directory that others write, and nothing of worth in it.
+        if let Err(error) = storage.blocking(&pipes, limits::LOOK, sweep).await {
+            tracing::warn!(%error, "no leftovers looked for");
         }
         Ok(storage)
     }

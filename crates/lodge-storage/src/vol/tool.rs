@@ -246,7 +246,8 @@ struct Fed {
 impl Fed {
     fn new(value: SecretValue) -> io::Result<Self> {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let path = std::env::temp_dir().join(format!("lodge-secret.{}", uuid::Uuid::new_v4()));
+        let name = format!("{FED}{}.{}", std::process::id(), uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         Ok(Self { path, value: Some(value) })
     }
@@ -263,6 +264,25 @@ impl Fed {
             }
         });
     }
+}
+
+/// How pipes with names begin, before the number of the process that made them.
+const FED: &str = "lodge-secret.";
+
+/// Removes the pipes in `dir` of processes that were killed: each is there for the moment in which a tool begins.
+pub(crate) fn sweep_pipes(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let maker = name.to_str().and_then(|name| name.strip_prefix(FED)?.split('.').next());
+        let Some(maker) = maker.and_then(|number| number.parse::<u32>().ok()) else { continue };
+        if entry.file_type()?.is_fifo() && !Path::new("/proc").join(maker.to_string()).exists() {
+            tracing::info!(path = %entry.path().display(), "leftover of a crash removed");
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Should the tool not have read: whoever waits to feed it is let go.
@@ -332,4 +352,29 @@ fn find(program: &str) -> Result<PathBuf, PoolError> {
     places.find(|path| path.exists()).ok_or_else(|| {
         PoolError::system(format!("Cannot find '{program}' in path"), rustix::io::Errno::NOENT)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_of_who_was_killed_go_and_those_of_others_stay() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = |name: &str| {
+            mknodat(CWD, dir.path().join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        };
+        // No process has a number as high as this.
+        let (dead, alive) = (format!("{FED}4194999.a"), format!("{FED}{}.a", std::process::id()));
+        for name in [&dead, &alive, "other"] {
+            pipe(name);
+        }
+        std::fs::write(dir.path().join(format!("{FED}4194999.b")), "no pipe").unwrap();
+        sweep_pipes(dir.path()).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [alive.as_str(), &format!("{FED}4194999.b"), "other"].map(std::ffi::OsString::from));
+    }
 }
