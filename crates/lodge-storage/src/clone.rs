@@ -6,6 +6,7 @@ use crate::{
     Storage, Volume,
     error::StorageError,
     format::Format,
+    image::Image,
     limits,
     volume::{create, look, whole_sectors, write_qcow2},
 };
@@ -19,11 +20,12 @@ impl Storage {
         name: &str,
         size: Option<Bytes>,
     ) -> Result<Volume, StorageError> {
-        let base = self.image(image).await?;
         let path = self.volume_path(name, Format::Qcow2)?;
-        let size = whole_sectors(size.unwrap_or(base.virtual_size))?;
-        let image = image.to_owned();
+        let (image, db) = (image.to_owned(), self.db().clone());
+        // One thread for all of it: to wake another costs a good part of what a clone costs.
         self.blocking(&path.clone(), limits::CHANGE, move || {
+            let base = Image::named(&db, &image)?;
+            let size = whole_sectors(size.unwrap_or(base.virtual_size))?;
             // The file is asked, not the registry: it is what the clone will stand on.
             let least = look(&base.path, base.format)?.virtual_size;
             if size < least {

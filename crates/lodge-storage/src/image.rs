@@ -12,7 +12,7 @@ use std::{
 
 use lodge_model::Bytes;
 use lodge_store::{
-    DbError,
+    Db, DbError,
     db::{images::ImageRow, now_ms},
 };
 use lodge_sys::fs::remove_durable;
@@ -85,7 +85,7 @@ impl Storage {
     /// One image.
     pub async fn image(&self, name: &str) -> Result<Image, StorageError> {
         let row = self.db().image(name).await.map_err(failed("look"))?;
-        row.and_then(Image::of).ok_or_else(|| StorageError::NoImage { name: name.to_owned() })
+        Image::found(row, name)
     }
 
     /// Registers a finished file of the images' directory under its name, in place of another.
@@ -190,6 +190,15 @@ impl Storage {
 }
 
 impl Image {
+    /// One image, asked for on a thread that may wait.
+    pub(crate) fn named(db: &Db, name: &str) -> Result<Self, StorageError> {
+        Self::found(db.image_here(name).map_err(failed("look"))?, name)
+    }
+
+    fn found(row: Option<ImageRow>, name: &str) -> Result<Self, StorageError> {
+        row.and_then(Self::of).ok_or_else(|| StorageError::NoImage { name: name.to_owned() })
+    }
+
     fn of(row: ImageRow) -> Option<Self> {
         let source = match row.source.strip_prefix("file:") {
             Some(path) => ImageSource::File(path.into()),

@@ -15,6 +15,7 @@ use crate::{
     file::{Access, DiskFile},
     format::Format,
     limits,
+    qcow2::Header,
     temp::TempFile,
     vol::{
         facts::Features,
@@ -180,22 +181,25 @@ pub(crate) fn write_qcow2(
 /// Looks at one file as a disk of `format`.
 pub(crate) fn look(path: &Path, format: Format) -> Result<Volume, StorageError> {
     let disk = DiskFile::open(path, Access::Read)?;
-    if format == Format::Qcow2 {
-        disk.qcow2_header()?;
-    }
-    seen(path, &disk, format)
+    seen(path, &disk, format, DiskFile::qcow2_header)
 }
 
 /// The same of one that may be encrypted.
 pub(crate) fn look_at_any(path: &Path, format: Format) -> Result<Volume, StorageError> {
-    seen(path, &DiskFile::open(path, Access::Read)?, format)
+    let disk = DiskFile::open(path, Access::Read)?;
+    seen(path, &disk, format, DiskFile::any_qcow2_header)
 }
 
-fn seen(path: &Path, disk: &DiskFile, format: Format) -> Result<Volume, StorageError> {
+fn seen(
+    path: &Path,
+    disk: &DiskFile,
+    format: Format,
+    header: impl FnOnce(&DiskFile) -> Result<Header, StorageError>,
+) -> Result<Volume, StorageError> {
     let (virtual_bytes, backing) = match format {
         Format::Raw => (disk.length()?, None),
         Format::Qcow2 => {
-            let header = disk.any_qcow2_header()?;
+            let header = header(disk)?;
             let backing = header.backing.map(|backing| backing_path(path, &backing.name)).transpose()?;
             (header.virtual_bytes, backing)
         }

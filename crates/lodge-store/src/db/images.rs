@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -68,12 +68,12 @@ impl Db {
     /// One image.
     pub async fn image(&self, name: &str) -> Result<Option<ImageRow>, DbError> {
         let name = name.to_owned();
-        self.read("read the image", move |db| {
-            db.prepare_cached(&format!("SELECT {COLUMNS} FROM images WHERE name = ?1"))?
-                .query_row([name], image)
-                .optional()
-        })
-        .await
+        self.read("read the image", move |db| row_of(db, &name)).await
+    }
+
+    /// One image, for a thread that may wait: it is read there, and no other thread is woken.
+    pub fn image_here(&self, name: &str) -> Result<Option<ImageRow>, DbError> {
+        self.0.readers.with("read the image", |db| row_of(db, name))
     }
 
     /// All images by name.
@@ -84,6 +84,12 @@ impl Db {
         })
         .await
     }
+}
+
+fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<ImageRow>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM images WHERE name = ?1"))?
+        .query_row([name], image)
+        .optional()
 }
 
 fn image(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
