@@ -1,0 +1,172 @@
+//! Encrypted disks of a guest: it boots from them, they are plugged in and taken out, cloned, and nobody who looks at the
+//! host sees the passphrase.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use lodge_tests::{Host, counter, document::tiny_with, finish, trace, turn};
+
+use super::{
+    super::snapshots::count_past, BOTH, DEVICES, ENCRYPTION, PASSPHRASE, TARGETS, UUID, create_pool,
+    create_volume, define_secret, disk, finds, has_secrets, io, log_is_silent, opened, qemu_io, tool, until,
+    volume_document, with_locked_guest, write,
+};
+
+#[test]
+fn a_guest_boots_from_disks_that_only_its_secret_opens() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    define_secret(&host, UUID, PASSPHRASE)?;
+    let dir = create_pool(&host)?;
+    let raw = host.root().join("counter.raw");
+    fs::write(&raw, counter::disk(1 << 20))?;
+    for format in ["raw", "qcow2"] {
+        create_volume(&host, format, format, 1, ENCRYPTION)?;
+        let image = dir.join(format);
+        let mut fill = tool("qemu-img", Some("convert"));
+        fill.args(["-n", "-f", "raw", "--target-image-opts"]).arg(&raw).arg(opened(&image, format, "")?);
+        finish(&mut fill, Duration::from_mins(1), "qemu-img convert")?.ok()?;
+        let vda = disk(&image, format, ("vda", "virtio"), ENCRYPTION);
+        let document = host.file("count.xml", &tiny_with("count", &vda))?;
+        host.lodge(&["define", &document])?.ok()?;
+        host.lodge(&["start", "count"])?.ok()?;
+        count_past(&host, 10)?;
+        let info = host.json(&["dominfo", "count"])?;
+        let pid = info["pid"].as_u64().context("no pid")?;
+        let words = fs::read(format!("/proc/{pid}/cmdline"))?;
+        ensure!(
+            !String::from_utf8_lossy(&words).contains(PASSPHRASE),
+            "QEMU's arguments tell the passphrase"
+        );
+        log_is_silent(&host)?;
+        // QEMU would end at it, or have nowhere to put it.
+        let inside =
+            if format == "raw" { "storage type raw" } else { "QEMU cannot write the guest's memory into it" };
+        host.lodge(&["snapshot-create-as", "count", "s1"])?.fails_saying(&[inside])?;
+        host.lodge(&["blockresize", "count", "vda", "2M"])?.ok()?;
+        host.lodge(&["destroy", "count"])?.ok()?;
+        host.lodge(&["pool-refresh", "locked"])?.ok()?;
+        let info = host.json(&["vol-info", format, "--pool", "locked"])?;
+        ensure!(info["capacity_bytes"].as_u64() == Some(2 << 20), "{info}");
+        // The definition says how it is opened, and without that it is not.
+        if format == "qcow2" {
+            let plain = disk(&image, format, ("vda", "virtio"), "");
+            let plain = host.file("count.xml", &tiny_with("count", &plain))?;
+            host.lodge(&["undefine", "count"])?.ok()?;
+            host.lodge(&["define", &plain])?.ok()?;
+            host.lodge(&["start", "count"])?.fails_saying(&["is encrypted, which is not supported"])?;
+        }
+        host.lodge(&["undefine", "count"])?.ok()?;
+    }
+    Ok(())
+}
+
+/// A disk of a guest that runs; its bus lets go of it without asking the guest.
+fn plug(host: &Host, path: &Path, format: &str, target: &str, secret: &str) -> Result<String> {
+    let encryption =
+        format!("<encryption format='luks'><secret type='passphrase' uuid='{secret}'/></encryption>");
+    host.file(&format!("{target}.xml"), &disk(path, format, (target, "scsi"), &encryption))
+}
+
+#[test]
+fn encrypted_disks_are_plugged_into_a_guest_that_runs_and_taken_out() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    let other = "5f0e6b1d-4a5e-4d0a-9a44-0a7f2a5b7c13";
+    let nobodys = "5f0e6b1d-4a5e-4d0a-9a44-0a7f2a5b7c14";
+    define_secret(&host, UUID, PASSPHRASE)?;
+    define_secret(&host, other, "battery staple")?;
+    let dir = create_pool(&host)?;
+    let guest = tiny_with("locked", "<controller type='scsi' index='0' model='virtio-scsi'/>");
+    let document = host.file("locked.xml", &guest)?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    for ((format, target), device) in ["raw", "qcow2"].into_iter().zip(TARGETS).zip(DEVICES) {
+        let volume = format!("{format}.img");
+        create_volume(&host, &volume, format, 4, ENCRYPTION)?;
+        let path = dir.join(&volume);
+        // Another passphrase opens nothing, a secret that is not there neither, and nothing is left of them.
+        let wrong = plug(&host, &path, format, target, other)?;
+        host.lodge(&["attach-device", "locked", &wrong, "--live"])?
+            .fails_saying(&["Invalid password, cannot unlock any keyslot"])?;
+        let none = plug(&host, &path, format, target, nobodys)?;
+        host.lodge(&["attach-device", "locked", &none, "--live"])?.fails_saying(&["no secret"])?;
+        has_secrets(&host, 0)?;
+        let right = plug(&host, &path, format, target, UUID)?;
+        host.lodge(&["attach-device", "locked", &right, "--live"])?.ok()?;
+        has_secrets(&host, 1)?;
+        let shown = host.lodge(&["dumpxml", "locked"])?.ok()?.stdout;
+        ensure!(shown.contains(UUID) && shown.contains("<encryption format='luks'"), "{shown}");
+        host.lodge(&["vol-delete", &volume, "--pool", "locked"])?.fails_saying(&["locked"])?;
+        io(&host, "locked", device, "write -q -P 7 1M 64k")?;
+        if format == "qcow2" {
+            // The next daemon finds it and takes it out as well.
+            host.kill_daemon()?;
+            host.start_daemon()?;
+        }
+        host.lodge(&["detach-device", "locked", &right, "--live"])?.ok()?;
+        has_secrets(&host, 0)?;
+        let said = qemu_io(&opened(&path, format, "")?, &["read -P 7 1M 64k"])?;
+        ensure!(said.contains("read 65536/65536"), "{said}");
+        host.lodge(&["vol-delete", &volume, "--pool", "locked"])?.ok()?;
+    }
+    log_is_silent(&host)?;
+    let plain = dir.join("qcow2.img");
+    let made =
+        Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&plain).arg("4M").status()?;
+    ensure!(made.success(), "qemu-img create failed");
+    let not_encrypted = plug(&host, &plain, "qcow2", "sda", UUID)?;
+    host.lodge(&["attach-device", "locked", &not_encrypted, "--live"])?
+        .fails_saying(&["is not encrypted"])?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn what_is_told_a_passphrase_ends_with_the_daemon_that_would_have_told_it() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let mut host = Host::start()?;
+    with_locked_guest(&host, [("raw", "raw", ""), ("qcow2", "qcow2", "")])?;
+    let document = volume_document(&host, "sealed", "raw", 1, ENCRYPTION)?;
+    // The child is on its way into its jail for some milliseconds, and waits a moment for the passphrase then.
+    for after_ms in (10..90).step_by(2) {
+        host.cut(&["vol-create", "locked", &document], |_| {
+            std::thread::sleep(Duration::from_millis(after_ms));
+            Ok(())
+        })?;
+        let tools = || {
+            let all = trace::processes_of(host.root());
+            all.into_iter().filter(|(_, words)| words.contains("qemu-img")).collect::<Vec<_>>()
+        };
+        until("a tool outlives the daemon", || Ok(tools().is_empty()))?;
+        let _ = host.lodge(&["vol-delete", "sealed", "--pool", "locked"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn clones_of_a_guest_on_encrypted_disks_have_its_secret() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 1, 1)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    // It is told that what lies inside is its source's.
+    for (name, way) in [("full", &["--full"][..]), ("copy", &[])] {
+        let made = host.lodge(&[&["clone", "locked", name], way].concat())?.ok()?;
+        let said = format!("{}{}", made.stdout, made.stderr);
+        ensure!(said.contains("is encrypted: the identity in it was not changed"), "{said}");
+        finds(&host, name, &[(1, 1)])?;
+    }
+    host.lodge(&["template", "create", "locked", "--name", "sealed"])?.fails_saying(&["is encrypted"])?;
+    for (at, name) in [(2, "full"), (3, "copy")] {
+        host.lodge(&["start", name])?.ok()?;
+        write(&host, name, at, at)?;
+        host.lodge(&["destroy", name])?.ok()?;
+        finds(&host, name, &[(1, 1), (at, at)])?;
+        let others: Vec<(u8, u8)> = (2..=3).filter(|other| *other != at).map(|other| (0, other)).collect();
+        finds(&host, name, &others)?;
+    }
+    finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])
+}
