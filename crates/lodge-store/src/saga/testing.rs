@@ -37,27 +37,20 @@ pub trait Scenario: Sync {
     fn is_undone(&self, world: &Self::World) -> Result<(), String>;
 }
 
-/// Runs all trials; the error tells the trial and what was wrong after it.
+/// Runs all trials; the error tells the trial and what was wrong after it. Each state that a crash can leave is tried once:
+/// what happens before a fault is met is what happens without it.
 pub async fn try_everything<S: Scenario>(scenario: &S) -> Result<(), String> {
     let steps = scenario.steps().len();
-    expect_done(scenario, "straight through", Fault::None, None).await?;
+    let straight = expect_done(scenario, "straight through", Fault::None).await?;
+    expect_whole_after_crashes(scenario, Fault::None, &straight).await?;
     for at in 0..steps {
-        expect_done(scenario, "repeated", Fault::Repeat(at), None).await?;
-        for fault in [Fault::FailBefore(at), Fault::FailAfter(at), Fault::Panic(at), Fault::Cancel(at)] {
-            expect_undone(scenario, "stopped", fault).await?;
+        expect_done(scenario, "repeated", Fault::Repeat(at)).await?;
+        for fault in [Fault::FailBefore(at), Fault::Panic(at), Fault::Cancel(at)] {
+            expect_undone(scenario, fault).await?;
         }
-        // Crashes on the way on and on the way back, before and after each note.
-        // Without a fault they are the same for every step.
-        let faults = [Fault::FailAfter(at), Fault::None];
-        for fault in faults.into_iter().take(if at == 0 { 2 } else { 1 }) {
-            for note in 0..2 * steps + 2 {
-                for written in [false, true] {
-                    for direction in [Direction::On, Direction::Back] {
-                        expect_whole(scenario, fault, Crash { note, written }, direction).await?;
-                    }
-                }
-            }
-        }
+        let fault = Fault::FailAfter(at);
+        let stopped = expect_undone(scenario, fault).await?;
+        expect_whole_after_crashes(scenario, fault, &stopped).await?;
     }
     Ok(())
 }
@@ -88,55 +81,75 @@ pub struct Crash {
     pub written: bool,
 }
 
-async fn expect_done<S: Scenario>(
-    scenario: &S,
-    trial: &str,
-    fault: Fault,
-    crash: Option<Crash>,
-) -> Result<(), String> {
-    let world = scenario.world();
-    let tell = |what: String| format!("{trial}, {fault:?}, {crash:?}: {what}");
-    match run(scenario, &world, fault, crash).await {
-        Ended::Ok => scenario.is_done(&world).map_err(tell),
-        Ended::Err(error) => Err(tell(format!("the saga failed: {error}"))),
-        Ended::Crashed(..) => Err(tell("the saga crashed".to_owned())),
-    }
-}
-
-async fn expect_undone<S: Scenario>(scenario: &S, trial: &str, fault: Fault) -> Result<(), String> {
+async fn expect_done<S: Scenario>(scenario: &S, trial: &str, fault: Fault) -> Result<Notes, String> {
     let world = scenario.world();
     let tell = |what: String| format!("{trial}, {fault:?}: {what}");
     match run(scenario, &world, fault, None).await {
-        Ended::Err(error) if error.left().is_empty() => scenario.is_undone(&world).map_err(tell),
-        Ended::Err(error) => Err(tell(format!("not all was taken back: {:?}", error.left()))),
-        Ended::Ok | Ended::Crashed(..) => Err(tell("the fault was not met".to_owned())),
+        (Ended::Ok, notes) => scenario.is_done(&world).map(|()| notes).map_err(tell),
+        (Ended::Err(error), _) => Err(tell(format!("the saga failed: {error}"))),
+        (Ended::Crashed(..), _) => Err(tell("the saga crashed".to_owned())),
     }
 }
 
+async fn expect_undone<S: Scenario>(scenario: &S, fault: Fault) -> Result<Notes, String> {
+    let world = scenario.world();
+    let tell = |what: String| format!("stopped, {fault:?}: {what}");
+    match run(scenario, &world, fault, None).await {
+        (Ended::Err(error), notes) if error.left().is_empty() => {
+            scenario.is_undone(&world).map(|()| notes).map_err(tell)
+        }
+        (Ended::Err(error), _) => Err(tell(format!("not all was taken back: {:?}", error.left()))),
+        (Ended::Ok | Ended::Crashed(..), _) => Err(tell("the fault was not met".to_owned())),
+    }
+}
+
+/// Crashes at each note from the fault on, before and after it is durable; the next daemon goes on and back.
+async fn expect_whole_after_crashes<S: Scenario>(
+    scenario: &S,
+    fault: Fault,
+    notes: &Notes,
+) -> Result<(), String> {
+    for note in notes.at_fault..=notes.end {
+        for written in [false, true] {
+            // A crash after the end is no crash of the saga.
+            if written && note == notes.end {
+                continue;
+            }
+            let crash = Crash { note, written };
+            let stood = expect_whole(scenario, fault, crash, Direction::On).await?;
+            // One that was going back goes back, whatever the direction; see `resume`.
+            if matches!(stood, Position::Forward { .. }) {
+                expect_whole(scenario, fault, crash, Direction::Back).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives where the saga stood when the daemon died.
 async fn expect_whole<S: Scenario>(
     scenario: &S,
     fault: Fault,
     crash: Crash,
     direction: Direction,
-) -> Result<(), String> {
+) -> Result<Position, String> {
     let world = scenario.world();
     let tell = |what: String| format!("{fault:?}, {crash:?}, then {direction:?}: {what}");
-    let (position, saved) = match run(scenario, &world, fault, Some(crash)).await {
-        Ended::Crashed(position, saved) => (position, saved),
-        // It ended before that note: the trials without a crash cover it.
-        Ended::Ok => return scenario.is_done(&world).map_err(tell),
-        Ended::Err(_) => return scenario.is_undone(&world).map_err(tell),
+    let (Ended::Crashed(position, saved), _) = run(scenario, &world, fault, Some(crash)).await else {
+        return Err(tell("the crash was not met".to_owned()));
     };
     let mut context = scenario.context(&world, Some(&saved));
     let mut log = MemoryLog::default();
     let cancel = CancellationToken::new();
+    let stood = position.clone();
     let outcome = resume(&scenario.steps(), &mut context, &mut log, position, direction, &cancel).await;
     drop(context);
-    match outcome {
-        Ok(()) => scenario.is_done(&world).map_err(tell),
-        Err(error) if error.left().is_empty() => scenario.is_undone(&world).map_err(tell),
-        Err(error) => Err(tell(format!("not all was taken back: {:?}", error.left()))),
-    }
+    let whole = match outcome {
+        Ok(()) => scenario.is_done(&world),
+        Err(error) if error.left().is_empty() => scenario.is_undone(&world),
+        Err(error) => Err(format!("not all was taken back: {:?}", error.left())),
+    };
+    whole.map(|()| stood).map_err(tell)
 }
 
 enum Ended {
@@ -145,12 +158,27 @@ enum Ended {
     Crashed(Position, Value),
 }
 
-async fn run<S: Scenario>(scenario: &S, world: &S::World, fault: Fault, crash: Option<Crash>) -> Ended {
+/// Which notes a saga has written: counted from 0, its end's is one of them.
+struct Notes {
+    /// The first after the fault was met; without a fault, the first of all.
+    at_fault: usize,
+    /// The last, which the row goes with.
+    end: usize,
+}
+
+async fn run<S: Scenario>(
+    scenario: &S,
+    world: &S::World,
+    fault: Fault,
+    crash: Option<Crash>,
+) -> (Ended, Notes) {
     let cancel = CancellationToken::new();
-    let steps = with_fault(scenario.steps(), fault, &cancel);
     let mut context = scenario.context(world, None);
     let mut log = MemoryLog { crash, ..MemoryLog::default() };
     log.last = Some((Position::Forward { at: 0 }, context.saved()));
+    let at_fault = Arc::new(AtomicUsize::new(0));
+    let met = Met { notes: Arc::clone(&log.notes), at_fault: Arc::clone(&at_fault), cancel: cancel.clone() };
+    let steps = with_fault(scenario.steps(), fault, &met);
     let dead = Arc::clone(&log.dead);
     let crashed = Arc::clone(&log.crashed);
     let start = Position::Forward { at: 0 };
@@ -160,14 +188,17 @@ async fn run<S: Scenario>(scenario: &S, world: &S::World, fault: Fault, crash: O
         outcome = resume(&steps, &mut context, &mut log, start, Direction::On, &cancel) => Some(outcome),
     };
     drop(context);
-    match outcome {
+    let count = log.notes.load(Ordering::SeqCst);
+    let notes = Notes { at_fault: at_fault.load(Ordering::SeqCst), end: count.saturating_sub(1) };
+    let ended = match outcome {
         Some(Ok(())) if !dead.load(Ordering::SeqCst) => Ended::Ok,
         Some(Err(error)) if !dead.load(Ordering::SeqCst) => Ended::Err(error),
         _ => {
             let (position, saved) = log.last.expect("noted when it began");
             Ended::Crashed(position, saved)
         }
-    }
+    };
+    (ended, notes)
 }
 
 /// A log in memory, which may crash the daemon.
@@ -175,7 +206,7 @@ async fn run<S: Scenario>(scenario: &S, world: &S::World, fault: Fault, crash: O
 pub struct MemoryLog {
     /// Where it stands, as the disk would say.
     pub last: Option<(Position, Value)>,
-    notes: AtomicUsize,
+    notes: Arc<AtomicUsize>,
     crash: Option<Crash>,
     dead: Arc<AtomicBool>,
     crashed: Arc<tokio::sync::Notify>,
@@ -204,19 +235,23 @@ impl Log for MemoryLog {
     }
 
     async fn end(&mut self) -> Result<(), DbError> {
-        // A crash after the end is no crash of the saga: only the one before the row is gone is tried.
-        if self.crash.is_some_and(|crash| crash.written) {
-            return Ok(());
-        }
         self.meet_crash(|_| ()).await;
         Ok(())
     }
 }
 
+/// What a step with a fault tells of it, and does.
+#[derive(Clone)]
+struct Met {
+    notes: Arc<AtomicUsize>,
+    at_fault: Arc<AtomicUsize>,
+    cancel: CancellationToken,
+}
+
 fn with_fault<C: Context + 'static>(
     steps: Vec<Box<dyn Step<C>>>,
     fault: Fault,
-    cancel: &CancellationToken,
+    met: &Met,
 ) -> Vec<Box<dyn Step<C>>> {
     let at = match fault {
         Fault::None => return steps,
@@ -227,7 +262,7 @@ fn with_fault<C: Context + 'static>(
         | Fault::Repeat(at) => at,
     };
     let wrap = |(index, inner): (usize, Box<dyn Step<C>>)| -> Box<dyn Step<C>> {
-        if index == at { Box::new(Faulty { inner, fault, cancel: cancel.clone() }) } else { inner }
+        if index == at { Box::new(Faulty { inner, fault, met: met.clone() }) } else { inner }
     };
     steps.into_iter().enumerate().map(wrap).collect()
 }
@@ -236,7 +271,7 @@ fn with_fault<C: Context + 'static>(
 struct Faulty<C> {
     inner: Box<dyn Step<C>>,
     fault: Fault,
-    cancel: CancellationToken,
+    met: Met,
 }
 
 #[async_trait]
@@ -247,6 +282,7 @@ impl<C: Context + 'static> Step<C> for Faulty<C> {
 
     async fn run(&self, context: &mut C) -> Result<(), Failure> {
         let failure = Failure::new(Kind::Internal, "made to fail");
+        self.met.at_fault.store(self.met.notes.load(Ordering::SeqCst), Ordering::SeqCst);
         if matches!(self.fault, Fault::FailBefore(_)) {
             return Err(failure);
         }
@@ -256,7 +292,7 @@ impl<C: Context + 'static> Step<C> for Faulty<C> {
             Fault::FailAfter(_) => Err(failure),
             Fault::Panic(_) => panic!("made to panic"),
             Fault::Cancel(_) => {
-                self.cancel.cancel();
+                self.met.cancel.cancel();
                 std::future::pending().await
             }
             Fault::Repeat(_) => self.inner.run(context).await,

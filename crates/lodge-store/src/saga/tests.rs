@@ -16,6 +16,8 @@ struct Marks {
     world: World,
     /// What the steps made: needed to take it back.
     tokens: BTreeMap<String, u64>,
+    /// What an earlier daemon noted of that.
+    found: BTreeMap<String, u64>,
 }
 
 impl Context for Marks {
@@ -42,6 +44,7 @@ impl Step<Marks> for Mark {
     async fn undo(&self, marks: &mut Marks) -> Result<(), Failure> {
         marks.world.lock().unwrap().remove(self.0);
         marks.tokens.remove(self.0);
+        marks.tokens.insert(format!("{} gone", self.0), 0);
         Ok(())
     }
 }
@@ -86,8 +89,9 @@ impl Scenario for ThreeMarks {
     }
 
     fn context(&self, world: &World, saved: Option<&Value>) -> Marks {
-        let tokens = saved.map(|saved| serde_json::from_value(saved.clone()).unwrap()).unwrap_or_default();
-        Marks { world: Arc::clone(world), tokens }
+        let found = saved.map(|saved| serde_json::from_value(saved.clone()).unwrap());
+        let found: BTreeMap<String, u64> = found.unwrap_or_default();
+        Marks { world: Arc::clone(world), tokens: found.clone(), found }
     }
 
     fn is_done(&self, world: &World) -> Result<(), String> {
@@ -104,6 +108,84 @@ impl Scenario for ThreeMarks {
 #[tokio::test]
 async fn all_or_nothing_whatever_happens() {
     try_everything(&ThreeMarks).await.unwrap();
+}
+
+/// What the step `b` may do wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Defect {
+    /// A second run is none too many.
+    FailsWhenRepeated,
+    /// A second undo, or one after a run that never began, is.
+    FailsWhenUndoneTwice,
+    /// What was not noted after its run is not taken back.
+    NeedsItsNote,
+    /// A next daemon that finds `c` taken back takes `b` for taken back too.
+    ForgottenOnTheWayBack,
+}
+
+#[async_trait::async_trait]
+impl Step<Marks> for Defect {
+    fn name(&self) -> &'static str {
+        "b"
+    }
+
+    async fn run(&self, marks: &mut Marks) -> Result<(), Failure> {
+        let is_there = marks.world.lock().unwrap().contains_key("b");
+        if is_there && *self == Self::FailsWhenRepeated {
+            return Err(Failure::new(Kind::Exists, "there is one"));
+        }
+        Mark("b").run(marks).await
+    }
+
+    async fn undo(&self, marks: &mut Marks) -> Result<(), Failure> {
+        let is_there = marks.world.lock().unwrap().contains_key("b");
+        match self {
+            Self::FailsWhenUndoneTwice if !is_there => Err(Failure::new(Kind::NotFound, "there is none")),
+            Self::NeedsItsNote if !marks.tokens.contains_key("b") => Ok(()),
+            Self::ForgottenOnTheWayBack if marks.found.contains_key("c gone") => Ok(()),
+            _ => Mark("b").undo(marks).await,
+        }
+    }
+}
+
+struct Defective(Defect);
+
+impl Scenario for Defective {
+    type Context = Marks;
+    type World = World;
+
+    fn world(&self) -> World {
+        ThreeMarks.world()
+    }
+
+    fn steps(&self) -> Vec<Box<dyn Step<Marks>>> {
+        vec![Box::new(Mark("a")), Box::new(self.0), Box::new(Mark("c"))]
+    }
+
+    fn context(&self, world: &World, saved: Option<&Value>) -> Marks {
+        ThreeMarks.context(world, saved)
+    }
+
+    fn is_done(&self, world: &World) -> Result<(), String> {
+        ThreeMarks.is_done(world)
+    }
+
+    fn is_undone(&self, world: &World) -> Result<(), String> {
+        ThreeMarks.is_undone(world)
+    }
+}
+
+#[tokio::test]
+async fn each_defect_is_found_and_its_trial_told() {
+    for (defect, trial) in [
+        (Defect::FailsWhenRepeated, "repeated, Repeat(1): "),
+        (Defect::FailsWhenUndoneTwice, "None, Crash { note: 0, written: true }, then Back: "),
+        (Defect::NeedsItsNote, "None, Crash { note: 1, written: false }, then Back: "),
+        (Defect::ForgottenOnTheWayBack, "FailAfter(2), Crash { note: 3, written: true }, then On: "),
+    ] {
+        let told = try_everything(&Defective(defect)).await.unwrap_err();
+        assert!(told.starts_with(trial), "{defect:?}: {told}");
+    }
 }
 
 async fn with_last(bad: &'static str) -> (World, SagaError) {
