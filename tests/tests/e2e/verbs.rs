@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{
-    Host, Trace,
+    Host,
     document::{tiny, tiny_with},
-    turn, turn_alone,
+    turn,
 };
 use serde_json::Value;
 
@@ -176,19 +176,4 @@ fn a_saved_guest_is_restored_as_it_was() -> Result<()> {
     host.lodge(&["restore", &file])?.ok()?;
     ensure!(host.lodge(&["domstate", "keep"])?.ok()?.stdout.trim() == "running");
     Ok(())
-}
-
-#[test]
-fn a_daemon_that_is_taken_down_leaves_nothing_behind() -> Result<()> {
-    let Some(_turn) = turn_alone() else { return Ok(()) };
-    let root;
-    let before;
-    {
-        let host = Host::start()?;
-        root = host.root().to_owned();
-        before = Trace::look(std::path::Path::new("/nonexistent"));
-        let document = host.file("brief.xml", &tiny("brief"))?;
-        host.lodge(&["create", &document])?.ok()?;
-    }
-    before.is_unchanged(&root)
 }
