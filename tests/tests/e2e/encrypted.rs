@@ -8,10 +8,12 @@ mod jobs;
 mod snapshots;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -69,18 +71,49 @@ fn disk(path: &Path, format: &str, (target, bus): (&str, &str), encryption: &str
     )
 }
 
+/// The size of the disks of `locked`.
+const DISK_MIB: usize = 8;
+
+/// The bytes of a disk of zeroes that the passphrase opens, made once: deriving keys is made to take its time, and these are
+/// derived quickly. How Lodge makes them itself is seen in `disks.rs`.
+fn locked_disk(format: &str) -> Result<&'static [u8]> {
+    static MADE: Mutex<BTreeMap<String, &'static [u8]>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = made.get(format) {
+        return Ok(bytes);
+    }
+    let place = tempfile::tempdir()?;
+    let path = place.path().join(format);
+    let (driver, key) =
+        if format == "raw" { ("luks", "") } else { ("qcow2", "encrypt.format=luks,encrypt.") };
+    let mut create = tool("qemu-img", Some("create"));
+    create.args(["-f", driver, "-o", &format!("{key}key-secret=k,{key}iter-time=10")]);
+    create.arg(&path).arg(format!("{DISK_MIB}M"));
+    finish(&mut create, Duration::from_mins(1), "qemu-img create")?.ok()?;
+    // What was never written to a LUKS container reads as noise.
+    qemu_io(&opened(&path, format, "")?, &[&format!("write -q -P 0 0 {DISK_MIB}M")])?;
+    let bytes: &[u8] = fs::read(&path)?.leak();
+    made.insert(format.to_owned(), bytes);
+    Ok(bytes)
+}
+
 /// A secret, a pool and the guest `locked` with two disks in it.
 fn with_locked_guest(host: &Host, disks: Disks) -> Result<PathBuf> {
     define_secret(host, UUID, PASSPHRASE)?;
     let dir = create_pool(host)?;
     let mut devices = "<controller type='scsi' index='0' model='virtio-scsi'/>".to_owned();
     for ((name, format, encryption), target) in disks.into_iter().zip(TARGETS) {
-        create_volume(host, &format!("{name}.img"), format, 8, encryption)?;
         let path = dir.join(format!("{name}.img"));
-        // What was never written to a LUKS container reads as noise.
-        qemu_io(&opened(&path, format, "")?, &["write -q -P 0 0 8M"])?;
+        if encryption.is_empty() {
+            let mut create = tool("qemu-img", Some("create"));
+            create.args(["-f", format]).arg(&path).arg(format!("{DISK_MIB}M"));
+            finish(&mut create, Duration::from_mins(1), "qemu-img create")?.ok()?;
+        } else {
+            fs::write(&path, locked_disk(format)?)?;
+        }
         devices.push_str(&disk(&path, format, (target, "scsi"), encryption));
     }
+    host.lodge(&["pool-refresh", "locked"])?.ok()?;
     let document = host.file("locked.xml", &tiny_with("locked", &devices))?;
     host.lodge(&["define", &document])?.ok()?;
     Ok(dir)

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, finish, turn};
 
 use super::{
-    BOTH, DEVICES, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, io, is_encrypted, log_is_silent,
-    opened, snapshot_document, tool, until, virsh, with_locked_guest,
+    BOTH, DEVICES, DISK_MIB, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, io, is_encrypted,
+    log_is_silent, opened, snapshot_document, tool, until, virsh, with_locked_guest,
 };
 
 /// What both disks of a guest hold, and the guest's way to change it.
@@ -21,7 +21,7 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        Self { bytes: vec![0; 8 << 20] }
+        Self { bytes: vec![0; DISK_MIB << 20] }
     }
 
     /// Has QEMU write a byte over and over at so many KiB of each disk.
