@@ -1,10 +1,16 @@
 //! Encrypted disks of a guest: it boots from them, they are plugged in and taken out, cloned, and nobody who looks at the
 //! host sees the passphrase.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, counter, document::tiny_with, finish, trace, turn};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     super::snapshots::count_past, BOTH, DEVICES, ENCRYPTION, PASSPHRASE, TARGETS, UUID, create_pool,
@@ -122,25 +128,78 @@ fn encrypted_disks_are_plugged_into_a_guest_that_runs_and_taken_out() -> Result<
     Ok(())
 }
 
+fn children(pid: u32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// Stops the child of that number among those that the daemon makes for a client, as soon as it is born.
+fn stop_newborn(daemon: u32, before: &[i32], number: usize, client: &mut Child) -> Result<Option<Pid>> {
+    let mut born = Vec::new();
+    while client.try_wait()?.is_none() {
+        for child in children(daemon) {
+            if before.contains(&child) || born.contains(&child) {
+                continue;
+            }
+            born.push(child);
+            if born.len() > number {
+                let child = Pid::from_raw(child).context("a child without a number")?;
+                // It may have ended already.
+                return Ok(kill_process(child, Signal::STOP).ok().map(|()| child));
+            }
+        }
+    }
+    Ok(None)
+}
+
 #[test]
 fn what_is_told_a_passphrase_ends_with_the_daemon_that_would_have_told_it() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let mut host = Host::start()?;
-    with_locked_guest(&host, [("raw", "raw", ""), ("qcow2", "qcow2", "")])?;
+    define_secret(&host, UUID, PASSPHRASE)?;
+    create_pool(&host)?;
     let document = volume_document(&host, "sealed", "raw", 1, ENCRYPTION)?;
+    let create = ["vol-create", "locked", document.as_str()];
+    let is_quiet = |host: &Host| -> Result<()> {
+        let has_tools =
+            || trace::processes_of(host.root()).iter().any(|(_, words)| words.contains("qemu-img"));
+        until("a tool outlives the daemon", || Ok(!has_tools()))?;
+        host.lodge(&["vol-delete", "sealed", "--pool", "locked"])?;
+        Ok(())
+    };
     // The child is on its way into its jail for some milliseconds, and waits a moment for the passphrase then.
-    for after_ms in (10..90).step_by(2) {
-        host.cut(&["vol-create", "locked", &document], |_| {
+    for after_ms in (10..90).step_by(16) {
+        host.cut(&create, |_| {
             std::thread::sleep(Duration::from_millis(after_ms));
             Ok(())
         })?;
-        let tools = || {
-            let all = trace::processes_of(host.root());
-            all.into_iter().filter(|(_, words)| words.contains("qemu-img")).collect::<Vec<_>>()
-        };
-        until("a tool outlives the daemon", || Ok(tools().is_empty()))?;
-        let _ = host.lodge(&["vol-delete", "sealed", "--pool", "locked"])?;
+        is_quiet(&host)?;
     }
+    // One that is still on its way when the daemon has ended goes on, and nobody tells it anything.
+    let mut held = 0;
+    for round in 0..6 {
+        let daemon = host.daemon_pid();
+        let before = children(daemon);
+        host.cut(&create, |client| {
+            let Some(child) = stop_newborn(daemon, &before, round % 3, client)? else { return Ok(()) };
+            let is = |pid: u32, state: &str| {
+                fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(state))
+            };
+            kill_process(Pid::from_raw(daemon.cast_signed()).context("no daemon")?, Signal::KILL)?;
+            until("the daemon does not end", || Ok(is(daemon, ") Z ")))?;
+            // One that had asked for it has ended with the daemon.
+            let number = child.as_raw_pid().cast_unsigned();
+            held += u32::from(is(number, ") T "));
+            let _ = kill_process(child, Signal::CONT);
+            until("a child outlives the daemon", || Ok(!Path::new(&format!("/proc/{number}")).exists()))
+        })?;
+        is_quiet(&host)?;
+    }
+    ensure!(held > 0, "no child was on its way when the daemon ended");
     Ok(())
 }
 
