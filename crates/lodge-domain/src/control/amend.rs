@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::lifecycle::State;
 use lodge_model::xml::WriteOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,7 @@ use crate::block_job;
 use crate::define::{blocking, summary_of};
 use crate::domains::Shared;
 use crate::error::DomainError;
+use crate::observe;
 use crate::owner::Owner;
 use crate::record::replace;
 use crate::stop::cgroup_of;
@@ -157,6 +159,10 @@ pub(crate) fn take_live(owner: &mut Owner, guest: Running) {
     }
     for job in ended_jobs {
         block_job::forget(&dir, &job);
+    }
+    // It may go on after an act on a disk that a daemon before held it for; see `heard::due`.
+    if matches!(owner.state, State::Paused { .. }) {
+        observe::look_again(owner);
     }
     for event in tell {
         owner.shared.publish(&owner.entry, event);

@@ -5,6 +5,7 @@
 
 use lodge_model::Bytes;
 use lodge_model::domain::disk::Tray;
+use lodge_model::domain::lifecycle::State;
 use lodge_model::domain::memory::Memory;
 use lodge_qemu::qmp::Event;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use super::amend::{running, take_live};
 use super::{device, filter};
 use crate::act::{Reply, Work, ended};
 use crate::block_job;
+use crate::observe;
 use crate::owner::Owner;
 
 /// Something told that the document is to show.
@@ -58,6 +60,7 @@ pub(crate) fn due(owner: &mut Owner) -> Option<Work> {
     }
     // Without a way to QEMU it waits.
     let mut guest = running(owner).ok()?;
+    let stands_still = matches!(owner.state, State::Paused { .. });
     let told = std::mem::take(&mut owner.vmm.as_deref_mut()?.told);
     Some(Box::pin(async move {
         for told in told {
@@ -84,7 +87,13 @@ pub(crate) fn due(owner: &mut Owner) -> Option<Work> {
                 }
             }
         }
+        // A daemon before held it for a disk that changed over, and it goes on now: what QEMU tells of that meanwhile is taken
+        // for this act's own.
+        let status = if stands_still { guest.monitor.status().await.ok() } else { None };
         ended(move |owner| {
+            if let Some(status) = &status {
+                observe::observe(owner, status);
+            }
             take_live(owner, guest);
             Ok(Reply::Done)
         })

@@ -199,7 +199,8 @@ fn a_daemon_that_is_killed_amid_a_job_on_encrypted_files_leaves_it_to_the_next()
         .or_else(|_| host.lodge(&["blockjob", "locked", "sda", "--pivot"])?.ok().map(drop))?;
     host.lodge(&["blockjob", "locked", "sdb", "--pivot"])?.ok()?;
     model.write(&host, 4, 4200, 300)?;
-    ensure!(host.lodge(&["domstate", "locked"])?.ok()?.stdout.contains("running"), "it does not run");
+    let state = host.lodge(&["domstate", "locked", "--reason"])?.ok()?.stdout;
+    ensure!(state.contains("running"), "it does not run: {state}{}", host.log());
     has_secrets(&host, 2)?;
     host.lodge(&["destroy", "locked"])?.ok()?;
     let own: Vec<PathBuf> = disks_of(&host, "locked")?.into_iter().map(|(path, _)| path).collect();
