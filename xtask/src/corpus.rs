@@ -1,8 +1,8 @@
-//! `cargo xtask corpus`: what libvirtd makes of the documents of `crates/lodge-model/tests/corpus`.
+//! `cargo xtask corpus`: what libvirtd makes of the documents of `crates/lodge-model/tests`: domains, networks, filters.
 //!
-//! Of each `NAME.in.xml` without a `NAME.out.xml`: `virsh define`, and what `virsh dumpxml --inactive` then prints. Of
-//! each `NAME.refused.xml` without a `NAME.refused.txt`: the words with which libvirtd refuses it. A document that turns
-//! out to be of the other sort is told and left alone. libvirtd runs in a house of `tests/compat`, where it is the host's
+//! Of each `NAME.in.xml` without a `NAME.out.xml`: `virsh define`, and what `virsh dumpxml --inactive` then prints, or the
+//! verbs of its kind. Of each `NAME.refused.xml` without a `NAME.refused.txt`: the words with which libvirtd refuses it. A
+//! document that turns out to be of the other sort is told and left alone. libvirtd runs in a house of `tests/compat`, where it is the host's
 //! only one; this program starts itself anew inside of it. Deliberately absent: any judgement of ours.
 
 use std::{
@@ -21,6 +21,35 @@ use crate::{
 /// How the program is called inside of the house; nobody types it.
 const INSIDE: &str = "--inside";
 
+/// What documents of a directory are to virsh: its verbs, with the name last.
+struct Kind {
+    dir: &'static str,
+    define: &'static str,
+    print: &'static [&'static str],
+    undefine: &'static [&'static str],
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        dir: "corpus",
+        define: "define",
+        print: &["dumpxml", "--inactive"],
+        undefine: &["undefine", "--nvram", "--tpm"],
+    },
+    Kind {
+        dir: "corpus-network",
+        define: "net-define",
+        print: &["net-dumpxml", "--inactive"],
+        undefine: &["net-undefine"],
+    },
+    Kind {
+        dir: "nwfilters",
+        define: "nwfilter-define",
+        print: &["nwfilter-dumpxml"],
+        undefine: &["nwfilter-undefine"],
+    },
+];
+
 /// Makes the missing texts; those of the named documents, or with `--fresh` of all of them, anew.
 pub fn run(args: &[String]) -> Result<()> {
     if let [word, words @ ..] = args
@@ -29,7 +58,7 @@ pub fn run(args: &[String]) -> Result<()> {
         return inside(words);
     }
     let (options, names) = words(args, &["--fresh"], usize::MAX)?;
-    let documents = missing(&workspace().join("crates/lodge-model/tests/corpus"), &options, &names)?;
+    let documents = missing(&workspace().join("crates/lodge-model/tests"), &options, &names)?;
     if documents.is_empty() {
         println!("every document has its text");
         return Ok(());
@@ -62,18 +91,21 @@ fn unpacked_tpm() -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The documents to be asked about.
+/// The documents to be asked about, of all kinds.
 fn missing(dir: &Path, options: &[&str], names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut known = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry?.path();
-        let Some((name, answer)) = sort(&path) else { continue };
-        let asked = names.contains(&name.as_str());
-        if asked || (names.is_empty() && (options.contains(&"--fresh") || !answer.exists())) {
-            found.push(path);
+    for kind in &KINDS {
+        let dir = dir.join(kind.dir);
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            let path = entry?.path();
+            let Some((name, answer)) = sort(&path) else { continue };
+            let asked = names.contains(&name.as_str());
+            if asked || (names.is_empty() && (options.contains(&"--fresh") || !answer.exists())) {
+                found.push(path);
+            }
+            known.push(name);
         }
-        known.push(name);
     }
     if let Some(unknown) = names.iter().find(|name| !known.iter().any(|known| known == *name)) {
         bail!("there is neither {unknown}.in.xml nor {unknown}.refused.xml in {}", dir.display());
@@ -124,17 +156,19 @@ enum Answer {
 /// Defines a document, prints it, and undefines it.
 fn ask(path: &Path) -> Result<Answer> {
     let file = path.to_str().context("a document's path is no text")?;
-    let defined = virsh(&["-q", "define", file])?;
+    let kind = KINDS.iter().find(|kind| path.parent().is_some_and(|dir| dir.ends_with(kind.dir)));
+    let kind = kind.with_context(|| format!("{file} lies in no directory of documents"))?;
+    let defined = virsh(&[kind.define, file])?;
     if !defined.status.success() {
         let said = String::from_utf8_lossy(&defined.stderr);
         // virsh's own line comes first, then libvirtd's words.
         let words: Vec<_> = said.lines().filter(|line| !line.starts_with("error: Failed to")).collect();
         return Ok(Answer::Refusal(words.join("\n").trim_start_matches("error: ").to_owned() + "\n"));
     }
-    let listed = virsh(&["-q", "list", "--all", "--name"])?;
-    let name = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
-    let text = virsh(&["dumpxml", "--inactive", &name])?;
-    let gone = virsh(&["-q", "undefine", &name, "--nvram", "--tpm"])?;
+    let said = String::from_utf8_lossy(&defined.stdout);
+    let name = defined_name(&said).with_context(|| format!("virsh does not say what it defined: {said}"))?;
+    let text = virsh(&[kind.print, &[name]].concat())?;
+    let gone = virsh(&[kind.undefine, &[name]].concat())?;
     ensure!(
         text.status.success() && gone.status.success(),
         "{file} was defined as `{name}`, but not printed or not undefined: {}{}",
@@ -142,6 +176,15 @@ fn ask(path: &Path) -> Result<Answer> {
         String::from_utf8_lossy(&gone.stderr)
     );
     Ok(Answer::Text(String::from_utf8_lossy(&text.stdout).into_owned()))
+}
+
+/// What `virsh` says that it has defined: `Domain 'a' defined from FILE`, `Network a defined from FILE`,
+/// `Network filter a defined from FILE`.
+fn defined_name(said: &str) -> Option<&str> {
+    let (what, _) = said.trim_start().split_once(" defined from ")?;
+    let quoted = what.strip_prefix("Domain '").and_then(|name| name.strip_suffix('\''));
+    let filter = || what.strip_prefix("Network filter ");
+    quoted.or_else(filter).or_else(|| what.strip_prefix("Network "))
 }
 
 fn virsh(args: &[&str]) -> Result<Output> {
@@ -156,6 +199,18 @@ fn virsh(args: &[&str]) -> Result<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn virsh_says_what_it_has_defined() {
+        for (said, name) in [
+            ("Domain 'a b' defined from /d/a.in.xml\n\n", Some("a b")),
+            ("Network a defined from /d/a.in.xml\n\n", Some("a")),
+            ("Network filter a defined from /d/a.in.xml\n\n", Some("a")),
+            ("", None),
+        ] {
+            assert_eq!(defined_name(said), name, "{said}");
+        }
+    }
 
     #[test]
     fn a_document_says_by_its_name_what_answer_it_gets() {

@@ -62,8 +62,8 @@ const VERBS: &[Verb] = &[
     verb(
         "corpus",
         "[NAME…] [--fresh]",
-        "ask a libvirtd of its own about the documents of crates/lodge-model/tests/corpus: NAME.out.xml of each NAME.in.xml, \
-         NAME.refused.txt of each NAME.refused.xml; those that are missing, those named, or with --fresh all",
+        "ask a libvirtd of its own about the domains, networks and filters in crates/lodge-model/tests: NAME.out.xml of each \
+         NAME.in.xml, NAME.refused.txt of each NAME.refused.xml; those that are missing, those named, or with --fresh all",
         corpus::run,
     ),
     verb(

@@ -1,13 +1,11 @@
 //! Network filters with the text that libvirtd 11.3 has of them after `virsh nwfilter-define`.
 //!
 //! `NAME.in.xml` is what was defined, `NAME.out.xml` what `virsh nwfilter-dumpxml` printed. What libvirtd refuses is
-//! `NAME.refused.xml`, its words `NAME.refused.txt`.
-
-use std::fs;
+//! `NAME.refused.xml`, its words `NAME.refused.txt`. `cargo xtask corpus` asks libvirtd for the answers.
 
 use lodge_model::nwfilter::{BadFilter, NwFilter};
 
-use crate::corpus::{difference, documents, documents_ending};
+use crate::corpus::{refusals_are_libvirts, texts_are_libvirts};
 
 const DIRECTORY: &str = "nwfilters";
 
@@ -27,49 +25,31 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 
 #[test]
 fn a_defined_filter_reads_as_libvirts() {
-    let mut wrong = Vec::new();
-    for (name, path) in documents(DIRECTORY, 50) {
-        let text = fs::read_to_string(&path).expect("the document can be read");
-        let expected = fs::read_to_string(path.with_file_name(format!("{name}.out.xml"))).unwrap();
-        let found = match NwFilter::parse(&text) {
-            Ok(filter) => {
-                let uuid = NwFilter::parse(&expected).unwrap().uuid;
-                let filter = NwFilter { uuid: filter.uuid.or(uuid), ..filter };
-                let again = NwFilter::parse(&filter.to_xml()).unwrap();
-                // libvirt does not write the priority 0, and reads its absence as the chain's usual one.
-                if name != "priority-zero" {
-                    assert_eq!(again.to_xml(), filter.to_xml(), "{name} changes when it is read again");
-                }
-                difference(&filter.to_xml(), &expected)
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        match (found, DIFFERENCES.iter().any(|(known, _)| *known == name)) {
-            (Some(_), true) | (None, false) => {}
-            (Some(difference), false) => wrong.push(format!("{name}, {difference}")),
-            (None, true) => wrong.push(format!("{name}: no difference any more; take it off the list")),
+    texts_are_libvirts(DIRECTORY, 50, DIFFERENCES, |asked| {
+        let filter = NwFilter::parse(asked.text).map_err(|error| error.to_string())?;
+        let uuid = NwFilter::parse(asked.answer).unwrap().uuid;
+        let filter = NwFilter { uuid: filter.uuid.or(uuid), ..filter };
+        let again = NwFilter::parse(&filter.to_xml()).unwrap();
+        // libvirt does not write the priority 0, and reads its absence as the chain's usual one.
+        if asked.name != "priority-zero" {
+            assert_eq!(again.to_xml(), filter.to_xml(), "{} changes when it is read again", asked.name);
         }
-    }
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+        Ok(filter.to_xml())
+    });
 }
 
 #[test]
 fn a_filter_that_libvirtd_refuses_is_refused_in_its_words() {
-    let mut wrong = Vec::new();
-    for (name, path) in documents_ending(DIRECTORY, ".refused.xml", 50) {
-        let text = fs::read_to_string(&path).expect("the document can be read");
-        let words = fs::read_to_string(path.with_file_name(format!("{name}.refused.txt"))).unwrap();
-        let found = match NwFilter::parse(&text) {
+    refusals_are_libvirts(DIRECTORY, 50, |asked| {
+        let told = match NwFilter::parse(asked.text) {
             Ok(_) => "accepted".to_owned(),
             Err(BadFilter::Xml(faults)) => faults.to_string(),
             Err(BadFilter::Markup(text)) => format!("XML error: {text}"),
             Err(BadFilter::Argument(text)) => format!("invalid argument: {text}"),
             Err(BadFilter::Value(text)) => format!("internal error: {text}"),
         };
-        let is_same = found.trim() == words.trim();
-        if is_same == OTHER_WORDS.iter().any(|(known, _)| *known == name) {
-            wrong.push(format!("{name}:\n    lodge   {found}\n    libvirt {words}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+        let is_same = told.trim() == asked.answer.trim();
+        let may_differ = OTHER_WORDS.iter().any(|(known, _)| *known == asked.name);
+        (is_same == may_differ).then_some(told)
+    });
 }
