@@ -140,7 +140,8 @@ pub fn texts_are_libvirts(
     let mut wrong = Vec::new();
     for (name, path) in documents(dir, at_least) {
         let text = fs::read_to_string(&path).expect("the document can be read");
-        let answer = fs::read_to_string(path.with_file_name(format!("{name}.out.xml"))).unwrap();
+        let answer = fs::read_to_string(path.with_file_name(format!("{name}.out.xml")));
+        let answer = answer.expect("libvirtd was asked");
         let asked = Asked { name: &name, text: &text, answer: &answer };
         let found = read(&asked).map_or_else(Some, |ours| difference(&ours, &answer));
         match (found, known.iter().any(|(known, _)| *known == name)) {
@@ -157,7 +158,8 @@ pub fn refusals_are_libvirts(dir: &str, at_least: usize, judge: impl Fn(&Asked<'
     let mut wrong = Vec::new();
     for (name, path) in documents_ending(dir, ".refused.xml", at_least) {
         let text = fs::read_to_string(&path).expect("the document can be read");
-        let answer = fs::read_to_string(path.with_file_name(format!("{name}.refused.txt"))).unwrap();
+        let answer = fs::read_to_string(path.with_file_name(format!("{name}.refused.txt")));
+        let answer = answer.expect("libvirtd was asked");
         if let Some(told) = judge(&Asked { name: &name, text: &text, answer: &answer }) {
             wrong.push(format!("{name}:\n    libvirt {}\n    lodge   {told}", answer.trim_end()));
         }
