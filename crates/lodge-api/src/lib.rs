@@ -10,6 +10,7 @@
 
 pub mod adoption;
 pub mod block;
+pub mod buffers;
 pub mod change;
 pub mod clone;
 pub mod disk;
@@ -41,6 +42,7 @@ pub use block::{
     BlockCommit, BlockCopy, BlockError, BlockJobEnd, BlockJobSpeed, BlockJobView, BlockPull, BlockResize,
     BlockSizes, BlockThreshold,
 };
+pub use buffers::{Buffers, Lent};
 pub use change::{ChangeScope, DomainChange, GuestTime, KeyCodes, ScreenQuery};
 pub use clone::{
     CloneMode, CloneReport, CloneSpec, ClonedGuest, IdentityChange, InsideState, PrivateKeys, TemplateSpec,

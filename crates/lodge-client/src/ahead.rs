@@ -1,15 +1,14 @@
 //! A file's bytes as a request's body, read by a thread of their own while those before them are on their way.
 //!
-//! Buffers go round: a fresh one costs a page fault per page, as much again as the copying. The thread waits for whoever
-//! sends, and ends when nobody does any more.
+//! The thread waits for whoever sends, and ends when nobody does any more.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use lodge_api::Buffers;
 use tokio::sync::mpsc;
 
 /// What is read at once.
@@ -27,9 +26,9 @@ pub(crate) fn body(
 }
 
 fn read(mut from: impl Read, pieces: &mpsc::Sender<io::Result<Frame<Bytes>>>) {
-    let (back, spares) = channel();
+    let buffers = Buffers::new();
     loop {
-        let piece = next(&mut from, &back, &spares).transpose();
+        let piece = next(&mut from, &buffers).transpose();
         let is_last = !matches!(piece, Some(Ok(_)));
         let is_gone = piece.is_some_and(|piece| pieces.blocking_send(piece).is_err());
         if is_last || is_gone {
@@ -39,12 +38,8 @@ fn read(mut from: impl Read, pieces: &mpsc::Sender<io::Result<Frame<Bytes>>>) {
 }
 
 /// The next piece: as much as fits, or all that is left.
-fn next(
-    from: &mut impl Read,
-    back: &Sender<Vec<u8>>,
-    spares: &Receiver<Vec<u8>>,
-) -> io::Result<Option<Frame<Bytes>>> {
-    let mut bytes = spares.try_recv().unwrap_or_default();
+fn next(from: &mut impl Read, buffers: &Buffers) -> io::Result<Option<Frame<Bytes>>> {
+    let mut bytes = buffers.spare();
     bytes.resize(PIECE_BYTES, 0);
     let mut filled = 0;
     while filled < PIECE_BYTES {
@@ -56,27 +51,7 @@ fn next(
         }
     }
     bytes.truncate(filled);
-    let lent = Lent { bytes, back: back.clone() };
-    Ok((filled > 0).then(|| Frame::data(Bytes::from_owner(lent))))
-}
-
-/// A buffer that goes back when what was in it is sent.
-struct Lent {
-    bytes: Vec<u8>,
-    back: Sender<Vec<u8>>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // All may have been read already.
-        let _ = self.back.send(std::mem::take(&mut self.bytes));
-    }
+    Ok((filled > 0).then(|| Frame::data(Bytes::from_owner(buffers.lend(bytes)))))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use lodge_api::{
-    ErrorKind, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize, VolumeSpan, VolumeView, VolumeWipe,
-    route,
+    Buffers, ErrorKind, VolumeOptions, VolumeQuery, VolumeRemoval, VolumeResize, VolumeSpan, VolumeView,
+    VolumeWipe, route,
 };
 use lodge_engine::storage::{Download, Piece, PoolError, Span};
 use tokio::sync::mpsc;
@@ -205,12 +205,11 @@ async fn next_piece(body: &mut Body, mut piece: Vec<u8>) -> Result<Option<Vec<u8
 
 /// Reads a volume for as long as somebody takes the pieces. The last may be why there are no more. Buffers go round.
 async fn read_ahead(mut download: Download, pieces: mpsc::Sender<Result<Bytes, PoolError>>) {
-    let (back, mut spares) = mpsc::unbounded_channel();
+    let buffers = Buffers::new();
     loop {
-        let buffer = spares.try_recv().unwrap_or_default();
-        let piece = match download.next(buffer, 0, VOLUME_CHUNK_BYTES).await {
+        let piece = match download.next(buffers.spare(), 0, VOLUME_CHUNK_BYTES).await {
             Ok(None) => return,
-            Ok(Some(Piece::Data(bytes))) => Ok(Bytes::from_owner(Lent { bytes, back: back.clone() })),
+            Ok(Some(Piece::Data(bytes))) => Ok(Bytes::from_owner(buffers.lend(bytes))),
             // Asked for without holes, there are none.
             Ok(Some(Piece::Hole(_))) => continue,
             Err(error) => Err(error),
@@ -219,24 +218,5 @@ async fn read_ahead(mut download: Download, pieces: mpsc::Sender<Result<Bytes, P
         if pieces.send(piece).await.is_err() || is_last {
             return;
         }
-    }
-}
-
-/// A buffer that goes back when what was in it is sent.
-struct Lent {
-    bytes: Vec<u8>,
-    back: mpsc::UnboundedSender<Vec<u8>>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // All may have been read already.
-        let _ = self.back.send(std::mem::take(&mut self.bytes));
     }
 }
