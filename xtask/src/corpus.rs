@@ -133,6 +133,10 @@ pub fn settle(words: &[String]) -> Result<&[String]> {
 /// Asks the libvirtd of this house about each document.
 fn inside(words: &[String]) -> Result<()> {
     let documents = settle(words)?;
+    // The network that its package brings; a document has the same name. It may be gone, or not run.
+    for verb in ["net-destroy", "net-undefine"] {
+        virsh(&[verb, "default"])?;
+    }
     let mut wrong = Vec::new();
     for path in documents.iter().map(Path::new) {
         let (name, answer) = sort(path).context("no document")?;
