@@ -116,8 +116,9 @@ impl Storage {
             return Err(StorageError::NeededBy { path: copy.path.clone(), need });
         }
         let made = copy.clone();
-        let temp = self.blocking(&copy.path, limits::CHANGE, move || make(&made)).await?;
-        if let (Some(temp), Some(seal)) = (temp, &copy.seal) {
+        let made = self.blocking(&copy.path, limits::CHANGE, move || make(&made)).await?;
+        let is_ours = !matches!(made, Made::WasThere);
+        if let (Made::ToSeal(temp), Some(seal)) = (made, &copy.seal) {
             let backing = copy.backing.as_ref().map(|(path, format)| (path.as_path(), *format));
             let (size, format) = (whole_sectors(copy.size)?, copy.format);
             self.make_sealed(Sealed { path: &copy.path, format, size, backing, seal }, temp).await?;
@@ -134,8 +135,8 @@ impl Storage {
             locked: copy.locked.clone(),
         };
         let taken = self.claim_more(domain, name, std::slice::from_ref(&disk)).await;
-        if taken.is_err() && !copy.reuse {
-            // It was made a moment ago and nobody has it.
+        if taken.is_err() && is_ours {
+            // It was made a moment ago and nobody has it. What was there, a device's node above all, is not ours to remove.
             let _ = fs::remove_file(&copy.path);
         }
         Ok(taken?.into_iter().next().map(|disk| disk.chain).unwrap_or_default())
@@ -162,12 +163,22 @@ impl Storage {
     }
 }
 
-/// Makes it, unless it is there; gives an empty file for one that is to be encrypted.
-fn make(copy: &CopyTarget) -> Result<Option<TempFile>, StorageError> {
+/// What [`make`] did.
+enum Made {
+    /// Nothing: it is not ours.
+    WasThere,
+    /// The file.
+    File,
+    /// An empty file for one that is to be encrypted.
+    ToSeal(TempFile),
+}
+
+/// Makes it, unless it is there.
+fn make(copy: &CopyTarget) -> Result<Made, StorageError> {
     let there = fs::metadata(&copy.path);
     let is_empty = there.as_ref().is_ok_and(|there| there.is_file() && there.len() == 0);
     if copy.reuse || (there.is_ok() && !is_empty) {
-        return Ok(None);
+        return Ok(Made::WasThere);
     }
     let size = whole_sectors(copy.size)?;
     if is_empty {
@@ -177,7 +188,9 @@ fn make(copy: &CopyTarget) -> Result<Option<TempFile>, StorageError> {
     }
     if copy.seal.is_some() {
         let temp = TempFile::create(copy.path.parent().unwrap_or(Path::new("/")));
-        return temp.map(Some).map_err(|source| StorageError::Create { path: copy.path.clone(), source });
+        return temp
+            .map(Made::ToSeal)
+            .map_err(|source| StorageError::Create { path: copy.path.clone(), source });
     }
     create(&copy.path, |temp| match copy.format {
         Format::Raw => temp.file().set_len(size.0),
@@ -186,7 +199,7 @@ fn make(copy: &CopyTarget) -> Result<Option<TempFile>, StorageError> {
             write_qcow2(temp, size, backing)
         }
     })?;
-    Ok(None)
+    Ok(Made::File)
 }
 
 /// Whether the overlay was made before its base was written last: it shows nothing of use since.

@@ -134,6 +134,30 @@ async fn a_copy_is_made_taken_and_given_back() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30);
 }
 
+/// Whoever named a device by mistake has it still.
+#[tokio::test]
+async fn what_is_no_place_for_a_copy_is_left_where_it_is() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let fifo = world.pool("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let copy = CopyTarget {
+        path: fifo.clone(),
+        format: Format::Raw,
+        size: gib(1),
+        backing: None,
+        layers: Vec::new(),
+        reuse: false,
+        locked: Vec::new(),
+        seal: None,
+    };
+    let refused = world.storage.take_copy(domain(1), "web1", &copy).await.unwrap_err();
+    assert!(refused.to_string().contains("is a FIFO, not a disk"), "{refused}");
+    assert!(fifo.exists());
+}
+
 #[tokio::test]
 async fn a_copy_may_stand_on_layers_that_the_guest_has_wherever_they_lie() {
     if !can_run() {
