@@ -6,10 +6,11 @@
 //! ```
 //!
 //! A file is opened for writing only if nobody but the one disk needs its bytes, by the one question that all acts ask
-//! ([`Storage::who_needs`]). One thing does not count here: an overlay that is older than the file's last change was left
-//! behind by an earlier commit, and its bytes are none any more.
+//! ([`Storage::who_needs`]). One thing does not count here: an overlay that nobody has and that is older than the file's
+//! last change was left behind by an earlier commit, and its bytes are none any more.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -67,10 +68,23 @@ impl Storage {
         let owned = path.to_owned();
         let look = move || {
             let written = fs::metadata(&owned).and_then(|metadata| metadata.modified()).ok();
-            let left_behind = |need: &Need| matches!(need, Need::Backing { path } if is_older(path, written));
-            if let Some(need) = needs.into_iter().find(|need| !left_behind(need)) {
-                return Err(StorageError::Needed { path: owned, need });
+            let mut left_behind = Vec::new();
+            for need in needs {
+                match need {
+                    Need::Backing { path } if is_older(&path, written) => left_behind.push(path),
+                    need => return Err(StorageError::Needed { path: owned, need }),
+                }
             }
+            Ok(left_behind)
+        };
+        for overlay in self.blocking(path, limits::SCAN, look).await? {
+            if self.is_somebodys(&overlay, domain, overlays).await? {
+                let need = Need::Backing { path: overlay };
+                return Err(StorageError::Needed { path: path.to_owned(), need });
+            }
+        }
+        let owned = path.to_owned();
+        let look = move || {
             let disk = DiskFile::open(&owned, Access::Write)?;
             // The guest's own QEMU has the file, keeps other writers out of it, and may still hold the lock of a job that
             // was ended: what is left to ask is whether somebody may not see it change.
@@ -84,6 +98,27 @@ impl Storage {
         let disk = self.blocking(path, limits::SCAN, look).await?;
         self.claims().write_backing(domain, disk.id, path)?;
         Ok(disk.into_fd())
+    }
+
+    /// Whether anybody but `domain` has the overlay, or one that stands on it. The time of a file's last change alone
+    /// tells nothing: a check that repairs, another name in its header, or a copy put back change that, too.
+    async fn is_somebodys(
+        &self,
+        overlay: &Path,
+        domain: DomainId,
+        going: &[PathBuf],
+    ) -> Result<bool, StorageError> {
+        let (mut open, mut seen) = (vec![overlay.to_owned()], HashSet::new());
+        while let Some(at) = open.pop() {
+            for need in self.who_else_needs(&at, domain, going).await? {
+                match need {
+                    Need::Backing { path } if seen.insert(path.clone()) => open.push(path),
+                    Need::Backing { .. } => {}
+                    _ => return Ok(true),
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes a file of `domain`'s that was committed, whose bytes are all below it. Fine if it is gone. Its definition

@@ -134,6 +134,29 @@ async fn a_copy_is_made_taken_and_given_back() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30);
 }
 
+/// A repair, a new name in its header, or a copy that was put back: the file has changed, and not what it shows.
+#[tokio::test]
+async fn a_base_that_changed_since_is_not_written_below_a_disk_that_somebody_has() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let (base, top) = chain(&world).await;
+    let clone = world.pool("clone.qcow2");
+    overlay(&clone, &base);
+    let second = world.pool("second.qcow2");
+    overlay(&second, &clone);
+    run("touch", &["-d", "+1 hour", text(&base)]);
+    let own = std::slice::from_ref(&top);
+    let known = Arc::new(Fixed(Mutex::new(vec![guest("web2", 2, &[&second])])));
+    world.storage.set_guests(Arc::clone(&known) as _);
+    let error = world.storage.open_backing(domain(1), &base, own).await.unwrap_err();
+    let stands = format!("volume '{}' stands on it", clone.display());
+    assert!(error.to_string().ends_with(&stands), "{error}");
+    known.0.lock().unwrap().clear();
+    world.storage.open_backing(domain(1), &base, own).await.unwrap();
+}
+
 /// Whoever named a device by mistake has it still.
 #[tokio::test]
 async fn what_is_no_place_for_a_copy_is_left_where_it_is() {
