@@ -29,8 +29,9 @@ impl Pools {
         storage.note_disks().await?;
         let graph = storage.graph(&[]).await?;
         let moves = storage.moves(&graph).await?;
-        let mut found = of_graph(&graph, &moves);
-        found.extend(of_snapshots(&graph, &storage.snapshot_files().await?, &self.guest_names().await?));
+        let snapshots = storage.snapshot_files().await?;
+        let mut found = of_graph(&graph, &moves, &gone(&graph, &snapshots));
+        found.extend(of_snapshots(&graph, &snapshots, &self.guest_names().await?));
         found.extend(self.leftovers().await?);
         for (base, top) in storage.cut_commits().await? {
             let why = format!(
@@ -159,10 +160,21 @@ fn leftovers_in(dir: &Path) -> Vec<PathBuf> {
     entries.flatten().filter(is_left).map(|entry| entry.path()).collect()
 }
 
-fn of_graph(graph: &Graph, moves: &Moves) -> Vec<Finding> {
+/// Files that somebody needs and that are not there.
+fn gone<'a>(graph: &'a Graph, snapshots: &'a [std::sync::Arc<SnapshotFiles>]) -> Vec<&'a Path> {
+    let named = graph.nodes().filter_map(|(key, node)| match key {
+        Key::Gone(path) if !node.needs.is_empty() => Some(path.as_path()),
+        _ => None,
+    });
+    let kept = snapshots.iter().flat_map(|snapshot| &snapshot.files);
+    let kept = kept.map(|(path, _)| path.as_path()).filter(|path| matches!(graph.key(path), Key::Gone(_)));
+    named.chain(kept).collect()
+}
+
+fn of_graph(graph: &Graph, moves: &Moves, gone: &[&Path]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (key, node) in graph.nodes() {
-        found.extend(orphan(node).filter(|orphan| !moves.leads_to(&orphan.path)));
+        found.extend(orphan(node, gone).filter(|orphan| !moves.leads_to(&orphan.path)));
         found.extend(wrong_format(node));
         found.extend(writers(node));
         found.extend(missing(key, node, moves));
@@ -180,11 +192,21 @@ fn path_of(node: &Node) -> Option<&Path> {
     node.paths.first().map(PathBuf::as_path)
 }
 
-fn orphan(node: &Node) -> Option<Finding> {
+fn orphan(node: &Node, gone: &[&Path]) -> Option<Finding> {
     let seen = node.seen.as_ref().filter(|seen| seen.in_pool && node.needs.is_empty())?;
     // A library of installation discs is nobody's and everybody's.
     if seen.facts.format == VolumeFormat::Iso {
         return None;
+    }
+    // A layer or a base that was moved by hand: nothing but its name tells.
+    let namesake = gone.iter().find(|gone| gone.file_name() == seen.path.file_name());
+    if let Some(gone) = namesake {
+        let why = format!(
+            "nobody names it; it is called as `{}`, which is needed and not there: it may have been moved from there",
+            gone.display()
+        );
+        let repair = format!("if it was: mv -n {} {}", seen.path.display(), gone.display());
+        return Some(Finding::new(Is::Orphan, &seen.path, "", why, repair));
     }
     let why = "no guest, image, snapshot or other disk needs it".to_owned();
     let repair = format!("if it is nobody's: lodge vol-delete {}", seen.path.display());

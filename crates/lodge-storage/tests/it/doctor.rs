@@ -151,6 +151,24 @@ async fn a_disk_that_was_moved_is_found_and_never_followed() {
     assert!(world.storage.moved_disks(domain(1)).await.unwrap().is_empty());
 }
 
+/// Of a layer that was moved only its name tells, and whoever follows the doctor is not to lose it.
+#[tokio::test]
+async fn nobody_is_told_to_delete_what_has_the_name_of_a_missing_layer() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new().await;
+    let pools = world.pools().await;
+    let (base, top) = (volume(&world, "base").await, volume(&world, "top").await);
+    let before = world.dir.path().join("before").join(base.file_name().unwrap());
+    qemu_img(&["rebase", "-u", "-f", "qcow2", "-b", text(&before), "-F", "qcow2", text(&top)]);
+    world.storage.set_guests(guests(&[("web1", 1, &[&top])]));
+    let seen = found(&pools, false).await;
+    of(&seen, FindingKind::BackingMissing, &top);
+    let orphan = of(&seen, FindingKind::Orphan, &base);
+    assert_eq!(orphan.repair, format!("if it was: mv -n {} {}", base.display(), before.display()));
+}
+
 #[tokio::test]
 async fn a_disk_that_became_another_file_is_told_until_it_is_meant() {
     if !can_run() {
