@@ -61,6 +61,9 @@ pub enum SecretError {
     /// A value came in another form than base64.
     #[error("the value is not base64")]
     NotBase64,
+    /// There is nothing in the value.
+    #[error("a secret's value cannot be empty; what was given may be no base64")]
+    Empty,
     /// The value is too long.
     #[error("a secret's value has at most {VALUE_MAX_BYTES} bytes")]
     TooLong,
@@ -81,7 +84,7 @@ impl SecretError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound(_) => Kind::NotFound,
-            Self::Document(_) | Self::NotBase64 | Self::TooLong => Kind::InvalidInput,
+            Self::Document(_) | Self::NotBase64 | Self::Empty | Self::TooLong => Kind::InvalidInput,
             Self::Clash(_) => Kind::Exists,
             Self::Denied(_) | Self::Private => Kind::Denied,
             Self::File { .. } => Kind::Internal,
@@ -226,6 +229,9 @@ impl Secrets {
     pub(crate) fn set_value(&self, uuid: Uuid, value: Vec<u8>) -> std::result::Result<(), SecretError> {
         if value.len() > VALUE_MAX_BYTES {
             return Err(SecretError::TooLong);
+        }
+        if value.is_empty() {
+            return Err(SecretError::Empty);
         }
         let document = self.by_uuid(uuid)?;
         let mut kept = self.lock();

@@ -85,6 +85,9 @@ pub enum BadSecret {
     /// Something is missing.
     #[error("{0}")]
     Incomplete(String),
+    /// Something is in it that a secret does not have.
+    #[error("{0}")]
+    Schema(String),
 }
 
 impl Secret {
@@ -119,6 +122,37 @@ impl Secret {
             description: child("description").and_then(words).filter(|text| !text.is_empty()),
             usage: child("usage").map(usage).transpose()?.flatten(),
         })
+    }
+
+    /// Whether a document has nothing but what a secret can have (`--validate`).
+    pub fn check_strict(text: &str) -> Result<(), BadSecret> {
+        Self::parse(text)?;
+        let document = roxmltree::Document::parse(text).map_err(|error| BadSecret::Xml(error.to_string()))?;
+        let known = |node: roxmltree::Node<'_, '_>, attributes: &[&str], elements: &[&str]| {
+            let name = node.tag_name().name();
+            if let Some(odd) = node.attributes().find(|odd| !attributes.contains(&odd.name())) {
+                return Err(BadSecret::Schema(format!("<{name}> has no attribute '{}'", odd.name())));
+            }
+            let mut seen = Vec::new();
+            for child in node.children().filter(roxmltree::Node::is_element) {
+                let child = child.tag_name().name();
+                if !elements.contains(&child) {
+                    return Err(BadSecret::Schema(format!("<{name}> has no element <{child}>")));
+                }
+                if seen.contains(&child) {
+                    return Err(BadSecret::Schema(format!("<{child}> is given twice")));
+                }
+                seen.push(child);
+            }
+            Ok(())
+        };
+        let root = document.root_element();
+        known(root, &["ephemeral", "private"], &["uuid", "description", "usage"])?;
+        let Some(usage) = root.children().find(|node| node.has_tag_name("usage")) else { return Ok(()) };
+        let word = usage.attribute("type").unwrap_or_default();
+        let kind = UsageKind::ALL.iter().find(|(_, known, _)| *known == word);
+        let (.., element) = kind.ok_or_else(|| BadSecret::Schema(format!("<usage> has no type '{word}'")))?;
+        known(usage, &["type"], &[*element])
     }
 
     /// libvirt's text of it.
@@ -207,5 +241,17 @@ mod tests {
             "volume usage specified, but volume path is missing"
         );
         assert!(why("<secret").starts_with("(secret_description):"));
+    }
+
+    #[test]
+    fn validation_refuses_what_a_secret_does_not_have() {
+        let why = |text: &str| Secret::check_strict(text).unwrap_err().to_string();
+        assert_eq!(why("<secret><bogus/></secret>"), "<secret> has no element <bogus>");
+        assert_eq!(why("<secret a='b'/>"), "<secret> has no attribute 'a'");
+        assert_eq!(why("<secret><description/><description/></secret>"), "<description> is given twice");
+        assert_eq!(why("<secret><usage type='none'/></secret>"), "<usage> has no type 'none'");
+        let tls = "<secret><usage type='tls'><name>n</name></usage></secret>";
+        assert_eq!(Secret::check_strict(tls), Ok(()));
+        assert_eq!(why(&tls.replace("</name>", "</name><target/>")), "<usage> has no element <target>");
     }
 }

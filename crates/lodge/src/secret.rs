@@ -44,9 +44,8 @@ pub struct Define {
     /// file containing secret attributes in XML
     #[arg(value_name = "file")]
     file: PathBuf,
-    /// validate the XML against the schema; every secret's is
+    /// validate the XML against the schema
     #[arg(long)]
-    #[allow(dead_code, reason = "there is no other way to take one in")]
     validate: bool,
 }
 
@@ -142,6 +141,11 @@ fn on_secret<T>(outcome: Result<T, ClientError>, secret: &str, what: &str) -> Re
 impl Define {
     pub async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let xml = read_file(&self.file)?;
+        if self.validate {
+            let checked = lodge_model::secret::Secret::check_strict(&xml);
+            let what = || format!("Failed to set attributes from {}", self.file.display());
+            checked.map_err(|bad| invalid(bad.to_string()).below_what(what()))?;
+        }
         let view = session.client().await?.define_secret(&xml).await;
         let view = view.what(|| format!("Failed to set attributes from {}", self.file.display()))?;
         session.done(&view, |view| format!("Secret {} created\n", view.uuid));

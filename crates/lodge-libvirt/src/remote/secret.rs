@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::fault::{Code, Fault, Origin, whole};
 
-/// `VIR_SECRET_DEFINE_VALIDATE`: every document is held to all that a secret can have.
+/// `VIR_SECRET_DEFINE_VALIDATE`
 const VALIDATE: u32 = 1;
 
 /// A secret's handle on the wire.
@@ -32,12 +32,13 @@ fn fault(error: &SecretError) -> Fault {
     let code = match error {
         SecretError::NotFound(_) => Code::NoSecret,
         SecretError::Document(BadSecret::Xml(_)) => Code::XmlError,
+        SecretError::Document(BadSecret::Schema(_)) => Code::XmlInvalidSchema,
         SecretError::Document(BadSecret::Incomplete(_))
         | SecretError::Clash(_)
         | SecretError::File { .. } => Code::InternalError,
         SecretError::Denied(_) => Code::OperationDenied,
         SecretError::Private => Code::InvalidSecret,
-        SecretError::NotBase64 | SecretError::TooLong => Code::InvalidArg,
+        SecretError::NotBase64 | SecretError::Empty | SecretError::TooLong => Code::InvalidArg,
     };
     Fault::new(code, Origin::Secret, whole(error))
 }
@@ -114,6 +115,9 @@ pub(crate) async fn define_xml(call: &Call, args: SecretDefineXmlArgs) -> Result
         .xml
         .to_str()
         .map_err(|_| Fault::new(Code::XmlError, Origin::Secret, "the document is no UTF-8"))?;
+    if args.flags & VALIDATE != 0 {
+        Secret::check_strict(xml).map_err(|bad| fault(&bad.into()))?;
+    }
     let made = call.engine().define_secret(&call.caller(), xml.to_owned()).await.map_err(act_fault)?;
     Ok(SecretDefineXmlRet { secret: wire(&made) })
 }
