@@ -151,7 +151,7 @@ impl Pools {
         match algorithm {
             WipeAlgorithm::Scrub(pattern) => {
                 let run = Run::new("scrub").args(["-f", "-p", pattern]).args([path.as_os_str()]);
-                run.writes(&path).run().await?;
+                run.writes(&path).asks_for_user().run().await?;
             }
             WipeAlgorithm::Zero | WipeAlgorithm::Random => {
                 let is_random = algorithm == WipeAlgorithm::Random;

@@ -44,6 +44,8 @@ pub(crate) struct Run {
     said: Option<(String, String)>,
     limit: Option<Duration>,
     secrets: Vec<Fed>,
+    /// It looks whether its user may write, which a capability does not tell it.
+    asks_for_user: bool,
 }
 
 /// What a tool answered.
@@ -61,7 +63,15 @@ pub(crate) struct Answer {
 
 impl Run {
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), files: Vec::new(), said: None, limit: None, secrets: Vec::new() }
+        Self {
+            program,
+            args: Vec::new(),
+            files: Vec::new(),
+            said: None,
+            limit: None,
+            secrets: Vec::new(),
+            asks_for_user: false,
+        }
     }
 
     pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -92,6 +102,12 @@ impl Run {
         let mut run = self.args(["--object".to_owned(), option(&path.to_string_lossy())]).reads(&path);
         run.secrets.push(fed);
         Ok(run)
+    }
+
+    /// It runs as the daemon's user: it asks by `access` before it writes.
+    pub fn asks_for_user(mut self) -> Self {
+        self.asks_for_user = true;
+        self
     }
 
     /// It is ended if it takes longer.
@@ -186,7 +202,7 @@ impl Run {
                 jail.reads(path);
             }
         }
-        jail.keeps_user(is_on_network);
+        jail.keeps_user(is_on_network || self.asks_for_user);
         let mut command = Command::new(program);
         command.args(&self.args).env("PATH", PATH).env("LC_ALL", "C");
         // e2fsprogs look whether the file is mounted; nothing is, in a jail.

@@ -211,6 +211,13 @@ async fn wiping_leaves_nothing_of_what_was_there() {
     assert!(random.len() == MIB as usize && random.iter().filter(|byte| **byte == 7).count() < 10_000);
     wipe(WipeAlgorithm::Zero).await.unwrap();
     assert!(fs::read(place.at("v")).unwrap().iter().all(|byte| *byte == 0));
+    if std::process::Command::new("scrub").arg("--version").output().is_ok() {
+        // A program that asks whether its user may write.
+        fs::write(place.at("v"), vec![7; MIB as usize]).unwrap();
+        wipe(WipeAlgorithm::of(2).unwrap()).await.unwrap();
+        let scrubbed = fs::read(place.at("v")).unwrap();
+        assert!(scrubbed.iter().filter(|byte| **byte == 7).count() < 10_000);
+    }
     assert_eq!(error(WipeAlgorithm::of(77)), "wiping algorithm 77 not supported");
     assert_eq!(error(WipeAlgorithm::of(9)), "'trim' algorithm not supported");
 }
