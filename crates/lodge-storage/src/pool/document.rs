@@ -14,12 +14,19 @@ use crate::vol::facts::Owner;
 
 /// Reads a document that a caller gave. `strict`: what libvirt's schema does not have is a fault.
 pub(crate) fn read(text: &str, strict: bool) -> Result<Pool, PoolError> {
-    if strict {
-        Pool::parse_strict(text).map_err(|faults| schema(&faults))?;
+    let parsed = Pool::parse(text);
+    if strict && let Err(mut faults) = Pool::parse_strict(text) {
+        // What another namespace adds is known by that.
+        let has_options = parsed.as_ref().is_ok_and(|pool| !pool.mount_options().is_empty());
+        faults.0.retain(|fault| !(has_options && fault.path == "/pool/mount_opts"));
+        if !faults.0.is_empty() {
+            return Err(schema(&faults));
+        }
     }
-    let mut pool = Pool::parse(text).map_err(|faults| said(&faults))?;
+    let mut pool = parsed.map_err(|faults| said(&faults))?;
     judge(&mut pool)?;
     pool.complete();
+    pool.target.as_deref().map_or(Ok(()), judge_owners)?;
     let Some(target) = &mut pool.target else { return Ok(pool) };
     if let Some(permissions) = &mut target.permissions {
         // -1 is libvirt's word for "as it comes", and is not said again.
@@ -70,9 +77,20 @@ fn judge(pool: &mut Pool) -> Result<(), PoolError> {
     }
     let target = pool.target.as_deref();
     if let Some(mode) = target.and_then(|target| target.permissions.as_ref()?.mode.as_deref())
-        && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o7777)
+        && u32::from_str_radix(mode, 8).map_or(true, |mode| mode > 0o777)
     {
         return Err(PoolError::Document("malformed octal mode".to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether owner and group are a user's and a group's numbers, or -1: as it comes.
+pub(crate) fn judge_owners(target: &StorageTarget) -> Result<(), PoolError> {
+    let Some(permissions) = &target.permissions else { return Ok(()) };
+    for (id, name) in [(permissions.owner, "owner"), (permissions.group, "group")] {
+        if id.is_some_and(|id| id < -1 || id > i64::from(u32::MAX)) {
+            return Err(PoolError::Document(format!("malformed {name} element")));
+        }
     }
     Ok(())
 }
@@ -170,11 +188,22 @@ mod tests {
         };
         assert_eq!(permissions("<mode>9</mode>"), "malformed octal mode");
         assert_eq!(permissions("<owner>x</owner>"), "malformed owner element");
+        assert_eq!(permissions("<owner>-5</owner>"), "malformed owner element");
+        assert_eq!(permissions("<group>4294967296</group>"), "malformed group element");
         assert_eq!(error("<pool/>"), "Missing required attribute 'type' in element 'pool'");
         assert_eq!(
             error("<pool type='bogus'/>"),
             "Invalid value for attribute 'type' in element 'pool': 'bogus'."
         );
         assert_eq!(error("<pool type='netfs'/>"), "missing pool source name element");
+    }
+
+    #[test]
+    fn mount_options_are_no_fault() {
+        let text = "<pool xmlns:fs='http://libvirt.org/schemas/storagepool/fs/1.0' type='fs'><name>a</name>\
+                    <source><device path='/dev/x'/></source><target><path>/x</path></target>\
+                    <fs:mount_opts><fs:option name='sync'/></fs:mount_opts></pool>";
+        assert_eq!(read(text, true).unwrap().mount_options(), [Some("sync".to_owned())]);
+        assert!(read(&text.replace("storagepool/fs/1.0", "x"), true).is_err());
     }
 }

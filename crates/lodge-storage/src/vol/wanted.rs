@@ -63,6 +63,11 @@ impl Wanted {
         if needs_capacity && document.capacity.is_none() && document.backing_store.is_none() {
             return Err(PoolError::Document("missing capacity element".to_owned()));
         }
+        if let Some(kind) = document.kind.as_deref()
+            && !["file", "block", "dir", "network", "netdir", "ploop"].contains(&kind)
+        {
+            return Err(PoolError::Config(format!("unknown volume type '{kind}'")));
+        }
         let target = document.target.as_deref().cloned().unwrap_or_default();
         let features = features(&target)?;
         let compat = compat(&target)?.or_else(|| features.map(|_| "1.1".to_owned()));
@@ -162,10 +167,11 @@ fn compat(target: &StorageTarget) -> Result<Option<String>, PoolError> {
 type Permissions = (Option<u32>, Option<u32>, Option<u32>);
 
 fn permissions(target: &StorageTarget) -> Result<Permissions, PoolError> {
+    crate::pool::document::judge_owners(target)?;
     let (mode, uid, gid) = crate::pool::document::wanted(Some(target));
     let said = target.permissions.as_ref().and_then(|permissions| permissions.mode.as_deref());
     match (said, mode) {
-        (Some(said), mode) if !said.is_empty() && mode.is_none_or(|mode| mode > 0o7777) => {
+        (Some(said), mode) if !said.is_empty() && mode.is_none_or(|mode| mode > 0o777) => {
             Err(PoolError::Document("malformed octal mode".to_owned()))
         }
         _ => Ok((mode, uid, gid)),
@@ -231,6 +237,8 @@ mod tests {
         assert_eq!(error("<capacity unit='zz'>1</capacity>", ""), "unknown suffix 'zz'");
         assert_eq!(error(SIZE, "<format type='bad'/>"), "unknown volume format type bad");
         assert_eq!(error(SIZE, "<permissions><mode>9</mode></permissions>"), "malformed octal mode");
+        assert_eq!(error(SIZE, "<permissions><mode>4777</mode></permissions>"), "malformed octal mode");
+        assert_eq!(error(SIZE, "<permissions><owner>-5</owner></permissions>"), "malformed owner element");
         assert_eq!(error(SIZE, "<features><bogus/></features>"), "unsupported feature bogus");
         let old = "<compat>0.10</compat><features><lazy_refcounts/></features>";
         assert_eq!(error(SIZE, old), "lazy_refcounts not supported with compat level 0.10");
