@@ -100,7 +100,9 @@ impl Need {
                 format!("remove `{0}` first, or let it stand alone: lodge chain flatten {0}", path.display())
             }
             Self::Image { name } => format!("remove the image instead: lodge image rm {name}"),
-            Self::Template => "let it be no template any more first: lodge chain template --undo".to_owned(),
+            Self::Template => {
+                "let it be no template any more first: lodge chain template FILE --undo".to_owned()
+            }
             Self::Locked { .. } => "end that program first".to_owned(),
         }
     }
