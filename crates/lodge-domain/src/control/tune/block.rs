@@ -157,6 +157,12 @@ pub fn resize(disk: String, bytes: u64) -> Change {
     Change::new("blockresize", Scope::LIVE).live(move |running| async move {
         let outcome = async {
             let node = node_of(&running, &disk).await?;
+            let at = crate::block_job::position(&running, &disk)?;
+            let bytes = match running.document.devices.disks[at].format() {
+                // They have whole sectors; what is asked for is to fit in.
+                "qcow2" | "qed" => bytes.checked_next_multiple_of(512).unwrap_or(bytes),
+                _ => bytes,
+            };
             running.tell_qemu("block_resize", json!({ "node-name": node, "size": bytes })).await
         };
         let outcome = outcome.await;
