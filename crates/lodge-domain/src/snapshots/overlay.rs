@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind};
 use lodge_model::snapshot::{DomainSnapshot, Location, SnapshotDisk, SnapshotSort};
-use lodge_model::xml::Kept;
+use lodge_model::xml::{Foreign, Kept};
 use lodge_store::saga::{Context, Failure, Step};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,7 @@ pub(super) fn of(
             let text = format!("two disks cannot have the same snapshot file '{path}'");
             return Err(refuse(SnapshotSort::ConfigUnsupported, text));
         }
+        refuse_wishes(disk)?;
         check_place(disk, Path::new(path), reuse)?;
         overlays.push(Overlay {
             target: disk.name().to_owned(),
@@ -68,6 +69,21 @@ pub(super) fn of(
         });
     }
     Ok(overlays)
+}
+
+/// What a document may ask of a new file and a disk would not keep.
+fn refuse_wishes(disk: &SnapshotDisk) -> Result<(), DomainError> {
+    let has =
+        |foreign: Option<&Foreign>, name: &str| foreign.is_some_and(|foreign| foreign.tree(name).is_some());
+    let source = disk.source.as_deref();
+    let wishes = [
+        ("slices", has(source.map(|source| &source.foreign), "slices")),
+        ("seclabel", source.is_some_and(|source| !source.seclabels.is_empty())),
+        ("metadata_cache", has(disk.driver.as_ref().map(|driver| &driver.foreign), "metadata_cache")),
+    ];
+    let Some((name, _)) = wishes.into_iter().find(|(_, is_there)| *is_there) else { return Ok(()) };
+    let text = format!("<{name}> of the snapshot's file of disk '{}' is not supported yet", disk.name());
+    Err(refuse(SnapshotSort::ConfigUnsupported, text))
 }
 
 /// How a new file is to be encrypted, if it is.
@@ -173,6 +189,8 @@ pub(super) trait HasOverlays: Context + Sync {
     fn shared(&self) -> &Shared;
     /// Those to make; none where they are there already.
     fn to_make(&self) -> &[Overlay];
+    /// The places where something was found that came since it was looked whether they are free.
+    fn taken(&mut self) -> &mut Vec<PathBuf>;
 }
 
 /// Makes them.
@@ -185,7 +203,7 @@ impl<C: HasOverlays> Step<C> for MakeOverlays {
     }
 
     async fn run(&self, context: &mut C) -> Result<(), Failure> {
-        for overlay in context.to_make() {
+        for overlay in context.to_make().to_vec() {
             let new = NewOverlay {
                 path: overlay.path.clone(),
                 backing: overlay.backing.clone(),
@@ -193,15 +211,22 @@ impl<C: HasOverlays> Step<C> for MakeOverlays {
                 is_on_locked: overlay.backing_encryption.is_some(),
                 encryption: overlay.encryption.clone(),
             };
-            let made = context.shared().ports.volumes.create_overlay(&new);
-            made.await.map_err(|error| images::failure(&error))?;
+            let made = context.shared().ports.volumes.create_overlay(&new).await;
+            if let Err(error) = made {
+                if error.kind == lodge_model::Kind::Exists {
+                    context.taken().push(overlay.path);
+                }
+                return Err(images::failure(&error));
+            }
         }
         Ok(())
     }
 
     async fn undo(&self, context: &mut C) -> Result<(), Failure> {
-        // They were not there before, or empty; and nothing was written into them since.
-        for overlay in context.to_make() {
+        // They were not there before, or empty; and nothing was written into them since. What somebody else put there
+        // meanwhile stays.
+        let taken = context.taken().clone();
+        for overlay in context.to_make().iter().filter(|overlay| !taken.contains(&overlay.path)) {
             let path = overlay.path.clone();
             remove_file(path.clone()).await.map_err(|error| file_failure("remove", &path, &error))?;
             let dir = path.parent().map(Path::to_owned);

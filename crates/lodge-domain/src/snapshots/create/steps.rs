@@ -84,6 +84,8 @@ pub(super) struct Taking {
     pub after: Option<Refusal>,
     /// QEMU's or the agent's words of the step that failed.
     pub refused: Option<Refusal>,
+    /// Where files of others are.
+    taken: Vec<PathBuf>,
 }
 
 impl Context for Taking {
@@ -110,6 +112,10 @@ impl HasOverlays for Taking {
     fn to_make(&self) -> &[Overlay] {
         if self.plan.reuse { &[] } else { &self.plan.overlays }
     }
+
+    fn taken(&mut self) -> &mut Vec<PathBuf> {
+        &mut self.taken
+    }
 }
 
 impl Taking {
@@ -122,6 +128,7 @@ impl Taking {
             thawed: false,
             after: None,
             refused: None,
+            taken: Vec::new(),
         }
     }
 

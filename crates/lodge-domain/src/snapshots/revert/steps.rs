@@ -81,6 +81,8 @@ pub(super) struct Reverting {
     pub after: Option<DomainError>,
     /// The start's own words, if it is what failed.
     pub refused: Option<DomainError>,
+    /// Where files of others are.
+    taken: Vec<PathBuf>,
 }
 
 impl Reverting {
@@ -95,6 +97,7 @@ impl Reverting {
             resumed: false,
             after: None,
             refused: None,
+            taken: Vec::new(),
         }
     }
 }
@@ -122,6 +125,10 @@ impl HasOverlays for Reverting {
 
     fn to_make(&self) -> &[Overlay] {
         &self.plan.overlays
+    }
+
+    fn taken(&mut self) -> &mut Vec<PathBuf> {
+        &mut self.taken
     }
 }
 
