@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lodge_model::domain::Domain;
+use lodge_model::domain::disk::Disk;
 use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_model::snapshot::{
     Defaults, DomainSnapshot, Location, SnapshotDisk, SnapshotDisks, SnapshotSort, SnapshotState,
@@ -48,7 +49,8 @@ pub(super) async fn make(
     let mut new = tree.clone();
     let (mut overlays, mut inner, mut left) = (Vec::new(), Vec::new(), Vec::new());
     if snapshot.is_external() {
-        let disks = fresh_files(&document, snapshot).await?;
+        let frozen = left_out_and_frozen(tree, snapshot, &document);
+        let disks = fresh_files(&document, snapshot, &frozen).await?;
         overlays = overlays_of(&disks, &document);
         overlay::put_in(&mut document, &overlays, false);
         overlay::put_in(&mut definition, &overlays, false);
@@ -130,9 +132,39 @@ fn launching(
     Some(Launching { xml, paused, memory, inside, transient, reset_nvram: options.reset_nvram })
 }
 
-/// New files above what the snapshot froze, none of which is there yet.
-async fn fresh_files(document: &Domain, snapshot: &DomainSnapshot) -> Result<Vec<SnapshotDisk>, DomainError> {
-    let (document, disks) = (document.clone(), snapshot.disks().to_vec());
+/// Disks that the snapshot left out, whose file another one froze since: what the guest writes next must not go there.
+fn left_out_and_frozen(tree: &SnapshotTree, snapshot: &DomainSnapshot, document: &Domain) -> Vec<String> {
+    let writes = |own: &Disk| !own.readonly && !own.transient && !own.shareable;
+    let is_left_out = |disk: &SnapshotDisk| matches!(disk.location(), Location::No | Location::Manual);
+    let disks = snapshot.disks().iter().zip(&document.devices.disks);
+    let frozen = disks.filter(|(disk, own)| {
+        is_left_out(disk)
+            && writes(own)
+            && own.path().is_some_and(|path| {
+                let mut others = tree.all().filter(|other| other.name() != snapshot.name());
+                others.any(|other| froze(other, Path::new(path)))
+            })
+    });
+    frozen.map(|(disk, _)| disk.name().to_owned()).collect()
+}
+
+/// Whether the snapshot is the file as it stands.
+fn froze(snapshot: &DomainSnapshot, file: &Path) -> bool {
+    let Some(domain) = snapshot.domain.as_deref() else { return false };
+    snapshot
+        .disks()
+        .iter()
+        .zip(&domain.devices.disks)
+        .any(|(disk, own)| disk.location() == Location::External && own.path().map(Path::new) == Some(file))
+}
+
+/// New files above what the snapshot froze, and above the disks named in `frozen`, none of which is there yet.
+async fn fresh_files(
+    document: &Domain,
+    snapshot: &DomainSnapshot,
+    frozen: &[String],
+) -> Result<Vec<SnapshotDisk>, DomainError> {
+    let (document, disks, frozen) = (document.clone(), snapshot.disks().to_vec(), frozen.to_vec());
     let now = i64::try_from(unix_ms(SystemTime::now()) / 1000).unwrap_or_default();
     blocking(move || {
         let is_file = |path: &std::path::Path| path.is_file();
@@ -143,6 +175,7 @@ async fn fresh_files(document: &Domain, snapshot: &DomainSnapshot) -> Result<Vec
             let wanted = disks.iter().map(|disk| {
                 let location = match disk.location() {
                     Location::External => Location::External,
+                    _ if frozen.iter().any(|name| name == disk.name()) => Location::External,
                     _ => Location::No,
                 };
                 SnapshotDisk::new(disk.name(), location)
@@ -166,7 +199,7 @@ async fn fresh_files(document: &Domain, snapshot: &DomainSnapshot) -> Result<Vec
 }
 
 fn overlays_of(disks: &[SnapshotDisk], document: &Domain) -> Vec<Overlay> {
-    let of = |(disk, own): (&SnapshotDisk, &lodge_model::domain::disk::Disk)| {
+    let of = |(disk, own): (&SnapshotDisk, &Disk)| {
         (disk.location() == Location::External).then_some(())?;
         Some(Overlay {
             target: disk.name().to_owned(),
@@ -221,13 +254,7 @@ async fn refuse_frozen(
         refuse(SnapshotSort::Invalid, text)
     };
     for image in images {
-        let froze = |other: &&Arc<DomainSnapshot>| {
-            let Some(domain) = other.domain.as_deref() else { return false };
-            other.disks().iter().zip(&domain.devices.disks).any(|(disk, own)| {
-                disk.location() == Location::External && own.path().map(Path::new) == Some(image)
-            })
-        };
-        if let Some(other) = tree.all().find(froze) {
+        if let Some(other) = tree.all().find(|other| froze(other, image)) {
             return Err(needed(image, format!("snapshot '{}' is it", other.name())));
         }
         let asked = shared.ports.volumes.needed_by(entry.id, image, &[]).await;
