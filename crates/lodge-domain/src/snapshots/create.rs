@@ -14,7 +14,7 @@ mod steps;
 #[cfg(test)]
 mod trials;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use self::steps::{Plan, Taking, Way, steps};
 use super::records::Records;
 use super::{images, inside, keys, memory, mending, overlay, quiesce, redefine, refuse, switch};
 use crate::act::{Begin, Ended, Reply, ended};
+use crate::block_job::refuse_busy;
 use crate::control::{Refusal, Running, Sort};
 use crate::define::{blocking, parse_inactive};
 use crate::domains::Shared;
@@ -195,6 +196,10 @@ async fn take(
     let (old, domain_name) = (entry.snapshots.load_full(), entry.name());
     let state = guest.as_ref().map_or(State::Off, |guest| State::On(guest.state));
     let plan = snapshot.check(&domain, state)?;
+    if let Some(guest) = &guest {
+        let mut taken = snapshot.disks().iter().filter(|disk| disk.location() != Location::No);
+        taken.try_for_each(|disk| refuse_busy(&guest.running, disk.name()))?;
+    }
     let name = snapshot.name().to_owned();
     if !options.no_metadata && old.get(&name).is_some() {
         let text = format!("domain moment {name} already exists");
@@ -250,7 +255,13 @@ async fn take(
     let tree = (!options.no_metadata).then_some(new);
     let definition = parse_inactive(entry)?;
     let changed = definition.clone().map(|mut definition| {
-        overlay::put_in(&mut definition, &overlays, false);
+        // A definition that was given other disks while the guest runs keeps those.
+        let (mut same, disks) = (overlays.clone(), &definition.devices.disks);
+        same.retain(|overlay| {
+            let own = disks.iter().find(|disk| disk.target.dev == overlay.target);
+            own.and_then(|disk| disk.path()).map(Path::new) == Some(&overlay.backing)
+        });
+        overlay::put_in(&mut definition, &same, false);
         definition
     });
     let mut records = Records::between(&domain_name, &old, tree.as_ref().unwrap_or(&old));
@@ -304,7 +315,7 @@ async fn take(
     Ok(Taken {
         name,
         tree,
-        definition: changed.filter(|_| !taking.plan.overlays.is_empty()),
+        definition: changed.filter(|changed| definition.as_ref() != Some(changed)),
         running: taking.running.take(),
         held: stood_still.then_some(goes_on),
         halted: options.halt && process.is_some(),
