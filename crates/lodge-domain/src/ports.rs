@@ -314,10 +314,12 @@ pub trait Volumes: Send + Sync {
     ) -> Result<(), PortError> {
         Err(no_snapshots())
     }
-    /// Makes `path` stand on another file with the same bytes, while no QEMU has it.
+    /// Makes `path`, which stands on `from`, stand on another file with the same bytes, while no QEMU has it. What does
+    /// not stand on `from` stays as it is.
     async fn rebase_image(
         &self,
         _path: &Path,
+        _from: &Path,
         _backing: &Path,
         _format: &str,
         _keys: &[LockedFile],

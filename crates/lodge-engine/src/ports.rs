@@ -369,12 +369,13 @@ impl Volumes for Disks {
     async fn rebase_image(
         &self,
         path: &Path,
+        from: &Path,
         backing: &Path,
         format: &str,
         keys: &[LockedFile],
     ) -> Result<(), PortError> {
         let (format, secret_of) = (disk_format(backing, format)?, self.secret_of(keys));
-        self.storage.move_overlay(path, backing, format, &secret_of).await.map_err(storage_error)
+        self.storage.move_overlay(path, from, backing, format, &secret_of).await.map_err(storage_error)
     }
 
     async fn places(&self, document: &Domain, targets: &[String]) -> Result<Vec<PathBuf>, PortError> {

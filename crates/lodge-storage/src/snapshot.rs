@@ -181,22 +181,31 @@ impl Storage {
         self.run_tool(run.args(words), top, MERGE).await
     }
 
-    /// Makes the qcow2 `path` stand on `backing`, which has the same bytes for it.
+    /// Makes the qcow2 `path`, which stands on `from`, stand on `backing`, which has the same bytes for it. One that
+    /// stands on another file, or alone, stays as it is: it was made so by hand, and `backing` would show through it.
     pub async fn move_overlay(
         &self,
         path: &Path,
+        from: &Path,
         backing: &Path,
         format: Format,
         secret_of: &SecretOf<'_>,
     ) -> Result<(), StorageError> {
-        let owned = path.to_owned();
+        let (owned, from) = (path.to_owned(), from.to_owned());
         let look = move || {
             let disk = DiskFile::open(&owned, Access::Read)?;
             let header = disk.any_qcow2_header()?;
+            let below = header.backing.as_ref().map(|backing| backing_path(&owned, &backing.name));
+            if !matches!(below, Some(Ok(below)) if real(&below) == real(&from)) {
+                return Ok(None);
+            }
             let (virtual_bytes, is_locked) = (header.virtual_bytes, header.is_encrypted);
-            Ok(OpenLink { disk, format: Format::Qcow2, virtual_bytes, is_locked })
+            Ok(Some(OpenLink { disk, format: Format::Qcow2, virtual_bytes, is_locked }))
         };
-        let link = self.blocking(path, limits::LOOK, look).await?;
+        let Some(link) = self.blocking(path, limits::LOOK, look).await? else {
+            tracing::info!(path = %path.display(), "an image does not stand on the file that goes, and stays as it is");
+            return Ok(());
+        };
         let words = ["rebase", "-q", "-u", "-F", format.as_str(), "-b"].map(OsString::from);
         let run = Run::new("qemu-img").writes(path).reads(backing).args(words).args([backing]);
         let (run, words) = on_chain(run, std::slice::from_ref(&link), secret_of)?;

@@ -29,7 +29,7 @@ pub struct CommitOptions {
 /// Begins a commit; the job goes on beside all else.
 pub fn commit(disk: String, options: CommitOptions) -> Change {
     Change::new("blockcommit", Scope::LIVE).live(move |mut guest| async move {
-        let outcome = begin(&mut guest, &disk, &options, Own::Asked).await.map(drop);
+        let outcome = begin(&mut guest, &disk, &options, Own::Asked, &mut false).await.map(drop);
         (guest, outcome)
     })
 }
@@ -43,12 +43,13 @@ enum Own {
     Deletion,
 }
 
-/// Begins it; the job's name.
+/// Begins it; the job's name. `has_begun`: from here on bytes may have changed, whatever comes back.
 async fn begin(
     guest: &mut Running,
     wanted: &str,
     options: &CommitOptions,
     own: Own,
+    has_begun: &mut bool,
 ) -> Result<String, Refusal> {
     let disk = guest.document.devices.disks[position(guest, wanted)?].clone();
     let target = disk.target.dev.clone();
@@ -70,9 +71,14 @@ async fn begin(
     let mut job = start::planned(&disk, kind, "commit", &layers[top].node());
     job.delete = options.delete;
     let device = start::device_node(guest, &disk).await?;
-    // The layer above the highest one gets another name in its header.
-    for at in [Some(base), top.checked_sub(1).filter(|above| *above > 0)].into_iter().flatten() {
-        match open::writable(guest, &disk, &layers, at).await {
+    // The layer above the highest one gets another name in its header, and shows the same bytes: the guest's other
+    // branches may stand on it.
+    let above = top.checked_sub(1).filter(|above| *above > 0);
+    let branches = merged::branches(guest, &target);
+    for (at, besides) in
+        [Some((base, &[][..])), above.map(|above| (above, &branches[..]))].into_iter().flatten()
+    {
+        match open::writable(guest, &disk, &layers, at, besides).await {
             Ok(opened) => job.takes(opened),
             Err(refusal) => {
                 start::take_back(guest, &job).await;
@@ -111,6 +117,7 @@ async fn begin(
         .await;
     // Without an answer it may have begun.
     let is_refused = matches!(answer, Err(MonitorError::Refused { .. }));
+    *has_begun |= !is_refused;
     if let Err(refusal) = start::begun(guest, &job, answer).await {
         if is_refused {
             merged::unmark(guest, marked).await;
@@ -161,13 +168,14 @@ fn range(
 }
 
 /// Commits and waits until the disk stands on what is left; for other acts of the owner on the same guest. From the
-/// guest's own file on, the disk changes over at the end.
+/// guest's own file on, the disk changes over at the end. `has_begun`: bytes may have changed, whatever comes back.
 pub(crate) async fn commit_now(
     guest: &mut Running,
     wanted: &str,
     options: &CommitOptions,
+    has_begun: &mut bool,
 ) -> Result<(), Refusal> {
-    let id = begin(guest, wanted, options, Own::Deletion).await?;
+    let id = begin(guest, wanted, options, Own::Deletion, has_begun).await?;
     super::follow::run_to_end(guest, &id).await
 }
 

@@ -48,19 +48,21 @@ impl BlockJob {
     }
 }
 
-/// Gives QEMU a descriptor for writing the `at`th layer, and takes its file for the guest so. `None`: QEMU opens the
-/// file by its name (a libvirt daemon started the guest).
+/// Gives QEMU a descriptor for writing the `at`th layer, and takes its file for the guest so. `besides`: files that may
+/// stand on it. `None`: QEMU opens the file by its name (a libvirt daemon started the guest).
 pub(super) async fn writable(
     guest: &Running,
     disk: &Disk,
     layers: &[Layer],
     at: usize,
+    besides: &[PathBuf],
 ) -> Result<Option<Opened>, Refusal> {
     let layer = &layers[at];
     let nodes = guest.monitor.block_nodes().await?;
     let node = nodes.iter().find(|node| node.node_name == layer.storage());
     let node = node.ok_or_else(|| Refusal::internal(format!("QEMU has no node '{}'", layer.storage())))?;
-    let (path, overlays) = (PathBuf::from(&layer.path), paths(&layers[..at]));
+    let (path, mut overlays) = (PathBuf::from(&layer.path), paths(&layers[..at]));
+    overlays.extend_from_slice(besides);
     let fd = guest.shared.ports.volumes.open_backing(guest.id, &path, &overlays).await?;
     let set = node.file.strip_prefix("/dev/fdset/").and_then(|set| set.parse().ok());
     let Some(set) = set else { return Ok(None) };

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lodge_model::DomainId;
+use lodge_model::snapshot::tree::SnapshotTree;
 use lodge_store::saga::{self, CancellationToken, Context, Direction, Failure, OpenSaga, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +83,8 @@ struct Deleting {
     id: DomainId,
     plan: Plan,
     running: Option<Running>,
+    /// Bytes may have changed.
+    has_merged: bool,
 }
 
 impl Context for Deleting {
@@ -120,12 +123,14 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
             return ended(move |_| Err(error));
         }
         let planned = plan::make(&shared, &entry, running.as_ref(), &tree, &name, options).await;
+        let before = tree;
         let Planned { plan, tree, marked, definition } = match planned {
             Ok(planned) => planned,
             Err(error) => return ended(move |_| Err(error)),
         };
-        let mut deleting = Deleting { shared, id: entry.id, plan, running };
+        let mut deleting = Deleting { shared, id: entry.id, plan, running, has_merged: false };
         let done = run(&mut deleting, &entry, &name, &token).await;
+        let is_unmarked = done.is_err() && unmark(&deleting, &before, &marked).await;
         if let (Err(_), Some(process)) = (&done, &process) {
             let paths = deleting.plan.images_inside();
             let images = Images { paths: &paths, keys: &deleting.plan.keys };
@@ -139,7 +144,8 @@ pub(crate) fn delete(owner: &mut Owner, name: String, options: SnapshotDeleteOpt
             match done {
                 Ok(()) => owner.take_snapshots(tree, definition.as_ref()),
                 Err(error) => {
-                    owner.take_snapshots(marked, None);
+                    let kept = if is_unmarked { SnapshotTree::clone(&before) } else { marked };
+                    owner.take_snapshots(kept, None);
                     return Err(error);
                 }
             }
@@ -170,6 +176,26 @@ async fn run(
         snapshot: snapshot.to_owned(),
         source: Box::new(source),
     })
+}
+
+/// Takes the marks away, where nothing was merged yet: the snapshot is whole. Whether it did.
+async fn unmark(deleting: &Deleting, before: &SnapshotTree, marked: &SnapshotTree) -> bool {
+    if deleting.has_merged {
+        return false;
+    }
+    let records = Records::between(&deleting.plan.name, marked, before);
+    match records.write_all(&deleting.shared).await {
+        Ok(()) => true,
+        Err(failure) => {
+            let why = failure.message;
+            tracing::warn!(
+                domain = deleting.plan.name,
+                why,
+                "a snapshot stays marked as merged, which it is not"
+            );
+            false
+        }
+    }
 }
 
 fn steps() -> Vec<Box<dyn Step<Deleting>>> {
@@ -259,7 +285,8 @@ pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenS
         tracing::error!(domain = %name, "the note of an unfinished snapshot deletion is unreadable");
         return;
     };
-    let mut deleting = Deleting { shared: Arc::clone(shared), id: entry.id, plan, running: None };
+    let mut deleting =
+        Deleting { shared: Arc::clone(shared), id: entry.id, plan, running: None, has_merged: true };
     let direction = if deleting.plan.live {
         deleting.running = Running::find(shared, entry).await;
         match &deleting.running {

@@ -5,6 +5,7 @@
 //! goes back to what it never was. A snapshot inside a file shows, where it has no bytes of its own, the files below as
 //! they are: a job that changes or drops those is refused.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lodge_model::snapshot::tree::SnapshotTree;
@@ -77,6 +78,17 @@ async fn write(guest: &Running, before: &SnapshotTree, after: SnapshotTree) -> R
     })?;
     guest.entry.snapshots.store(Arc::new(after));
     Ok(())
+}
+
+/// The files that the guest's snapshots, and its reverts to them, made of a disk.
+pub(crate) fn branches(guest: &Running, target: &str) -> Vec<PathBuf> {
+    let tree = guest.entry.snapshots.load();
+    let made = tree.all().flat_map(|snapshot| {
+        let since = snapshot.revert_disks.iter().flat_map(|disks| &disks.disks);
+        snapshot.disks().iter().chain(since)
+    });
+    let own = made.filter(|disk| disk.name() == target && disk.location() == Location::External);
+    own.filter_map(|disk| disk.path().map(PathBuf::from)).collect()
 }
 
 /// The file that had the disk when the snapshot was taken, and where its state is.

@@ -1,5 +1,6 @@
 //! Snapshots with real images and real QEMU: taken, reverted to, deleted, refused, and found again by a next daemon.
 
+mod branches;
 mod faults;
 mod live;
 

@@ -21,6 +21,7 @@ use crate::block_job::commit::{CommitOptions, commit_now};
 use crate::block_job::layers::{layers, paths};
 use crate::block_job::{follow, position};
 use crate::control::{Refusal, Running};
+use crate::ports::LockedFile;
 
 /// A file whose content goes into the one it stands on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +99,20 @@ impl Step<Deleting> for MergeFiles {
 
     async fn run(&self, deleting: &mut Deleting) -> Result<(), Failure> {
         let merges = deleting.plan.merges.clone();
-        for merge in merges.iter().filter(|merge| merge.due) {
+        for merge in &merges {
             match &mut deleting.running {
-                Some(guest) => while_running(guest, merge)
-                    .await
-                    .map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?,
-                None => while_off(deleting, merge).await?,
+                Some(guest) => {
+                    if merge.due {
+                        let merged = while_running(guest, merge, &mut deleting.has_merged).await;
+                        merged.map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+                    }
+                    move_others(guest, merge, &deleting.plan.keys).await?;
+                }
+                None if merge.due => {
+                    deleting.has_merged = true;
+                    while_off(deleting, merge).await?;
+                }
+                None => {}
             }
         }
         Ok(())
@@ -128,16 +137,30 @@ async fn while_off(deleting: &Deleting, merge: &Merge) -> Result<(), Failure> {
     let merged = volumes.commit_image(deleting.id, &merge.top, &merge.base, keys).await;
     merged.map_err(|error| images::failure(&error))?;
     for above in &merge.above {
-        let moved = volumes.rebase_image(above, &merge.base, &merge.base_format, keys).await;
+        let moved = volumes.rebase_image(above, &merge.top, &merge.base, &merge.base_format, keys).await;
+        moved.map_err(|error| images::failure(&error))?;
+    }
+    Ok(())
+}
+
+/// What of other branches stands on the file that was merged stands on the one below it. QEMU has none of these.
+async fn move_others(guest: &Running, merge: &Merge, keys: &[LockedFile]) -> Result<(), Failure> {
+    let disk = position(guest, &merge.target).and_then(|at| layers(&guest.document.devices.disks[at]));
+    let own =
+        disk.map(|layers| paths(&layers)).map_err(|refusal| Failure::new(refusal.kind(), refusal.text))?;
+    for above in merge.above.iter().filter(|above| !own.contains(above)) {
+        let volumes = &guest.shared.ports.volumes;
+        let moved = volumes.rebase_image(above, &merge.top, &merge.base, &merge.base_format, keys).await;
         moved.map_err(|error| images::failure(&error))?;
     }
     Ok(())
 }
 
 /// QEMU commits, and the disk changes over if it is the guest's own file.
-async fn while_running(guest: &mut Running, merge: &Merge) -> Result<(), Refusal> {
+async fn while_running(guest: &mut Running, merge: &Merge, has_begun: &mut bool) -> Result<(), Refusal> {
     // A daemon that died here has left its job, at whatever stage. How it ended, the disk tells.
     if let Err(refusal) = follow::end_noted(guest, &merge.target).await {
+        *has_begun = true;
         tracing::info!(domain = %guest.entry.name(), why = refusal.text, "an earlier daemon's block job did not end well");
     }
     let disk = &guest.document.devices.disks[position(guest, &merge.target)?];
@@ -154,7 +177,7 @@ async fn while_running(guest: &mut Running, merge: &Merge) -> Result<(), Refusal
         active: is_own,
         ..CommitOptions::default()
     };
-    commit_now(guest, &merge.target, &options).await
+    commit_now(guest, &merge.target, &options, has_begun).await
 }
 
 /// libvirt's words.

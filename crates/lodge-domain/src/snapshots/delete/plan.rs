@@ -55,7 +55,7 @@ pub(super) async fn make(
         check(tree, snapshot, &doomed, running, options)?;
         for gone in &doomed {
             if gone.is_external() {
-                external(shared, entry, running, tree, gone, &mut plan).await?;
+                external(shared, entry, running, tree, gone, definition.as_ref(), &mut plan).await?;
                 follow(&mut new, gone, &plan.merges);
                 for document in [&mut after, &mut live].into_iter().flatten() {
                     below(document, &plan.merges);
@@ -237,6 +237,7 @@ async fn external(
     running: Option<&Running>,
     tree: &SnapshotTree,
     gone: &DomainSnapshot,
+    definition: Option<&Domain>,
     plan: &mut Plan,
 ) -> Result<(), DomainError> {
     plan.memory.extend(gone.memory_file().map(PathBuf::from));
@@ -263,10 +264,11 @@ async fn external(
             base: base.into(),
             base_format: own.format().to_owned(),
             base_encryption: own.encryption_tree().map(|tree| tree.to_text()),
-            above: above(tree, gone, disk.name()),
+            above: Vec::new(),
             top,
             due: true,
         };
+        merge.above = above(tree, gone, &merge, definition);
         merge.due = is_due(entry, running, &merge)?;
         if merge.due {
             may_merge(shared, entry, tree, gone, &merge).await?;
@@ -303,11 +305,30 @@ fn is_due(entry: &Entry, running: Option<&Running>, merge: &Merge) -> Result<boo
     Ok(due)
 }
 
-/// The files that the snapshot's child put above its own.
-fn above(tree: &SnapshotTree, gone: &DomainSnapshot, target: &str) -> Vec<PathBuf> {
-    let children = tree.children(Some(gone.name()));
-    let files = children.iter().flat_map(|child| child.disks()).filter(|disk| disk.name() == target);
-    files.filter_map(|disk| disk.path().map(PathBuf::from)).collect()
+/// The files that snapshots above put on its own: a child, or one further up where the child left the disk out; and a
+/// revert to such a one. A file that is gone and that nothing names is of no revert or guest any more.
+fn above(
+    tree: &SnapshotTree,
+    gone: &DomainSnapshot,
+    merge: &Merge,
+    definition: Option<&Domain>,
+) -> Vec<PathBuf> {
+    let froze_top = |other: &&Arc<DomainSnapshot>| {
+        let disks = other.domain.iter().flat_map(|domain| &domain.devices.disks);
+        let own = disks.filter(|disk| disk.target.dev == merge.target).find_map(|disk| disk.path());
+        other.name() != gone.name() && own.map(Path::new) == Some(&merge.top)
+    };
+    let made = tree.all().filter(froze_top).flat_map(|other| {
+        let since = other.revert_disks.iter().flat_map(|disks| &disks.disks);
+        let disks = other.disks().iter().chain(since);
+        let own = disks.filter(|disk| disk.name() == merge.target && disk.location() == Location::External);
+        own.filter_map(|disk| disk.path().map(PathBuf::from)).collect::<Vec<_>>()
+    });
+    let mut files: Vec<_> =
+        made.filter(|path| path.exists() || own_need(tree, definition.into_iter(), path).is_some()).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// The base changes and the top goes: nobody else may stand on either.
@@ -381,8 +402,9 @@ fn follow(tree: &mut SnapshotTree, gone: &DomainSnapshot, merges: &[Merge]) {
         for domain in [&mut changed.domain, &mut changed.inactive_domain].into_iter().flatten() {
             below(domain, merges);
         }
-        // The parent's files since a revert to it are its own now.
+        // The parent's files since a revert to it are its own now, unless another child stands on those.
         if gone.parent() == Some(name.as_str())
+            && tree.children(Some(&name)).is_empty()
             && let Some(disks) = changed.revert_disks.take()
         {
             changed.disks = Some(disks);

@@ -218,11 +218,17 @@ impl Volumes for Fakes {
     async fn rebase_image(
         &self,
         path: &Path,
+        from: &Path,
         backing: &Path,
         format: &str,
         _: &[LockedFile],
     ) -> Result<(), PortError> {
         let (path, backing) = (path.display().to_string(), backing.display().to_string());
+        let info = qemu_img(&["info", "-U", "--output=json", &path])?;
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        if info["full-backing-filename"].as_str() != from.to_str() {
+            return Ok(());
+        }
         qemu_img(&["rebase", "-u", "-f", "qcow2", "-b", &backing, "-F", format, &path]).map(drop)
     }
 }
