@@ -15,8 +15,9 @@ pub(crate) const CHANGE: Duration = Duration::from_mins(1);
 pub(crate) const PIECE: Duration = Duration::from_mins(1);
 /// What is left of a stream when its last piece was written: most is on disk by then.
 pub(crate) const SETTLE: Duration = Duration::from_mins(3);
-/// Files of one chain. QEMU has no limit of its own; libvirt's is 200.
-pub(crate) const CHAIN_FILES: usize = 200;
+/// Files of one chain. QEMU has no limit of its own; libvirt's is 200. A guest's document nests them, and documents are
+/// read to a depth of 128 elements: one that is deeper could not be read again.
+pub(crate) const CHAIN_FILES: usize = 120;
 /// Volumes looked at in one directory.
 pub(crate) const DIRECTORY_FILES: usize = 100_000;
 /// qcow2 specification: "backing_file_size … must not exceed 1023".

@@ -224,6 +224,7 @@ async fn take(
             (way, blocking(move || overlay::of(&of, &within, reuse)).await?, Vec::new())
         }
     };
+    overlay::refuse_deep(guest.as_ref().map_or(&domain, |guest| &guest.running.document), &overlays)?;
     // A snapshot of memory alone has no disks to switch, and is external all the same.
     let way = match (way, snapshot.memory(), &guest) {
         (Way::Inside, Location::External, Some(_)) => Way::Live,

@@ -86,6 +86,28 @@ fn refuse_wishes(disk: &SnapshotDisk) -> Result<(), DomainError> {
     Err(refuse(SnapshotSort::ConfigUnsupported, text))
 }
 
+/// Files that a disk may stand on, its own one too. A document nests them, and is read to a depth of 128 elements: a
+/// guest with more could not be read again. What a chain has below its document's needs room as well.
+const LAYERS_MAX: usize = 100;
+
+/// Refuses new files above disks that stand on as many as there may be.
+pub(super) fn refuse_deep(document: &Domain, overlays: &[Overlay]) -> Result<(), DomainError> {
+    for overlay in overlays {
+        let disk = document.devices.disks.iter().find(|disk| disk.target.dev == overlay.target);
+        let below = disk.and_then(|disk| disk.backing_store.as_deref());
+        let below = std::iter::successors(below, |store| store.backing_store.as_deref());
+        if 2 + below.filter(|store| store.source.is_some()).count() > LAYERS_MAX {
+            let text = format!(
+                "backing chains more than {LAYERS_MAX} layers deep are not supported: disk '{}' has as many; delete a \
+                 snapshot, or merge some of its files (blockcommit, lodge chain commit)",
+                overlay.target
+            );
+            return Err(refuse(SnapshotSort::Unsupported, text));
+        }
+    }
+    Ok(())
+}
+
 /// How a new file is to be encrypted, if it is.
 fn encryption_of(source: &DiskSource) -> Option<String> {
     let mut tree = source.encryption_tree()?;

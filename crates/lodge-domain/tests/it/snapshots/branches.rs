@@ -201,6 +201,32 @@ async fn an_image_that_was_made_to_stand_alone_stays_so() {
     assert_eq!(two.seen(&own), [1, 0, 0, 0]);
 }
 
+/// What is deeper than documents are read could never be read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_too_deep_is_refused_and_the_guest_goes_on() {
+    if !has_qemu() {
+        return;
+    }
+    let two = Two::new().await;
+    let take = |number: usize| {
+        let xml = format!("<domainsnapshot><name>s{number}</name></domainsnapshot>");
+        two.guest.create_snapshot(xml, DISKS, Ticket::default())
+    };
+    for number in 1..100 {
+        take(number).await.unwrap();
+    }
+    let refused = said(&take(100).await.unwrap_err());
+    assert!(refused.starts_with("backing chains more than 100 layers deep are not supported"), "{refused}");
+    assert!(!two.file("a.s100").exists());
+    two.delete("s99").await;
+    take(99).await.unwrap();
+    two.guest.start(StartOptions::default(), Ticket::default()).await.unwrap();
+    two.delete("s50").await;
+    two.guest.destroy(DestroyOptions::default()).await.unwrap();
+    assert_eq!(two.own()[0], two.file("a.s99"));
+    two.domains.close(std::time::Duration::from_secs(5)).await;
+}
+
 /// The definition was given another disk while the guest runs; the next start is to be on that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_a_running_guest_leaves_a_disk_that_its_definition_was_given() {
