@@ -53,10 +53,18 @@ impl Storage {
         }
         for snapshot in snapshots.iter().filter(|snapshot| snapshot.guest == name) {
             listing.add(&snapshot.metadata, &format!("snapshot {}", snapshot.name));
-            for path in snapshot.files.iter().map(|(path, _)| path).chain(&snapshot.made) {
+            for (path, _) in &snapshot.files {
                 listing.add(path, &format!("disk or memory of snapshot {}", snapshot.name));
             }
         }
+        // What a snapshot put above is the guest's disk or what a later one is kept in; else a revert removed it.
+        let first_made = listing.files.len();
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.guest == name) {
+            for path in &snapshot.made {
+                listing.add(path, &format!("disk or memory of snapshot {}", snapshot.name));
+            }
+        }
+        let made: HashSet<_> = listing.files.iter().skip(first_made).map(|file| file.path.clone()).collect();
         let mut files = listing.files;
         let look = move || {
             for file in &mut files {
@@ -65,6 +73,7 @@ impl Storage {
                     file.host_bytes = metadata.blocks() * 512;
                 }
             }
+            files.retain(|file| file.exists || !made.contains(&file.path));
             Ok(files)
         };
         self.blocking(Path::new("/"), limits::LOOK, look).await

@@ -205,4 +205,13 @@ async fn every_file_of_a_guest_is_listed_with_its_sizes() {
     let others: Vec<_> = files[1].shared_with.iter().map(ToString::to_string).collect();
     assert_eq!(others, ["it is the image 'base'", &format!("volume '{}' stands on it", two.display())]);
     assert!(files[0].shared_with.is_empty());
+    // What a snapshot made and a revert removed is missed by nobody.
+    crate::needs::snapshot(&world, "web1", "s", "external", &one);
+    let known = world.dir.path().join("var/lib/libvirt/qemu/snapshot/web1/s.xml");
+    let text = std::fs::read_to_string(&known).unwrap();
+    let text = text.replace("snapshot='external'/>", "snapshot='external'><source file='/gone'/></disk>");
+    std::fs::write(&known, text).unwrap();
+    let files = world.storage.files_of(domain(1)).await.unwrap();
+    let shown: Vec<_> = files.iter().map(|file| file.path.as_path()).collect();
+    assert_eq!(shown, [one.as_path(), &image.path, &known]);
 }
