@@ -121,9 +121,9 @@ pub(crate) struct BlockJob {
     pub delete: bool,
     /// Descriptors for writing that QEMU was given for the job, and the layers they are of.
     pub opened: Vec<(u32, InSet)>,
-    /// Layers whose files are held for writing until the job ends ([`open`]).
+    /// The layer that a commit goes into.
     #[serde(default)]
-    pub pinned: Vec<u32>,
+    pub into: Option<u32>,
     /// What the disk stands on when a copy has taken its place, the copy first.
     pub copy: Vec<Layer>,
     /// Numbers of the layers that the disk stands on if it ends well; empty where QEMU keeps how it ended.

@@ -70,7 +70,10 @@ async fn begin(
     let kind = if top == 0 { BlockJobKind::ActiveCommit } else { BlockJobKind::Commit };
     let mut job = start::planned(&disk, kind, "commit", &layers[top].node());
     job.delete = options.delete;
+    job.into = Some(layers[base].index);
     let device = start::device_node(guest, &disk).await?;
+    // What could not be closed after another job.
+    open::mend(guest, None).await;
     // The layer above the highest one gets another name in its header, and shows the same bytes: the guest's other
     // branches may stand on it.
     let above = top.checked_sub(1).filter(|above| *above > 0);
@@ -79,7 +82,7 @@ async fn begin(
         [Some((base, &[][..])), above.map(|above| (above, &branches[..]))].into_iter().flatten()
     {
         match open::writable(guest, &disk, &layers, at, besides).await {
-            Ok(opened) => job.takes(opened),
+            Ok(opened) => job.opened.extend(opened),
             Err(refusal) => {
                 start::take_back(guest, &job).await;
                 return Err(refusal);

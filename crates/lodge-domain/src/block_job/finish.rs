@@ -78,8 +78,8 @@ pub(super) async fn settle(
     if is_known && let Err(error) = guest.monitor.job_dismiss(&job.id).await {
         tracing::debug!(job = job.id, %error, "block job not dismissed");
     }
-    open::close(guest, &job, &old, &all, now.first().map(|layer| layer.index)).await;
     lodge_qemu::sweep_nodes(&guest.monitor).await;
+    open::mend(guest, Some(&job.id)).await;
     let mut held = paths(&before);
     held.extend(paths(&job.copy));
     open::settle_locks(guest, &held, &disk).await;
@@ -98,8 +98,10 @@ fn written_to<'a>(job: &BlockJob, all: &'a [Layer]) -> Option<&'a str> {
     let index = match job.kind {
         BlockJobKind::Pull => all.first()?.index,
         BlockJobKind::Copy => job.copy.first()?.index,
-        // The lower one is opened for writing first; unknown where QEMU opened it by itself.
-        BlockJobKind::Commit | BlockJobKind::ActiveCommit => job.opened.first()?.0,
+        // Earlier daemons noted only what was opened, the lower one first.
+        BlockJobKind::Commit | BlockJobKind::ActiveCommit => {
+            job.into.or_else(|| job.opened.first().map(|(index, _)| *index))?
+        }
     };
     all.iter().find(|layer| layer.index == index).map(|layer| layer.path.as_str())
 }
@@ -224,7 +226,7 @@ mod tests {
             stage,
             delete: false,
             opened: Vec::new(),
-            pinned: Vec::new(),
+            into: None,
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::layers::{copy_of, layers, mark_mirror};
 use super::{
-    BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Stage, finalize, finish, pivot, position, start,
+    BlockJob, BlockJobKind, BlockJobStatus, BlockJobs, Stage, finalize, finish, open, pivot, position, start,
 };
 use crate::control::{Refusal, Running};
 use crate::event::EventKind;
@@ -113,6 +113,7 @@ pub(super) fn tell(
 
 /// Brings all jobs into line with what QEMU says: after a start of the daemon, or when events were missed.
 pub(crate) async fn look(guest: &mut Running) {
+    open::hold(guest).await;
     let Ok(known) = guest.monitor.jobs().await else { return };
     let told = |id, stands| JobTold { id, stands, error: None };
     for job in known.iter().filter_map(|job| adopted(guest, job)) {
@@ -151,6 +152,7 @@ pub(crate) async fn look(guest: &mut Running) {
             Some(_) => {}
         }
     }
+    open::mend(guest, None).await;
 }
 
 fn status_of(known: &[Job], id: &str) -> Option<JobStatus> {

@@ -87,7 +87,7 @@ mod tests {
             stage,
             delete: false,
             opened: Vec::new(),
-            pinned: Vec::new(),
+            into: None,
             copy: Vec::new(),
             expected: Vec::new(),
             held: false,

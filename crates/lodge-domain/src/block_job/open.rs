@@ -13,78 +13,147 @@
 //!            ▲                                                                                      │
 //!            └── {rdonly} ◀── reopened, auto-read-only ◀── {rdonly (a new one), rdwr} ◀── below still ┘
 //! ```
+//!
+//! What is to be given or closed is seen by what QEMU has, not remembered ([`mend`], [`hold`]): so what failed, or what
+//! a daemon that died left, is done by the next that comes by: before a job, at its end, when a daemon starts.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use lodge_model::domain::disk::{CacheMode, Disk};
-use lodge_qemu::qmp::{BlockNode, InSet};
+use lodge_qemu::qmp::{BlockNode, FdSet, InSet};
 use lodge_qemu::reopened_file;
 
-use super::layers::paths;
-use super::{BlockJob, Layer};
+use super::layers::{layers, paths};
+use super::{BlockJobKind, BlockJobs, Layer};
 use crate::control::device::alone;
 use crate::control::{Refusal, Running};
 use crate::define::blocking;
 
 /// What a layer's descriptor is called that only reads.
 const FOR_READING: &str = "rdonly";
+/// What one is called that writes, too.
+const FOR_WRITING: &str = "rdwr";
 
-/// What was opened.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opened {
-    layer: u32,
-    fd: InSet,
-    is_pinned: bool,
+/// What QEMU has open of a guest's disks.
+struct Open {
+    nodes: Vec<BlockNode>,
+    sets: Vec<FdSet>,
 }
 
-impl BlockJob {
-    /// Keeps in mind what was opened for it.
-    pub(super) fn takes(&mut self, opened: Option<Opened>) {
-        let Some(Opened { layer, fd, is_pinned }) = opened else { return };
-        self.opened.push((layer, fd));
-        self.pinned.extend(is_pinned.then_some(layer));
+/// The descriptors of one layer's file, by their numbers inside QEMU.
+struct Set {
+    number: u32,
+    reading: Vec<i32>,
+    writing: Vec<i32>,
+}
+
+impl Set {
+    fn at(&self, fd: i32) -> InSet {
+        InSet { set: self.number, fd }
     }
 }
 
-/// Gives QEMU a descriptor for writing the `at`th layer, and takes its file for the guest so. `besides`: files that may
-/// stand on it. `None`: QEMU opens the file by its name (a libvirt daemon started the guest).
+impl Open {
+    async fn of(guest: &Running) -> Result<Self, Refusal> {
+        Ok(Self { nodes: guest.monitor.block_nodes().await?, sets: guest.monitor.fdsets().await? })
+    }
+
+    /// The node of the layer's file.
+    fn node(&self, layer: &Layer) -> Result<&BlockNode, Refusal> {
+        let node = self.nodes.iter().find(|node| node.node_name == layer.storage());
+        node.ok_or_else(|| Refusal::internal(format!("QEMU has no node '{}'", layer.storage())))
+    }
+
+    /// `None`: QEMU has opened the file by its name (a libvirt daemon started the guest).
+    fn set(&self, node: &BlockNode) -> Option<Set> {
+        let number = node.file.strip_prefix("/dev/fdset/")?.parse().ok()?;
+        let fds = || self.sets.iter().filter(|known| known.fdset_id == number).flat_map(|known| &known.fds);
+        let called = |name: &str| {
+            fds().filter(|fd| fd.opaque.as_deref() == Some(name)).map(|fd| fd.fd).collect::<Vec<_>>()
+        };
+        Some(Set { number, reading: called(FOR_READING), writing: called(FOR_WRITING) })
+    }
+}
+
+/// Lets QEMU write the `at`th layer, and takes its file for the guest so; `besides`: other files that may stand on it.
+/// Gives the descriptor that QEMU was given for it.
+/// `None`: it has one already (the file was the disk's own once), or opens the file by its name (a libvirt daemon started
+/// the guest).
 pub(super) async fn writable(
     guest: &Running,
     disk: &Disk,
     layers: &[Layer],
     at: usize,
     besides: &[PathBuf],
-) -> Result<Option<Opened>, Refusal> {
+) -> Result<Option<(u32, InSet)>, Refusal> {
     let layer = &layers[at];
-    let nodes = guest.monitor.block_nodes().await?;
-    let node = nodes.iter().find(|node| node.node_name == layer.storage());
-    let node = node.ok_or_else(|| Refusal::internal(format!("QEMU has no node '{}'", layer.storage())))?;
+    let open = Open::of(guest).await?;
+    let node = open.node(layer)?;
     let (path, mut overlays) = (PathBuf::from(&layer.path), paths(&layers[..at]));
     overlays.extend_from_slice(besides);
     let fd = guest.shared.ports.volumes.open_backing(guest.id, &path, &overlays).await?;
-    let set = node.file.strip_prefix("/dev/fdset/").and_then(|set| set.parse().ok());
-    let Some(set) = set else { return Ok(None) };
+    let Some(set) = open.set(node) else { return Ok(None) };
+    let fd = same_file(guest, &set, fd, layer).await?;
     if node.ro {
         let text = format!("'{}' was opened for reading only; start the guest anew", layer.path);
         return Err(Refusal::unsupported(text));
     }
+    if set.reading.is_empty() && !set.writing.is_empty() {
+        return Ok(None);
+    }
+    let is_raw = layer.format == "raw";
+    if is_raw {
+        refuse_standing(guest, layer).await?;
+    }
     if bypasses_cache(disk) {
         bypass_cache(&fd, &path)?;
     }
-    let added = guest.monitor.add_fd(set, "rdwr", fd).await?;
-    let fd = InSet { set: added.fdset_id, fd: added.fd };
-    let pinned = if layer.format == "raw" { pin(guest, disk, node, set).await } else { Ok(false) };
-    match pinned {
-        Ok(is_pinned) => Ok(Some(Opened { layer: layer.index, fd, is_pinned })),
-        Err(refusal) => {
-            if let Err(error) = guest.monitor.remove_fd(fd).await {
-                tracing::debug!(domain = %guest.id, %error, "a descriptor was not taken back from QEMU");
-            }
-            Err(refusal)
-        }
+    let added = guest.monitor.add_fd(set.number, FOR_WRITING, fd).await?;
+    if is_raw && let Err(refusal) = pin(guest, disk, node, &set).await {
+        // Whatever came of it: as it was.
+        mend(guest, None).await;
+        return Err(refusal);
     }
+    Ok(Some((layer.index, InSet { set: added.fdset_id, fd: added.fd })))
+}
+
+/// Refuses a file that has taken the place of the one that QEMU has open: it would get the bytes, by the old one's tables.
+async fn same_file(guest: &Running, set: &Set, fd: OwnedFd, layer: &Layer) -> Result<OwnedFd, Refusal> {
+    let Some(number) = set.reading.first().or(set.writing.first()) else { return Ok(fd) };
+    let known = PathBuf::from(format!("/proc/{}/fd/{number}", guest.pid));
+    let looked = blocking(move || {
+        let file = File::from(fd);
+        // What the host does not let us see is left to those who keep the files apart.
+        let is_same = match (file.metadata(), std::fs::metadata(known)) {
+            (Ok(file), Ok(known)) => identity(&file) == identity(&known),
+            _ => true,
+        };
+        is_same.then(|| OwnedFd::from(file))
+    });
+    looked.await.ok_or_else(|| {
+        let text = format!("'{}' is another file than the one that the guest runs on", layer.path);
+        Refusal::invalid(text)
+    })
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    if file.file_type().is_block_device() { (0, file.rdev()) } else { (file.dev(), file.ino()) }
+}
+
+/// Refuses a raw file where QEMU would not let go of the descriptor that reads: before 10 (seen with 7.2) it does only
+/// while the guest's processors run, and then finds itself in its own way.
+async fn refuse_standing(guest: &Running, layer: &Layer) -> Result<(), Refusal> {
+    let version = guest.monitor.version().await?.qemu;
+    if version.at_least(10, 0) || guest.monitor.status().await?.running {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "QEMU {}.{} takes the raw file '{}' for writing only while the guest runs: resume it first",
+        version.major, version.minor, layer.path
+    )))
 }
 
 fn bypasses_cache(disk: &Disk) -> bool {
@@ -101,59 +170,130 @@ fn bypass_cache(fd: &OwnedFd, path: &Path) -> Result<(), Refusal> {
     })
 }
 
-/// Has QEMU hold the file of a raw layer for writing until it is told otherwise; whether that was to be done.
-async fn pin(guest: &Running, disk: &Disk, node: &BlockNode, set: u32) -> Result<bool, Refusal> {
-    let sets = guest.monitor.fdsets().await?;
-    let fds = sets.into_iter().filter(|known| known.fdset_id == set).flat_map(|known| known.fds);
-    let fds: Vec<_> = fds.filter(|fd| fd.opaque.as_deref() == Some(FOR_READING)).collect();
-    if fds.is_empty() {
-        // It is the disk's own, or was that once.
-        return Ok(false);
-    }
+/// Has QEMU hold the file of a raw layer for writing until it is told otherwise.
+async fn pin(guest: &Running, disk: &Disk, node: &BlockNode, set: &Set) -> Result<(), Refusal> {
     guest.monitor.blockdev_reopen(reopened_file(disk, &node.drv, &node.file, &node.node_name, true)).await?;
-    for fd in fds {
-        guest.monitor.remove_fd(InSet { set, fd: fd.fd }).await?;
-    }
-    Ok(true)
-}
-
-/// Has QEMU open the file for writing only while somebody writes, as before [`pin`].
-async fn unpin(guest: &Running, disk: &Disk, layer: &Layer, set: u32) -> Result<(), Refusal> {
-    let path = PathBuf::from(&layer.path);
-    let opened = blocking(move || File::open(path)).await;
-    let fd = opened.map_err(|error| Refusal::internal(format!("cannot open '{}': {error}", layer.path)))?;
-    let fd = OwnedFd::from(fd);
-    if bypasses_cache(disk) {
-        bypass_cache(&fd, Path::new(&layer.path))?;
-    }
-    let nodes = guest.monitor.block_nodes().await?;
-    let node = nodes.iter().find(|node| node.node_name == layer.storage());
-    let node = node.ok_or_else(|| Refusal::internal(format!("QEMU has no node '{}'", layer.storage())))?;
-    let added = guest.monitor.add_fd(set, FOR_READING, fd).await?;
-    let node = reopened_file(disk, &node.drv, &node.file, &node.node_name, false);
-    if let Err(error) = guest.monitor.blockdev_reopen(node).await {
-        let _ = guest.monitor.remove_fd(InSet { set: added.fdset_id, fd: added.fd }).await;
-        return Err(error.into());
+    for fd in &set.reading {
+        guest.monitor.remove_fd(set.at(*fd)).await?;
     }
     Ok(())
 }
 
-/// Takes the job's descriptors back, but for that of the layer `but`, which is the guest's own now. `layers`: all that
-/// the job had to do with.
-pub(super) async fn close(guest: &Running, job: &BlockJob, disk: &Disk, layers: &[Layer], but: Option<u32>) {
-    for (index, fd) in job.opened.iter().filter(|(index, _)| Some(*index) != but) {
-        let pinned = layers.iter().find(|layer| layer.index == *index && job.pinned.contains(index));
-        if let Some(layer) = pinned
-            && let Err(refusal) = unpin(guest, disk, layer, fd.set).await
-        {
-            let file = &layer.path;
-            tracing::warn!(domain = %guest.id, file, error = refusal.text, "QEMU keeps a file open for writing");
-            continue;
+/// Holds raw files for writing that jobs write without: a daemon that did not know of this began them.
+pub(super) async fn hold(guest: &Running) {
+    let jobs = BlockJobs::read(&guest.dir);
+    let commits = |kind| matches!(kind, BlockJobKind::Commit | BlockJobKind::ActiveCommit);
+    let mut due = Vec::new();
+    for job in jobs.all().iter().filter(|job| commits(job.kind)) {
+        let disk = guest.document.devices.disks.iter().find(|disk| disk.target.dev == job.target);
+        let Some((disk, layers)) = disk.and_then(|disk| Some((disk, layers(disk).ok()?))) else { continue };
+        let is_due = |layer: &Layer| {
+            layer.format == "raw" && job.opened.iter().any(|(index, _)| *index == layer.index)
+        };
+        due.extend(layers.into_iter().filter(is_due).map(|layer| (disk, layer)));
+    }
+    if due.is_empty() {
+        return;
+    }
+    let held = async {
+        let open = Open::of(guest).await?;
+        for (disk, layer) in &due {
+            let node = open.node(layer)?;
+            if let Some(set) = open.set(node)
+                && !set.reading.is_empty()
+                && !set.writing.is_empty()
+            {
+                pin(guest, disk, node, &set).await?;
+                tracing::info!(domain = %guest.entry.name(), file = layer.path, "an earlier daemon's block job has its file for writing alone");
+            }
         }
-        if let Err(error) = guest.monitor.remove_fd(*fd).await {
-            tracing::debug!(domain = %guest.id, %error, "a descriptor was not taken back from QEMU");
+        Ok::<_, Refusal>(())
+    };
+    if let Err(refusal) = held.await {
+        tracing::warn!(domain = %guest.entry.name(), error = refusal.text, "QEMU may end with an earlier daemon's block job");
+    }
+}
+
+/// Closes what QEMU has open for writing and no job needs: files below disks, and what disks have twice. `ended`: the job
+/// that is over. What cannot be closed is told, and tried again when this comes by next.
+pub(super) async fn mend(guest: &Running, ended: Option<&str>) {
+    let open = match Open::of(guest).await {
+        Ok(open) => open,
+        Err(refusal) => {
+            return tracing::debug!(domain = %guest.id, error = refusal.text, "QEMU's descriptors not looked at");
+        }
+    };
+    let jobs = BlockJobs::read(&guest.dir);
+    for disk in &guest.document.devices.disks {
+        let is_busy = jobs.of(&disk.target.dev).is_some_and(|job| Some(job.id.as_str()) != ended);
+        let Some(layers) = layers(disk).ok().filter(|_| !is_busy) else { continue };
+        for (at, layer) in layers.iter().enumerate() {
+            let Ok(node) = open.node(layer) else { continue };
+            let Some(set) = open.set(node) else { continue };
+            let done = if at == 0 {
+                spare_one(guest, &set).await
+            } else {
+                shut(guest, disk, layer, node, &set).await
+            };
+            if let Err(refusal) = done {
+                let file = &layer.path;
+                tracing::warn!(domain = %guest.entry.name(), file, error = refusal.text, "QEMU keeps a file open for writing; it is tried again");
+            }
         }
     }
+}
+
+/// Closes all descriptors for writing but one.
+async fn spare_one(guest: &Running, set: &Set) -> Result<(), Refusal> {
+    for fd in set.writing.iter().skip(1) {
+        guest.monitor.remove_fd(set.at(*fd)).await?;
+    }
+    Ok(())
+}
+
+/// Has QEMU open a layer below a disk for writing only while somebody writes, as at the start.
+async fn shut(
+    guest: &Running,
+    disk: &Disk,
+    layer: &Layer,
+    node: &BlockNode,
+    set: &Set,
+) -> Result<(), Refusal> {
+    if set.writing.is_empty() {
+        return Ok(());
+    }
+    let is_raw = layer.format == "raw";
+    if !is_raw && set.reading.is_empty() {
+        // It was the disk's own once: there is no other.
+        return spare_one(guest, set).await;
+    }
+    if is_raw {
+        let added =
+            if set.reading.is_empty() { Some(add_reading(guest, disk, layer, set).await?) } else { None };
+        let back = reopened_file(disk, &node.drv, &node.file, &node.node_name, false);
+        if let Err(error) = guest.monitor.blockdev_reopen(back).await {
+            if let Some(added) = added {
+                let _ = guest.monitor.remove_fd(added).await;
+            }
+            return Err(error.into());
+        }
+    }
+    for fd in &set.writing {
+        guest.monitor.remove_fd(set.at(*fd)).await?;
+    }
+    Ok(())
+}
+
+async fn add_reading(guest: &Running, disk: &Disk, layer: &Layer, set: &Set) -> Result<InSet, Refusal> {
+    let path = PathBuf::from(&layer.path);
+    let opened = blocking(move || File::open(path)).await;
+    let fd = opened.map_err(|error| Refusal::internal(format!("cannot open '{}': {error}", layer.path)))?;
+    let fd = same_file(guest, set, fd.into(), layer).await?;
+    if bypasses_cache(disk) {
+        bypass_cache(&fd, Path::new(&layer.path))?;
+    }
+    let added = guest.monitor.add_fd(set.number, FOR_READING, fd).await?;
+    Ok(InSet { set: added.fdset_id, fd: added.fd })
 }
 
 /// The locks follow: the disk stood on `before`, and on what the document says now.

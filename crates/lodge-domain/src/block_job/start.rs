@@ -17,7 +17,7 @@ pub(super) fn planned(disk: &Disk, kind: BlockJobKind, word: &str, node: &str) -
         stage: Stage::Running,
         delete: false,
         opened: Vec::new(),
-        pinned: Vec::new(),
+        into: None,
         copy: Vec::new(),
         expected: Vec::new(),
         held: false,
@@ -69,7 +69,7 @@ pub(super) async fn take_back(guest: &mut Running, job: &BlockJob) {
     hide_mirror(disk);
     let disk = disk.clone();
     let layers = layers(&disk).unwrap_or_default();
-    open::close(guest, job, &disk, &layers, None).await;
+    open::mend(guest, Some(&job.id)).await;
     if !layers.is_empty() {
         open::settle_locks(guest, &paths(&layers), &disk).await;
     }

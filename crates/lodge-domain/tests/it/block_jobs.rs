@@ -3,6 +3,7 @@
 //! The guest writes numbered sectors of its own disk and prints each number when its disk has said that it is written.
 
 mod crash;
+mod descriptors;
 mod faults;
 pub mod house;
 mod model;
