@@ -93,7 +93,7 @@ impl Act {
     /// virsh's word for it.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Settle => "settle",
+            Self::Settle => "what an earlier daemon left",
             Self::Refresh(_) => "refresh",
             Self::Define { .. } => "define",
             Self::Undefine(_) => "undefine",

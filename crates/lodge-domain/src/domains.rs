@@ -39,6 +39,8 @@ const EVENTS_KEPT: usize = 4096;
 
 /// How many guests are started by their mark at the same time.
 const AUTOSTART_AT_ONCE: usize = 4;
+/// How long such a start waits for what an earlier daemon left to be done on the same guest.
+const AUTOSTART_PATIENCE: Duration = Duration::from_hours(1);
 
 /// How a guest's processors are to be run on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -341,15 +343,15 @@ impl Domains {
         let wants = |view: &Arc<Snapshot>| (view.autostart || view.autostart_once) && !view.is_active();
         let marked = self.list().into_iter().filter(wants);
         let (later, now): (Vec<_>, Vec<_>) =
-            marked.partition(|view| self.shared.mending.since(view.id).is_some());
-        let start_one = |view: Arc<Snapshot>| async move {
+            marked.partition(|view| self.shared.mending.since(view.id).is_some() || view.job.is_some());
+        let start_one = |view: Arc<Snapshot>, patience: Option<Duration>| async move {
             let started = async {
                 let handle = self.get(view.id)?;
                 if view.autostart_once {
                     // Taken away first: a guest that takes the host down must not do so again.
                     handle.set_autostart_once(false).await?;
                 }
-                handle.start(StartOptions::default(), Ticket::default()).await
+                handle.start(StartOptions::default(), Ticket { patience, ..Ticket::default() }).await
             };
             let error = started.await.err()?;
             tracing::error!(domain = %view.name, error = %crate::error::chain(&error), "autostart failed");
@@ -357,9 +359,9 @@ impl Domains {
         };
         let later = later.into_iter().map(|view| async move {
             self.shared.mending.over(view.id).await;
-            start_one(view).await
+            start_one(view, Some(AUTOSTART_PATIENCE)).await
         });
-        let now = now.into_iter().map(start_one);
+        let now = now.into_iter().map(|view| start_one(view, None));
         let now = futures_util::stream::iter(now).buffer_unordered(AUTOSTART_AT_ONCE).collect::<Vec<_>>();
         let (now, later) = tokio::join!(now, futures_util::future::join_all(later));
         now.into_iter().chain(later).flatten().collect()

@@ -194,6 +194,7 @@ impl Owner {
             let _ = message.reply.send(Err(DomainError::Crowded { name: self.name() }));
             return;
         }
+        message.ticket.tell(&format!("waiting until `{}` is done", job.what), None);
         let until = Instant::now() + message.ticket.patience.unwrap_or(PATIENCE);
         let waiting = Waiting { message, until };
         if urgent {

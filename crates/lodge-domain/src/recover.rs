@@ -46,6 +46,9 @@ use crate::{save, snapshots, start, stop, undefine};
 const ADOPT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long start-up waits for all of it; the rest goes on in the owners.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for images that are merged below guests that are off: as many bytes are copied as there are, and nobody has
+/// to wait for them but who wants these very guests.
+const MERGE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was found, for the log.
 #[derive(Debug, Default)]
@@ -67,10 +70,14 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
     let guests = store.root().guests();
     found.taken_over = libvirt::take_over(shared).await.iter().filter(|taken| taken.fresh).count();
     let mut unsettled: BTreeMap<DomainId, Option<String>> = BTreeMap::new();
+    let mut long = BTreeSet::new();
     for saga in open.iter().filter(|saga| saga.kind.starts_with("domain-")) {
         found.sagas += 1;
         if let Ok(id) = saga.subject.parse() {
             unsettled.insert(id, saga.saved.get("name").and_then(|name| name.as_str()).map(str::to_owned));
+            if snapshots::merges_while_off(saga) {
+                long.insert(id);
+            }
         }
     }
     // What a libvirt daemon has now it may have had from us: two must not be on one monitor.
@@ -87,18 +94,30 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Found, DomainError> 
             .and_modify(|known| *known = known.take().or_else(|| name.clone()))
             .or_insert(name);
     }
-    let mut settling = JoinSet::new();
+    let (mut settling, mut merging) = (JoinSet::new(), JoinSet::new());
     for (id, name) in unsettled {
         let shared = Arc::clone(shared);
-        settling.spawn(async move { settle_one(&shared, id, name).await });
+        let set = if long.contains(&id) { &mut merging } else { &mut settling };
+        set.spawn(async move { settle_one(&shared, id, name).await });
     }
-    let all = async { while settling.join_next().await.is_some() {} };
-    if tokio::time::timeout(SETTLE_PATIENCE, all).await.is_err() {
+    if !are_settled(&mut settling, SETTLE_PATIENCE).await {
         tracing::warn!("some guests could not be taken over yet; their owners go on");
-        settling.detach_all();
+    }
+    if !are_settled(&mut merging, MERGE_PATIENCE).await {
+        tracing::info!(
+            "snapshots' files that an earlier daemon was to merge are being merged; only their guests wait for it"
+        );
     }
     found.running = shared.index.snapshots().iter().filter(|view| view.is_active()).count();
     Ok(found)
+}
+
+/// Whether all have come to an end in time; those that have not go on.
+async fn are_settled(settling: &mut JoinSet<()>, patience: Duration) -> bool {
+    let all = async { while settling.join_next().await.is_some() {} };
+    let done = tokio::time::timeout(patience, all).await.is_ok();
+    settling.detach_all();
+    done
 }
 
 /// Looks for guests and definitions that a libvirt daemon left since the start. Returns the guests taken over.

@@ -48,7 +48,7 @@ use crate::snapshot::Snapshot;
 use crate::start::LoadSnapshot;
 
 pub(crate) use create::{SAGA as CREATE_SAGA, create};
-pub(crate) use delete::{SAGA as DELETE_SAGA, delete};
+pub(crate) use delete::{SAGA as DELETE_SAGA, delete, merges_while_off};
 pub(crate) use mending::{Mending, SAGA as MEND_SAGA, resume as resume_mending, wait as wait_until_mended};
 pub(crate) use revert::{SAGA as REVERT_SAGA, revert};
 

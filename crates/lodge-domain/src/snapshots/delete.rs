@@ -278,6 +278,13 @@ pub(super) async fn remove_unneeded(shared: &Shared, id: DomainId, domain: &str,
     }
 }
 
+/// Whether an earlier daemon was to merge files below a guest that is off.
+pub(crate) fn merges_while_off(open: &OpenSaga) -> bool {
+    let merges =
+        || open.saved.get("merges").and_then(Value::as_array).is_some_and(|merges| !merges.is_empty());
+    open.kind == SAGA && open.saved.get("live") != Some(&Value::Bool(true)) && merges()
+}
+
 /// Settles a deletion that an earlier daemon left: it goes on, since every step of it may be done again.
 pub(super) async fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>, open: OpenSaga) {
     let name = entry.name();

@@ -2,11 +2,15 @@
 //! and it can be asked for again.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use lodge_domain::{DestroyOptions, SnapshotDeleteOptions, SnapshotRevertOptions, StartOptions, Ticket};
+use lodge_domain::{
+    DestroyOptions, Progress, SnapshotDeleteOptions, SnapshotRevertOptions, StartOptions, Ticket,
+};
 use lodge_faults::SmallDisk;
 use lodge_sys::process::{Identity, Process};
+use tokio::sync::{Semaphore, watch};
 
 use super::{CREATE, DISKS, House, is_sound, said};
 use crate::block_jobs::house::is_clean;
@@ -282,4 +286,69 @@ async fn a_qemu_killed_amid_taking_a_file_above_leaves_every_byte() {
         house.guest.destroy(DestroyOptions::default()).await.unwrap();
         house.domains.close(Duration::from_secs(5)).await;
     }
+}
+
+/// Nobody but who wants this very guest waits for it, and who does is told why, or waits as long as it takes.
+#[test]
+fn a_merge_that_a_daemon_left_holds_up_its_guest_only() {
+    if !has_qemu() {
+        return;
+    }
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let first = runtime();
+    let gate = Arc::new(Semaphore::new(0));
+    let (world, image) = first.block_on(async {
+        let house = House::new().await;
+        house.mark(1);
+        house.take("e1", DISKS).await.unwrap();
+        house.mark(2);
+        house.guest.set_autostart(true).await.unwrap();
+        house.world.fakes.0.lock().unwrap().merging = Some(Arc::clone(&gate));
+        let guest = house.guest.clone();
+        tokio::spawn(async move {
+            guest.delete_snapshot("e1".to_owned(), SnapshotDeleteOptions::default()).await
+        });
+        let is_merging =
+            || house.world.fakes.0.lock().unwrap().calls.iter().any(|call| call == "commit image");
+        while !is_merging() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let House { world, image, .. } = house;
+        (world, image)
+    });
+    // The daemon is gone, and all that it was at.
+    first.shutdown_timeout(Duration::from_secs(5));
+    runtime().block_on(async {
+        let begun = Instant::now();
+        let domains = world.open().await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "all wait for it: {:?}", begun.elapsed());
+        let guest = domains.find("web1").unwrap();
+        assert_eq!(state(&guest), "shut off (unknown)");
+        let impatient = Ticket { patience: Some(Duration::from_millis(100)), ..Ticket::default() };
+        let why = said(&guest.start(StartOptions::default(), impatient).await.unwrap_err());
+        assert!(why.contains("busy with `what an earlier daemon left`"), "{why}");
+        let (told, mut progress) = watch::channel(Progress::default());
+        let patient = Ticket { progress: Some(told), ..Ticket::default() };
+        let autostart = {
+            let domains = domains.clone();
+            tokio::spawn(async move { domains.autostart().await.len() })
+        };
+        let start = {
+            let guest = guest.clone();
+            tokio::spawn(async move {
+                guest.start(StartOptions::default(), patient).await.map_err(|error| said(&error))
+            })
+        };
+        progress.changed().await.unwrap();
+        assert_eq!(progress.borrow().phase, "waiting until `what an earlier daemon left` is done");
+        gate.add_permits(1);
+        // One of the two starts it.
+        let (failed, started) = (autostart.await.unwrap(), start.await.unwrap());
+        assert_eq!(failed + usize::from(started.is_err()), 1, "{started:?}");
+        let house = House { world, domains, guest, image };
+        house.guest.destroy(DestroyOptions::default()).await.unwrap();
+        assert_eq!((house.seen(), house.disk(), house.names().as_str()), (2, house.image.clone(), ""));
+        house.domains.close(Duration::from_secs(5)).await;
+    });
 }

@@ -27,6 +27,8 @@ pub struct Held {
     pub failing: Option<&'static str>,
     /// Images are looked over when there is room in it.
     pub mending: Option<Arc<Semaphore>>,
+    /// Images are merged when there is room in it.
+    pub merging: Option<Arc<Semaphore>>,
 }
 
 /// The other resources.
@@ -213,6 +215,10 @@ impl Volumes for Fakes {
         _: &[LockedFile],
     ) -> Result<(), PortError> {
         self.call("commit image", |_| ())?;
+        let gate = self.0.lock().unwrap().merging.clone();
+        if let Some(gate) = gate {
+            drop(gate.acquire().await);
+        }
         qemu_img(&["commit", "-q", "-d", "-f", "qcow2", &top.display().to_string()]).map(drop)
     }
     async fn rebase_image(
