@@ -8,6 +8,7 @@ mod faults;
 pub mod house;
 mod model;
 mod pending;
+mod rough;
 
 use std::time::Duration;
 

@@ -10,6 +10,8 @@ use lodge_model::snapshot::{Defaults, DomainSnapshot, Location, SnapshotFault, S
 
 use super::super::refuse;
 use super::Guest;
+use crate::block_job::{BlockJobs, refuse_busy};
+use crate::control::Refusal;
 use crate::define::{blocking, parse, parse_inactive, render};
 use crate::domains::Shared;
 use crate::error::DomainError;
@@ -79,7 +81,19 @@ pub(super) async fn judge(
     })
     .await;
     let aligned = aligned?;
+    if let Some(guest) = guest
+        && aligned.memory() == Location::External
+        && !BlockJobs::read(&guest.running.dir).all().is_empty()
+    {
+        // As for a save.
+        return Err(Refusal::invalid("domain has active block job").into());
+    }
     for (disk, own) in aligned.disks().iter().zip(&domain.devices.disks) {
+        if let Some(guest) = guest
+            && disk.location() != Location::No
+        {
+            refuse_busy(&guest.running, &own.target.dev)?;
+        }
         if guest.is_some() && own.transient && disk.location() != Location::No {
             let text = format!(
                 "snapshots of the transient disk '{}' of a running guest are not supported",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lodge_domain::block_job::commit::commit;
 use lodge_domain::block_job::pivot::pivot;
+use lodge_domain::block_job::pull::{PullOptions, pull};
 use lodge_domain::{DestroyOptions, Domains, Handle};
 
 use super::active;
@@ -23,6 +24,9 @@ async fn the_daemon_itself() {
     let guest = domains.find("web1").unwrap();
     println!("the daemon is up");
     guest.change(commit("vda".to_owned(), active())).await.unwrap();
+    if house::text_of(&guest, false).await.contains("vdb") {
+        guest.change(pull("vdb".to_owned(), PullOptions::default())).await.unwrap();
+    }
     end_it(&guest).await;
     std::future::pending::<()>().await;
 }
@@ -71,6 +75,39 @@ async fn a_killed_daemon_leaves_a_job_that_the_next_one_ends() {
         house.wait_for_writes(20).await;
         guest.destroy(DestroyOptions::default()).await.unwrap();
         house.has_all(at);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_amid_jobs_of_two_disks_leaves_both_to_the_next() {
+    if !has_qemu() {
+        return;
+    }
+    for wait_ms in [0, 10, 40, 150] {
+        let house = House::new(2).with_other();
+        let before = house.bytes_of(&house.other(1));
+        let domains = house.world.open().await;
+        house.start(&domains).await;
+        domains.close(Duration::from_secs(5)).await;
+        let mut child = daemon(house.world.dir.path());
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let domains = house.world.open().await;
+        let guest = domains.find("web1").unwrap();
+        end_it(&guest).await;
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while guest.block_job("vdb").await.unwrap().is_some() {
+            assert!(Instant::now() < deadline, "the pull does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        until(&guest, "running", |snapshot| snapshot.state.words().0 == "running").await;
+        let at = if house::top_of(&guest) == house.layer(0) { 0 } else { 2 };
+        house.wait_for_writes(20).await;
+        guest.destroy(DestroyOptions::default()).await.unwrap();
+        house.has_all(at);
+        assert_eq!(house::top_of_disk(&guest, 1), house.other(1));
+        assert!(house.bytes_of(&house.other(1)) == before, "the second disk has other bytes");
     }
 }
 

@@ -43,6 +43,10 @@ pub struct House {
     base: &'static str,
     /// The guest writes.
     writes: bool,
+    /// Attributes of its disk's `<driver>`.
+    driver: &'static str,
+    /// It has a second disk, on one overlay.
+    has_other: bool,
 }
 
 fn run(program: &str, args: &[&str]) -> String {
@@ -83,7 +87,8 @@ impl House {
     fn of(sector: &[u8], overlays: usize, disks: Option<&Path>, base: &'static str) -> Self {
         let world = World::new();
         let disks = disks.unwrap_or(world.dir.path()).to_owned();
-        let house = Self { world, disks, overlays, base, writes: sector[0] != 0 };
+        let house =
+            Self { world, disks, overlays, base, writes: sector[0] != 0, driver: "", has_other: false };
         let raw = house.world.dir.path().join("raw");
         std::fs::write(&raw, sector).unwrap();
         std::fs::OpenOptions::new().write(true).open(&raw).unwrap().set_len(8 << 20).unwrap();
@@ -106,6 +111,27 @@ impl House {
             }
         }
         house
+    }
+
+    /// Its disk is driven so.
+    pub fn driven(self, driver: &'static str) -> Self {
+        Self { driver, ..self }
+    }
+
+    /// It has a second disk, `vdb`, which nobody writes.
+    pub fn with_other(self) -> Self {
+        let [base, top] = [0, 1].map(|at| self.other(at).display().to_string());
+        run("qemu-img", &["create", "-q", "-f", "qcow2", &base, "8M"]);
+        run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &base, "-F", "qcow2", &top]);
+        for (path, write) in [(&base, "write -q -P 3 0 6M"), (&top, "write -q -P 4 4M 4M")] {
+            run("qemu-io", &["-f", "qcow2", "-c", write, path]);
+        }
+        Self { has_other: true, ..self }
+    }
+
+    /// The second disk's base, or what stands on it.
+    pub fn other(&self, at: usize) -> PathBuf {
+        self.disks.join(format!("other{at}.qcow2"))
     }
 
     /// The `at`th image from below.
@@ -134,12 +160,20 @@ impl House {
                 path.display()
             )
         });
+        let other = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+             <target dev='vdb' bus='virtio'/></disk>",
+            self.other(1).display()
+        );
+        let other = if self.has_other { other } else { String::new() };
+        let driver = self.driver;
+        let threads = if driver.contains("iothread") { "<iothreads>1</iothreads>" } else { "" };
         let xml = format!(
-            "<domain type='qemu'><name>web1</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>\
+            "<domain type='qemu'><name>web1</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>{threads}\
              <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os><features><acpi/></features>\
              <devices><controller type='usb' model='none'/><memballoon model='none'/>\
-             <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>{below}\
-             <target dev='vda' bus='virtio'/></disk>\
+             <disk type='file' device='disk'><driver name='qemu' type='qcow2' {driver}/><source file='{}'/>{below}\
+             <target dev='vda' bus='virtio'/></disk>{other}\
              <serial type='file'><source path='{}'/></serial></devices></domain>",
             self.layer(self.overlays).display(),
             self.serial().display()
@@ -281,7 +315,12 @@ pub fn process_of(guest: &Handle) -> Process {
 
 /// The file that the definition names.
 pub fn top_of(guest: &Handle) -> PathBuf {
-    guest.definition().unwrap().unwrap().devices.disks[0].path().unwrap().into()
+    top_of_disk(guest, 0)
+}
+
+/// The same of a disk by its place.
+pub fn top_of_disk(guest: &Handle, at: usize) -> PathBuf {
+    guest.definition().unwrap().unwrap().devices.disks[at].path().unwrap().into()
 }
 
 pub async fn text_of(guest: &Handle, inactive: bool) -> String {
