@@ -6,6 +6,7 @@ mod crash;
 mod descriptors;
 mod faults;
 pub mod house;
+mod kinds;
 mod model;
 mod pending;
 mod rough;
