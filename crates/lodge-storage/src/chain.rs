@@ -42,6 +42,8 @@ pub struct Link {
     pub virtual_size: Bytes,
     /// Bytes the file takes on the host.
     pub allocation: Bytes,
+    /// Only a passphrase opens it, as its own header says or that of what stands on it.
+    pub is_encrypted: bool,
 }
 
 /// Decides which files named by images may be opened.
@@ -107,20 +109,26 @@ pub(crate) struct OpenLink {
 }
 
 impl OpenLink {
+    /// It is called raw, and begins as a LUKS container does: its bytes as they are would be none of a disk.
+    pub fn is_container(&self) -> bool {
+        self.format == Format::Raw && self.disk.luks_length().is_ok()
+    }
+
     fn link(&self) -> Link {
         Link {
             path: self.disk.path.clone(),
             format: self.format,
             virtual_size: Bytes(self.virtual_bytes),
             allocation: Bytes(self.disk.allocation),
+            is_encrypted: self.is_locked || self.is_container(),
         }
     }
 }
 
 impl Storage {
-    /// The files a disk is made of, the top one first. `format` is the top file's.
+    /// The files a disk is made of, the top one first, encrypted or not: their headers say it. `format` is the top file's.
     pub async fn chain(&self, path: &Path, format: Format) -> Result<Vec<Link>, StorageError> {
-        let (path, gate) = (path.to_owned(), self.gate());
+        let (path, gate) = (path.to_owned(), Gate { keys: Keys::Asked, ..self.gate() });
         self.blocking(&path.clone(), limits::LOOK, move || {
             let links = open_chain(&path, format, Access::Read, &gate)?;
             Ok(links.iter().map(OpenLink::link).collect())

@@ -3,9 +3,14 @@
 //! That a qcow2 has LUKS inside, its header says; that a raw file is a LUKS container, only the document does. Which
 //! passphrase it is, only the document says of either. Each goes through a pipe and is in no argument, file or message.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lodge_model::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Storage,
@@ -16,7 +21,7 @@ use crate::{
     pool::error::PoolError,
     ports::SecretValue,
     temp::TempFile,
-    vol::{encryption, tool::Run},
+    vol::{encryption, kind::VolumeFormat, tool::Run},
 };
 
 /// The longest the making of a file may take: a key is made slow on purpose.
@@ -52,6 +57,12 @@ pub(crate) struct Sealed<'a> {
 impl Storage {
     /// Makes it in an empty file beside its place, and gives it its name.
     pub(crate) async fn make_sealed(&self, new: Sealed<'_>, temp: TempFile) -> Result<(), StorageError> {
+        self.fill_sealed(&new, &temp).await?;
+        self.keep_sealed(new.path, temp).await
+    }
+
+    /// Makes it in an empty file beside its place.
+    async fn fill_sealed(&self, new: &Sealed<'_>, temp: &TempFile) -> Result<(), StorageError> {
         let word = if new.format == Format::Raw { "luks" } else { new.format.as_str() };
         let run = Run::new("qemu-img").args(["create", "-q", "-f", word]);
         let run = encryption::with_secret(run, new.seal.secret.clone());
@@ -61,41 +72,137 @@ impl Storage {
             run = run.args(["-u", "-F", format.as_str(), "-b"]).args([backing]);
         }
         let run = run.args([temp.path()]).args([new.size.0.to_string()]);
-        self.run_tool(run.writes(temp.path()).said_as(temp.path(), new.path), new.path, MAKE).await?;
-        let path = new.path.to_owned();
+        self.run_tool(run.writes(temp.path()).said_as(temp.path(), new.path), new.path, MAKE).await
+    }
+
+    async fn keep_sealed(&self, path: &Path, temp: TempFile) -> Result<(), StorageError> {
+        let owned = path.to_owned();
         let keep = move || {
-            temp.keep_as(&path).map_err(|source| match source.kind() {
-                std::io::ErrorKind::AlreadyExists => StorageError::Exists { path },
-                _ => StorageError::Create { path, source },
+            temp.keep_as(&owned).map_err(|source| match source.kind() {
+                std::io::ErrorKind::AlreadyExists => StorageError::Exists { path: owned },
+                _ => StorageError::Create { path: owned, source },
             })
         };
-        self.blocking(new.path, limits::CHANGE, keep).await
+        self.blocking(path, limits::CHANGE, keep).await
+    }
+
+    /// Makes a qcow2 that stands alone and has all that a guest sees of `chain`.
+    pub(crate) async fn seal_all_of(
+        &self,
+        chain: &[OpenLink],
+        mut secrets: Vec<Option<SecretValue>>,
+        (to, seal): (&Path, &Seal),
+        stop: &CancellationToken,
+    ) -> Result<(), PoolError> {
+        let Some(top) = chain.first() else { return Ok(()) };
+        let dir = to.parent().unwrap_or(Path::new("/")).to_owned();
+        let place = to.to_owned();
+        let make = move || {
+            if place.symlink_metadata().is_ok() {
+                return Err(StorageError::Exists { path: place });
+            }
+            TempFile::create(&dir).map_err(|source| StorageError::Create { path: place, source })
+        };
+        let temp = self.blocking(to, limits::CHANGE, make).await.map_err(PoolError::Disk)?;
+        let size = Bytes(top.virtual_bytes.next_multiple_of(limits::SECTOR_BYTES));
+        let new = Sealed { path: to, format: Format::Qcow2, size, backing: None, seal };
+        self.fill_sealed(&new, &temp).await.map_err(PoolError::Disk)?;
+        secrets.resize(chain.len(), None);
+        let run = chain.iter().fold(pouring(), |run, link| run.reads(&link.disk.path));
+        let (run, words) = named(run, chain, secrets)?;
+        let into = Basin {
+            path: temp.path(),
+            said: to,
+            words: encryption::image_at(temp.path(), VolumeFormat::Qcow2, Some(encryption::OBJECT)),
+            secret: Some(seal.secret.clone()),
+            stands_on: None,
+        };
+        pour((run, &words), into, Some(stop)).await?;
+        self.keep_sealed(to, temp).await.map_err(PoolError::Disk)
     }
 }
 
 /// Adds what opens a chain to a run, whose verb it has; the words that name the chain come last.
 pub(crate) fn on_chain(
-    mut run: Run,
+    run: Run,
     chain: &[OpenLink],
     secret_of: &SecretOf<'_>,
 ) -> Result<(Run, Vec<OsString>), StorageError> {
-    let secrets = chain.iter().map(|link| secret(link, secret_of));
-    let secrets: Vec<Option<SecretValue>> = secrets.collect::<Result<_, StorageError>>()?;
+    let secrets = secrets(chain, secret_of)?;
     if secrets.iter().all(Option::is_none) {
         let Some(top) = chain.first() else { return Ok((run, Vec::new())) };
         let words = ["-f", top.format.as_str(), "--"].map(OsString::from);
         return Ok((run, words.into_iter().chain([top.disk.path.clone().into()]).collect()));
     }
+    let (run, words) =
+        named(run, chain, secrets).map_err(|source| StorageError::Volume { source: Box::new(source) })?;
+    Ok((run, ["--image-opts".to_owned(), "--".to_owned(), words.join(",")].map(OsString::from).to_vec()))
+}
+
+/// The passphrases of a chain's files, each asked for.
+pub(crate) fn secrets(
+    chain: &[OpenLink],
+    secret_of: &SecretOf<'_>,
+) -> Result<Vec<Option<SecretValue>>, StorageError> {
+    chain.iter().map(|link| secret(link, secret_of)).collect()
+}
+
+/// How `--image-opts` names a chain, a text for each file of it; the run gets their passphrases.
+pub(crate) fn named(
+    mut run: Run,
+    chain: &[OpenLink],
+    secrets: Vec<Option<SecretValue>>,
+) -> Result<(Run, Vec<String>), PoolError> {
     let mut words = Vec::new();
     for (depth, (link, secret)) in chain.iter().zip(secrets).enumerate() {
         let object = format!("passphrase{depth}");
-        words.extend(said(link, depth, secret.is_some().then_some(object.as_str())));
+        words.push(said(link, depth, secret.is_some().then_some(object.as_str())).join(","));
         if let Some(secret) = secret {
-            let fed = run.secret(secret, |path| format!("secret,id={object},file={path}"));
-            run = fed.map_err(|source| StorageError::Volume { source: Box::new(source) })?;
+            run = run.secret(secret, |path| format!("secret,id={object},file={path}"))?;
         }
     }
-    Ok((run, ["--image-opts".to_owned(), "--".to_owned(), words.join(",")].map(OsString::from).to_vec()))
+    Ok((run, words))
+}
+
+/// An image that is there and empty, and that a chain is poured into.
+pub(crate) struct Basin<'a> {
+    pub path: &'a Path,
+    /// What it will be called.
+    pub said: &'a Path,
+    /// How `--target-image-opts` names it by itself, its passphrase being [`encryption::OBJECT`].
+    pub words: String,
+    pub secret: Option<SecretValue>,
+    /// It stands on what the chain's own file stands on, by this name and format: only what is above that goes into it.
+    pub stands_on: Option<(PathBuf, &'static str)>,
+}
+
+/// `qemu-img` that copies what a guest sees.
+pub(crate) fn pouring() -> Run {
+    Run::new("qemu-img").args(["convert", "-q", "-n"])
+}
+
+/// Copies what is read of a chain, which [`named`] has put into the run.
+pub(crate) async fn pour(
+    (mut run, chain): (Run, &[String]),
+    into: Basin<'_>,
+    stop: Option<&CancellationToken>,
+) -> Result<(), PoolError> {
+    if let Some(secret) = into.secret {
+        run = encryption::with_secret(run, secret)?;
+    }
+    let mut target = vec![into.words];
+    if let Some((below, format)) = into.stands_on {
+        run = run.args(["-F", format, "-B"]).args([below]);
+        target.extend_from_slice(chain.get(1..).unwrap_or_default());
+    }
+    let words = ["--image-opts", "--target-image-opts", "--"].map(str::to_owned);
+    let run = run.args(words).args([chain.join(","), target.join(",")]);
+    let run = run.writes(into.path).said_as(into.path, into.said).run();
+    let Some(stop) = stop else { return run.await };
+    tokio::select! {
+        done = run => done,
+        () = stop.cancelled() => Err(PoolError::Disk(StorageError::Cancelled { path: into.said.to_owned() })),
+    }
 }
 
 /// `--image-opts`' words for one file of a chain.

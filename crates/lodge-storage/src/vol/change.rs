@@ -16,16 +16,14 @@ use rustix::{
 
 use super::{
     create::{take_room, write_zeros},
-    encryption::{image_of, with_secret},
     facts::{PoolVolume, VolumeKind},
-    kind::VolumeFormat,
     tool::Run,
 };
 use crate::{
     graph::need::Harm,
     limits,
     pool::{Pools, document::Room, error::PoolError, table::PoolHandle},
-    ports::SecretValue,
+    unlock::named,
 };
 
 /// How a volume gets another size.
@@ -105,16 +103,19 @@ impl Pools {
         let harm = if target < volume.capacity { Harm::Change } else { Harm::Grow };
         let mut held = (busy, self.refuse_used(pool, &volume, harm).await?);
         if volume.block.is_some() {
-            self.resize_device(pool, &volume, target).await?;
+            // Of a container the guest has what comes after its header.
+            let header =
+                volume.encryption.as_ref().map_or(0, |_| volume.physical.saturating_sub(volume.capacity));
+            self.resize_device(pool, &volume, target.saturating_add(header)).await?;
             tracing::info!(pool = %pool.name, volume = %name, bytes = target, "volume resized");
             return Ok(());
         }
-        if let Some(secret) = self.secret_of(&volume)? {
+        if volume.encryption.is_some() {
             if options.allocate {
                 let text = "preallocate is only supported for an unencrypted raw volume";
                 return Err(PoolError::Unsupported(text.to_owned()));
             }
-            resize_encrypted(&volume, target, secret).await?;
+            self.resize_image(pool, &volume, target).await?;
         } else if volume.format.is_plain() && volume.kind == VolumeKind::File {
             let (path, has) = (volume.path.clone(), volume.capacity);
             let bytes = if options.allocate { target.saturating_sub(has) } else { 0 };
@@ -124,7 +125,7 @@ impl Pools {
             let text = "preallocate is only supported for raw type volume";
             return Err(PoolError::Unsupported(text.to_owned()));
         } else {
-            resize_image(&volume, target).await?;
+            self.resize_image(pool, &volume, target).await?;
         }
         let seen = self.look_at(pool, name).await?;
         drop(held);
@@ -227,27 +228,37 @@ fn resize_plain(path: &Path, has: u64, target: u64, allocate: bool) -> Result<()
     file.sync_all().map_err(|source| failed("Unable to save", source))
 }
 
-async fn resize_image(volume: &PoolVolume, target: u64) -> Result<(), PoolError> {
-    let target = target.next_multiple_of(512);
-    let run = Run::new("qemu-img").args(["resize", "-f", volume.format.as_str()]);
-    let run = if target < volume.capacity { run.args(["--shrink"]) } else { run };
-    let run = run.args([volume.path.as_os_str().to_owned(), target.to_string().into()]).writes(&volume.path);
-    // The backing chain is opened along.
-    let run = match &volume.backing {
-        Some(backing) if volume.format == VolumeFormat::Qcow2 && backing.path.is_absolute() => {
-            run.reads(&backing.path)
-        }
-        _ => run,
-    };
-    run.run().await
-}
-
-async fn resize_encrypted(volume: &PoolVolume, target: u64, secret: SecretValue) -> Result<(), PoolError> {
-    let target = target.next_multiple_of(512);
-    let run = with_secret(Run::new("qemu-img").args(["resize"]), secret)?;
-    let run = if target < volume.capacity { run.args(["--shrink"]) } else { run };
-    let run = run.args(["--image-opts".to_owned(), image_of(volume), target.to_string()]);
-    run.writes(&volume.path).run().await
+impl Pools {
+    /// `qemu-img` opens the whole chain, and needs what opens each of its files.
+    async fn resize_image(
+        &self,
+        pool: &PoolHandle,
+        volume: &PoolVolume,
+        target: u64,
+    ) -> Result<(), PoolError> {
+        let target = target.next_multiple_of(512);
+        let chain = match self.chain_of_volume(pool, volume).await {
+            // Of old ones headers do not say the format of what they stand on, which is not read here.
+            Err(_) if volume.encryption.is_none() => Vec::new(),
+            chain => chain?,
+        };
+        // Of a container that is named as raw nothing is read either.
+        let secrets = self.secrets_of_chain(volume, &chain, |link| link.is_locked)?;
+        let run = Run::new("qemu-img").args(["resize"]);
+        let run = if target < volume.capacity { run.args(["--shrink"]) } else { run };
+        let run = chain.iter().skip(1).fold(run, |run, link| run.reads(&link.disk.path));
+        let run = match &volume.backing {
+            Some(backing) if chain.is_empty() && backing.path.is_absolute() => run.reads(&backing.path),
+            _ => run,
+        };
+        let run = if secrets.iter().any(Option::is_some) {
+            let (run, words) = named(run, &chain, secrets)?;
+            run.args(["--image-opts".to_owned(), words.join(",")])
+        } else {
+            run.args(["-f", volume.format.as_str()]).args([volume.path.as_os_str()])
+        };
+        run.args([target.to_string()]).writes(&volume.path).run().await
+    }
 }
 
 fn wipe(path: &Path, random: bool) -> Result<(), PoolError> {

@@ -26,6 +26,7 @@ use crate::{
     chain::open_chain,
     file::{Access, DiskFile},
     format::Format,
+    image::real,
     limits,
     pool::{
         Pools,
@@ -59,9 +60,10 @@ impl Pools {
         })?;
         let (_, _busy) = self.hold(from.0, from.1)?;
         let source = self.look_at(from.0, from.1).await?;
-        if source.block.is_some() && source.encryption.is_some() {
-            let text = "an encrypted volume of a pool of devices is not copied";
-            return Err(PoolError::Config(text.to_owned()));
+        if let (Some(has), Some(wants)) = (&source.encryption, &mut wanted.encryption)
+            && wants.secrets.is_empty()
+        {
+            wants.secrets.clone_from(&has.secrets);
         }
         if !backend.holds_files() {
             // As libvirt: a copy is never smaller.
@@ -79,8 +81,10 @@ impl Pools {
         let capacity = wanted.capacity.unwrap_or_default().max(source.capacity);
         wanted.allocation = Some(wanted.allocation.map_or(capacity, |bytes| bytes.min(capacity)));
         wanted.capacity = Some(capacity);
-        if source.encryption.is_some() || wanted.encryption.is_some() {
-            self.copy_encrypted(pool, &mut wanted, &source, &making.path, options).await?;
+        self.refuse_another_ground(pool, &wanted, &source, &making.path).await?;
+        let is_encrypted = source.encryption.is_some() || wanted.encryption.is_some();
+        if is_encrypted || self.stands_on_encrypted(pool, &source).await? {
+            self.copy_encrypted(pool, &wanted, &source, &making.path, options).await?;
         } else if wanted.format.is_plain() && source.format.is_plain() {
             self.copy_plain(pool, &wanted, &source, &making.path, options).await?;
         } else if options.reflink {
@@ -90,6 +94,25 @@ impl Pools {
             self.convert(pool, &wanted, &source, &making.path, options).await?;
         }
         self.note_new(pool, &wanted, making).await
+    }
+
+    /// Of an overlay is copied what is in it: on another file the copy would show other bytes.
+    async fn refuse_another_ground(
+        &self,
+        pool: &PoolHandle,
+        wanted: &Wanted,
+        source: &PoolVolume,
+        path: &Path,
+    ) -> Result<(), PoolError> {
+        let (Some((name, format)), Some(has)) = (&wanted.backing, &source.backing) else { return Ok(()) };
+        let (wants, has, is_format) =
+            (backing_at(path, name), has.clone(), *format == has.format || format.is_plain());
+        let look = move || Ok(wants == has.path || real(&wants) == real(&has.path));
+        let (is_same, ()) = self.blocking(pool, limits::LOOK, (), look).await?;
+        if is_same && is_format {
+            return Ok(());
+        }
+        Err(PoolError::Internal("a different backing store cannot be specified.".to_owned()))
     }
 
     async fn copy_plain(

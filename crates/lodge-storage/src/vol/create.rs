@@ -92,11 +92,13 @@ impl Pools {
             let metadata = fs::metadata(&path).map_err(failed)?;
             if format == VolumeFormat::Qcow2 {
                 let disk = DiskFile::open(&path, Access::Read).map_err(PoolError::Disk)?;
-                return Ok(disk.qcow2_header().map_err(PoolError::Disk)?.virtual_bytes);
+                return Ok(disk.any_qcow2_header().map_err(PoolError::Disk)?.virtual_bytes);
             }
             let seen = look(&path, &name, None).map_err(failed)?;
+            // Of a container what it contains counts.
+            let is_whole = |seen: &PoolVolume| format.is_plain() && seen.encryption.is_none();
             Ok(seen
-                .map_or(metadata.len(), |seen| if format.is_plain() { seen.physical } else { seen.capacity }))
+                .map_or(metadata.len(), |seen| if is_whole(&seen) { seen.physical } else { seen.capacity }))
         };
         let (bytes, ()) = self.blocking(pool, limits::LOOK, (), see).await?;
         wanted.capacity = Some(wanted.capacity.unwrap_or(bytes));

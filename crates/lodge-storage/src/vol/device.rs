@@ -143,13 +143,14 @@ impl Pools {
         if source.kind == VolumeKind::Dir {
             return Err(PoolError::Unsupported("directories are not copied as volumes".to_owned()));
         }
-        if source.encryption.is_some() || wanted.encryption.is_some() {
-            let text = "copies of encrypted volumes, and encrypted copies, are not made in pools of devices";
-            return Err(PoolError::Config(text.to_owned()));
-        }
+        let is_encrypted = source.encryption.is_some()
+            || wanted.encryption.is_some()
+            || self.stands_on_encrypted(pool, source).await?;
         let made = self.create_device(pool, wanted, making, options).await?;
         let (_, busy) = self.hold(pool, &made.name)?;
-        let filled = if source.format.is_plain() {
+        let filled = if is_encrypted {
+            self.pour_into_device(pool, wanted, source, &made.path).await
+        } else if source.format.is_plain() {
             let (from, to) = (source.path.clone(), made.path.clone());
             self.on_thread(pool, source.capacity, (), move || fill(&from, &to)).await.map(|((), ())| ())
         } else {

@@ -13,6 +13,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{facts::PoolVolume, kind::VolumeFormat, tool::Run, wanted::Wanted};
 use crate::{
+    chain::OpenLink,
     format::Format,
     pool::{Pools, error::PoolError},
     ports::{SecretName, SecretValue},
@@ -20,9 +21,7 @@ use crate::{
 };
 
 /// The name of the secret's object in `qemu-img`.
-const OBJECT: &str = "passphrase";
-/// That of the second one: of what is copied.
-const SOURCE_OBJECT: &str = "sources-passphrase";
+pub(crate) const OBJECT: &str = "passphrase";
 
 /// Judges what a document asks for, in libvirt's words.
 pub(crate) fn judge(encryption: &Encryption, format: VolumeFormat) -> Result<(), PoolError> {
@@ -167,27 +166,13 @@ pub(crate) fn with_secret(run: Run, secret: SecretValue) -> Result<Run, PoolErro
     run.secret(secret, |path| format!("secret,id={OBJECT},file={path}"))
 }
 
-/// The same of what is copied.
-pub(crate) fn with_sources_secret(run: Run, secret: SecretValue) -> Result<Run, PoolError> {
-    run.secret(secret, |path| format!("secret,id={SOURCE_OBJECT},file={path}"))
-}
-
-/// How `--image-opts` names an encrypted image.
-pub(crate) fn image_of(volume: &PoolVolume) -> String {
-    image_at(&volume.path, volume.format, Some(OBJECT))
-}
-
-/// How `--image-opts` names what is copied.
-pub(crate) fn source_of(volume: &PoolVolume) -> String {
-    image_at(&volume.path, volume.format, volume.encryption.as_ref().map(|_| SOURCE_OBJECT))
-}
-
 /// How `--target-image-opts` names the copy.
 pub(crate) fn target_at(path: &Path, wanted: &Wanted) -> String {
     image_at(path, wanted.format, wanted.encryption.as_ref().map(|_| OBJECT))
 }
 
-fn image_at(path: &Path, format: VolumeFormat, secret: Option<&str>) -> String {
+/// How `--image-opts` names an image that stands on nothing.
+pub(crate) fn image_at(path: &Path, format: VolumeFormat, secret: Option<&str>) -> String {
     // A comma in a value is written twice; see qemu(1).
     let path = path.display().to_string().replace(',', ",,");
     match (secret, format) {
@@ -220,6 +205,39 @@ impl Pools {
         self.secrets().value(&name).map(Some)
     }
 
+    /// The passphrases of a volume's chain. Of what it stands on, the one that the volume there was made with, or that is for
+    /// its path.
+    pub(crate) fn secrets_of_chain(
+        &self,
+        volume: &PoolVolume,
+        chain: &[OpenLink],
+        is_locked: fn(&OpenLink) -> bool,
+    ) -> Result<Vec<Option<SecretValue>>, PoolError> {
+        let secret = |(depth, link): (usize, &OpenLink)| {
+            if depth == 0 {
+                return self.secret_of(volume);
+            }
+            if !is_locked(link) {
+                return Ok(None);
+            }
+            let path = &link.disk.path;
+            let made = path.to_str().and_then(|path| self.volume_by_path(path, "path").ok());
+            let made = made.map(|(_, volume)| volume).filter(|volume| {
+                volume.encryption.as_ref().is_some_and(|encryption| !encryption.secrets.is_empty())
+            });
+            match (made, self.secrets().of_volume(path)) {
+                (Some(made), _) => self.secret_of(&made),
+                (None, Some(uuid)) => self.secrets().value(&SecretName::Uuid(uuid)).map(Some),
+                (None, None) => Err(PoolError::NoSecret(format!(
+                    "'{}' is encrypted and '{}' stands on it: define a secret for it, whose usage is that path",
+                    path.display(),
+                    volume.name
+                ))),
+            }
+        };
+        chain.iter().enumerate().map(secret).collect()
+    }
+
     /// As libvirt shows an encrypted volume: with the secret that is for its path.
     pub(crate) fn with_its_secret(&self, mut volume: PoolVolume) -> PoolVolume {
         let Some(encryption) = &mut volume.encryption else { return volume };
@@ -234,6 +252,11 @@ impl Pools {
         }
         volume
     }
+}
+
+/// Whether a file below a volume is encrypted. Of a raw one its header may not say it, but its own bytes do.
+pub(crate) fn is_locked(link: &OpenLink) -> bool {
+    link.is_locked || link.is_container()
 }
 
 #[cfg(test)]

@@ -6,9 +6,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     facts::{PoolVolume, Stamp},
+    kind::VolumeFormat,
     scan::{look, look_at_device},
 };
 use crate::{
+    chain::{Gate, Keys, OpenLink, open_chain},
+    file::Access,
+    format::Format,
+    image::real,
     limits,
     pool::{Pools, error::PoolError, silent, table::PoolHandle},
 };
@@ -46,6 +51,27 @@ impl Pools {
                 if slot.volumes.contains_key(name) { slot.put(found) } else { Arc::new(found) }
             },
         )
+    }
+
+    /// The files of a volume's chain, open, whichever of them are encrypted; of a format that is neither raw nor qcow2 none.
+    pub(crate) async fn chain_of_volume(
+        &self,
+        pool: &PoolHandle,
+        volume: &PoolVolume,
+    ) -> Result<Vec<OpenLink>, PoolError> {
+        let format = match volume.format {
+            VolumeFormat::Qcow2 => Format::Qcow2,
+            format if format.is_plain() => Format::Raw,
+            _ => return Ok(Vec::new()),
+        };
+        let gate = Gate { keys: Keys::Asked, ..self.storage().gate() };
+        let (path, is_device) = (volume.path.clone(), volume.block.is_some());
+        let look = move || {
+            // A device's name is a link, which leads nowhere where only the device is.
+            let path = if is_device { real(&path) } else { path };
+            open_chain(&path, format, Access::Read, &gate).map_err(PoolError::Disk)
+        };
+        self.blocking(pool, limits::LOOK, (), look).await.map(|(chain, ())| chain)
     }
 
     /// A place among those who look at files of a pool.

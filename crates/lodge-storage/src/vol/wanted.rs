@@ -78,10 +78,6 @@ impl Wanted {
                 let text = "storage pool only supports LUKS encrypted volumes";
                 return Err(PoolError::Config(text.to_owned()));
             }
-            if backend == Backend::Logical {
-                let text = "volumes of logical pools are not encrypted yet";
-                return Err(PoolError::Config(text.to_owned()));
-            }
             encryption::judge(encryption, format)?;
             if !backend.holds_files() && document.backing_store.is_some() {
                 let text = "an encrypted volume of a pool of devices cannot stand on another";

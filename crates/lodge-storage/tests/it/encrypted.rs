@@ -44,8 +44,14 @@ impl Secrets for Kept {
 }
 
 async fn place(usage: &[&str]) -> (World, Pools, PoolHandle) {
+    place_with(&usage.iter().map(|name| (*name, SECRET)).collect::<Vec<_>>()).await
+}
+
+/// A pool, and which secrets are for which files of it.
+async fn place_with(usage: &[(&str, Uuid)]) -> (World, Pools, PoolHandle) {
     let world = World::new().await;
-    let path = |name: &&str| (text(&world.dir.path().join("p").join(name)).to_owned(), SECRET);
+    let path =
+        |(name, secret): &(&str, Uuid)| (text(&world.dir.path().join("p").join(name)).to_owned(), *secret);
     let kept = Kept { by_usage: usage.iter().map(path).collect() };
     let pools = Pools::open_with(&world.store, &world.storage, Arc::new(kept)).await.unwrap();
     let pool = running(&pools, "p", &world.dir.path().join("p")).await;
@@ -207,4 +213,151 @@ async fn without_its_secret_nothing_is_made() {
     let error = pools.create_volume(&pool, &xml("v", "raw", ""), MakeOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "no secret provided for luks encryption");
     assert!(crate::world::names(&world.dir.path().join("p")).is_empty());
+}
+
+/// One file of a chain as QEMU is told of it.
+type Layer<'a> = (&'a str, &'a str, Option<Uuid>);
+
+/// How `--image-opts` names a chain.
+fn chain_of(world: &World, layers: &[Layer<'_>]) -> String {
+    let layer = |(depth, (name, format, secret)): (usize, &Layer<'_>)| {
+        let below = "backing.".repeat(depth);
+        let key = secret.map(|secret| if secret == OTHER { "other" } else { "secret" });
+        let (driver, key) = match (*format, key) {
+            ("raw", Some(key)) => ("luks", format!(",{below}key-secret={key}")),
+            (format, Some(key)) => (format, format!(",{below}encrypt.key-secret={key}")),
+            (format, None) => (format, String::new()),
+        };
+        let path = world.dir.path().join("p").join(name);
+        format!("{below}driver={driver},{below}file.filename={}{key}", text(&path))
+    };
+    layers.iter().enumerate().map(layer).collect::<Vec<_>>().join(",")
+}
+
+/// The passphrases for it.
+fn keys(world: &World) -> [String; 4] {
+    let key = |name: &str, words: &str| {
+        let path = world.dir.path().join(name);
+        fs::write(&path, words).unwrap();
+        ["--object".to_owned(), format!("secret,id={name},file={}", text(&path))]
+    };
+    let [(a, b), (c, d)] = [("secret", PASSPHRASE), ("other", OTHERS_PASSPHRASE)].map(|(name, words)| {
+        let [object, value] = key(name, words);
+        (object, value)
+    });
+    [a, b, c, d]
+}
+
+fn with_keys(world: &World, program: &str, verb: &[&str], rest: &[&str]) -> String {
+    let keys = keys(world);
+    let words: Vec<&str> =
+        verb.iter().copied().chain(keys.iter().map(String::as_str)).chain(rest.iter().copied()).collect();
+    run(program, &words)
+}
+
+/// All that a guest would see.
+fn seen(world: &World, layers: &[Layer<'_>]) -> Vec<u8> {
+    let out = world.dir.path().join("seen");
+    let (image, place) = (chain_of(world, layers), text(&out));
+    with_keys(world, "qemu-img", &["convert", "-O", "raw"], &["--image-opts", &image, place]);
+    fs::read(out).unwrap()
+}
+
+fn on(name: &str, world: &World, format: &str) -> String {
+    let path = world.dir.path().join("p").join(name);
+    format!("<backingStore><path>{}</path><format type='{format}'/></backingStore>", text(&path))
+}
+
+fn volume(name: &str, format: &str, secret: Option<Uuid>, below: &str) -> String {
+    let encryption = secret.map_or(String::new(), |uuid| {
+        format!("<encryption format='luks'><secret type='passphrase' uuid='{uuid}'/></encryption>")
+    });
+    format!(
+        "<volume><name>{name}</name><capacity unit='MiB'>4</capacity><allocation>0</allocation>\
+         <target><format type='{format}'/>{encryption}</target>{below}</volume>"
+    )
+}
+
+/// Bases of two kinds, and a disk on each that shows what it has itself, what lies below, and zeros above that.
+#[tokio::test]
+async fn a_copy_of_what_stands_on_another_file_shows_the_same_bytes() {
+    if !can_run() {
+        return;
+    }
+    let (world, pools, pool) =
+        place_with(&[("raw", SECRET), ("qcow2", SECRET), ("on-raw", OTHER), ("on-qcow2", OTHER)]).await;
+    let options = MakeOptions::default;
+    let (secret, other) = (Some(SECRET), Some(OTHER));
+    for format in ["raw", "qcow2"] {
+        pools.create_volume(&pool, &volume(format, format, secret, ""), options()).await.unwrap();
+        let image = chain_of(&world, &[(format, format, secret)]);
+        with_keys(&world, "qemu-io", &[], &["--image-opts", &image, "-c", "write -q -P 5 0 4M"]);
+    }
+    let mut model = vec![5; 4 << 20];
+    model[1 << 20..(1 << 20) + (100 << 10)].fill(6);
+    model[2 << 20..(2 << 20) + (128 << 10)].fill(0);
+    // A locked one on each, and a plain one.
+    let tops = [("on-raw", "raw", other), ("on-qcow2", "qcow2", other), ("plain", "qcow2", None)];
+    for (name, below, key) in tops {
+        let xml = volume(name, "qcow2", key, &on(below, &world, below));
+        pools.create_volume(&pool, &xml, options()).await.unwrap();
+        let layers = [(name, "qcow2", key), (below, below, secret)];
+        let image = chain_of(&world, &layers);
+        let writes = ["-c", "write -q -P 6 1M 100k", "-c", "write -q -z 2M 128k"];
+        with_keys(&world, "qemu-io", &[], &[&["--image-opts", image.as_str()][..], &writes].concat());
+        assert!(seen(&world, &layers) == model, "{name}");
+    }
+    // QEMU wrote to them: what opens them is known by the secrets for their paths.
+    pools.refresh(&pool).await.unwrap();
+    let ways: [(&str, &str, Option<Uuid>, Option<&str>); 8] = [
+        // The same bytes, another passphrase, plain: on the same file.
+        ("on-qcow2", "qcow2", other, Some("qcow2")),
+        ("on-qcow2", "qcow2", secret, Some("qcow2")),
+        ("on-raw", "qcow2", secret, Some("raw")),
+        ("on-raw", "qcow2", None, Some("raw")),
+        ("plain", "qcow2", None, Some("qcow2")),
+        // On nothing: all of it.
+        ("on-raw", "raw", None, None),
+        ("on-qcow2", "raw", other, None),
+        ("plain", "qcow2", secret, None),
+    ];
+    for (at, (from, format, key, below)) in ways.into_iter().enumerate() {
+        let name = format!("copy{at}");
+        let ground = below.map_or(String::new(), |below| on(below, &world, below));
+        let xml = volume(&name, format, key, &ground);
+        pools.clone_volume(&pool, &xml, (&pool, from), options()).await.unwrap();
+        let layers = std::iter::once((name.as_str(), format, key)).chain(below.map(|at| (at, at, secret)));
+        assert!(seen(&world, &layers.collect::<Vec<_>>()) == model, "{from} {format} {key:?} {below:?}");
+        let length = fs::metadata(world.dir.path().join("p").join(&name)).unwrap().len();
+        // What lies below is not in it: 2 MiB are the key's.
+        assert_eq!(below.is_none(), length >= 4 * MIB, "{name} has {length} bytes");
+    }
+    // Larger and smaller, with all that it stands on.
+    pools.resize_volume(&pool, "copy1", Bytes(6 * MIB), ResizeOptions::default()).await.unwrap();
+    assert_eq!(pools.look_at(&pool, "copy1").await.unwrap().capacity, 6 * MIB);
+    let grown = seen(&world, &[("copy1", "qcow2", secret), ("qcow2", "qcow2", secret)]);
+    assert!(grown[..4 << 20] == model[..] && grown[4 << 20..].iter().all(|byte| *byte == 0));
+    // On another file it would show others.
+    let wrong = volume("wrong", "qcow2", other, &on("raw", &world, "raw"));
+    let error = pools.clone_volume(&pool, &wrong, (&pool, "on-qcow2"), options()).await.unwrap_err();
+    assert_eq!(error.to_string(), "a different backing store cannot be specified.");
+    let wrong = volume("wrong", "qcow2", other, &on("qcow2", &world, "qcow2"));
+    let error = pools.clone_volume(&pool, &wrong, (&pool, "raw"), options()).await.unwrap_err();
+    assert!(error.to_string().contains("its source stands on nothing"), "{error}");
+    // Whoever knows no secret for what lies below is told so, and nothing is made; the same bytes need none.
+    let pools = Pools::open_with(&world.store, &world.storage, Arc::new(Kept::default())).await.unwrap();
+    pools.refresh(&pool).await.unwrap();
+    let flat = volume("flat", "qcow2", None, "");
+    for from in ["on-raw", "plain"] {
+        let error = pools.clone_volume(&pool, &flat, (&pool, from), options()).await.unwrap_err();
+        assert!(error.to_string().contains("secret"), "{from}: {error}");
+    }
+    let same = volume("same", "qcow2", None, &on("qcow2", &world, "qcow2"));
+    pools.clone_volume(&pool, &same, (&pool, "plain"), options()).await.unwrap();
+    assert!(seen(&world, &[("same", "qcow2", None), ("qcow2", "qcow2", secret)]) == model);
+    let names = crate::world::names(&world.dir.path().join("p"));
+    assert!(
+        names.iter().all(|name| name != "flat" && name != "wrong" && !name.starts_with('.')),
+        "{names:?}"
+    );
 }

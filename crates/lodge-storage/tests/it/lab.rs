@@ -119,6 +119,97 @@ async fn a_volume_group_lives_as_libvirts_do() {
     assert!(run("pvs", &["--noheadings"]).trim().is_empty());
 }
 
+/// What a guest would see of a container, or of what is none.
+fn contents(world: &World, driver: &str, path: &str) -> Vec<u8> {
+    let key = world.dir.path().join("key");
+    fs::write(&key, crate::encrypted::PASSPHRASE).unwrap();
+    let (secret, out) = (format!("secret,id=k,file={}", key.display()), world.dir.path().join("seen"));
+    let (image, to) = (format!("driver={driver},file.filename={path}"), out.to_str().unwrap());
+    run("qemu-img", &["convert", "-O", "raw", "--object", &secret, "--image-opts", &image, to]);
+    fs::read(out).unwrap()
+}
+
+fn write(world: &World, name: &str, commands: &[&str]) {
+    let key = world.dir.path().join("key");
+    fs::write(&key, crate::encrypted::PASSPHRASE).unwrap();
+    let secret = format!("secret,id=k,file={}", key.display());
+    let image = format!("driver=luks,key-secret=k,file.filename=/dev/lab3/{name}");
+    let commands = commands.iter().flat_map(|command| ["-c", command]);
+    let words: Vec<&str> =
+        ["--object", &secret, "--image-opts", &image].into_iter().chain(commands).collect();
+    run("qemu-io", &words);
+}
+
+#[tokio::test]
+#[ignore = "needs device-mapper: cargo xtask lab"]
+async fn a_logical_volume_may_be_a_luks_container() {
+    const LUKS: &str = "luks,key-secret=k";
+    let world = World::new().await;
+    let Some(device) = Loop::of(world.dir.path(), "one", 256 * MIB) else { panic!("no loop devices") };
+    let secrets = std::sync::Arc::new(crate::encrypted::Kept::default());
+    let pools = Pools::open_with(&world.store, &world.storage, secrets).await.unwrap();
+    let pool = define(&pools, &group("lab3", &[&device])).await;
+    pools.build(&pool, OVERWRITE).await.unwrap();
+    pools.start(&pool, None).await.unwrap();
+    let secret = crate::encrypted::by_uuid();
+    let encryption = format!("<target><encryption format='luks'>{secret}</encryption></target>");
+    let nonesuch = encryption.replace("0007", "0001");
+    assert_eq!(error(make(&pools, &pool, "data", 16, &nonesuch).await), "no such secret");
+    let on_data = format!("{encryption}<backingStore><path>/dev/lab3/data</path></backingStore>");
+    let stands = error(make(&pools, &pool, "snap", 16, &on_data).await);
+    assert!(stands.contains("cannot stand on another"), "{stands}");
+    assert_eq!(pools.volume_count(&pool).unwrap(), 0);
+
+    make(&pools, &pool, "data", 16, &encryption).await.unwrap();
+    let data = pools.volume(&pool, "data").unwrap();
+    // All that was asked for is the guest's; an extent has 4 MiB.
+    assert!(data.capacity >= 16 * MIB && data.physical == 20 * MIB, "{data:?}");
+    assert!(data.xml().contains("<encryption format='luks'>"), "{}", data.xml());
+    let length = usize::try_from(data.capacity).unwrap();
+    let mut model = vec![5; length];
+    model[1 << 20..(1 << 20) + (300 << 10)].fill(6);
+    write(&world, "data", &[&format!("write -q -P 5 0 {length}"), "write -q -P 6 1M 300k"]);
+    assert!(contents(&world, LUKS, "/dev/lab3/data") == model);
+    let stored = fs::read("/dev/lab3/data").unwrap();
+    assert!(!stored.windows(512).step_by(512).any(|bytes| bytes == [5; 512] || bytes == [6; 512]));
+
+    // Larger, which is known then and after a look.
+    pools.resize_volume(&pool, "data", Bytes(24 * MIB), ResizeOptions::default()).await.unwrap();
+    pools.refresh(&pool).await.unwrap();
+    let data = pools.volume(&pool, "data").unwrap();
+    assert!(data.capacity >= 24 * MIB && data.encryption.is_some(), "{data:?}");
+    let grown = contents(&world, LUKS, "/dev/lab3/data");
+    assert!(grown[..length] == model[..] && grown.len() as u64 == data.capacity);
+
+    // Copied as it is, decrypted, and into a file and back.
+    let files = crate::pool::running(&pools, "files", &world.dir.path().join("files")).await;
+    let clone = async |to: &PoolHandle, from: (&PoolHandle, &str), name: &str, rest: &str| {
+        let xml = format!("<volume><name>{name}</name>{rest}</volume>");
+        pools.clone_volume(to, &xml, from, MakeOptions::default()).await.unwrap();
+    };
+    clone(&pool, (&pool, "data"), "copy", &encryption).await;
+    clone(&pool, (&pool, "data"), "clear", "").await;
+    let sealed = encryption.replace("<target>", "<target><format type='qcow2'/>");
+    clone(&files, (&pool, "data"), "sealed", &sealed).await;
+    clone(&pool, (&files, "sealed"), "back", &encryption).await;
+    for (driver, name) in [(LUKS, "copy"), ("raw", "clear"), (LUKS, "back")] {
+        let seen = contents(&world, driver, &format!("/dev/lab3/{name}"));
+        assert!(seen[..grown.len()] == grown[..], "{name}");
+    }
+    make(&pools, &pool, "thin", 64, &format!("<allocation unit='MiB'>8</allocation>{encryption}"))
+        .await
+        .unwrap();
+    let thin = pools.volume(&pool, "thin").unwrap();
+    assert!(thin.capacity >= 64 * MIB && thin.allocation < 16 * MIB, "{thin:?}");
+    write(&world, "thin", &["write -q -P 9 60M 1M"]);
+    assert!(contents(&world, LUKS, "/dev/lab3/thin")[60 << 20..61 << 20].iter().all(|byte| *byte == 9));
+    for name in ["data", "copy", "clear", "back", "thin"] {
+        pools.delete_volume(&pool, name, false).await.unwrap();
+    }
+    pools.destroy(&pool).await.unwrap();
+    pools.delete(&pool).await.unwrap();
+}
+
 #[tokio::test]
 #[ignore = "needs device-mapper: cargo xtask lab"]
 async fn a_process_killed_amid_changing_logical_volumes_leaves_those_it_had_made() {
