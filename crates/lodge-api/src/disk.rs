@@ -44,6 +44,9 @@ pub struct ChainLinkView {
     pub guest_bytes: u64,
     /// What it takes on the host.
     pub host_bytes: u64,
+    /// Only a passphrase opens it, as headers say.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Who needs it.
     pub needs: Vec<NeedView>,
 }

@@ -123,6 +123,7 @@ impl Engine {
                 format: link.format.to_string(),
                 guest_bytes: link.virtual_size.0,
                 host_bytes: link.allocation.0,
+                encrypted: link.is_encrypted,
             });
         }
         Ok(views)

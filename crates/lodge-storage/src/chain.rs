@@ -111,14 +111,19 @@ pub(crate) struct OpenLink {
 impl OpenLink {
     /// It is called raw, and begins as a LUKS container does: its bytes as they are would be none of a disk.
     pub fn is_container(&self) -> bool {
-        self.format == Format::Raw && self.disk.luks_length().is_ok()
+        self.contained().is_some()
+    }
+
+    /// What a guest sees of a container.
+    fn contained(&self) -> Option<u64> {
+        self.disk.luks_length().ok().filter(|_| self.format == Format::Raw)
     }
 
     fn link(&self) -> Link {
         Link {
             path: self.disk.path.clone(),
             format: self.format,
-            virtual_size: Bytes(self.virtual_bytes),
+            virtual_size: Bytes(self.contained().unwrap_or(self.virtual_bytes)),
             allocation: Bytes(self.disk.allocation),
             is_encrypted: self.is_locked || self.is_container(),
         }

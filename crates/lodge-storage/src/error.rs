@@ -418,6 +418,11 @@ impl StorageError {
                 "say it in the disk's <encryption>, or in that of the <source> in its <backingStore>"
                     .to_owned()
             }
+            Self::UnsupportedImage { what: "is encrypted", .. } => {
+                "its secret is named by the guest's document (say it in the disk's <encryption>) and by the volume: let \
+                 those do it that know it, as lodge blockcommit, blockpull, blockcopy, vol-clone, vol-resize"
+                    .to_owned()
+            }
             Self::UnsupportedImage { path, .. } | Self::UnsupportedFormat { path, .. } => {
                 format!("convert it: qemu-img convert -O qcow2 {} NEW", path.display())
             }

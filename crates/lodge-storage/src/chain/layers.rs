@@ -22,6 +22,8 @@ pub(crate) struct Layer {
     pub virtual_bytes: u64,
     /// Of a qcow2.
     pub header: Option<Header>,
+    /// It begins as a LUKS container does.
+    pub is_container: bool,
 }
 
 /// Looks at a chain, the top file first.
@@ -44,6 +46,7 @@ pub(crate) fn layers(top: &Path, format: Format, gate: &Gate) -> Result<Vec<Laye
             format: link.format,
             virtual_bytes: link.virtual_bytes,
             header,
+            is_container: link.is_container(),
         });
         named = below.unwrap_or_default();
     }

@@ -10,7 +10,7 @@ use super::{
     error::ChainError,
     layers::{Layer, layers, reads},
 };
-use crate::{Storage, format::Format, limits, pool::error::PoolError, vol::tool::Run};
+use crate::{Storage, error::StorageError, format::Format, limits, pool::error::PoolError, vol::tool::Run};
 
 /// How a disk comes to stand on another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,20 @@ impl Storage {
         self.restand(&above, Some(&above[place..])).await
     }
 
+    /// A chain that acts which know no secret may read and write.
     pub(crate) async fn layers(&self, top: &Path, format: Format) -> Result<Vec<Layer>, ChainError> {
+        let layers = self.layers_as_named(top, format).await?;
+        // Whoever reads or writes it as it is would take or leave other bytes than the guest's.
+        match layers.iter().find(|layer| layer.is_container) {
+            Some(Layer { path, .. }) => {
+                Err(StorageError::UnsupportedImage { path: path.clone(), what: "is encrypted" }.into())
+            }
+            None => Ok(layers),
+        }
+    }
+
+    /// The same for one who does neither: what is called raw may be a container.
+    pub(crate) async fn layers_as_named(&self, top: &Path, format: Format) -> Result<Vec<Layer>, ChainError> {
         let (top, gate) = (top.to_owned(), self.gate());
         self.blocking(&top.clone(), limits::LOOK, move || Ok(layers(&top, format, &gate))).await?
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Storage,
-    chain::{Gate, open_chain},
+    chain::{Gate, Keys, open_chain},
     error::StorageError,
     file::{Access, DiskFile},
     format::{Format, looks_like},
@@ -125,7 +125,8 @@ struct Said {
 }
 
 fn describe_chain(path: &Path, format: Format, gate: &Gate) -> Result<Vec<Description>, StorageError> {
-    let links = open_chain(path, format, Access::Read, gate)?;
+    let gate = Gate { keys: Keys::Asked, ..gate.clone() };
+    let links = open_chain(path, format, Access::Read, &gate)?;
     links.iter().map(|link| of_file(&link.disk, link.format)).collect()
 }
 
@@ -150,7 +151,8 @@ fn of_file(disk: &DiskFile, format: Format) -> Result<Description, StorageError>
         marks: Vec::new(),
     };
     if format == Format::Raw {
-        return Ok(plain);
+        let marks = disk.luks_length().is_ok().then_some("LUKS container").into_iter().collect();
+        return Ok(Description { marks, ..plain });
     }
     // Even what no guest could use is described: corrupt, encrypted, its data elsewhere.
     let start = disk.start(qcow2::READ_BYTES)?;

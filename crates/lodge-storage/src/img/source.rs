@@ -45,6 +45,11 @@ impl Source {
     /// Opens a chain that is [read here](is_read_here) all the way down; `None`: it is not.
     pub fn open(path: &Path, format: Format, gate: &Gate) -> Result<Option<Self>, StorageError> {
         let links = open_chain(path, format, Access::Read, gate)?;
+        // Read through an overlay it would be mixed with what is not encrypted.
+        if let Some(link) = links.iter().skip(1).find(|link| link.is_container()) {
+            let path = link.disk.path.clone();
+            return Err(StorageError::UnsupportedImage { path, what: "is encrypted" });
+        }
         for link in &links {
             if link.format == Format::Qcow2 && !is_read_here(&link.disk.qcow2_header()?) {
                 return Ok(None);

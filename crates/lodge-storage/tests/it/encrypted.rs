@@ -4,7 +4,8 @@ use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use lodge_model::Bytes;
 use lodge_storage::{
-    MakeOptions, PoolError, PoolHandle, Pools, ResizeOptions, SecretName, SecretValue, Secrets,
+    AfterCommit, Commit, Format, MakeOptions, PoolError, PoolHandle, Pools, ResizeOptions, SecretName,
+    SecretValue, Secrets,
 };
 use uuid::Uuid;
 
@@ -114,6 +115,22 @@ async fn a_raw_volume_is_a_luks_container() {
     pools.resize_volume(&pool, "v", Bytes(8 * MIB), ResizeOptions::default()).await.unwrap();
     assert_eq!(pools.look_at(&pool, "v").await.unwrap().capacity, 8 * MIB);
     assert!(qemu_io(&world, &image, "read -P 7 0 64k").contains("read 65536/65536"));
+    // Whoever knows no secret neither takes its bytes for a disk's nor writes to it, however it is named above.
+    let top = world.dir.path().join("p/top");
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", text(&path), text(&top), "16M"]);
+    run("qemu-io", &["-f", "qcow2", "-c", "write -P 8 1M 64k", text(&top)]);
+    let (before, above) = (fs::read(&path).unwrap(), fs::read(&top).unwrap());
+    let chain = world.storage.chain(&top, Format::Qcow2).await.unwrap();
+    assert_eq!(chain.iter().map(|link| link.is_encrypted).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(chain[1].virtual_size, Bytes(8 * MIB));
+    let commit = Commit { top: top.clone(), base: None, after: AfterCommit::Keep, behalf: None };
+    let committed = world.storage.commit(&commit).await.map(drop).unwrap_err();
+    let flattened = world.storage.flatten(&top, None).await.unwrap_err();
+    for error in [committed, flattened] {
+        assert!(error.to_string().contains("p/v` is encrypted"), "{error}");
+        assert!(error.hint().unwrap().contains("blockpull"));
+    }
+    assert!(fs::read(&path).unwrap() == before && fs::read(&top).unwrap() == above);
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ fn chain(links: &[ChainLinkView], session: &Session) -> String {
         let needs: Vec<_> = link.needs.iter().map(|need| need.why.as_str()).collect();
         vec![
             link.path.clone(),
-            link.format.clone(),
+            if link.encrypted { format!("{}, encrypted", link.format) } else { link.format.clone() },
             size(link.guest_bytes),
             size(link.host_bytes),
             needs.join("; "),
