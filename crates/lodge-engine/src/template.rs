@@ -160,6 +160,7 @@ impl Engine {
                 size: None,
                 is_encrypted: disk.is_encrypted(),
                 encryption: disk.own_encryption(),
+                to_read: Vec::new(),
                 backing_store: disk.backing_store_of_copy(),
             });
         }

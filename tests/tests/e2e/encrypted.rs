@@ -3,8 +3,10 @@
 //! A secret, a pool of encrypted files, a guest with two of them, and the view from outside, by QEMU's own programs and the
 //! same passphrase.
 
+mod clones;
 mod disks;
 mod jobs;
+mod model;
 mod snapshots;
 
 use std::{

@@ -144,11 +144,6 @@ impl Engine {
             return Err(EngineError::new(Kind::InvalidInput, text)
                 .with_hint(format!("shut it down first (lodge shutdown {})", source.said())));
         }
-        if let Some(locked) = disks.iter().find(|disk| disk.is_encrypted) {
-            let text = format!("`{}` runs, and its disk {} is encrypted", source.said(), locked.target);
-            return Err(EngineError::new(Kind::Unsupported, text)
-                .with_hint(format!("shut it down first (lodge shutdown {})", source.said())));
-        }
         let snapshot = format!("{SNAPSHOT}{}", name.replace('/', "_"));
         let saves = self.store.root().managed_saves();
         let memory = live.with_memory.then(|| MemoryPlan {
@@ -309,6 +304,7 @@ mod tests {
             size: None,
             is_encrypted: false,
             encryption: None,
+            to_read: Vec::new(),
             backing_store: None,
         };
         let text = request("lodge-clone-b", None, &document, &[disk]);

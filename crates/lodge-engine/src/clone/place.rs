@@ -8,7 +8,7 @@ use lodge_model::{
     domain::{
         Domain,
         copy::NewDisk,
-        disk::{BackingStore, Disk},
+        disk::{BackingStore, Disk, DiskSource, ImageFormat, SourceKind},
     },
     xml::Kept,
 };
@@ -62,6 +62,9 @@ pub(crate) struct PlannedDisk {
     /// Its own `<encryption>` as a text, which is its source's: both are opened with one secret.
     #[serde(default)]
     pub encryption: Option<String>,
+    /// That of each of the source's files, the guest's own first, where they are read to make it.
+    #[serde(default)]
+    pub to_read: Vec<Option<String>>,
     /// What it stands on, where the document has to say how that is opened.
     #[serde(skip)]
     pub backing_store: Option<Box<BackingStore>>,
@@ -74,6 +77,8 @@ impl PlannedDisk {
             path: self.to.display().to_string(),
             format: self.format.as_str().to_owned(),
             backing_store: self.backing_store.clone(),
+            // What stands alone may be encrypted where only what lay below was.
+            encryption: self.encryption.as_deref().filter(|_| self.how == How::Alone).and_then(Kept::parse),
         };
         (self.target.clone(), own)
     }
@@ -109,8 +114,39 @@ impl SourceDisk {
     /// What a copy stands on, where the document has to say it: an encrypted file is opened by what the document says.
     pub fn backing_store_of_copy(&self) -> Option<Box<BackingStore>> {
         let is_named = self.encryption.iter().skip(1).any(Option::is_some);
-        self.backing_store.clone().filter(|_| is_named)
+        self.backing_store.clone().filter(|_| is_named).map(|store| Box::new(without_run(*store)))
     }
+
+    /// The same of one that stands on this disk itself.
+    fn backing_store_of_link(&self) -> Option<Box<BackingStore>> {
+        if !self.is_encrypted() {
+            return None;
+        }
+        let mut source = DiskSource { file: Some(self.path.display().to_string()), ..DiskSource::default() };
+        source.set_encryption(self.encryption.first().and_then(Option::as_ref));
+        Some(Box::new(BackingStore {
+            kind: Some(SourceKind::File),
+            format: Some(ImageFormat { kind: self.format.as_str().to_owned(), ..ImageFormat::default() }),
+            source: Some(Box::new(source)),
+            backing_store: self.backing_store.clone().map(|store| Box::new(without_run(*store))),
+            ..BackingStore::default()
+        }))
+    }
+
+    /// As texts, where a file that stands alone is made of all of them.
+    fn to_read(&self) -> Vec<Option<String>> {
+        self.encryption.iter().map(|tree| tree.as_ref().map(Kept::to_text)).collect()
+    }
+}
+
+/// Without what is of one run of the guest's: the numbers of files in QEMU.
+fn without_run(mut store: BackingStore) -> BackingStore {
+    store.index = None;
+    if let Some(source) = store.source.as_deref_mut() {
+        source.index = None;
+    }
+    store.backing_store = store.backing_store.map(|below| Box::new(without_run(*below)));
+    store
 }
 
 impl Engine {
@@ -225,24 +261,9 @@ pub(super) fn placed(
         }
         CloneMode::Auto => How::Layer,
     };
-    // What is encrypted is copied as it is.
+    // What is encrypted and stands alone is copied as it is.
     let how = match how {
-        How::Linked if disk.is_encrypted() && spec.mode == CloneMode::Linked => {
-            let text = format!(
-                "disk {} of `{}` is encrypted: it can only be copied as it is",
-                disk.target, spec.source
-            );
-            return Err(EngineError::new(Kind::Unsupported, text).with_hint("leave --linked out"));
-        }
-        How::Alone if disk.is_encrypted() && disk.has_backing => {
-            let text = format!(
-                "disk {} of `{}` is encrypted and stands on another file: one that stands alone is not made of it",
-                disk.target, spec.source
-            );
-            return Err(EngineError::new(Kind::Unsupported, text)
-                .with_hint("leave --full out: the copy stands on the same file then"));
-        }
-        How::Linked | How::Alone if disk.is_encrypted() => How::Layer,
+        How::Alone if disk.is_encrypted() && !disk.has_backing => How::Layer,
         how => how,
     };
     let format = if how == How::Linked { Format::Qcow2 } else { disk.format };
@@ -272,6 +293,10 @@ pub(super) fn placed(
             EngineError::new(kind, text).with_hint("choose another name, or another file with --file")
         );
     }
+    let is_read = how == How::Alone && disk.is_encrypted();
+    let to_read = if is_read { disk.to_read() } else { Vec::new() };
+    // What was encrypted stays so: a copy of all of it, by the secret of the nearest.
+    let nearest = to_read.iter().flatten().next().cloned();
     Ok(PlannedDisk {
         target: disk.target.clone(),
         from: disk.path.clone(),
@@ -281,8 +306,13 @@ pub(super) fn placed(
         how,
         size: None,
         is_encrypted: disk.is_encrypted(),
-        encryption: disk.own_encryption(),
-        backing_store: disk.backing_store_of_copy(),
+        encryption: if is_read { nearest } else { disk.own_encryption() },
+        to_read,
+        backing_store: match how {
+            How::Linked => disk.backing_store_of_link(),
+            How::Layer | How::Taken => disk.backing_store_of_copy(),
+            How::Alone => None,
+        },
     })
 }
 

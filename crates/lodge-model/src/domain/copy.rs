@@ -14,7 +14,7 @@ use super::interface::InterfaceKind;
 use super::lodge::Origin;
 use super::os::{Sysinfo, SysinfoBlock};
 use super::{Domain, LodgeGuest};
-use crate::{DomainId, MacAddr};
+use crate::{DomainId, MacAddr, xml::Kept};
 
 /// Who the new machine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct NewDisk {
     pub format: String,
     /// What it stands on, where only the document says how that is opened.
     pub backing_store: Option<Box<BackingStore>>,
+    /// How it is encrypted, where it is otherwise than the source's own file; else that says it.
+    pub encryption: Option<Kept>,
 }
 
 /// One thing that is another than the source's.
@@ -143,6 +145,9 @@ impl Copied {
             driver.name.get_or_insert_with(|| "qemu".to_owned());
             driver.format = Some(own.format.clone());
             disk.backing_store.clone_from(&own.backing_store);
+            if own.encryption.is_some() {
+                disk.set_encryption(own.encryption.as_ref());
+            }
         }
         for (item, old, new) in found {
             self.differs(item, &old, &new);

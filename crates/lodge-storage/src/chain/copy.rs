@@ -15,7 +15,7 @@ use std::{
 use lodge_sys::fs::remove_durable;
 use tokio_util::sync::CancellationToken;
 
-use super::error::ChainError;
+use super::{Gate, Keys, error::ChainError, open_chain};
 use crate::{
     Storage, Volume,
     copy::copy_sparse,
@@ -24,7 +24,9 @@ use crate::{
     format::Format,
     graph::need::Need,
     limits,
+    ports::SecretValue,
     temp::TempFile,
+    unlock::Seal,
     volume::look_at_any,
 };
 
@@ -70,6 +72,30 @@ impl Storage {
         };
         drop(working);
         Ok(copied.map_err(|_| StorageError::Panicked { path: from.0.to_owned() })??)
+    }
+
+    /// Copies all of a disk that is encrypted, or stands on what is, into a qcow2 that stands alone and is encrypted as
+    /// `seal` says. `secrets`: what opens each of its files, the top one first.
+    pub async fn copy_sealed(
+        &self,
+        from: (&Path, Format),
+        secrets: Vec<Option<SecretValue>>,
+        to: (&Path, &Seal),
+        cancel: &CancellationToken,
+    ) -> Result<Volume, ChainError> {
+        let (path, format) = (from.0.to_owned(), from.1);
+        let working = self.work_on("a copy", &[(path.clone(), false)]).await?;
+        if let Some(need) = self.writer(&path).await? {
+            return Err(ChainError::Needed { path, need });
+        }
+        let keys = Keys::Told(secrets.iter().map(Option::is_some).collect());
+        let gate = Gate { keys, ..self.gate() };
+        let look = move || open_chain(&path, format, Access::Read, &gate);
+        let chain = self.blocking(from.0, limits::LOOK, look).await?;
+        self.seal_all_of(&chain, secrets, to, cancel).await?;
+        drop(working);
+        let made = to.0.to_owned();
+        Ok(self.blocking(to.0, limits::LOOK, move || look_at_any(&made, Format::Qcow2)).await?)
     }
 
     /// Takes a disk back that was just made and that nobody has yet. Fine if it is gone.

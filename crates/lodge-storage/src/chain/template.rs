@@ -15,7 +15,8 @@ use crate::{
     format::Format,
     graph::need::Need,
     limits,
-    volume::{create, look, whole_sectors, write_qcow2},
+    snapshot::NewOverlay,
+    volume::{create, look, look_at_any, whole_sectors, write_qcow2},
 };
 
 const READ_ONLY: u32 = 0o444;
@@ -26,7 +27,9 @@ impl Storage {
     pub async fn make_template(&self, path: &Path, format: Format) -> Result<(), ChainError> {
         let working = self.work_on("a template's making", &[(path.to_owned(), true)]).await?;
         self.refuse_locked(path).await?;
-        self.volume(path, format).await?;
+        let owned = path.to_owned();
+        // Of an encrypted one its header is enough.
+        self.blocking(path, limits::LOOK, move || look_at_any(&owned, format)).await?;
         let writes = |need: &Need| matches!(need, Need::Defined { writes: true, .. });
         if let Some(need) = self.who_needs(path).await?.into_iter().find(writes) {
             return Err(ChainError::Needed { path: path.to_owned(), need });
@@ -66,6 +69,16 @@ impl Storage {
         self.overlay(base, path, size).await
     }
 
+    /// The same of a base that is encrypted, or stands on what is: how the new disk is, `new` says.
+    pub async fn link_clone_of_encrypted(&self, new: &NewOverlay) -> Result<Volume, ChainError> {
+        self.refuse_written(&new.backing).await?;
+        // All below must open, or the new disk would not.
+        self.any_layers(&new.backing, new.format).await?;
+        self.create_overlay(new).await?;
+        let path = new.path.clone();
+        Ok(self.blocking(&new.path, limits::LOOK, move || look_at_any(&path, Format::Qcow2)).await?)
+    }
+
     /// A file that a guest may write is no ground for another's disk.
     pub(crate) async fn refuse_written(&self, path: &Path) -> Result<(), ChainError> {
         let writes = |need: &Need| match need {
@@ -88,7 +101,7 @@ impl Storage {
         size: Option<Bytes>,
     ) -> Result<Volume, ChainError> {
         // All below must open, or the new disk would not.
-        let layers = self.layers(base.0, base.1).await?;
+        let layers = self.layers_as_named(base.0, base.1).await?;
         let size = whole_sectors(size.unwrap_or(Bytes(layers[0].virtual_bytes)))?;
         let (base, format, path): (PathBuf, _, _) = (base.0.to_owned(), base.1, path.to_owned());
         let place = path.clone();

@@ -10,52 +10,9 @@ use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, finish, turn};
 
 use super::{
-    BOTH, DEVICES, DISK_MIB, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, io, is_encrypted,
-    log_is_silent, opened, snapshot_document, tool, until, virsh, with_locked_guest,
+    BOTH, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, is_encrypted, log_is_silent, model::Model,
+    snapshot_document, until, virsh, with_locked_guest,
 };
-
-/// What both disks of a guest hold, and the guest's way to change it.
-struct Model {
-    bytes: Vec<u8>,
-}
-
-impl Model {
-    fn new() -> Self {
-        Self { bytes: vec![0; DISK_MIB << 20] }
-    }
-
-    /// Has QEMU write a byte over and over at so many KiB of each disk.
-    fn write(&mut self, host: &Host, byte: u8, at_kib: usize, kib: usize) -> Result<()> {
-        for device in DEVICES {
-            io(host, "locked", device, &format!("write -q -P {byte} {at_kib}k {kib}k"))?;
-        }
-        self.bytes[at_kib << 10..(at_kib + kib) << 10].fill(byte);
-        Ok(())
-    }
-
-    /// All bytes that the guest would see of each disk are these; it is off.
-    fn holds(&self, host: &Host) -> Result<()> {
-        for (path, format) in disks_of(host, "locked")? {
-            let words = opened(&path, &format, "")?;
-            let seen = host.root().join("seen");
-            let mut convert = tool("qemu-img", Some("convert"));
-            convert.args(["-O", "raw", "--image-opts", &words]).arg(&seen);
-            finish(&mut convert, Duration::from_mins(1), &format!("qemu-img convert {words}"))?.ok()?;
-            let bytes = fs::read(&seen)?;
-            let differs = bytes.iter().zip(&self.bytes).position(|(seen, meant)| seen != meant);
-            ensure!(bytes.len() == self.bytes.len() && differs.is_none(), "{words}: differs at {differs:?}");
-        }
-        Ok(())
-    }
-
-    /// The same after the guest's run was ended, and it runs again.
-    fn holds_in_another_run(&self, host: &Host) -> Result<()> {
-        host.lodge(&["destroy", "locked"])?.ok()?;
-        self.holds(host)?;
-        host.lodge(&["start", "locked"])?.ok()?;
-        Ok(())
-    }
-}
 
 /// A file of the disk's chain by its place in it, as the running guest has it.
 fn layer(host: &Host, target: &str, at: usize) -> Result<String> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use lodge_model::Kind;
-use lodge_storage::{Conversion, Format, ImageFormat};
+use lodge_model::{Kind, xml::Kept};
+use lodge_storage::{Conversion, Format, ImageFormat, NewOverlay, Seal};
 use lodge_store::saga::{Failure, Step};
 
 use super::{Making, failed, file_failure};
@@ -65,9 +65,34 @@ async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
             storage.guest_length(&disk.to, disk.format, is_locked).await.map(drop).map_err(failed)
         }
         How::Taken => storage.volume(&disk.to, disk.format).await.map(drop).map_err(failed),
+        How::Linked if disk.is_encrypted => {
+            let new = NewOverlay {
+                path: disk.to.clone(),
+                backing: disk.from.clone(),
+                format: disk.from_format,
+                is_on_locked: disk.encryption.is_some(),
+                size: disk.size,
+                seal: disk.encryption.as_deref().map(|text| seal(making, text)).transpose()?,
+            };
+            storage.link_clone_of_encrypted(&new).await.map(drop).map_err(failed)
+        }
         How::Linked => storage.link_clone(from, &disk.to, disk.size).await.map(drop).map_err(failed),
         How::Layer => {
             storage.copy_layer(from, &disk.to, &making.stop, |_| ()).await.map(drop).map_err(failed)
+        }
+        How::Alone if disk.is_encrypted => {
+            let secret = |text: &Option<String>| {
+                let text = text.as_deref()?;
+                Some(making.parts.pools.secret_of_disk(&Kept::parse(text).unwrap_or_default()))
+            };
+            let secrets = disk.to_read.iter().map(|text| secret(text).transpose());
+            let secrets = secrets.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            let seal = seal(making, disk.encryption.as_deref().unwrap_or_default())?;
+            storage
+                .copy_sealed(from, secrets, (&disk.to, &seal), &making.stop)
+                .await
+                .map(drop)
+                .map_err(failed)
         }
         How::Alone => {
             let conversion = Conversion {
@@ -81,6 +106,12 @@ async fn make(making: &Making, disk: &PlannedDisk) -> Result<(), Failure> {
             storage.convert_image(conversion, &making.stop, |_| ()).await.map(drop).map_err(failed)
         }
     }
+}
+
+/// How a file of a guest's is encrypted; a text that is no `<encryption>` asks for nothing that is known.
+fn seal(making: &Making, encryption: &str) -> Result<Seal, Failure> {
+    let encryption = Kept::parse(encryption).unwrap_or_default();
+    making.parts.pools.seal(&encryption, Format::Qcow2).map_err(failed)
 }
 
 /// Fills the holes of a file with space that is its own, so that no other file can take it.

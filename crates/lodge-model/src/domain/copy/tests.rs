@@ -45,8 +45,12 @@ const SOURCE: &str = "<domain type='kvm'>
 </domain>";
 
 fn machine() -> NewMachine {
-    let own =
-        NewDisk { path: "/pool/web2.qcow2".to_owned(), format: "qcow2".to_owned(), backing_store: None };
+    let own = NewDisk {
+        path: "/pool/web2.qcow2".to_owned(),
+        format: "qcow2".to_owned(),
+        backing_store: None,
+        encryption: None,
+    };
     NewMachine {
         name: "web2".to_owned(),
         id: "22222222-2222-4222-8222-222222222222".parse().unwrap(),
