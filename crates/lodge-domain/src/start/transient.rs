@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lodge_model::domain::Domain;
 use lodge_model::domain::disk::{BackingStore, Disk, DiskDevice, DiskSource, ImageFormat, SourceKind};
+use lodge_model::xml::{Foreign, ForeignItem};
 use lodge_model::{DomainId, Kind};
 use lodge_store::saga::Failure;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub(crate) struct Passing {
     /// What it stands on.
     pub backing: PathBuf,
     pub backing_format: String,
+    /// How that is encrypted, as a text; so is the file.
+    #[serde(default)]
+    pub encryption: Option<String>,
 }
 
 /// The files of a run, put into its document.
@@ -47,9 +51,6 @@ pub(super) fn choose(launch: &mut Launch) -> Result<Vec<Passing>, Failure> {
 fn put_in(disk: &mut Disk, name: &str) -> Result<Passing, Failure> {
     let target = &disk.target.dev;
     let refuse = |text: String| Err(Failure::new(Kind::Unsupported, text));
-    if disk.encryption_tree().is_some() {
-        return refuse(format!("transient disk '{target}' is encrypted: the file above it would be plain"));
-    }
     if disk.device != DiskDevice::Disk {
         return refuse(format!("transient disk supported only with 'disk' device ({target})"));
     }
@@ -69,18 +70,36 @@ fn put_in(disk: &mut Disk, name: &str) -> Result<Passing, Failure> {
         ));
     }
     let format = disk.format().to_owned();
+    // What the guest writes meanwhile is as secret as what lies below. Both say it at the place where the document does.
+    let encryption = disk.encryption.tree("encryption").or_else(|| source.encryption_tree());
+    let (of_disk, of_source) = (encryption_of(&disk.encryption), encryption_of(&source.foreign));
+    let mut below = DiskSource { startup_policy: None, ..*source };
+    if let (Some(item), None) = (of_disk, &of_source) {
+        below.foreign.push(item);
+    }
     let path = PathBuf::from(format!("{}.TRANSIENT-{name}", backing.display()));
-    let above = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
+    let mut above = DiskSource { file: Some(path.display().to_string()), ..DiskSource::default() };
+    if let Some(item) = of_source {
+        above.foreign.push(item);
+    }
     disk.backing_store = Some(Box::new(BackingStore {
         kind: Some(SourceKind::File),
         format: Some(ImageFormat { kind: format.clone(), ..ImageFormat::default() }),
-        source: Some(Box::new(DiskSource { startup_policy: None, ..*source })),
+        source: Some(Box::new(below)),
         backing_store: disk.backing_store.take(),
         ..BackingStore::default()
     }));
     disk.source = Some(Box::new(above));
     disk.driver.get_or_insert_default().format = Some("qcow2".to_owned());
-    Ok(Passing { path, backing, backing_format: format })
+    let encryption = encryption.map(|tree| tree.to_text());
+    Ok(Passing { path, backing, backing_format: format, encryption })
+}
+
+/// `<encryption>`, with where it stood in the document.
+fn encryption_of(foreign: &Foreign) -> Option<ForeignItem> {
+    let is_it =
+        |item: &&ForeignItem| matches!(item, ForeignItem::Element { name, .. } if **name == *"encryption");
+    foreign.items().iter().find(is_it).cloned()
 }
 
 /// Makes them, empty. One that is there is of a run that was cut off, or nobody's of ours: that is refused.
@@ -104,13 +123,13 @@ async fn is_there(path: &Path) -> bool {
 
 /// Makes the file, or finds it as it is to be; one that is there and stands on anything else is told.
 async fn overlay(shared: &Shared, file: &Passing) -> Result<(), Failure> {
-    let Passing { path, backing, backing_format } = file;
+    let Passing { path, backing, backing_format, encryption } = file;
     let new = NewOverlay {
         path: path.clone(),
         backing: backing.clone(),
         format: backing_format.clone(),
-        is_on_locked: false,
-        encryption: None,
+        is_on_locked: encryption.is_some(),
+        encryption: encryption.clone(),
     };
     let made = shared.ports.volumes.create_overlay(&new).await;
     made.map_err(|error| super::steps::refused(&error))
@@ -189,6 +208,21 @@ mod tests {
             (below.0.file.as_deref(), below.0.startup_policy, below.1.as_str()),
             (Some("/p/a"), None, "raw")
         );
+    }
+
+    #[test]
+    fn what_is_written_above_an_encrypted_disk_is_encrypted_as_it_is() {
+        let encryption = "<encryption format='luks'><secret type='passphrase' usage='u'/></encryption>";
+        for text in [
+            format!("type='file'><source file='/p/a'/>{encryption}"),
+            format!("type='file'><source file='/p/a'>{encryption}</source>"),
+        ] {
+            let mut disk = disk(&text);
+            let passing = put_in(&mut disk, "web").unwrap();
+            assert!(passing.encryption.is_some_and(|text| text.contains("usage='u'")));
+            let trees = disk.encryption_trees();
+            assert!(trees.len() == 2 && trees.iter().all(Option::is_some), "{trees:?}");
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     super::snapshots::count_past, BOTH, DEVICES, ENCRYPTION, PASSPHRASE, TARGETS, UUID, create_pool,
-    create_volume, define_secret, disk, finds, has_secrets, io, log_is_silent, opened, qemu_io, tool, until,
-    volume_document, with_locked_guest, write,
+    create_volume, define_secret, disk, finds, has_secrets, io, is_encrypted, log_is_silent, model::Model,
+    opened, qemu_io, tool, until, volume_document, with_locked_guest, write,
 };
 
 #[test]
@@ -228,4 +228,37 @@ fn clones_of_a_guest_on_encrypted_disks_have_its_secret() -> Result<()> {
         finds(&host, name, &others)?;
     }
     finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])
+}
+
+#[test]
+fn what_is_written_on_an_encrypted_transient_disk_is_encrypted_and_goes() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    let dir = with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    let mut model = Model::new();
+    model.write(&host, 1, 64, 300)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    let definition = host.lodge(&["dumpxml", "locked", "--inactive"])?.ok()?.stdout;
+    let document = host.file("transient.xml", &definition.replace("</disk>", "<transient/></disk>"))?;
+    host.lodge(&["define", &document])?.ok()?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    has_secrets(&host, 4)?;
+    let kept = model.clone();
+    model.write(&host, 2, 200, 3000)?;
+    for name in ["raw.img", "qcow2.img"] {
+        let above = dir.join(format!("{name}.TRANSIENT-locked"));
+        ensure!(is_encrypted(&above)?, "what the guest writes is plain");
+        let bytes = fs::read(&above)?;
+        ensure!(!bytes.windows(512).step_by(512).any(|sector| sector == [2; 512]), "it is plain");
+    }
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    kept.holds(&host)?;
+    let left = fs::read_dir(&dir)?.count();
+    ensure!(left == 2, "{left} files are left");
+    // Without its secret it does not start, and leaves nothing.
+    host.lodge(&["secret-undefine", UUID])?.ok()?;
+    host.lodge(&["start", "locked"])?.fails_saying(&["no secret with matching uuid", UUID])?;
+    ensure!(fs::read_dir(&dir)?.count() == 2, "a file is left");
+    Ok(())
 }
