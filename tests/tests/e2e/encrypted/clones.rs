@@ -1,6 +1,6 @@
 //! Clones of guests on encrypted disks: of a template, of one that runs, on the template's files and alone.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Result, ensure};
 use lodge_tests::{Host, turn};

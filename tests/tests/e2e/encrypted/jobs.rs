@@ -1,13 +1,12 @@
 //! Encrypted files are merged, copied and filled while the guest runs: by block jobs, and by snapshots that go.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use lodge_tests::{Host, finish, turn};
+use lodge_tests::{Host, turn};
 
 use super::{
     BOTH, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, is_encrypted, log_is_silent, model::Model,
