@@ -1,8 +1,8 @@
 //! `virsh save` and `managedsave`: the guest's memory to a file, then the guest is off.
 //!
 //! ```text
-//!  note ▶ FILE.part ▶ note its inode ▶ hold ▶ memory ▶ sync ▶ rename to FILE ▶ end QEMU
-//!                                      └──── fails, aborted, crash: the guest goes on, FILE.part goes ────┘
+//!  note ▶ its part ▶ note its inode ▶ hold ▶ memory ▶ sync ▶ rename to FILE ▶ end QEMU
+//!                                     └──── fails, aborted, crash: the guest goes on, the part goes ────┘
 //! ```
 //!
 //! The rename decides: before it the guest is as it was, after it the guest is saved. A next daemon knows which by
@@ -13,7 +13,9 @@ mod saved;
 mod settle;
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -58,7 +60,7 @@ struct Note {
     name: String,
     file: PathBuf,
     was_running: bool,
-    /// Of `FILE.part`, once it is there.
+    /// Of the part, once it is there.
     inode: Option<(u64, u64)>,
 }
 
@@ -367,11 +369,17 @@ async fn end(log: &mut DbLog) {
     }
 }
 
-/// The file under work.
-fn part_of(file: &Path) -> PathBuf {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
+/// The most bytes of a file's name that its part's has: a name has 255.
+const NAME_BYTES: usize = 200;
+
+/// The file under work beside `file`. It is overwritten and removed, so its name is nobody else's; nor does it end as that
+/// of a managed save.
+pub(crate) fn part_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().as_bytes();
+    let mut part = OsString::from(".");
+    part.push(OsStr::from_bytes(&name[..name.len().min(NAME_BYTES)]));
+    part.push(".lodge-part");
+    file.with_file_name(part)
 }
 
 /// Only a plain file is replaced; a device or a directory is somebody's mistake.

@@ -1,7 +1,7 @@
 //! The memory of a running guest in a file of its own, in the format of `virsh save`; the guest goes on afterwards.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use lodge_model::Kind;
@@ -11,6 +11,7 @@ use lodge_store::saga::Failure;
 
 use crate::define::blocking;
 use crate::error::chain;
+use crate::save::part_of;
 use crate::start::{file_failure, remove_file};
 
 /// Passes over the memory of a guest that runs on, before it is held for the rest.
@@ -84,10 +85,4 @@ pub(super) fn check_place(file: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-fn part_of(file: &Path) -> PathBuf {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
 }

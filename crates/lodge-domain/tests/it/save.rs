@@ -22,6 +22,8 @@ async fn a_guest_is_saved_and_restored() {
     let before = world.leavings();
     let mut listener = Listener::new(&domains);
     let file = world.dir.path().join("web1.save");
+    let others = world.dir.path().join("web1.save.part");
+    std::fs::write(&others, "somebody's").unwrap();
     let document = tiny_with("web1", "<genid/>", "");
     let guest = domains.create(&document, CreateOptions::default(), Ticket::default()).await.unwrap();
     let id = guest.id();
@@ -31,6 +33,7 @@ async fn a_guest_is_saved_and_restored() {
     let ticket = Ticket { progress: Some(progress), ..Ticket::default() };
     guest.save(file.clone(), SaveOptions::default(), ticket).await.unwrap();
     assert_eq!(told.borrow().fraction, Some(1.0));
+    assert_eq!(std::fs::read(&others).unwrap(), b"somebody's");
     listener.wait_for("stopped saved").await;
     assert!(domains.list().is_empty(), "a transient guest is in its file only");
     assert!(world.processes().is_empty());
@@ -52,6 +55,7 @@ async fn a_guest_is_saved_and_restored() {
     listener.wait_for("started restored").await;
     guest.destroy(DestroyOptions::default()).await.unwrap();
     std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(&others).unwrap();
     assert_eq!(world.leavings(), before);
 }
 
