@@ -26,11 +26,6 @@ pub fn test(args: &[String]) -> Result<()> {
     // One cargo run for all: another choice of packages would have other features and build everything twice. The
     // program itself is built on the way, beside the tests that drive it.
     let mut tests = cargo();
-    // Tests wait for guests, disks and programs: one more than there are processors keeps those at work.
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from) + 1;
-        tests.env("RUST_TEST_THREADS", threads.to_string());
-    }
     let tested = run(tests.args(["test", "--quiet", "--workspace", "--no-fail-fast"]).args(filter));
     let left = Host::look().beyond(&before);
     tested?;
