@@ -6,7 +6,7 @@ use std::time::Instant;
 use lodge_model::{DomainId, Kind, MacAddr};
 use lodge_network::{CardEnd, CardOptions, CardRequest, DirectMode, PluggedCard, Scripts};
 
-use super::space::{DEADLINE, in_space, run};
+use super::space::{DEADLINE, in_space, run, until};
 
 const A: &str = "52:54:00:00:00:0a";
 const B: &str = "52:54:00:00:00:0b";
@@ -83,6 +83,9 @@ fn two_guests_hear_each_other_over_their_interfaces_cable() {
     in_space(|space| async move {
         cable();
         let networks = space.open().await;
+        // The kernel takes up to a second to see that the far end has no carrier.
+        let is_down = || run("ip", &["-br", "link", "show", "far0"]).contains("LOWERLAYERDOWN");
+        until("the far end is down", async || is_down().then_some(())).await;
         let before = space.trace();
         let (one, two) = (DomainId::random(), DomainId::random());
         let near = networks.plug(request(one, A, direct("near0", DirectMode::Vepa))).await.unwrap();
@@ -108,7 +111,7 @@ fn two_guests_hear_each_other_over_their_interfaces_cable() {
         assert!(!run("ip", &["-br", "link"]).contains("macvtap0"));
         networks.detach("macvtap1").await.unwrap();
         run("ip", &["link", "set", "near0", "down"]);
-        assert_eq!(space.trace(), before);
+        until("the host as before", async || (space.trace() == before).then_some(())).await;
     });
 }
 
