@@ -30,7 +30,6 @@ use self::steps::{Plan, Taking, Way, steps};
 use super::records::Records;
 use super::{images, inside, keys, memory, mending, overlay, quiesce, redefine, refuse, switch};
 use crate::act::{Begin, Ended, Reply, ended};
-use crate::block_job::refuse_busy;
 use crate::control::{Refusal, Running, Sort};
 use crate::define::{blocking, parse_inactive};
 use crate::domains::Shared;
@@ -196,10 +195,6 @@ async fn take(
     let (old, domain_name) = (entry.snapshots.load_full(), entry.name());
     let state = guest.as_ref().map_or(State::Off, |guest| State::On(guest.state));
     let plan = snapshot.check(&domain, state)?;
-    if let Some(guest) = &guest {
-        let mut taken = snapshot.disks().iter().filter(|disk| disk.location() != Location::No);
-        taken.try_for_each(|disk| refuse_busy(&guest.running, disk.name()))?;
-    }
     let name = snapshot.name().to_owned();
     if !options.no_metadata && old.get(&name).is_some() {
         let text = format!("domain moment {name} already exists");

@@ -6,8 +6,8 @@ use lodge_model::xml::{ForeignItem, Kept};
 use serde_json::{Map, Value, json};
 
 use super::{Setting, Settings};
+use crate::block_job;
 use crate::block_job::layers::{find, layers};
-use crate::block_job::refuse_busy;
 use crate::control::{Change, Refusal, Running, Scope, Sort};
 
 /// The numbers, in libvirt's order (the group's name stands after the 13th).
@@ -157,12 +157,10 @@ fn keep(disk: &mut Disk, name: &str, text: Option<&str>) {
 pub fn resize(disk: String, bytes: u64) -> Change {
     Change::new("blockresize", Scope::LIVE).live(move |running| async move {
         let outcome = async {
-            if let Some(at) = position(&running.document, &disk) {
-                refuse_busy(&running, &running.document.devices.disks[at].target.dev)?;
-            }
+            let own = &running.document.devices.disks[block_job::position(&running, &disk)?];
+            block_job::refuse_busy(&running, &own.target.dev)?;
             let node = node_of(&running, &disk).await?;
-            let at = crate::block_job::position(&running, &disk)?;
-            let bytes = match running.document.devices.disks[at].format() {
+            let bytes = match own.format() {
                 // They have whole sectors; what is asked for is to fit in.
                 "qcow2" | "qed" => bytes.checked_next_multiple_of(512).unwrap_or(bytes),
                 _ => bytes,
