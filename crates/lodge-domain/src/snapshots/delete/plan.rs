@@ -16,7 +16,7 @@ use super::merge::{Merge, stands_elsewhere};
 use crate::block_job;
 use crate::block_job::layers::{layers, paths};
 use crate::control::Running;
-use crate::define::parse_inactive;
+use crate::define::{blocking, parse_inactive};
 use crate::domains::Shared;
 use crate::error::DomainError;
 use crate::index::Entry;
@@ -268,7 +268,7 @@ async fn external(
             top,
             due: true,
         };
-        merge.above = above(tree, gone, &merge, definition);
+        merge.above = above(tree, gone, &merge, definition).await;
         merge.due = is_due(entry, running, &merge)?;
         if merge.due {
             may_merge(shared, entry, tree, gone, &merge).await?;
@@ -307,7 +307,7 @@ fn is_due(entry: &Entry, running: Option<&Running>, merge: &Merge) -> Result<boo
 
 /// The files that snapshots above put on its own: a child, or one further up where the child left the disk out; and a
 /// revert to such a one. A file that is gone and that nothing names is of no revert or guest any more.
-fn above(
+async fn above(
     tree: &SnapshotTree,
     gone: &DomainSnapshot,
     merge: &Merge,
@@ -324,10 +324,16 @@ fn above(
         let own = disks.filter(|disk| disk.name() == merge.target && disk.location() == Location::External);
         own.filter_map(|disk| disk.path().map(PathBuf::from)).collect::<Vec<_>>()
     });
-    let mut files: Vec<_> =
-        made.filter(|path| path.exists() || own_need(tree, definition.into_iter(), path).is_some()).collect();
+    let mut files: Vec<_> = made.collect();
     files.sort();
     files.dedup();
+    // They may be on a server that does not answer.
+    let looked = files.clone();
+    let are_there = blocking(move || looked.iter().map(|path| path.exists()).collect::<Vec<_>>()).await;
+    let mut are_there = are_there.into_iter();
+    files.retain(|path| {
+        are_there.next() == Some(true) || own_need(tree, definition.into_iter(), path).is_some()
+    });
     files
 }
 
