@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use lodge_tests::{Host, turn};
 
 use super::{
-    BOTH, UUID, disks_of, has_secrets, is_encrypted, log_is_silent, model::Model, secrets_of,
-    with_locked_guest,
+    BOTH, UUID, disks_of, finds, has_secrets, is_encrypted, log_is_silent, model::written, secrets_of,
+    with_locked_guest, write,
 };
 
 /// Files, of which each is encrypted by its own header.
@@ -19,13 +19,37 @@ fn all_encrypted(host: &Host, name: &str) -> Result<()> {
 }
 
 #[test]
+fn clones_of_a_guest_on_encrypted_disks_have_its_secret() -> Result<()> {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let host = Host::start()?;
+    with_locked_guest(&host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    write(&host, "locked", 1, 1)?;
+    host.lodge(&["destroy", "locked"])?.ok()?;
+    // It is told that what lies inside is its source's.
+    for (name, way) in [("full", &["--full"][..]), ("copy", &[])] {
+        let made = host.lodge(&[&["clone", "locked", name], way].concat())?.ok()?;
+        let said = format!("{}{}", made.stdout, made.stderr);
+        ensure!(said.contains("is encrypted: the identity in it was not changed"), "{said}");
+        finds(&host, name, &[(1, 1)])?;
+    }
+    host.lodge(&["template", "create", "locked", "--name", "sealed"])?.fails_saying(&["is encrypted"])?;
+    for (at, name) in [(2, "full"), (3, "copy")] {
+        host.lodge(&["start", name])?.ok()?;
+        write(&host, name, at, at)?;
+        host.lodge(&["destroy", name])?.ok()?;
+        finds(&host, name, &[(1, 1), (at, at)])?;
+        let others: Vec<(u8, u8)> = (2..=3).filter(|other| *other != at).map(|other| (0, other)).collect();
+        finds(&host, name, &others)?;
+    }
+    finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])
+}
+
+#[test]
 fn clones_of_a_template_stand_on_its_encrypted_disks_and_are_encrypted() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
-    let dir = with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    let mut model = Model::new();
-    model.write(&host, 1, 64, 300)?;
+    let (dir, mut model) = written(&host)?;
     host.lodge(&["destroy", "locked"])?.ok()?;
     host.lodge(&["template", "create", "locked", "--name", "sealed", "--keep-identity"])?.ok()?;
     host.lodge(&["clone", "sealed", "one", "--linked"])?.ok()?;
@@ -96,10 +120,7 @@ fn clones_of_a_template_stand_on_its_encrypted_disks_and_are_encrypted() -> Resu
 fn a_guest_that_runs_on_encrypted_disks_is_cloned() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
-    let dir = with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    let mut model = Model::new();
-    model.write(&host, 1, 64, 300)?;
+    let (dir, mut model) = written(&host)?;
     host.lodge(&["clone", "locked", "disks", "--disks-only"])?.ok()?;
     let then = model.clone();
     model.write(&host, 2, 200, 300)?;

@@ -1,4 +1,4 @@
-//! Encrypted disks of a guest: it boots from them, they are plugged in and taken out, cloned, and nobody who looks at the
+//! Encrypted disks of a guest: it boots from them, they are plugged in and taken out, and nobody who looks at the
 //! host sees the passphrase.
 
 use std::{
@@ -13,9 +13,9 @@ use lodge_tests::{Host, counter, document::tiny_with, finish, trace, turn};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    super::snapshots::count_past, BOTH, DEVICES, ENCRYPTION, PASSPHRASE, TARGETS, UUID, create_pool,
-    create_volume, define_secret, disk, finds, has_secrets, io, is_encrypted, log_is_silent, model::Model,
-    opened, qemu_io, tool, until, volume_document, with_locked_guest, write,
+    super::snapshots::count_past, DEVICES, ENCRYPTION, PASSPHRASE, TARGETS, UUID, create_pool, create_volume,
+    define_secret, disk, has_secrets, io, is_encrypted, log_is_silent, model::written, opened, qemu_io, tool,
+    until, volume_document,
 };
 
 #[test]
@@ -204,40 +204,10 @@ fn what_is_told_a_passphrase_ends_with_the_daemon_that_would_have_told_it() -> R
 }
 
 #[test]
-fn clones_of_a_guest_on_encrypted_disks_have_its_secret() -> Result<()> {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let host = Host::start()?;
-    with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    write(&host, "locked", 1, 1)?;
-    host.lodge(&["destroy", "locked"])?.ok()?;
-    // It is told that what lies inside is its source's.
-    for (name, way) in [("full", &["--full"][..]), ("copy", &[])] {
-        let made = host.lodge(&[&["clone", "locked", name], way].concat())?.ok()?;
-        let said = format!("{}{}", made.stdout, made.stderr);
-        ensure!(said.contains("is encrypted: the identity in it was not changed"), "{said}");
-        finds(&host, name, &[(1, 1)])?;
-    }
-    host.lodge(&["template", "create", "locked", "--name", "sealed"])?.fails_saying(&["is encrypted"])?;
-    for (at, name) in [(2, "full"), (3, "copy")] {
-        host.lodge(&["start", name])?.ok()?;
-        write(&host, name, at, at)?;
-        host.lodge(&["destroy", name])?.ok()?;
-        finds(&host, name, &[(1, 1), (at, at)])?;
-        let others: Vec<(u8, u8)> = (2..=3).filter(|other| *other != at).map(|other| (0, other)).collect();
-        finds(&host, name, &others)?;
-    }
-    finds(&host, "locked", &[(1, 1), (0, 2), (0, 3)])
-}
-
-#[test]
 fn what_is_written_on_an_encrypted_transient_disk_is_encrypted_and_goes() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
-    let dir = with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    let mut model = Model::new();
-    model.write(&host, 1, 64, 300)?;
+    let (dir, mut model) = written(&host)?;
     host.lodge(&["destroy", "locked"])?.ok()?;
     let definition = host.lodge(&["dumpxml", "locked", "--inactive"])?.ok()?.stdout;
     let document = host.file("transient.xml", &definition.replace("</disk>", "<transient/></disk>"))?;

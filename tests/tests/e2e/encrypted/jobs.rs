@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use lodge_tests::{Host, turn};
 
 use super::{
-    BOTH, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, is_encrypted, log_is_silent, model::Model,
+    BOTH, ENCRYPTION, TARGETS, disks_of, files_in, has_secrets, is_encrypted, log_is_silent,
+    model::{Model, written},
     snapshot_document, until, virsh, with_locked_guest,
 };
 
@@ -35,10 +36,7 @@ fn stack(host: &Host, dir: &Path, name: &str) -> Result<()> {
 fn block_jobs_merge_copy_and_fill_encrypted_files_of_a_guest_that_runs() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let host = Host::start()?;
-    let dir = with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    let mut model = Model::new();
-    model.write(&host, 1, 64, 300)?;
+    let (dir, mut model) = written(&host)?;
     stack(&host, &dir, "a")?;
     model.write(&host, 2, 200, 300)?;
     stack(&host, &dir, "b")?;
@@ -122,10 +120,7 @@ fn snapshots_of_encrypted_disks_go_while_the_guest_runs() -> Result<()> {
 fn a_daemon_that_is_killed_amid_a_job_on_encrypted_files_leaves_it_to_the_next() -> Result<()> {
     let Some(_turn) = turn() else { return Ok(()) };
     let mut host = Host::start()?;
-    let dir = with_locked_guest(&host, BOTH)?;
-    host.lodge(&["start", "locked"])?.ok()?;
-    let mut model = Model::new();
-    model.write(&host, 1, 64, 300)?;
+    let (dir, mut model) = written(&host)?;
     host.lodge(&["snapshot-create-as", "locked", "s", "--disk-only", "--no-metadata"])?.ok()?;
     model.write(&host, 2, 200, 3000)?;
     for target in TARGETS {

@@ -1,11 +1,11 @@
 //! What the disks of guests are to hold, byte by byte.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
 use lodge_tests::{Host, finish};
 
-use super::{DEVICES, DISK_MIB, disks_of, io, opened, tool};
+use super::{BOTH, DEVICES, DISK_MIB, disks_of, io, opened, tool, with_locked_guest};
 
 /// What both disks of a guest hold, and the guest's way to change it.
 #[derive(Clone)]
@@ -70,4 +70,13 @@ impl Model {
         host.lodge(&["start", "locked"])?.ok()?;
         Ok(())
     }
+}
+
+/// The guest `locked` on two encrypted disks, which runs and has written to them; and where its files lie.
+pub(super) fn written(host: &Host) -> Result<(PathBuf, Model)> {
+    let dir = with_locked_guest(host, BOTH)?;
+    host.lodge(&["start", "locked"])?.ok()?;
+    let mut model = Model::new();
+    model.write(host, 1, 64, 300)?;
+    Ok((dir, model))
 }
